@@ -1,0 +1,88 @@
+"""mmmeta: every document that a remote publishes reaches each job of each client exactly as often as needed.
+
+``from mmmeta import mmmeta`` and ``m = mmmeta("./path")`` are where to begin; the README has the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmmeta.errors import MmmetaError, Problem
+    from mmmeta.file import File
+    from mmmeta.files import Files
+    from mmmeta.generate import GenerateReport
+    from mmmeta.jobs import Failure, Job, Plan, RunReport
+    from mmmeta.metadir import Inspection, Metadir, mmmeta
+    from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
+    from mmmeta.status import JobStatus, Status, read_status
+    from mmmeta.store import Store
+    from mmmeta.update import UpdateReport
+
+__version__ = "0.5.0"
+
+_MODULES = {
+    "Failure": "jobs",
+    "File": "file",
+    "Files": "files",
+    "GenerateReport": "generate",
+    "Inspection": "metadir",
+    "Job": "jobs",
+    "JobConfig": "project",
+    "JobStatus": "status",
+    "Metadir": "metadir",
+    "MetadirConfig": "project",
+    "MmmetaError": "errors",
+    "Plan": "jobs",
+    "Problem": "errors",
+    "Project": "project",
+    "RunReport": "jobs",
+    "Status": "status",
+    "Store": "store",
+    "UpdateReport": "update",
+    "find_project": "project",
+    "load_project": "project",
+    "mmmeta": "metadir",
+    "read_status": "status",
+}
+
+__all__ = [
+    "Failure",
+    "File",
+    "Files",
+    "GenerateReport",
+    "Inspection",
+    "Job",
+    "JobConfig",
+    "JobStatus",
+    "Metadir",
+    "MetadirConfig",
+    "MmmetaError",
+    "Plan",
+    "Problem",
+    "Project",
+    "RunReport",
+    "Status",
+    "Store",
+    "UpdateReport",
+    "__version__",
+    "find_project",
+    "load_project",
+    "mmmeta",
+    "read_status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that ``import mmmeta`` costs next to nothing."""
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"mmmeta.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,203 @@
+"""Reading files from either database: the columns, the statement, and rows in an order, a chunk at a time.
+
+No statement stays open while the caller works: the row numbers of what matches are fetched first, then the rows in
+chunks. So a loop over files neither blocks the server's commits nor keeps the state db's log from being cut, however
+long it takes; a file that stopped matching before its turn is left out.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mmmeta.database import Database, quote_identifier
+from mmmeta.expressions import all_of
+from mmmeta.filters import All, Condition, condition_keys
+from mmmeta.metadata_db import read_head
+from mmmeta.query import Compiler
+from mmmeta.schema import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Columns
+from mmmeta.state_db import read_merged
+from mmmeta.values import from_cell
+
+FIRST_CHUNK = 100
+"""Rows fetched before the first is handed out; small, so that the first one comes soon."""
+
+CHUNK = 1_000
+"""Rows fetched at once after that."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file as the database has it.
+
+    Attributes:
+        unique_value: the text that identifies it.
+        remote: what the remote sent; ``local``: what the client set.
+        system: mmmeta's own columns by name.
+    """
+
+    unique_value: str
+    remote: dict[str, Any]
+    local: dict[str, Any]
+    system: dict[str, Any]
+
+
+class Catalog:
+    """The files of one database, as of the moment the catalog was opened.
+
+    Raises:
+        MmmetaError: the database is missing, damaged, or of another format.
+    """
+
+    def __init__(self, database: Database, now: datetime) -> None:
+        self._database = database
+        self.is_state = database.role == "state"
+        with database.reading() as connection:
+            if self.is_state:
+                merged = read_merged(connection, database)
+                assert merged is not None
+                self.unique, self.alive = merged.unique, merged.alive
+            else:
+                head = read_head(connection, database)
+                self.unique, self.alive = head.unique, head.alive
+            self.owners = [Columns.load(connection, REMOTE, self.unique)]
+            if self.is_state:
+                self.owners.append(Columns.load(connection, CLIENT, self.unique))
+        self.system: Sequence[str] = STATE_SYSTEM if self.is_state else META_SYSTEM
+        self.compiler = Compiler(self.owners, self.system, now)
+        slot = self.owners[0].slots[self.unique]
+        self.unique_sql = f"files.{quote_identifier(slot.column or slot.key)}"
+
+    @property
+    def keys(self) -> list[str]:
+        """All keys of the remote, then those that only the client has."""
+        return list(dict.fromkeys(key for columns in self.owners for key in columns.slots))
+
+    def knows(self, key: str) -> bool:
+        """Whether any file may have this key."""
+        return key in self.system or any(key in columns.slots for columns in self.owners)
+
+    def unknown_keys(self, condition: Condition) -> list[str]:
+        """Keys of a condition that no file has."""
+        return sorted(key for key in condition_keys(condition) if not self.knows(key))
+
+    def rows(
+        self,
+        condition: Condition,
+        *,
+        deleted: bool | None = False,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[Row]:
+        """The matching files; in the order they were first published where ``order_by`` does not say otherwise."""
+        where, parameters = self._where(condition, deleted)
+        sql = (
+            f"SELECT files.rowid FROM files WHERE {where} ORDER BY {self._order(order_by)} "
+            f"LIMIT {-1 if limit is None else int(limit)} OFFSET {int(offset)}"
+        )
+        with self._database.reading() as connection:
+            numbers = array("q", (number for (number,) in connection.execute(sql, parameters)))
+        size = FIRST_CHUNK
+        start = 0
+        while start < len(numbers):
+            yield from self._fetch(numbers[start : start + size], where, parameters)
+            start += size
+            size = CHUNK
+
+    def by_unique(self, values: Sequence[str]) -> dict[str, Row]:
+        """These files, deleted ones included."""
+        found: dict[str, Row] = {}
+        for start in range(0, len(values), 500):
+            chunk = list(values[start : start + 500])
+            sql = f"{self._select} WHERE {self.unique_sql} IN ({', '.join('?' * len(chunk))})"
+            with self._database.reading() as connection:
+                for raw in connection.execute(sql, chunk):
+                    row = self._row(raw)
+                    found[row.unique_value] = row
+        return found
+
+    def count(self, condition: Condition, *, deleted: bool | None = False) -> int:
+        """How many files match."""
+        if condition == All(()) and deleted is False:
+            return self.alive
+        where, parameters = self._where(condition, deleted)
+        with self._database.reading() as connection:
+            (count,) = connection.execute(f"SELECT count(*) FROM files WHERE {where}", parameters).fetchone()
+        return int(count)
+
+    def distinct(
+        self,
+        keys: Sequence[str],
+        condition: Condition,
+        *,
+        deleted: bool | None = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Each combination of values of these keys once; what is absent comes as None."""
+        where, parameters = self._where(condition, deleted)
+        cells = ", ".join(f"{self.compiler.value(key)}, {self.compiler.kind(key)}" for key in keys)
+        sql = f"SELECT DISTINCT {cells} FROM files WHERE {where} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
+        with self._database.reading() as connection:
+            rows = connection.execute(sql, parameters).fetchall()
+        found: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            values = {key: self._value(key, row[2 * at], row[2 * at + 1]) for at, key in enumerate(keys)}
+            found.setdefault(repr(values), values)
+        return list(found.values())
+
+    def where(self, condition: Condition, *, deleted: bool | None = False) -> tuple[str, list[Any]]:
+        """The condition as SQL over ``files``, for statements of the ledger."""
+        return self._where(condition, deleted)
+
+    def _where(self, condition: Condition, deleted: bool | None) -> tuple[str, list[Any]]:
+        fragment = self.compiler.compile(condition)
+        alive = "1" if deleted is None else f"files.__deleted = {int(deleted)}"
+        return all_of([fragment.sql, alive]), fragment.parameters
+
+    def _order(self, order_by: Sequence[str]) -> str:
+        parts = []
+        for name in order_by:
+            key = name[1:] if name.startswith("-") else name
+            parts.append(f"{self.compiler.value(key)} {'DESC' if name.startswith('-') else 'ASC'}")
+        return ", ".join([*parts, "files.rowid"])
+
+    @property
+    def _select(self) -> str:
+        names = [f"files.{name}" for name in self.system]
+        names += [f"files.{name}" for columns in self.owners for name in columns.sql]
+        return f"SELECT files.rowid, {self.unique_sql}, {', '.join(names)} FROM files"
+
+    def _fetch(self, numbers: Sequence[int], where: str, parameters: list[Any]) -> Iterator[Row]:
+        sql = f"{self._select} WHERE files.rowid IN ({', '.join(map(str, numbers))}) AND ({where})"
+        with self._database.reading() as connection:
+            rows = {raw[0]: raw for raw in connection.execute(sql, parameters)}
+        for number in numbers:
+            raw = rows.pop(number, None)
+            if raw is not None:
+                yield self._row(raw)
+
+    def _row(self, raw: tuple[Any, ...]) -> Row:
+        width = 2 + len(self.system)
+        system = dict(zip(self.system, raw[2:width], strict=True))
+        remote = self.owners[0]
+        end = width + len(remote.ordered)
+        local: dict[str, Any] = {}
+        if self.is_state:
+            local = self.owners[1].decode(raw[end:], system["__local_types"], system["__local_more"])
+        return Row(raw[1], remote.decode(raw[width:end], system["__types"], system["__more"]), local, system)
+
+    def _value(self, key: str, cell: Any, kind: str | None) -> Any:
+        if cell is None:
+            return None
+        if kind is not None:
+            return from_cell(cell, kind)
+        for columns in reversed(self.owners):
+            slot = columns.slots.get(key)
+            if slot is not None and slot.column is not None:
+                return columns.decode_cell(slot, cell)
+        return cell

@@ -1,0 +1,194 @@
+"""One comparison as SQL.
+
+Comparisons are by type, as in JSON: ``>= 1`` does not match the text ``"1"``, and ``True`` is not ``1``. What is absent
+counts as ``False`` where the comparison is with ``True`` or ``False``; otherwise only ``None`` finds it. ISO dates are
+text in the database: a ``date`` matches every moment of that day as it is written there, a ``datetime`` is compared as
+a moment, both sides counting as UTC where they carry no offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+from mmmeta.clock import moment_of
+from mmmeta.expressions import FALSE, Expression, all_of, any_of
+
+_INT64 = 1 << 63
+_AFTER_ALL_DIGITS = ":"
+_LOOKS_LIKE_DATE = "GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+
+
+@dataclass
+class Fragment:
+    """SQL with its parameters, in order."""
+
+    sql: str
+    parameters: list[Any] = field(default_factory=list)
+
+
+def compile_comparison(key: Expression, op: str, value: Any) -> Fragment:
+    """The comparison of a key with a value; see the module for what matches."""
+    return _COMPILERS[op](key, op, value)
+
+
+def matches_absent(op: str, value: Any) -> bool:
+    """Whether a comparison holds for a file that does not have the key."""
+    if op == "=":
+        return value is False or value is None
+    if op == "in":
+        return any(item is False or item is None for item in value)
+    if op == "!=":
+        return value is True
+    if op == "notin":
+        return any(item is True for item in value) and not any(item is False or item is None for item in value)
+    return False
+
+
+def _join(join: Callable[[list[str]], str], parts: list[Fragment]) -> Fragment:
+    # A part that is never true would leave its parameters behind without their places.
+    if join is all_of and any(part.sql == FALSE for part in parts):
+        return Fragment(FALSE)
+    kept = [part for part in parts if part.sql != FALSE]
+    return Fragment(join([part.sql for part in kept]), [item for part in kept for item in part.parameters])
+
+
+def _typed(test: str, sql: str, *parameters: Any) -> Fragment:
+    """A comparison that counts only where ``test`` says that the cell has the right kind."""
+    return Fragment(FALSE) if test == FALSE else Fragment(all_of([sql, test]), list(parameters))
+
+
+def _equal(key: Expression, op: str, value: Any) -> Fragment:
+    if value is None:
+        return Fragment(key.null)
+    if value is True:
+        return _typed(key.is_bool, f"{key.cell} = 1")
+    if value is False:
+        return _join(any_of, [_typed(key.is_bool, f"{key.cell} = 0"), Fragment(key.absent)])
+    if isinstance(value, str):
+        return _typed(key.is_text, f"{key.cell} = ?", value)
+    if isinstance(value, date):
+        return _dated(key, "=", value)
+    return _number(key, "=", value)
+
+
+def _unequal(key: Expression, op: str, value: Any) -> Fragment:
+    return _not_in(key, op, (value,))
+
+
+def _in(key: Expression, op: str, values: tuple[Any, ...]) -> Fragment:
+    texts = [value for value in values if isinstance(value, str)]
+    parts = [_equal(key, "=", value) for value in values if not isinstance(value, str)]
+    if texts:
+        parts.append(_typed(key.is_text, f"{key.cell} IN ({', '.join('?' * len(texts))})", *texts))
+    return _join(any_of, parts)
+
+
+def _not_in(key: Expression, op: str, values: tuple[Any, ...]) -> Fragment:
+    """Present and none of the values; what is absent counts only against ``True`` and ``False``."""
+    inside = _in(key, "in", values)
+    candidates = f"{key.cell} IS NOT NULL"
+    if any(type(value) is bool for value in values):
+        candidates = any_of([candidates, key.absent])
+    return Fragment(all_of([candidates, f"NOT ifnull(({inside.sql}), 0)"]), inside.parameters)
+
+
+def _ordered(key: Expression, op: str, value: Any) -> Fragment:
+    if isinstance(value, str):
+        return _typed(key.is_text, f"{key.cell} {op} ?", value)
+    if isinstance(value, date):
+        return _dated(key, op, value)
+    return _number(key, op, value)
+
+
+def _between(key: Expression, op: str, values: tuple[Any, Any]) -> Fragment:
+    return _join(all_of, [_ordered(key, ">=", values[0]), _ordered(key, "<=", values[1])])
+
+
+def _number(key: Expression, op: str, value: int | float) -> Fragment:
+    """Numbers of all kinds compare with each other; those kept as text because they exceed 64 bits do so as floats,
+    except for equality, which is exact."""
+    fits = not isinstance(value, int) or -_INT64 <= value < _INT64
+    parts = []
+    if fits or op != "=" or key.shared:
+        parts.append(_typed(key.is_number, f"{key.cell} {op} ?", value if fits else _as_float(int(value))))
+    if op != "=":
+        parts.append(
+            _typed(key.is_big, f"CAST({key.cell} AS NUMERIC) {op} ?", value if fits else _as_float(int(value)))
+        )
+    elif isinstance(value, int) or value.is_integer():
+        parts.append(_typed(key.is_big, f"{key.cell} = ?", str(int(value))))
+    return _join(any_of, parts)
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _dated(key: Expression, op: str, value: date) -> Fragment:
+    test = all_of([key.is_text, f"{key.cell} {_LOOKS_LIKE_DATE}"])
+    if not isinstance(value, datetime):
+        day, after = value.isoformat(), _day(value, 1)
+        if op == "=":
+            return _typed(test, f"{key.cell} >= ? AND {key.cell} < ?", day, after)
+        sql, limit = {"<": ("<", day), "<=": ("<", after), ">": (">=", after), ">=": (">=", day)}[op]
+        return _typed(test, f"{key.cell} {sql} ?", limit)
+    # As text, a time with an offset is at most a day from where it belongs: only those near the limit are parsed.
+    aware = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+    moment = moment_of(aware)
+    low, high = _day(aware, -2), _day(aware, 2)
+    exact = f"mmmeta_moment({key.cell}) {op} ?"
+    if op == "=":
+        return _typed(test, f"{key.cell} >= ? AND {key.cell} < ? AND {exact}", low, high, moment)
+    if op in (">", ">="):
+        return _typed(test, f"{key.cell} >= ? AND ({key.cell} >= ? OR {exact})", low, high, moment)
+    return _typed(test, f"{key.cell} < ? AND ({key.cell} < ? OR {exact})", high, low, moment)
+
+
+def _day(value: date, days: int) -> str:
+    """The ISO date so many days away from that of a date or, in UTC, a datetime."""
+    if isinstance(value, datetime):
+        value = value.astimezone(timezone.utc).date() if value.year > 1 else value.date()
+    try:
+        return (value + timedelta(days=days)).isoformat()
+    except OverflowError:
+        return _AFTER_ALL_DIGITS if days > 0 else ""
+
+
+def _like(key: Expression, op: str, value: str) -> Fragment:
+    """SQLite's LIKE: ``%`` and ``_``, ASCII letters in either case, as dataset has it on SQLite."""
+    return _typed(key.is_text, f"{key.cell} {'NOT ' if op.startswith('not') else ''}LIKE ?", value)
+
+
+def _starts_with(key: Expression, op: str, value: str) -> Fragment:
+    return _typed(key.is_text, f"{key.cell} >= ? AND {key.cell} < ?", value, value + "\U0010ffff")
+
+
+def _ends_with(key: Expression, op: str, value: str) -> Fragment:
+    if not value:
+        return Fragment(key.is_text if key.is_text == FALSE else all_of([f"{key.cell} IS NOT NULL", key.is_text]))
+    return _typed(key.is_text, f"substr({key.cell}, -{len(value)}) = ?", value)
+
+
+_COMPILERS: dict[str, Callable[[Expression, str, Any], Fragment]] = {
+    "=": _equal,
+    "!=": _unequal,
+    "in": _in,
+    "notin": _not_in,
+    "<": _ordered,
+    "<=": _ordered,
+    ">": _ordered,
+    ">=": _ordered,
+    "between": _between,
+    "like": _like,
+    "ilike": _like,
+    "notlike": _like,
+    "notilike": _like,
+    "startswith": _starts_with,
+    "endswith": _ends_with,
+}

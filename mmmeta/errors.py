@@ -1,0 +1,199 @@
+"""Every error that mmmeta raises on purpose, and the record of input that was set aside.
+
+One base class, so that a caller can catch all of them; each subclass says in its docstring what to do about it and
+carries its data as attributes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class MmmetaError(Exception):
+    """Base of all errors raised by mmmeta. The message names what failed, where, and the remedy."""
+
+
+class MetadirNotFoundError(MmmetaError):
+    """There is no metadata db at this path. Sync the metadir first, run ``mmmeta generate`` at the server, or fix the path."""
+
+
+class MetadataDbError(MmmetaError):
+    """meta.db cannot be read: not SQLite, cut short, torn by a sync, or in the middle of a write. Sync it again."""
+
+
+class HotJournalError(MetadataDbError):
+    """meta.db comes with the journal of an unfinished write. At the server any writing verb recovers it; at a client sync again."""
+
+
+class FormatError(MmmetaError):
+    """A database or file has a format that this version does not know. Upgrade mmmeta, or restore the older file."""
+
+
+class LegacyMetadirError(FormatError):
+    """The metadir was written by mmmeta 0.1-0.4. It was left untouched; generate a new metadir beside it."""
+
+
+class StaleMetadataError(MmmetaError):
+    """meta.db is older than what was merged already. Sync again, or accept it on purpose with ``accept_older=True``."""
+
+
+class DigestMismatchError(MmmetaError):
+    """Metadata db and state db do not hold the same versions even after comparing everything. Sync again; nothing was changed."""
+
+
+class MassDeletionError(MmmetaError):
+    """More than half of all files would be deleted. If that is meant, repeat with ``allow_mass_delete=True``."""
+
+
+class ReadOnlyMetadirError(MmmetaError):
+    """The metadir is a client's synced copy. Write at the server, or open it with ``mmmeta(path, server=True)``."""
+
+
+class StateDbError(MmmetaError):
+    """The state db cannot be opened or written. The message says which and why."""
+
+
+class InvalidFileError(MmmetaError):
+    """A file that people write is not valid. Mend it at the line and key that the message names.
+
+    Attributes:
+        reason: what is wrong and what to do.
+        path: the file, where it is known.
+        line: counted from 1.
+        key: the keys from the top of the file down to the wrong place, ``metadirs.archive.path``.
+    """
+
+    def __init__(
+        self, reason: str, *, path: os.PathLike[str] | None = None, line: int | None = None, key: str | None = None
+    ) -> None:
+        place = "" if path is None else f"{os.fspath(path)}:{line}: " if line is not None else f"{os.fspath(path)}: "
+        super().__init__(f"{place}{key}: {reason}" if key else f"{place}{reason}")
+        self.reason = reason
+        self.path = path
+        self.line = line
+        self.key = key
+
+
+class ConfigError(InvalidFileError):
+    """config.yml is not valid. The message names file, line, key and reason."""
+
+
+class ProjectError(InvalidFileError):
+    """The project file is not valid. The message names file, line, key and reason."""
+
+
+class FilterError(MmmetaError):
+    """A filter (``where``, ``find``) is not valid. The message names the key and what is possible."""
+
+
+class UnknownKeyError(FilterError):
+    """A filter in a project file asks for a key that no file has. The message lists the near misses."""
+
+
+class QuantityError(FilterError, ValueError):
+    """A duration or a size that cannot be read. Write ``90s``, ``15m``, ``1h30m``, ``7d``, ``2w``; ``500MB``, ``10GB``."""
+
+
+class OutdatedWarning(UserWarning):
+    """There is metadata that was not merged yet; run ``update()``. Given once for each ``Metadir``."""
+
+
+class UnknownKeyWarning(UserWarning):
+    """A filter asks for a key that no file has: mistyped, or not there yet. The message lists the near misses."""
+
+
+class StoreKeyError(MmmetaError, KeyError):
+    """A store key that cannot be a file name. Use letters, digits, ``_``, ``-`` and ``.``."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class StoreValueError(MmmetaError, ValueError):
+    """A value that the store cannot keep so that it reads back the same. Use int, float, datetime or str."""
+
+
+class StoreAccessError(MmmetaError):
+    """A file of the store cannot be read or written (permissions, a full disk). The message names it."""
+
+
+class RemoteTemplateError(MmmetaError):
+    """A URL template of config.yml cannot be filled for this file. The message names template and key."""
+
+
+class RemoteNameError(MmmetaError, AttributeError):
+    """config.yml has no URL template of this name. The message lists the near misses."""
+
+
+class UnsafeNameError(MmmetaError):
+    """A name that came from the remote would leave its folder or cannot be a file name. The file was set aside."""
+
+
+class ValueNotSupportedError(MmmetaError, ValueError):
+    """A metadata value that JSON cannot carry (NaN, a lone surrogate, a key that is not text). The message names the key."""
+
+
+class UniqueValueError(MmmetaError, ValueError):
+    """The unique key is missing or cannot identify a file. Give every file a text or integer under that key."""
+
+
+class DuplicateFileError(MmmetaError):
+    """``insert`` of a file that is there already. Use ``upsert``."""
+
+
+class RemoteKeyError(MmmetaError, KeyError):
+    """``del file[key]`` of a key that only the remote has. Set ``file[key] = None`` to shadow it."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class UnsupportedOperationError(MmmetaError, NotImplementedError):
+    """Something dataset's Table offers that a metadir cannot. The message says why and what to use instead."""
+
+
+class JobError(MmmetaError):
+    """A job is not defined or its rules contradict each other. The message names job and key."""
+
+
+class JobFailedError(MmmetaError):
+    """Files of a run failed. ``report`` holds the whole result."""
+
+    def __init__(self, message: str, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class DownloadError(MmmetaError):
+    """A document could not be fetched, or is not what the metadata says (size, digest). The target was not touched."""
+
+
+class LoadError(MmmetaError):
+    """A row could not be written into the SQL target. The message names target, table and file."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One piece of bad input that was set aside while the rest went on.
+
+    Attributes:
+        source: path of the metadata file relative to the files root, or the unique value.
+        reason: what is wrong and what to do, one sentence.
+        key: the metadata key, where one is to blame.
+    """
+
+    source: str
+    reason: str
+    key: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}" if self.key is None else f"{self.source}: {self.key}: {self.reason}"
+
+
+def near_misses(word: str, known: Iterable[str]) -> str:
+    """A sentence part such as `` Did you mean "imported"?``, or an empty text when nothing comes close."""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(f'{name!r}' for name in close)}?" if close else ""

@@ -1,0 +1,141 @@
+"""One metadata key as SQL: where its cell is, and what tells the kinds of its values apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmmeta.database import quote_identifier
+from mmmeta.schema import REMOTE, Slot
+from mmmeta.values import default_kind
+
+TRUE = "1"
+FALSE = "0"
+
+
+def all_of(parts: Sequence[str]) -> str:
+    """The parts joined with AND; what is always true is left out."""
+    if FALSE in parts:
+        return FALSE
+    kept = [part for part in parts if part != TRUE]
+    return " AND ".join(f"({part})" for part in kept) if len(kept) > 1 else (kept[0] if kept else TRUE)
+
+
+def any_of(parts: Sequence[str]) -> str:
+    """The parts joined with OR; what is never true is left out."""
+    if TRUE in parts:
+        return TRUE
+    kept = [part for part in parts if part != FALSE]
+    return " OR ".join(f"({part})" for part in kept) if len(kept) > 1 else (kept[0] if kept else FALSE)
+
+
+class Expression:
+    """One key of one owner as SQL: its cell, and what tells the kinds apart.
+
+    Only kinds that the registry has seen are told apart, so that the usual key, which has one, costs one comparison
+    that an index can answer.
+    """
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self.owner = slot.owner
+        self._types = "__types" if slot.owner == REMOTE else "__local_types"
+        self._more = "__more" if slot.owner == REMOTE else "__local_more"
+        self.shared = slot.column is None
+        if self.shared:
+            literal = slot.key.replace("'", "''")
+            where = f"FROM json_each(files.{self._more}) AS j WHERE j.key = '{literal}'"
+            self.cell = f"(SELECT j.value {where})"
+            self._json_type = f"(SELECT j.type {where})"
+        else:
+            self.cell = f"files.{quote_identifier(slot.column or slot.key)}"
+
+    def _has(self, kinds: str) -> bool:
+        return any(kind in self._slot.kinds for kind in kinds)
+
+    def _marked(self, kind: str) -> str:
+        return f"instr(files.{self._types}, ';{self._slot.id}{kind};') > 0"
+
+    def _is(self, kind: str, storage: str, sample: Any) -> str:
+        """SQL that is true for cells of a kind; only what the seen kinds leave open is asked."""
+        if not self._has(kind):
+            return FALSE
+        if default_kind(sample, self._slot.usual) != kind:
+            return self._marked(kind)
+        tests = []
+        others = [other for other in self._slot.kinds if other not in (kind, "n")]
+        if others:
+            tests.append(f"typeof({self.cell}) = '{storage}'")
+        same_storage = {"text": "sjI", "integer": "ib", "real": "f"}[storage]
+        tests.extend(
+            f"(files.{self._types} IS NULL OR NOT {self._marked(other)})" for other in others if other in same_storage
+        )
+        return all_of(tests)
+
+    @property
+    def is_text(self) -> str:
+        return f"{self._json_type} = 'text'" if self.shared else self._is("s", "text", "")
+
+    @property
+    def is_json(self) -> str:
+        return f"{self._json_type} IN ('array', 'object')" if self.shared else self._is("j", "text", "")
+
+    @property
+    def is_big(self) -> str:
+        return FALSE if self.shared else self._is("I", "text", "")
+
+    @property
+    def is_number(self) -> str:
+        if self.shared:
+            return f"{self._json_type} IN ('integer', 'real')"
+        return any_of([self._is("i", "integer", 1), self._is("f", "real", 1.0)])
+
+    @property
+    def is_bool(self) -> str:
+        return f"{self._json_type} IN ('true', 'false')" if self.shared else self._is("b", "integer", 1)
+
+    @property
+    def present(self) -> str:
+        """Set, be it to null."""
+        if self.shared:
+            return f"{self._json_type} IS NOT NULL"
+        if self._has("n"):
+            return f"({self.cell} IS NOT NULL OR ifnull({self._marked('n')}, 0))"
+        return f"{self.cell} IS NOT NULL"
+
+    @property
+    def absent(self) -> str:
+        """Neither a value nor null."""
+        if self.shared:
+            return f"{self._json_type} IS NULL"
+        if self._has("n"):
+            return f"({self.cell} IS NULL AND NOT ifnull({self._marked('n')}, 0))"
+        return f"{self.cell} IS NULL"
+
+    @property
+    def null(self) -> str:
+        """Absent or null."""
+        return f"{self.cell} IS NULL"
+
+    @property
+    def kind(self) -> str:
+        """The kind letter as an SQL value, NULL where SQLite's storage class tells it."""
+        if self.shared:
+            return (
+                f"CASE {self._json_type} WHEN 'true' THEN 'b' WHEN 'false' THEN 'b' WHEN 'array' THEN 'j' "
+                "WHEN 'object' THEN 'j' WHEN 'null' THEN 'n' END"
+            )
+        whens = "".join(f" WHEN {self._marked(kind)} THEN '{kind}'" for kind in self._slot.kinds)
+        return f"CASE{whens} END" if whens else "NULL"
+
+
+class SystemExpression(Expression):
+    """One of mmmeta's own columns; a plain cell without marks."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Slot(0, REMOTE, name, name, None, "sif"))
+
+    def _is(self, kind: str, storage: str, sample: Any) -> str:
+        if kind == "b":
+            return f"typeof({self.cell}) = 'integer'"
+        return f"typeof({self.cell}) = '{storage}'" if kind in "sif" else FALSE

@@ -1,0 +1,138 @@
+"""``File``: one file's metadata and local state as a mapping, with ``save()``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from types import MappingProxyType
+from typing import Any
+
+from mmmeta.catalog import Row
+from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
+from mmmeta.remote import Remote
+from mmmeta.values import RESERVED_PREFIX, clean_value
+
+SaveFile = Callable[[str, dict[str, Any], set[str]], None]
+"""Writes changed and removed fields of the file with this unique value into the state db."""
+
+
+class File(MutableMapping[str, Any]):
+    """One file. Reads as the remote's metadata with the client's own values over it.
+
+    Setting a key is the client's affair: it stays in the state db, is never sent anywhere, and hides (*shadows*) a key
+    of that name that the remote has; ``file.meta`` always reads what the remote sent. Nothing is written before
+    ``save()``, which writes the fields that were set and no others.
+
+    Attributes:
+        unique_value: the text that identifies the file, as the ledger and the command line name it.
+        meta: the remote's metadata, read-only.
+        local: what this client has set, read-only.
+        remote: the URL templates of config.yml filled for this file, as attributes: ``file.remote.url``.
+    """
+
+    __slots__ = ("_changed", "_local", "_meta", "_removed", "_save", "_system", "_templates", "_unique", "unique_value")
+
+    def __init__(self, row: Row, unique: str, templates: Mapping[str, str], save: SaveFile) -> None:
+        self.unique_value = row.unique_value
+        self._meta = row.remote
+        self._local = row.local
+        self._system = row.system
+        self._unique = unique
+        self._templates = templates
+        self._save = save
+        self._changed: dict[str, Any] = {}
+        self._removed: set[str] = set()
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        return MappingProxyType(self._meta)
+
+    @property
+    def local(self) -> Mapping[str, Any]:
+        return MappingProxyType(self._local)
+
+    @property
+    def remote(self) -> Remote:
+        return Remote(self._templates, self.get)
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the file is marked deleted."""
+        return bool(self._system["__deleted"])
+
+    @property
+    def deleted_reason(self) -> str | None:
+        """Why it was deleted, in words."""
+        reason = self._system["__deleted_reason"]
+        return None if reason is None else str(reason)
+
+    @property
+    def revision(self) -> int:
+        """Revision of the metadata db that brought this version."""
+        return int(self._system["__rev"] or 0)
+
+    @property
+    def source(self) -> str | None:
+        """Path of the metadata file below the server's files root; None if the file was inserted from Python."""
+        source = self._system["__source"]
+        return None if source is None else str(source)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names this version of the remote's metadata, in hexadecimal; empty when it vanished at the remote."""
+        return bytes(self._system["__fingerprint"] or b"").hex()
+
+    def save(self) -> None:
+        """Write the fields that were set or removed since the file was read; durable when it returns.
+
+        Raises:
+            StateDbError: the state db cannot be written.
+        """
+        if self._changed or self._removed:
+            self._save(self.unique_value, self._changed, self._removed)
+            self._changed = {}
+            self._removed = set()
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self._local:
+            return self._local[key]
+        if key in self._meta:
+            return self._meta[key]
+        if key in self._system:
+            return self._system[key]
+        raise KeyError(
+            f"{self.unique_value} has no {key!r}.{near_misses(str(key), self)} file.get({key!r}) gives None instead"
+        )
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str) or not key or key.startswith(RESERVED_PREFIX):
+            raise MmmetaError(f"{key!r} cannot be set: a key is text that does not begin with {RESERVED_PREFIX!r}")
+        if key == self._unique:
+            raise MmmetaError(f"{key!r} identifies the file and cannot be set")
+        cleaned = clean_value(key, value)
+        self._local[key] = cleaned
+        self._changed[key] = cleaned
+        self._removed.discard(key)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._local:
+            if key in self._meta:
+                raise RemoteKeyError(f"{key!r} comes from the remote; set file[{key!r}] = None to shadow it")
+            raise KeyError(key)
+        del self._local[key]
+        self._changed.pop(key, None)
+        self._removed.add(key)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._meta
+        for key in self._local:
+            if key not in self._meta:
+                yield key
+
+    def __len__(self) -> int:
+        return len(self._meta.keys() | self._local.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._local or key in self._meta
+
+    def __repr__(self) -> str:
+        return f"<File {self.unique_value} ({len(self)} keys{', deleted' if self.deleted else ''})>"

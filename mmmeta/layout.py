@@ -1,0 +1,118 @@
+"""Where everything lies on disk.
+
+<base path>/
+  _mmmeta/
+    config.yml            what counts as metadata, URL templates (optional)
+    meta.db               the metadata db; written by the server only
+    _store/<key>          one small text file a key, synced
+    local/                never synced
+      state.db            the client's state db
+      status.json         what the sensor reads
+      store/<key>         store keys that begin with ``local_``
+      scan.db             what generate saw; deletable at any time
+      server              mark: metadata is written here
+<files root>/**/*.json    the metadata files; the base path unless given
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+METADIR = "_mmmeta"
+"""Name of the folder that gets synced. Changing it orphans every existing archive."""
+
+STATE_ENVIRONMENT = "MMMETA_STATE"
+PATH_ENVIRONMENT = "MMMETA"
+FILES_ROOT_ENVIRONMENT = "MMMETA_FILES_ROOT"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All paths of one metadir; nothing is created by making it.
+
+    Attributes:
+        base: absolute base path; ``_mmmeta`` lies below it.
+        files_root: absolute folder with the metadata files.
+        state: absolute path of the state db.
+    """
+
+    base: Path
+    files_root: Path
+    state: Path
+
+    @classmethod
+    def at(
+        cls, base: str | os.PathLike[str], files_root: str | os.PathLike[str] | None = None, state: str | None = None
+    ) -> Layout:
+        """The layout below a base path; ``state`` is a path (SQLite), ``local/state.db`` unless given."""
+        root = Path(os.path.abspath(os.path.expanduser(base)))
+        files = Path(os.path.abspath(os.path.expanduser(files_root))) if files_root is not None else root
+        state_path = (
+            Path(os.path.abspath(os.path.expanduser(state))) if state else root / METADIR / "local" / "state.db"
+        )
+        return cls(root, files, state_path)
+
+    @property
+    def metadir(self) -> Path:
+        return self.base / METADIR
+
+    @property
+    def config(self) -> Path:
+        return self.metadir / "config.yml"
+
+    @property
+    def meta_db(self) -> Path:
+        return self.metadir / "meta.db"
+
+    @property
+    def store(self) -> Path:
+        return self.metadir / "_store"
+
+    @property
+    def local(self) -> Path:
+        return self.metadir / "local"
+
+    @property
+    def local_store(self) -> Path:
+        return self.local / "store"
+
+    @property
+    def status(self) -> Path:
+        return self.local / "status.json"
+
+    @property
+    def scan_db(self) -> Path:
+        return self.local / "scan.db"
+
+    @property
+    def server_mark(self) -> Path:
+        return self.local / "server"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, a sync tool or a crash sees the old or the new content, never a part.
+
+    Creates the folder where it is missing. The temporary file lies in the same folder and begins with a dot.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's umask; read by setting it, the only way the standard library has."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

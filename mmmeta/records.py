@@ -1,0 +1,115 @@
+"""From a metadata file to a record: which keys are kept, and what identifies the file."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mmmeta.config import Config
+from mmmeta.errors import UniqueValueError, ValueNotSupportedError
+from mmmeta.metadata_db import Record
+from mmmeta.scan import Entry, display_path, real_path, sha1_of
+from mmmeta.values import RESERVED_PREFIX, SEPARATOR, fingerprint
+
+
+class KeyFilter:
+    """Decides which keys are kept, by ``include`` and ``exclude``; a name covers what is nested below it."""
+
+    def __init__(self, config: Config) -> None:
+        metadata = config.metadata
+        self._include = None if metadata.include is None else set(metadata.include)
+        self._exclude = set(metadata.exclude)
+        self._always = {metadata.unique, metadata.content, metadata.file_name}
+        self._kept: set[str] = set()
+        self._dropped: set[str] = set()
+        self.reserved: set[str] = set()
+
+    def keep(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values whose keys are kept; reserved keys are noted in ``reserved``."""
+        for key in values.keys() - self._kept - self._dropped:
+            (self._kept if self._wanted(key) else self._dropped).add(key)
+        if self._dropped.isdisjoint(values):
+            return values
+        return {key: value for key, value in values.items() if key in self._kept}
+
+    def _wanted(self, key: str) -> bool:
+        if key.startswith(RESERVED_PREFIX):
+            self.reserved.add(key)
+            return False
+        if key in self._always:
+            return True
+        parts = key.split(SEPARATOR)
+        names = {SEPARATOR.join(parts[: count + 1]) for count in range(len(parts))}
+        if self._include is not None and names.isdisjoint(self._include):
+            return False
+        return names.isdisjoint(self._exclude)
+
+
+def unique_value(values: dict[str, Any], unique: str) -> str:
+    """The text that identifies a file.
+
+    Raises:
+        UniqueValueError: it is missing, empty, or neither text nor integer.
+    """
+    value = values.get(unique)
+    if type(value) is str and value:
+        return value
+    if type(value) is int:
+        return str(value)
+    if unique not in values:
+        raise UniqueValueError(f"the unique key {unique!r} is missing; add it, or set metadata.unique in config.yml")
+    raise UniqueValueError(
+        f"the unique key {unique!r} is {value!r}; it must be a text that is not empty, or an integer"
+    )
+
+
+def make_record(values: dict[str, Any], config: Config, source: str | None, mtime: int | None) -> Record:
+    """A record of kept values, checked for the unique and the required keys.
+
+    Raises:
+        UniqueValueError, ValueNotSupportedError: a key is missing or unusable.
+    """
+    file = unique_value(values, config.metadata.unique)
+    for key in config.metadata.required:
+        if key not in values and not any(name.startswith(key + SEPARATOR) for name in values):
+            raise ValueNotSupportedError(f"the required key {key!r} is missing (config.yml: metadata.required)")
+    return Record(file, values, fingerprint(values), source, mtime)
+
+
+def describe_document(root: Path, entry: Entry, unique: str) -> dict[str, Any]:
+    """Metadata of a document that has no metadata file (``no_meta``): name, path, size, times and SHA-1.
+
+    ``modified_at`` and ``changed_at`` (of content, of content or attributes) are ISO 8601 in UTC. Where another key
+    than ``content_hash`` identifies files and is not among these, it gets the path.
+
+    Raises:
+        OSError: the document cannot be read.
+    """
+    path = display_path(entry.key)
+    name = PurePosixPath(path).name
+    values = {
+        "_file_name": name,
+        "name": name,
+        "path": path,
+        "extension": PurePosixPath(name).suffix.lstrip(".").lower(),
+        "size": entry.size,
+        "modified_at": _iso(entry.mtime),
+        "changed_at": _iso(entry.ctime),
+        "content_hash": sha1_of(real_path(root, entry.key)),
+    }
+    values.setdefault(unique, path)
+    return values
+
+
+def _iso(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds // 1_000 / 1_000_000, timezone.utc).isoformat(timespec="microseconds")
+
+
+def document_path(root: Path, source: str, file_name: str) -> Path | None:
+    """Where the document of a metadata file lies: beside it, under ``file_name``; None if that leaves the root."""
+    path = os.path.normpath(os.path.join(os.path.dirname(source), file_name))
+    if path.startswith("..") or os.path.isabs(path) or "\0" in path:
+        return None
+    return root / path

@@ -1,0 +1,214 @@
+"""The state db: its tables, and what it has merged.
+
+``files`` holds the remote's metadata and the client's own columns side by side; the registry says who owns what. The
+ledger (``jobs``, ``ledger``, ``attempts``) records what each job did with each file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from mmmeta.database import Database, quote_identifier
+from mmmeta.errors import StateDbError
+from mmmeta.metadata_db import check_format, create_files_table
+from mmmeta.schema import (
+    CLIENT,
+    CREATE_INFO,
+    CREATE_REGISTRY,
+    FORMAT_VERSION,
+    REMOTE,
+    STATE_SYSTEM,
+    Columns,
+    read_info,
+    table_names,
+    write_info,
+)
+
+_CREATE_JOBS = """
+CREATE TABLE jobs (
+    job TEXT PRIMARY KEY NOT NULL,
+    selection TEXT NOT NULL,            -- canonical JSON of the condition
+    rules TEXT NOT NULL,                -- canonical JSON of rerun_on, attempts, ...
+    selection_fingerprint TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,          -- of selection, rules and action
+    evaluated INTEGER NOT NULL,         -- state revision up to which the selection was evaluated
+    run_id TEXT,                        -- of the last run
+    heartbeat TEXT                      -- when a run of this job last said that it lives
+)"""
+
+_CREATE_LEDGER = """
+CREATE TABLE ledger (
+    job TEXT NOT NULL,
+    file TEXT NOT NULL,
+    status TEXT NOT NULL,               -- pending, claimed, done, failed, dead, skipped
+    priority,                           -- value of the key that the job orders by
+    attempts INTEGER NOT NULL DEFAULT 0,
+    basis TEXT,                         -- what rerun_on compares, of the version last done
+    tried TEXT,                         -- the same, of the version last claimed
+    content TEXT,                       -- value of the content key last done
+    rev INTEGER,                        -- revision of the metadata db last done
+    token INTEGER NOT NULL DEFAULT 0,   -- fencing token of the last claim or reset
+    lease_until REAL,                   -- seconds of the boot-time clock
+    boot TEXT,                          -- boot that lease_until counts in
+    worker TEXT,
+    run_id TEXT,
+    error_type TEXT,
+    error_message TEXT,
+    error_lines TEXT,
+    bytes INTEGER,
+    selected_at TEXT,
+    claimed_at TEXT,
+    settled_at TEXT,
+    due REAL,                           -- failed: seconds since 1970 from when it may be tried again
+    PRIMARY KEY (job, file)
+) WITHOUT ROWID"""
+
+_CREATE_ATTEMPTS = """
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY,
+    job TEXT NOT NULL,
+    file TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    run_id TEXT,
+    worker TEXT,
+    started_at TEXT,
+    ended_at TEXT,
+    status TEXT NOT NULL,
+    error_type TEXT,
+    error_message TEXT,
+    bytes INTEGER
+)"""
+
+_INDEXES = (
+    "CREATE INDEX files_state_rev ON files (__state_rev)",
+    "CREATE INDEX ledger_pending ON ledger (job, priority, file) WHERE status = 'pending'",
+    "CREATE INDEX ledger_failed ON ledger (job, due) WHERE status = 'failed'",
+    "CREATE INDEX ledger_claimed ON ledger (job, lease_until) WHERE status = 'claimed'",
+    "CREATE INDEX ledger_status ON ledger (job, status)",
+    "CREATE INDEX attempts_job ON attempts (job, file)",
+)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What the state db last merged, and its own revision.
+
+    Attributes:
+        state_id: made once, with the state db.
+        metadata_id, revision, digest: of the metadata db.
+        remote_last_updated: text of the store key at that time, None if it was not set.
+        state_revision: grows with every merge and save.
+        alive: how many files are not deleted.
+    """
+
+    state_id: str
+    unique: str
+    metadata_id: str
+    revision: int
+    digest: bytes
+    remote_last_updated: str | None
+    state_revision: int
+    alive: int
+
+
+def read_merged(connection: sqlite3.Connection, database: Database) -> Merged | None:
+    """What was merged; None before the first update has finished.
+
+    Raises:
+        FormatError: not a state db, or one of a newer version.
+        StateDbError: another program's database.
+    """
+    names = table_names(connection)
+    if not names:
+        return None
+    if "info" not in names:
+        raise StateDbError(
+            f"{database.path} is not a state db of this version (tables: {', '.join(sorted(names))}); it was left untouched. "
+            "Give another path with MMMETA_STATE"
+        )
+    info = read_info(connection)
+    check_format(info, "state", database)
+    return merged_from(info)
+
+
+def merged_from(info: dict[str, Any]) -> Merged:
+    """The ``info`` table of a state db with names."""
+    return Merged(
+        info["id"],
+        info["unique"],
+        info["metadata_id"],
+        info["revision"],
+        info["digest"],
+        info["remote_last_updated"],
+        info["state_revision"],
+        info["alive"],
+    )
+
+
+def create_tables(connection: sqlite3.Connection, unique: str) -> None:
+    """Make an empty state db."""
+    for sql in (CREATE_INFO, CREATE_REGISTRY, _CREATE_JOBS, _CREATE_LEDGER, _CREATE_ATTEMPTS):
+        connection.execute(sql)
+    write_info(
+        connection,
+        role="state",
+        format=FORMAT_VERSION,
+        id=uuid.uuid4().hex,
+        unique=unique,
+        metadata_id="",
+        revision=0,
+        digest=bytes(16),
+        remote_last_updated=None,
+        state_revision=0,
+        alive=0,
+    )
+    create_files_table(connection, unique, STATE_SYSTEM)
+    for sql in _INDEXES:
+        connection.execute(sql)
+
+
+def next_state_revision(connection: sqlite3.Connection) -> int:
+    """Take the next state revision; inside a transaction."""
+    connection.execute("UPDATE main.info SET value = value + 1 WHERE name = 'state_revision'")
+    (revision,) = connection.execute("SELECT value FROM main.info WHERE name = 'state_revision'").fetchone()
+    return int(revision)
+
+
+def save_local(
+    connection: sqlite3.Connection,
+    unique: str,
+    file: str,
+    changes: dict[str, Any],
+    removed: set[str],
+    now: str,
+) -> bool:
+    """Write the client's own fields of one file, the given ones only; False if the state db has no such file."""
+    remote = Columns.load(connection, REMOTE, unique)
+    unique_sql = quote_identifier(remote.slots[unique].column or unique)
+    columns = Columns.load(connection, CLIENT, unique)
+    names = ", ".join(["__local_types", "__local_more", *columns.sql])
+    row = connection.execute(f"SELECT {names} FROM files WHERE {unique_sql} = ?", (file,)).fetchone()
+    if row is None:
+        return False
+    values = columns.decode(row[2:], row[0], row[1])
+    values.update(changes)
+    for key in removed:
+        values.pop(key, None)
+    cells, types, more = columns.encode(values)
+    columns.flush()
+    written = {key for key in (*changes, *removed) if key in columns.slots}
+    assignments = ["__local_types = ?", "__local_more = ?", "__state_last_updated = ?", "__state_rev = ?"]
+    parameters: list[Any] = [types, more, now, next_state_revision(connection)]
+    for key in sorted(written):
+        slot = columns.slots[key]
+        if slot.column is not None and slot.position is not None:
+            assignments.append(f"{quote_identifier(slot.column)} = ?")
+            parameters.append(cells[slot.position])
+    connection.execute(
+        f"UPDATE files SET {', '.join(assignments)} WHERE {unique_sql} = ?",
+        (*parameters, file),
+    )
+    return True

@@ -1,0 +1,297 @@
+"""Metadata values: parsing, flattening, and how each value becomes a database cell and comes back unchanged.
+
+SQLite cannot tell ``True`` from ``1``, a list from its text or ``null`` from absent. Each value therefore has a *kind*,
+one letter, and a row's ``__types`` lists the cells whose kind neither the storage class nor the column's usual kind
+tells, as ``;<registry id><kind>;…;``:
+
+    s  text                      i  integer within 64 bits         f  float
+    b  true or false, as 1 or 0  I  integer kept as decimal text   j  list or object, as JSON text
+    n  explicit null
+
+A cell that is NULL and not marked ``n`` is absent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from mmmeta.errors import ValueNotSupportedError
+
+SEPARATOR = ":"
+"""Joins the names of nested objects to one key. Changing it changes every key and fingerprint."""
+
+RESERVED_PREFIX = "__"
+"""Keys that begin so belong to mmmeta; metadata keys that do are set aside."""
+
+DIGEST_MODULUS = 1 << 128
+_INT64_LIMIT = 1 << 63
+_UTF8_BOM = b"\xef\xbb\xbf"
+_NOT_JSON_NUMBER = re.compile(rb"(?<![\w\"])-?(NaN|Infinity)\b")
+
+KIND_OF_TYPE: dict[type, str] = {
+    str: "s",
+    int: "i",
+    float: "f",
+    bool: "b",
+    type(None): "n",
+    list: "j",
+    dict: "j",
+}
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """A record with nested objects flattened.
+
+    Attributes:
+        values: ``{key: value}``; nested keys joined with ``:``; lists and empty objects stay values.
+        clashes: keys that came from two places of the record (``a:b`` beside ``{"a": {"b": …}}``); the deeper won.
+    """
+
+    values: dict[str, Any]
+    clashes: tuple[str, ...] = ()
+
+
+def parse_json(raw: bytes) -> Flattened:
+    """Parse and flatten one metadata file.
+
+    Integers beyond 64 bits keep all their digits, and a UTF-8 byte order mark is passed over.
+
+    Raises:
+        ValueNotSupportedError: not JSON, not an object, NaN or a number too large for a float, a lone surrogate.
+    """
+    if raw.startswith(_UTF8_BOM):
+        raw = raw[3:]
+    try:
+        record = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ValueNotSupportedError(_why_not_json(raw, error)) from None
+    if type(record) is not dict:
+        raise ValueNotSupportedError(
+            f"the file holds {_describe_type(record)}, not an object; metadata is one {{…}} a file"
+        )
+    flat = flatten(record)
+    if any(_may_have_lost_digits(value) for value in flat.values.values()):
+        # orjson turns integers over 64 bits into floats; the slower parser keeps them.
+        try:
+            flat = flatten(json.loads(raw))
+        except ValueError as error:
+            raise ValueNotSupportedError(f"a number cannot be read: {error}") from None
+    return flat
+
+
+def flatten(record: Mapping[str, Any]) -> Flattened:
+    """Flatten nested objects; see ``Flattened``. The record holds JSON types only."""
+    values: dict[str, Any] = {}
+    if _flatten_into(values, "", record):
+        return Flattened(values)
+    return _flatten_by_depth(record)
+
+
+def _flatten_into(values: dict[str, Any], prefix: str, record: Mapping[str, Any]) -> bool:
+    """Flatten in reading order; False as soon as a key comes twice."""
+    for name, value in record.items():
+        key = prefix + name
+        if type(value) is dict and value:
+            if not _flatten_into(values, key + SEPARATOR, value):
+                return False
+        elif key in values:
+            return False
+        else:
+            values[key] = value
+    return True
+
+
+def _flatten_by_depth(record: Mapping[str, Any]) -> Flattened:
+    """Flatten level by level, so that of two values with one key the more deeply nested is written last and stays."""
+    values: dict[str, Any] = {}
+    clashes: list[str] = []
+    level: list[tuple[str, Mapping[str, Any]]] = [("", record)]
+    while level:
+        deeper: list[tuple[str, Mapping[str, Any]]] = []
+        for prefix, part in level:
+            for name, value in part.items():
+                key = prefix + name
+                if type(value) is dict and value:
+                    deeper.append((key + SEPARATOR, value))
+                    continue
+                if key in values:
+                    clashes.append(key)
+                values[key] = value
+        level = deeper
+    return Flattened(values, tuple(dict.fromkeys(clashes)))
+
+
+def _may_have_lost_digits(value: Any) -> bool:
+    kind = type(value)
+    if kind is float:
+        return bool(abs(value) >= _INT64_LIMIT)
+    if kind is list:
+        return any(_may_have_lost_digits(item) for item in value)
+    if kind is dict:
+        return any(_may_have_lost_digits(item) for item in value.values())
+    return False
+
+
+def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
+    if not raw.strip():
+        return "the file is empty; the writer may have been interrupted"
+    if (found := _NOT_JSON_NUMBER.search(raw)) is not None:
+        return f"not valid JSON: {found.group(0).decode()} is not a JSON number"
+    return f"not valid JSON: {error}"
+
+
+def _describe_type(value: Any) -> str:
+    return {list: "a list", str: "a text", type(None): "null", bool: "true or false"}.get(type(value), "a number")
+
+
+def clean(record: Mapping[Any, Any]) -> dict[str, Any]:
+    """Turn what Python code hands in into JSON types: dates become ISO text, tuples and sets lists.
+
+    Raises:
+        ValueNotSupportedError: a key that is not text, or a value that JSON cannot carry; the message names the key.
+    """
+    result: dict[str, Any] = {}
+    for key, value in record.items():
+        if not isinstance(key, str):
+            raise ValueNotSupportedError(f"the key {key!r} is not text; metadata keys are text")
+        _check_text(key, key)
+        result[str(key)] = clean_value(key, value)
+    return result
+
+
+def clean_value(key: str, value: Any) -> Any:
+    """One value as JSON types; see ``clean``."""
+    if value is None or type(value) is bool or type(value) is int:
+        return value
+    if isinstance(value, str):
+        _check_text(key, value)
+        return str(value)
+    if isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueNotSupportedError(f"{key}: {value!r} is not a JSON number; use None for an unknown value")
+        return float(value)
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {name: clean_value(f"{key}{SEPARATOR}{name}", item) for name, item in clean(value).items()}
+    if isinstance(value, (set, frozenset)):
+        return [clean_value(key, item) for item in sorted(value, key=repr)]
+    if isinstance(value, (list, tuple)):
+        return [clean_value(key, item) for item in value]
+    raise ValueNotSupportedError(
+        f"{key}: a {type(value).__name__} cannot be kept as metadata; "
+        "use text, numbers, true/false, None, dates, lists or dicts"
+    )
+
+
+def _check_text(key: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueNotSupportedError(f"{key!r}: the text holds a lone surrogate, which UTF-8 cannot carry") from None
+
+
+def kind_of(value: Any) -> str:
+    """The kind letter of a JSON value."""
+    kind = KIND_OF_TYPE[type(value)]
+    if kind == "i" and not -_INT64_LIMIT <= value < _INT64_LIMIT:
+        return "I"
+    return kind
+
+
+def to_cell(value: Any, kind: str) -> Any:
+    """What goes into the database for a value of this kind."""
+    if kind == "j":
+        return json_text(value)
+    if kind == "I":
+        return str(value)
+    if kind == "b":
+        return 1 if value else 0
+    return value
+
+
+def from_cell(cell: Any, kind: str) -> Any:
+    """The value that ``to_cell`` was given."""
+    if kind == "j":
+        return parse_json_text(cell)
+    if kind == "I":
+        return int(cell)
+    if kind == "b":
+        return bool(cell)
+    return cell
+
+
+def default_kind(cell: Any, usual: str | None) -> str:
+    """The kind that a cell has when its row's ``__types`` does not mention it."""
+    if type(cell) is str:
+        return usual if usual in ("j", "I") else "s"
+    if type(cell) is int:
+        return "b" if usual == "b" else "i"
+    return "f" if type(cell) is float else "n"
+
+
+def json_text(value: Any) -> str:
+    """Compact JSON; also for integers beyond 64 bits, which orjson refuses."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def parse_json_text(text: str) -> Any:
+    """What ``json_text`` was given."""
+    value = orjson.loads(text)
+    return json.loads(text) if _may_have_lost_digits(value) else value
+
+
+def fingerprint(values: Mapping[str, Any]) -> bytes:
+    """128 bits that name one version of a file's kept metadata.
+
+    BLAKE2b over canonical JSON: keys sorted, no spaces, integers and floats told apart.
+    """
+    try:
+        canonical = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        canonical = json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return blake2b(canonical, digest_size=16).digest()
+
+
+def deleted_fingerprint(alive: bytes) -> bytes:
+    """The fingerprint of a version once it is marked deleted; made from its fingerprint while it was alive."""
+    return blake2b(alive, digest_size=16, person=b"deleted").digest()
+
+
+def digest_sum(fingerprints: Iterable[bytes]) -> int:
+    """The sum of fingerprints modulo 2^128: what a digest adds and takes away."""
+    return sum(int.from_bytes(part, "big") for part in fingerprints) % DIGEST_MODULUS
+
+
+def digest_bytes(number: int) -> bytes:
+    """A digest as the 16 bytes that the databases keep."""
+    return (number % DIGEST_MODULUS).to_bytes(16, "big")
+
+
+def parse_marks(types: str | None) -> dict[int, str]:
+    """``__types`` as ``{registry id: kind}``."""
+    if not types:
+        return {}
+    return {int(mark[:-1]): mark[-1] for mark in types.split(";") if mark}
+
+
+def write_marks(marks: Mapping[int, str]) -> str | None:
+    """``__types`` for these marks; None when the usual kinds tell everything."""
+    return f";{';'.join(f'{number}{kind}' for number, kind in sorted(marks.items()))};" if marks else None

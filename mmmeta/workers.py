@@ -1,0 +1,83 @@
+"""Who works on this host, and the clock that leases are measured with.
+
+A worker holds a lock on a file of its own for as long as it lives; the kernel drops the lock when the process dies,
+however it dies. So a dead worker of this host is known at once, by a lock and not by a process number. Leases count in
+seconds since boot, which no one can set back; they are void after a reboot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+
+def boot_id() -> str:
+    """Names this host and this boot of it."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{uuid.getnode():012x}"
+
+
+def boot_seconds() -> float:
+    """Seconds since this host booted, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Worker:
+    """One worker: alive from ``start`` until ``stop`` or the end of the process.
+
+    Attributes:
+        name: ``<boot id>/<random>``, as the ledger records it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._handle: int | None = None
+        self.name = f"{boot_id()}/{uuid.uuid4().hex[:16]}"
+
+    def start(self) -> None:
+        """Take the lock."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._handle = os.open(_path(self._folder, self.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def stop(self) -> None:
+        """Let go of the lock."""
+        if self._handle is not None:
+            _path(self._folder, self.name).unlink(missing_ok=True)
+            os.close(self._handle)
+            self._handle = None
+
+
+def is_dead(folder: Path, name: str) -> bool:
+    """Whether a worker is known to be gone: of this boot of this host, and its lock is free.
+
+    False for a worker of another host: only its lease tells.
+    """
+    boot, _, _ = name.partition("/")
+    if boot != boot_id():
+        return False
+    path = _path(folder, name)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(handle)
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / name.rpartition("/")[2]
