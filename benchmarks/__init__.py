@@ -1,0 +1,1 @@
+"""Measures mmmeta against the bare work: ``python -m benchmarks --files 10000``."""

@@ -1,0 +1,89 @@
+"""A synthetic archive of metadata files, the same bytes for the same arguments: 40 keys and about 1.7 KB a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+KINDS = ("contract", "invoice", "report", "motion", "answer", "transcript", "tender", "letter")
+PLACES = ("Nordhausen", "Südbrück", "Großau", "Évreux", "Świętoszów", "台北")
+WORDS = (
+    "budget",
+    "Straßenbau",
+    "Übersicht",
+    "contrôle",
+    "committee",
+    "решение",
+    "harbour",
+    "licence",
+    "tender",
+    "school",
+)
+START = datetime(2026, 1, 5, 8, 0, 0)
+
+
+def record(index: int, version: int = 0) -> dict[str, Any]:
+    """One file's metadata; another version has another title and date, and the same identity."""
+    rng = random.Random(f"mmmeta benchmark {index}")
+    digest = hashlib.sha1(f"document {index}".encode(), usedforsecurity=False).hexdigest()
+    place = rng.choice(PLACES)
+    retrieved = START + timedelta(seconds=3 * index, microseconds=rng.randrange(1_000_000))
+    return {
+        "content_hash": digest,
+        "url": f"https://archive.example/{place}/{rng.randrange(20_000):06d}.pdf",
+        "request_id": f"GET:{rng.getrandbits(256):064x}",
+        "status_code": 200,
+        "title": " ".join(rng.choice(WORDS) for _ in range(14)) + (f" (version {version})" if version else ""),
+        "document_type": rng.choice(KINDS),
+        "retrieved_at": retrieved.isoformat(),
+        "modified_at": (retrieved + timedelta(days=version)).isoformat(),
+        "published_at": (START - timedelta(days=rng.randrange(3_000))).date().isoformat(),
+        "reference": f"{rng.randrange(1_000_000):06d}",
+        "originators": [rng.choice(WORDS) for _ in range(3)],
+        "languages": ["de", "fr"],
+        "is_public": rng.random() < 0.5,
+        "pages": rng.randrange(1, 400),
+        "size_kb": round(rng.uniform(20, 900), 2),
+        "parent_id": None,
+        "foreign_id": f"{place}-{index}",
+        "extension": "pdf",
+        "_file_name": f"{digest}.pdf",
+        "publisher": {
+            "name": f"Parliament of {place}",
+            "type": "parliament",
+            "url": "https://archive.example/",
+            "jurisdiction": {"id": place[:2].lower(), "name": place},
+        },
+        "crawler": {"name": "documents", "run": f"{retrieved:%Y%m%d}", "stage": "store"},
+        "headers": {
+            name: f"{rng.getrandbits(100):025x}"
+            for name in (
+                "date", "server", "content-type", "content-length", "etag", "cache-control", "accept-ranges", "via",
+                "last-modified", "access-control-allow-origin", "strict-transport-security", "x-varnish",
+            )
+        },
+    }  # fmt: skip
+
+
+def make(folder: Path, count: int) -> None:
+    """Write ``count`` metadata files as ``<two hex digits>/<two more>/<digest>.json``."""
+    for index in range(count):
+        write(folder, record(index))
+
+
+def change(folder: Path, indexes: range, version: int) -> None:
+    """Write another version of some of them."""
+    for index in indexes:
+        write(folder, record(index, version))
+
+
+def write(folder: Path, data: dict[str, Any]) -> None:
+    """Write one metadata file."""
+    digest = data["content_hash"]
+    target = folder / digest[:2] / digest[2:4] / f"{digest}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(data, ensure_ascii=False, indent=2), encoding="utf-8")

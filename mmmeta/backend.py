@@ -1,0 +1,261 @@
+"""What stands behind one metadir: its databases, its configuration, and what is derived from them.
+
+Derived are the store's ``*_last_updated`` and ``*_revision`` and status.json. Every verb compares them with the databases
+and repairs them, so that a process killed between two writes leaves nothing wrong for long.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mmmeta.catalog import Catalog
+from mmmeta.clock import Clock, from_text, to_text
+from mmmeta.config import Config, load_config
+from mmmeta.database import Database
+from mmmeta.errors import (
+    LegacyMetadirError,
+    MmmetaError,
+    OutdatedWarning,
+    ReadOnlyMetadirError,
+    StateDbError,
+)
+from mmmeta.layout import Layout, write_atomic
+from mmmeta.ledger import job_status
+from mmmeta.metadata_db import Head, MetadataWriter, read_head
+from mmmeta.state_db import Merged, read_merged, save_local
+from mmmeta.status import JobStatus, Status, read_status, write_status
+from mmmeta.store import Store
+from mmmeta.update import UpdateOptions, Updater, UpdateReport
+
+if TYPE_CHECKING:
+    from mmmeta.project_models import JobConfig
+
+REMOTE_UPDATED = "remote_last_updated"
+LOCAL_UPDATED = "local_last_updated"
+META_UPDATED = "meta_last_updated"
+REMOTE_REVISION = "remote_revision"
+LOCAL_REVISION = "local_revision"
+
+
+class Backend:
+    """What the verbs, ``Files`` and ``Job`` of one metadir share.
+
+    Args:
+        jobs: the project file's jobs, by name.
+        server: allow writing metadata although the metadir began as a client's synced copy.
+    """
+
+    def __init__(self, layout: Layout, store: Store, jobs: dict[str, JobConfig], clock: Clock, *, server: bool) -> None:
+        self.layout = layout
+        self.store = store
+        self.jobs = jobs
+        self.clock = clock
+        self.metadata = Database(self.layout.meta_db, role="metadata")
+        self.metadata_reader = Database(self.layout.meta_db, role="metadata", read_only=True)
+        self.state = Database(self.layout.state, role="state")
+        self._server = server
+        self._config: Config | None = None
+        self._warned = False
+
+    @property
+    def config(self) -> Config:
+        if self._config is None:
+            self._config = load_config(self.layout.config)
+        return self._config
+
+    def reload_config(self) -> None:
+        """Read config.yml again: a sync may have brought another."""
+        self._config = load_config(self.layout.config)
+
+    def close(self) -> None:
+        for database in (self.metadata, self.metadata_reader, self.state):
+            database.close()
+
+    # Reading
+
+    @property
+    def is_server(self) -> bool:
+        """Whether metadata was written here."""
+        return self.layout.server_mark.exists()
+
+    def is_outdated(self) -> bool:
+        """Whether the metadata db holds something that was not merged yet."""
+        head = self.head()
+        merged = self.merged()
+        return merged is None or (merged.metadata_id, merged.revision, merged.digest) != (
+            head.id,
+            head.revision,
+            head.digest,
+        )
+
+    def head(self) -> Head:
+        """The metadata db's head."""
+        self.refuse_legacy()
+        with self.metadata_reader.reading() as connection:
+            return read_head(connection, self.metadata_reader)
+
+    def merged(self) -> Merged | None:
+        """What the state db has merged; None before the first update."""
+        if not self.state.exists():
+            return None
+        with self.state.reading() as connection:
+            merged = read_merged(connection, self.state)
+        return merged if merged is not None and merged.metadata_id else None
+
+    def database(self) -> Database:
+        """The state db once an update has run, else the metadata db."""
+        if self.merged() is not None:
+            return self.state
+        self.refuse_legacy()
+        if self.is_server or self._server:
+            return self.metadata
+        return self.metadata_reader
+
+    def catalog(self) -> Catalog:
+        database = self.database()
+        if database is self.state:
+            self._warn_if_outdated()
+        return Catalog(database, self.clock())
+
+    def _warn_if_outdated(self) -> None:
+        if self._warned:
+            return
+        with suppress(MmmetaError):  # without a readable metadata db nothing can be said
+            if self.is_outdated():
+                self._warned = True
+                warnings.warn(
+                    f"{self.layout.base} has metadata that was not merged yet; run update()",
+                    OutdatedWarning,
+                    stacklevel=4,
+                )
+
+    # Writing at the server
+
+    def refuse_legacy(self) -> None:
+        """Leave a metadir of mmmeta 0.1-0.4 untouched."""
+        if self.layout.meta_db.exists():
+            return
+        if (self.layout.metadir / "state.db").exists() or (self.layout.metadir / "db").is_dir():
+            raise LegacyMetadirError(
+                f"{self.layout.metadir} was written by mmmeta 0.1-0.4. This version leaves it untouched; generate a new "
+                "metadir in another folder"
+            )
+
+    def require_server(self, *, dry_run: bool = False) -> None:
+        """Refuse to write metadata into a client's copy, and mark a new server as one.
+
+        Raises:
+            ReadOnlyMetadirError, LegacyMetadirError
+        """
+        self.refuse_legacy()
+        if self.is_server:
+            return
+        if not self._server and (self.layout.status.exists() or self.state.exists()):
+            raise ReadOnlyMetadirError(
+                f"{self.layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "
+                "the server, or, if this is the server, open it with mmmeta(path, server=True)"
+            )
+        if self.layout.meta_db.exists():
+            self.head()  # refuses what this version cannot write before anything is marked
+        if not dry_run:
+            write_atomic(self.layout.server_mark, b"metadata is written here\n")
+
+    @contextmanager
+    def write(self) -> Iterator[MetadataWriter]:
+        self.require_server()
+        with self.metadata.atomic() as connection:
+            writer = MetadataWriter(connection, self.metadata, self.config.metadata.unique, to_text(self.clock()))
+            yield writer
+            writer.finish()
+        self.publish()
+        if writer.dirty and self.merged() is not None:
+            self.update(UpdateOptions(allow_mass_delete=True))
+
+    def publish(self) -> None:
+        """Make the store say what the metadata db holds; what says so already is left alone."""
+        with self.metadata_reader.reading() as connection:
+            head = read_head(connection, self.metadata_reader)
+            row = connection.execute("SELECT at FROM revisions WHERE rev = ?", (head.revision,)).fetchone()
+        store = self.store
+        if row is None or store.get(REMOTE_REVISION) == head.revision:
+            return
+        at = from_text(row[0])
+        store.touch(REMOTE_UPDATED, at, forward=True)
+        store.touch(META_UPDATED, at)
+        # Last, because it says that the others are right.
+        store[REMOTE_REVISION] = head.revision
+
+    # Writing at the client
+
+    def update(self, options: UpdateOptions) -> UpdateReport:
+        """Merge, then bring up to date what is derived; see ``Metadir.update``."""
+        self.reload_config()
+        remote_updated = self.store.raw(REMOTE_UPDATED)
+        value = self.store.get(REMOTE_UPDATED)
+        report = Updater(self.metadata_reader, self.state, options, remote_updated, self.clock).run()
+        if not options.dry_run:
+            if remote_updated is not None and self.store.raw(LOCAL_UPDATED) != remote_updated:
+                self.store[LOCAL_UPDATED] = value
+            if self.store.get(LOCAL_REVISION) != report.revision:
+                self.store[LOCAL_REVISION] = report.revision
+            self.evaluate_jobs()
+            self.write_status()
+        return report
+
+    def ensure_state(self) -> Merged:
+        """Merge for the first time if that has not happened, so that there is something to keep state of."""
+        merged = self.merged()
+        if merged is None:
+            self.update(UpdateOptions())
+            merged = self.merged()
+        assert merged is not None
+        return merged
+
+    def save(self, unique_value: str, changed: dict[str, Any], removed: set[str]) -> None:
+        merged = self.ensure_state()
+        with self.state.atomic() as connection:
+            if not save_local(connection, merged.unique, unique_value, changed, removed, to_text(self.clock())):
+                raise StateDbError(
+                    f"{self.state.path} has no file {unique_value!r}: it came after the last update; run update() first"
+                )
+
+    def evaluate_jobs(self) -> None:
+        """Bring the selections of the project file's jobs up to date; one that cannot be is logged, not fatal."""
+        from mmmeta.jobs import Job
+
+        for config in self.jobs.values():
+            with suppress(MmmetaError):  # its own run says what is wrong with it
+                Job(config, self, strict=True).evaluate()
+
+    def status(self) -> Status:
+        merged = self.merged()
+        if merged is None:
+            raise StateDbError(f"no state db at {self.state.path}: run `mmmeta update` first")
+        now = self.clock()
+        jobs: dict[str, JobStatus] = {}
+        with self.state.reading() as connection:
+            names = [name for (name,) in connection.execute("SELECT job FROM jobs ORDER BY job")]
+            for name in names:
+                status = job_status(connection, name, now, self.layout.local / "workers")
+                if status is not None:
+                    jobs[name] = status
+        return Status(
+            state_id=merged.state_id,
+            metadata_id=merged.metadata_id,
+            revision=merged.revision,
+            digest=merged.digest.hex(),
+            remote_last_updated=merged.remote_last_updated,
+            state_revision=merged.state_revision,
+            written_at=now,
+            jobs=jobs,
+        )
+
+    def write_status(self) -> None:
+        status = self.status()
+        known = read_status(self.layout.status)
+        if known is None or replace(known, written_at=status.written_at) != status:
+            write_status(self.layout.status, status)

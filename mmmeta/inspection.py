@@ -1,0 +1,120 @@
+"""``inspect``: what is there, found out without creating or changing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmmeta.backend import Backend
+from mmmeta.catalog import Catalog
+from mmmeta.database import Database
+from mmmeta.errors import MmmetaError
+from mmmeta.metadata_db import read_head
+from mmmeta.state_db import read_merged
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """What ``inspect`` says of one database.
+
+    Attributes:
+        path: of the file.
+        id: made once, with the database.
+        revision: of the metadata db; for a state db the one it merged last.
+        digest: hexadecimal.
+        files: not deleted ones; ``deleted`` counts the others.
+        unique: the key that identifies a file.
+        keys: all metadata keys; for a state db also those that only the client has.
+        bytes: size on disk.
+    """
+
+    path: str
+    id: str
+    revision: int
+    digest: str
+    files: int
+    deleted: int
+    unique: str
+    keys: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is there; made without writing anything.
+
+    Attributes:
+        shadowed: keys that the client has set over the remote's.
+        store: the store's values.
+        problems: what could not be read, in sentences.
+    """
+
+    path: str
+    exists: bool
+    is_server: bool
+    is_client: bool
+    metadata_db: DatabaseFacts | None
+    state_db: DatabaseFacts | None
+    shadowed: tuple[str, ...]
+    store: dict[str, Any]
+    problems: tuple[str, ...]
+
+
+def inspect(backend: Backend) -> Inspection:
+    """Look at everything; what cannot be read is a problem in the result, not an error."""
+    problems: list[str] = []
+    facts: dict[str, DatabaseFacts] = {}
+    shadowed: tuple[str, ...] = ()
+    for role, database in (("metadata", backend.metadata_reader), ("state", backend.state)):
+        if not database.exists():
+            continue
+        try:
+            catalog = Catalog(database, backend.clock())
+            facts[role] = _facts(catalog, database)
+            if role == "state":
+                shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))
+        except MmmetaError as error:
+            problems.append(str(error))
+    store: dict[str, Any] = {}
+    try:
+        store = dict(backend.store.items())
+    except MmmetaError as error:
+        problems.append(str(error))
+    return Inspection(
+        path=str(backend.layout.base),
+        exists=backend.layout.metadir.exists(),
+        is_server=backend.is_server,
+        is_client="state" in facts,
+        metadata_db=facts.get("metadata"),
+        state_db=facts.get("state"),
+        shadowed=shadowed,
+        store=store,
+        problems=tuple(problems),
+    )
+
+
+def _facts(catalog: Catalog, database: Database) -> DatabaseFacts:
+    with database.reading() as connection:
+        (total,) = connection.execute("SELECT count(*) FROM files").fetchone()
+        if catalog.is_state:
+            merged = read_merged(connection, database)
+            assert merged is not None
+            number, revision, digest = merged.state_id, merged.revision, merged.digest
+        else:
+            head = read_head(connection, database)
+            number, revision, digest = head.id, head.revision, head.digest
+    return DatabaseFacts(
+        path=str(database.path),
+        id=number,
+        revision=revision,
+        digest=digest.hex(),
+        files=catalog.alive,
+        deleted=total - catalog.alive,
+        unique=catalog.unique,
+        keys=tuple(catalog.keys),
+        bytes=sum(
+            path.stat().st_size
+            for path in (database.path, database.path.with_name(database.path.name + "-wal"))
+            if path.exists()
+        ),
+    )
