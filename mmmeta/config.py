@@ -1,0 +1,114 @@
+"""config.yml of the metadir: what counts as metadata, and how documents are addressed at the remote.
+
+It is written at the remote and synced, so whatever stands in it is believed no more than any other value from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from mmmeta.errors import ConfigError, RemoteTemplateError
+from mmmeta.templates import parse_url_template
+from mmmeta.validation import validate
+from mmmeta.yaml_file import read_yaml
+
+__all__ = ["Config", "MetadataConfig", "load_config"]
+
+
+def _check_key(name: str) -> str:
+    if not name or name != name.strip():
+        raise ValueError("a metadata key cannot be empty or begin or end with a space")
+    if name.startswith("__"):
+        raise ValueError("keys that begin with two underscores belong to mmmeta itself. Name another key")
+    return name
+
+
+def _check_template(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the template is empty. Write a URL, such as https://example.org/{_file_name}")
+    try:
+        parse_url_template(text)
+    except RemoteTemplateError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _check_template_name(name: str) -> str:
+    if not name.isidentifier() or name.startswith("_"):
+        raise ValueError(f"{name!r} cannot be read as file.remote.{name}. Use letters, digits and _, a letter first")
+    return name
+
+
+def _nothing_is_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+Key = Annotated[str, AfterValidator(_check_key)]
+TemplateName = Annotated[str, AfterValidator(_check_template_name)]
+UrlTemplate = Annotated[str, AfterValidator(_check_template)]
+
+
+class MetadataConfig(BaseModel):
+    """Which keys identify a file, and which are kept.
+
+    Names are flattened keys; in ``required``, ``include`` and ``exclude`` a name also covers everything nested below
+    it (``headers`` covers ``headers:date``). ``exclude`` wins over ``include``; ``unique``, ``content`` and
+    ``file_name`` are always kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unique: Annotated[Key, Field(description="the key that identifies a file")] = "content_hash"
+    content: Annotated[Key, Field(description="the key that changes when the document itself changes")] = "content_hash"
+    file_name: Annotated[Key, Field(description="the key that holds the document's file name")] = "_file_name"
+    required: Annotated[tuple[Key, ...], Field(description="files without one of these keys are set aside")] = ()
+    include: Annotated[tuple[Key, ...] | None, Field(description="only these keys are kept; all unless given")] = None
+    exclude: Annotated[tuple[Key, ...], Field(description="these keys are dropped")] = ()
+
+
+class Config(BaseModel):
+    """What config.yml says; ``Config()`` is what holds without one.
+
+    Attributes:
+        metadata: keys and what is kept of them.
+        remote: name → URL template, for ``file.remote.<name>``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metadata: Annotated[MetadataConfig, BeforeValidator(_nothing_is_empty)] = MetadataConfig()
+    remote: Annotated[dict[TemplateName, UrlTemplate], BeforeValidator(_nothing_is_empty)] = Field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Hexadecimal text that changes when something else counts as metadata; the order of lists does not matter.
+
+        URL templates do not take part: they change nothing that is kept.
+        """
+        rules = self.metadata
+        decisive = {
+            "unique": rules.unique,
+            "content": rules.content,
+            "file_name": rules.file_name,
+            "required": sorted(set(rules.required)),
+            "include": None if rules.include is None else sorted(set(rules.include)),
+            "exclude": sorted(set(rules.exclude)),
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def load_config(path: Path) -> Config:
+    """Read config.yml; what holds by default where there is none, or an empty one.
+
+    Raises:
+        ConfigError: it cannot be read or is not valid; the message names file, line, key, reason and near misses.
+    """
+    try:
+        document = read_yaml(path, ConfigError)
+    except FileNotFoundError:
+        return Config()
+    return validate(Config, document.value if document.value is not None else {}, document)

@@ -1,0 +1,283 @@
+"""The kinds of values that stand in a project file: paths, durations, schedules, filters, each with its check.
+
+A check says what is wrong in words for the person who wrote the file; file, line and key are added by ``validation``.
+Every kind also says what a JSON Schema tells an editor about it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+
+from mmmeta import filters
+from mmmeta.cron import check_cron
+from mmmeta.errors import MmmetaError, near_misses
+from mmmeta.layout import METADIR
+from mmmeta.remote import render_name
+from mmmeta.templates import parse_template
+from mmmeta.validation import InnerError
+from mmmeta.yaml_file import KeyPath
+
+NAME_PATTERN = r"^[A-Za-z0-9_]+$"
+"""Names of metadirs and jobs: what Dagster takes as the name of a job."""
+
+_RERUN_WORDS = ("content", "metadata", "never")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?)://(?:/(?P<path>[^?]*))?(\?.*)?", re.DOTALL)
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_OWNER = re.compile(r"team:.+|[^@\s]+@[^@\s]+\.[^@\s]+")
+_PASSWORD = re.compile(r"^([\w+.-]+://[^:/]*):[^@]*@")
+_PASSWORD_OPTION = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^&]*", re.IGNORECASE)
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise ValueError unless Dagster takes this as a name."""
+    if not re.fullmatch(NAME_PATTERN.strip("^$"), name, re.ASCII):
+        fixed = re.sub(r"\W", "_", name, flags=re.ASCII)
+        hint = f": {fixed}" if fixed.strip("_") else ""
+        raise ValueError(f"{name!r} cannot name a {what}. Use only letters, digits and _{hint}")
+
+
+def without_password(url: str) -> str:
+    """A database URL that can be shown, and that stays the same when a password is changed."""
+    return _PASSWORD_OPTION.sub(r"\1", _PASSWORD.sub(r"\1@", url))
+
+
+def _absolute(text: str, info: ValidationInfo) -> str:
+    folder = (info.context or {}).get("folder") or Path.cwd()
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(text)))
+
+
+def _local_path(text: object, info: ValidationInfo) -> str:
+    """An absolute local path; of a ``file://`` URL, too."""
+    if not isinstance(text, (str, os.PathLike)):
+        raise ValueError("needs a path. Quote it if it looks like something else")
+    path = os.fspath(text)
+    if not isinstance(path, str) or not path.strip():
+        raise ValueError("the path is empty")
+    if "\0" in path:
+        raise ValueError("a path cannot have a NUL in it")
+    if path.lower().startswith("file://"):
+        path = re.sub(r"(?i)^file://(localhost)?", "", path)
+        if not path.startswith("/"):
+            raise ValueError("a file:// URL has three slashes and an absolute path: file:///data/archive")
+        path = unquote(path)
+    elif match := _SCHEME.match(path):
+        raise ValueError(f"{match.group()} is not in this version: a local folder is needed, as path or file:// URL")
+    return _absolute(path, info)
+
+
+def _base_path(text: object, info: ValidationInfo) -> Path:
+    path = Path(_local_path(text, info))
+    if path.name == METADIR:
+        raise ValueError(f"give the folder that holds {METADIR}, not {METADIR} itself")
+    return path
+
+
+def _state_path(text: object, info: ValidationInfo) -> str:
+    if isinstance(text, str) and (match := _SQLITE.fullmatch(text)):
+        if match["path"] in (None, "", ":memory:"):
+            raise ValueError("the state cannot be kept in memory: it would be lost. Give a file: sqlite:///state.db")
+        return _absolute(match["path"], info)
+    if isinstance(text, str) and _SCHEME.match(text) and not text.lower().startswith("file://"):
+        raise ValueError("only SQLite can keep the state in this version. Give a path or sqlite:///path")
+    return _local_path(text, info)
+
+
+def _sql_url(text: object, info: ValidationInfo) -> str:
+    if not isinstance(text, str) or not _SCHEME.match(text):
+        raise ValueError("needs an SQLAlchemy URL: sqlite:///documents.db, postgresql://user@host/database")
+    match = _SQLITE.fullmatch(text)
+    if match is None:
+        if text.startswith("sqlite"):
+            raise ValueError("a relative sqlite URL has three slashes, an absolute one four: sqlite:///documents.db")
+        return text
+    path = match["path"]
+    if path in (None, "", ":memory:"):
+        raise ValueError("a database in memory is gone after the run. Give a file: sqlite:///documents.db")
+    if path.startswith("file:"):
+        return text
+    return f"{match[1]}:///{_absolute(path, info)}{match[3] or ''}"
+
+
+def _table(name: str) -> str:
+    if not name.strip() or re.search(r"[\x00-\x1f\x7f]", name):
+        raise ValueError("a table's name cannot be empty or have control characters in it")
+    if len(name.encode()) > 63:
+        raise ValueError("a table's name has at most 63 bytes: PostgreSQL cuts off the rest")
+    if name.startswith("_mmmeta") or name.lower().startswith("sqlite_"):
+        raise ValueError(f"tables that begin with {name[:7]} are taken. Choose another name")
+    return name
+
+
+def _function(text: str) -> str:
+    if not _FUNCTION.fullmatch(text):
+        raise ValueError(f"{text!r} is not a function. Write package.module:name")
+    return text
+
+
+def _file_name(text: str) -> str:
+    try:
+        parse_template(text)
+        # Values are checked when they are known; here only what the template itself says.
+        render_name(text, lambda key: "x")
+    except MmmetaError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("needs a number, not true or false")
+    return value
+
+
+def _duration(value: Any) -> float:
+    return filters.parse_duration(value)
+
+
+def _some_time(value: Any) -> float:
+    seconds = filters.parse_duration(value)
+    if seconds < 1:
+        raise ValueError("needs at least one second")
+    return seconds
+
+
+def _whole_seconds(value: Any) -> int:
+    seconds = _some_time(value)
+    if seconds != int(seconds):
+        raise ValueError("needs whole seconds")
+    return int(seconds)
+
+
+def _size(value: Any) -> int:
+    size = filters.parse_size(value)
+    if size < 1:
+        raise ValueError("needs at least one byte")
+    return size
+
+
+def _cron(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError('needs a schedule in quotes: "*/15 * * * *"')
+    return check_cron(value)
+
+
+def _order_by(text: str) -> str:
+    if not text.removeprefix("-").strip():
+        raise ValueError("needs a metadata key: retrieved_at, or -retrieved_at for the newest first")
+    return text
+
+
+def _rerun_on(value: object) -> object:
+    if isinstance(value, str) and value not in _RERUN_WORDS:
+        hint = near_misses(value, _RERUN_WORDS)
+        raise ValueError(f"{value!r} is neither {', '.join(_RERUN_WORDS)} nor a list of keys: [{value}].{hint}")
+    if not isinstance(value, (str, list, tuple)):
+        raise ValueError(f"needs one of {', '.join(_RERUN_WORDS)}, or a list of metadata keys")
+    if not isinstance(value, str):
+        if not value:
+            raise ValueError("the list is empty: nothing would ever make a file due again. Say never for that")
+        if not all(isinstance(key, str) and key for key in value):
+            raise ValueError("the list takes metadata keys, which are text")
+        return list(value)
+    return value
+
+
+def _tag(value: object) -> object:
+    """Dagster's tags are text; nobody quotes a number in YAML."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _owner(text: str) -> str:
+    if not _OWNER.fullmatch(text):
+        raise ValueError(f"{text!r} is no owner. Write a mail address or team:name")
+    return text
+
+
+def _where(value: object) -> object:
+    """A filter, parsed once to find what is wrong with it."""
+    if not isinstance(value, Mapping):
+        reason = "is empty. Write {} for every file" if value is None else "needs a filter: {key: value}"
+        raise ValueError(reason)
+    try:
+        filters.parse(value)
+    except MmmetaError as error:
+        raise InnerError(str(error), _blame(value)) from None
+    return dict(value)
+
+
+def _blame(where: Mapping[Any, Any]) -> KeyPath:
+    """The keys down to the first entry that cannot be parsed on its own."""
+    for key, value in where.items():
+        if not _fails({key: value}):
+            continue
+        if key in ("$any", "$all") and isinstance(value, list):
+            for index, part in enumerate(value):
+                if _fails(part):
+                    return (key, index, *(_blame(part) if isinstance(part, Mapping) else ()))
+        elif isinstance(value, Mapping):
+            if key == "$not":
+                return (key, *_blame(value))
+            for operator, entry in value.items():
+                if _fails({key: {operator: entry}}):
+                    return (key, operator)
+        return (key,)
+    return ()
+
+
+def _fails(where: Any) -> bool:
+    try:
+        filters.parse(where)
+    except MmmetaError:
+        return True
+    return False
+
+
+_ENVIRONMENT = r"\{\{ *env\."
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": rf"^([0-9]+(\.[0-9]+)?[wdhmsWDHMS])+$|{_ENVIRONMENT}"},
+    ]
+}
+_SIZE_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": rf"^[0-9]+(\.[0-9]+)? *([kmgtpKMGTP]i?)?[bB]?$|{_ENVIRONMENT}"},
+    ]
+}
+_SHARE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 1}
+_RERUN_SCHEMA = {"anyOf": [{"enum": list(_RERUN_WORDS)}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+_TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
+
+BasePath = Annotated[Path, BeforeValidator(_base_path), _TEXT_SCHEMA]
+FilesRoot = Annotated[Path, BeforeValidator(_local_path), _TEXT_SCHEMA]
+FolderPath = Annotated[str, BeforeValidator(_local_path), _TEXT_SCHEMA]
+StatePath = Annotated[str, BeforeValidator(_state_path), _TEXT_SCHEMA]
+SqlUrl = Annotated[str, BeforeValidator(_sql_url), _TEXT_SCHEMA]
+TableName = Annotated[str, AfterValidator(_table)]
+FunctionName = Annotated[str, AfterValidator(_function)]
+FileNameTemplate = Annotated[str, AfterValidator(_file_name)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool), WithJsonSchema(_SHARE_SCHEMA)]
+Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Lease = Annotated[float, BeforeValidator(_some_time), WithJsonSchema(_DURATION_SCHEMA)]
+WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), WithJsonSchema(_DURATION_SCHEMA)]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
+Cron = Annotated[str, BeforeValidator(_cron), _TEXT_SCHEMA]
+OrderBy = Annotated[str, AfterValidator(_order_by)]
+Owner = Annotated[str, AfterValidator(_owner)]
+TagText = Annotated[str, BeforeValidator(_tag)]
+RerunOn = Annotated[
+    Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)
+]
+Where = Annotated[dict[str, Any], BeforeValidator(_where), WithJsonSchema({"type": "object", "title": "Where"})]
+EmptyIsMapping = BeforeValidator(lambda value: {} if value is None else value)
+EmptyIsList = BeforeValidator(lambda value: [] if value is None else value)

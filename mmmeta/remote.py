@@ -1,0 +1,193 @@
+"""``file.remote.url`` and the names of downloads: templates filled with values that come from the remote.
+
+Nothing in such a value is believed. In a URL it is percent-encoded and can fill a path or a query, never decide scheme
+or host or climb out of a folder; as a file name it stays below the folder it is meant for, on every file system.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from mmmeta.errors import RemoteNameError, RemoteTemplateError, UnsafeNameError, near_misses
+from mmmeta.layout import METADIR
+from mmmeta.templates import parse_template, parse_url_template
+
+__all__ = ["Remote", "render_name", "render_url"]
+
+LONGEST_COMPONENT = 255
+"""Bytes of one file or folder name; what file systems allow."""
+
+LONGEST_NAME = 1024
+"""Bytes of a whole relative path; leaves room for the target folder within the 4096 that Linux allows."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_DEVICE = re.compile(
+    r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])[ ]*(?:[.:].*)?", re.IGNORECASE | re.DOTALL
+)
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+class Remote:
+    """The URL templates of config.yml, filled for one file when they are asked for.
+
+    ``remote.url`` and ``remote["url"]`` are the same; ``dir(remote)`` and iteration give the names.
+
+    Args:
+        templates: name → template.
+        get: gives the value of a metadata key, None where it is absent.
+    """
+
+    __slots__ = ("_get", "_templates")
+
+    def __init__(self, templates: Mapping[str, str], get: Callable[[str], Any]) -> None:
+        self._templates = templates
+        self._get = get
+
+    def __getattr__(self, name: str) -> str:
+        # copy and pickle ask for underscored names before __init__ ran.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> str:
+        """The filled template of this name.
+
+        Raises:
+            RemoteNameError: config.yml has no such template.
+            RemoteTemplateError: the file lacks a key of the template, or its value cannot stand there.
+        """
+        template = self._templates.get(name)
+        if template is None:
+            known = f" There are {', '.join(self._templates)}." if self._templates else " config.yml has none."
+            hint = near_misses(name, self._templates) or known
+            raise RemoteNameError(f"config.yml has no URL template {name!r} below remote:.{hint}")
+        try:
+            return render_url(template, self._get)
+        except RemoteTemplateError as error:
+            raise RemoteTemplateError(f"remote.{name}: {error}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._templates)
+
+    def __len__(self) -> int:
+        return len(self._templates)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._templates
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._templates})
+
+    def __repr__(self) -> str:
+        return f"<Remote {', '.join(self._templates)}>"
+
+
+def render_url(template: str, get: Callable[[str], Any]) -> str:
+    """Fill a URL template. Values are percent-encoded; a ``/`` stays in a path, and is encoded after ``?`` or ``#``.
+
+    Raises:
+        RemoteTemplateError: the template lets a value decide scheme or host, a key is missing or empty or not text or
+            a number, or a value would climb out of its folder (``..``).
+    """
+    parsed = parse_url_template(template)
+
+    def encoded(key: str, before: str) -> str:
+        safe = "" if "?" in before or "#" in before else "/"
+        text = _text(template, key, get(key))
+        if "\0" in text:
+            raise RemoteTemplateError(f"template {template!r}: the value of {key!r} has a NUL in it: {text!r}.")
+        return quote(text, safe=safe)
+
+    result = parsed.fill(encoded)
+    path = re.split(r"[?#]", result, maxsplit=1)[0]
+    if any(segment in (".", "..") for segment in path.split("/")):
+        raise RemoteTemplateError(
+            f"template {template!r}: with this file's values it climbs to another folder: {path!r}."
+        )
+    slashes = len(template) - len(template.lstrip("/"))
+    if len(result) - len(result.lstrip("/")) > slashes:
+        raise RemoteTemplateError(
+            f"template {template!r}: a value that begins with / would decide the host: {result!r}."
+        )
+    return result
+
+
+def render_name(template: str, get: Callable[[str], Any]) -> str:
+    """Fill a template for a file name, ``{_file_name}``: one relative path with ``/`` between folders.
+
+    The result can be joined to a folder and stays below it: no absolute path, no ``.`` or ``..``, no backslash, no
+    control character, no Windows device or drive, no folder ``_mmmeta``, nothing over-long.
+
+    Raises:
+        RemoteTemplateError: the template is not one, or a key is missing or empty or not text or a number.
+        UnsafeNameError: the result is not such a path.
+    """
+    name = parse_template(template).fill(lambda key, before: _text(template, key, get(key)))
+    reason = _why_unsafe(name)
+    if reason is not None:
+        shown = repr(name) if len(name) <= 120 else f"{name[:120]!r}…"
+        raise UnsafeNameError(f"{shown} (from {template!r}) cannot be a file name: {reason}.")
+    return name
+
+
+def _text(template: str, key: str, value: Any) -> str:
+    """A metadata value as it stands in a template: text and numbers as they are, ``true``, ``false``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        try:
+            return str(value)
+        except ValueError:
+            # Python writes out integers of some thousand digits only.
+            raise RemoteTemplateError(f"template {template!r}: the key {key!r} holds an endless number.") from None
+    if value is None or value == "":
+        what = "is missing" if value is None else "is empty"
+        raise RemoteTemplateError(f"template {template!r}: the key {key!r} {what} in this file's metadata.")
+    if not isinstance(value, str):
+        raise RemoteTemplateError(f"template {template!r}: the key {key!r} holds {type(value).__name__}, not text.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        reason = "holds half of a surrogate pair, which is no text"
+        raise RemoteTemplateError(f"template {template!r}: the key {key!r} {reason}.") from None
+    return value
+
+
+def _why_unsafe(name: str) -> str | None:
+    """Why a name cannot be used below a folder, None where it can."""
+    if name.startswith("/"):
+        return "it is absolute"
+    if _DRIVE.match(name):
+        return "it begins with a drive letter"
+    if found := _CONTROL.search(name):
+        return f"it has the control character {found.group()!r} in it"
+    if "\\" in name:
+        return "it has a backslash in it"
+    if "::" in name:
+        # fsspec takes what follows for another file system.
+        return "it has :: in it, which chains file systems"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"it is {len(name.encode())} bytes long, more than {LONGEST_NAME}"
+    for part in name.split("/"):
+        reason = _why_unsafe_part(part)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _why_unsafe_part(part: str) -> str | None:
+    if not part:
+        return "a part of it is empty"
+    # "..", but also ".. " and "...", which Windows takes for it.
+    if not part.strip(" ."):
+        return f"the part {part!r} is dots and spaces only"
+    if _DEVICE.fullmatch(part):
+        return f"the part {part!r} is a device on Windows"
+    if part.rstrip(" .").casefold() == METADIR:
+        return f"the folder {METADIR} is mmmeta's own"
+    if len(part.encode()) > LONGEST_COMPONENT:
+        return f"a part of it is {len(part.encode())} bytes long, more than {LONGEST_COMPONENT}"
+    return None

@@ -1,0 +1,179 @@
+"""local/status.json: what the sensor reads instead of opening a database.
+
+It is derived: every verb compares it with the state db and writes it anew where it differs. So a file that is missing,
+half-written or of a newer version is no error, it is simply not known what it would say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mmmeta.clock import to_text
+from mmmeta.layout import write_atomic
+
+__all__ = ["JobStatus", "Status", "read_status", "write_status"]
+
+FORMAT = 1
+"""Version of the file. A reader takes a larger one for unknown, so a client that was rolled back asks once more."""
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One job in numbers of files.
+
+    Attributes:
+        fingerprint: of the job's definition that was last used.
+        pending: selected and not tried yet.
+        claimed: in a worker's hands.
+        done: finished.
+        failed: tried and due again later.
+        dead: attempts used up; waits for a person.
+        skipped: set aside.
+        due: how many could run now.
+        earliest_due: aware UTC; when the next retry is due.
+        lease_until: aware UTC; when the last claim ends.
+        heartbeat: aware UTC; when a worker last showed that it lives.
+        run_id: the run that works on it or last did.
+    """
+
+    fingerprint: str
+    pending: int = 0
+    claimed: int = 0
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    skipped: int = 0
+    due: int = 0
+    earliest_due: datetime | None = None
+    lease_until: datetime | None = None
+    heartbeat: datetime | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a client has merged, and how its jobs stand.
+
+    Attributes:
+        state_id: of the state db.
+        metadata_id: of the metadata db that was merged; None before the first update, like the next two.
+        revision: the merged one.
+        digest: the merged one, as text.
+        remote_last_updated: exact text of that store key when it was merged; None if it was not there.
+        state_revision: counter of merges and saves.
+        jobs: by name.
+        written_at: aware UTC.
+    """
+
+    state_id: str
+    metadata_id: str | None
+    revision: int | None
+    digest: str | None
+    remote_last_updated: str | None
+    state_revision: int
+    written_at: datetime
+    jobs: dict[str, JobStatus] = field(default_factory=dict)
+
+
+def write_status(path: Path, status: Status) -> None:
+    """Write status.json so that a reader sees the old or the new one, never a part; makes the folder if needed.
+
+    Raises:
+        ValueError: a moment without time zone.
+        OSError: it cannot be written.
+    """
+    content = {
+        "format": FORMAT,
+        "state_id": status.state_id,
+        "metadata_id": status.metadata_id,
+        "revision": status.revision,
+        "digest": status.digest,
+        "remote_last_updated": status.remote_last_updated,
+        "state_revision": status.state_revision,
+        "written_at": _moment_text(status.written_at),
+        "jobs": {name: _job_content(job) for name, job in status.jobs.items()},
+    }
+    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_status(path: Path) -> Status | None:
+    """What status.json says; None where it is missing, cannot be read, is damaged, or is of a newer format."""
+    try:
+        content = json.loads(path.read_bytes())
+        if type(content) is not dict or content.get("format") != FORMAT:
+            return None
+        return Status(
+            state_id=_text(content, "state_id"),
+            metadata_id=_text_or_none(content, "metadata_id"),
+            revision=None if content["revision"] is None else _count(content, "revision"),
+            digest=_text_or_none(content, "digest"),
+            remote_last_updated=_text_or_none(content, "remote_last_updated"),
+            state_revision=_count(content, "state_revision"),
+            written_at=_moment(_text(content, "written_at")),
+            jobs={name: _job(job) for name, job in content["jobs"].items()},
+        )
+    # What a half-written or foreign file can lead to: not JSON, another shape, missing keys, absurd values.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _job_content(job: JobStatus) -> dict[str, Any]:
+    content = {entry.name: getattr(job, entry.name) for entry in fields(job)}
+    return {name: _moment_text(value) if isinstance(value, datetime) else value for name, value in content.items()}
+
+
+def _job(content: Mapping[str, Any]) -> JobStatus:
+    return JobStatus(
+        fingerprint=_text(content, "fingerprint"),
+        pending=_count(content, "pending"),
+        claimed=_count(content, "claimed"),
+        done=_count(content, "done"),
+        failed=_count(content, "failed"),
+        dead=_count(content, "dead"),
+        skipped=_count(content, "skipped"),
+        due=_count(content, "due"),
+        earliest_due=_moment_or_none(content, "earliest_due"),
+        lease_until=_moment_or_none(content, "lease_until"),
+        heartbeat=_moment_or_none(content, "heartbeat"),
+        run_id=_text_or_none(content, "run_id"),
+    )
+
+
+def _text(content: Mapping[str, Any], name: str) -> str:
+    value = content[name]
+    if type(value) is not str:
+        raise TypeError(name)
+    return value
+
+
+def _text_or_none(content: Mapping[str, Any], name: str) -> str | None:
+    return None if content[name] is None else _text(content, name)
+
+
+def _moment_or_none(content: Mapping[str, Any], name: str) -> datetime | None:
+    return None if content[name] is None else _moment(_text(content, name))
+
+
+def _count(content: Mapping[str, Any], name: str) -> int:
+    value = content[name]
+    if type(value) is not int or value < 0:
+        raise TypeError(name)
+    return value
+
+
+def _moment_text(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone: moments in status.json are aware UTC")
+    return to_text(moment)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment.astimezone(timezone.utc)

@@ -1,0 +1,170 @@
+"""Checks what a YAML file holds against a pydantic model, and says where and why when it does not fit.
+
+pydantic says what is wrong; which line, which key was probably meant and what to write instead is added here.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from mmmeta.errors import near_misses
+from mmmeta.yaml_file import Document, KeyPath, key_text
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_REASONS = {
+    "dict_type": "needs keys and values below it, one per line",
+    "model_type": "needs keys and values below it, one per line",
+    "list_type": "needs a list: [one, two]",
+    "tuple_type": "needs a list: [one, two]",
+    "string_type": "needs text. Quote it if it looks like a number, a date, or true and false",
+    "bool_type": "needs true or false",
+    "bool_parsing": "needs true or false",
+    "int_type": "needs a whole number",
+    "int_parsing": "needs a whole number",
+    "int_from_float": "needs a whole number",
+    "float_type": "needs a number",
+    "float_parsing": "needs a number",
+    "finite_number": "needs a finite number",
+}
+
+
+class InnerError(ValueError):
+    """A validator's message about something below the value that it was given.
+
+    Attributes:
+        below: keys from that value down to what is wrong.
+    """
+
+    def __init__(self, reason: str, below: KeyPath = ()) -> None:
+        super().__init__(reason)
+        self.below = below
+
+
+def validate(model: type[Model], value: Any, document: Document, context: Mapping[str, Any] | None = None) -> Model:
+    """The model made from ``value``, which stems from ``document``.
+
+    Values are quoted in messages as the document has them, so that what an environment variable gave is not shown.
+
+    Raises:
+        InvalidFileError: (the document's class) the first thing in the file that does not fit; how many others.
+    """
+    try:
+        return model.model_validate(value, context=dict(context or {}))
+    except ValidationError as problem:
+        errors = problem.errors(include_url=False, include_input=False)
+        found = [_explain(model, error, document) for error in errors if not _is_misspelt(error, errors)]
+    found.sort(key=lambda entry: document.line(entry[0]))
+    lines = sorted({document.line(key) for key, _ in found[1:]})
+    more = f" (and {len(found) - 1} more, see line {', '.join(map(str, lines))})" if lines else ""
+    key, reason = found[0]
+    raise document.problem(key, reason, more)
+
+
+def reason_of(error: ValidationError) -> str:
+    """All that is wrong in one line, for a model that no file stands behind: ``attempts: needs a whole number``."""
+    texts = []
+    for found in error.errors(include_url=False, include_input=False):
+        key, reason = _key_of(found), _reason_of(found)
+        texts.append(f"{key_text(key)}: {reason}" if key else reason)
+    return "; ".join(texts)
+
+
+def _key_of(error: Any) -> KeyPath:
+    below = getattr((error.get("ctx") or {}).get("error"), "below", ())
+    return (*error["loc"], *below)
+
+
+def _reason_of(error: Any) -> str:
+    cause = (error.get("ctx") or {}).get("error")
+    if isinstance(cause, Exception):
+        return str(cause).rstrip(".")
+    message: str = error["msg"]
+    return _REASONS.get(error["type"], message[:1].lower() + message[1:])
+
+
+def _is_misspelt(error: Any, errors: list[Any]) -> bool:
+    """Whether a key is missing merely because it is there under a mistyped name, which is reported already."""
+    if error["type"] != "missing":
+        return False
+    *above, name = error["loc"]
+    beside = [other["loc"][-1] for other in errors if list(other["loc"][:-1]) == above and _is_unknown(other)]
+    return any(near_misses(str(other), [name]) for other in beside)
+
+
+def _is_unknown(error: Any) -> bool:
+    return bool(error["type"] == "extra_forbidden")
+
+
+def _explain(model: type[BaseModel], error: Any, document: Document) -> tuple[KeyPath, str]:
+    """The key that is to blame, and the reason in words."""
+    location = _key_of(error)
+    key = _existing(location, document)
+    if _is_unknown(error):
+        known = _known_names(model, location[:-1])
+        hint = near_misses(str(location[-1]), known) or (f" There are {', '.join(known)}." if known else "")
+        return key, f"is not a key that is known here.{hint}"
+    if error["type"] == "missing":
+        return key, f"the key {location[-1]!r} is missing. Add it below line {document.line(key)}"
+    reason = _reason_of(error)
+    if isinstance((error.get("ctx") or {}).get("error"), Exception):
+        return key, reason
+    got = _shown(document.at(key)) if len(key) == len(location) else None
+    return key, f"{reason} (it is {got})" if got else reason
+
+
+def _shown(value: Any) -> str | None:
+    if value is None:
+        return "empty"
+    if isinstance(value, (dict, list)):
+        return None
+    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _existing(location: KeyPath, document: Document) -> KeyPath:
+    """As much of pydantic's location as the document has; pydantic adds names of its own for unions and defaults."""
+    for length in range(len(location), 0, -1):
+        try:
+            document.at(location[:length])
+        except (KeyError, IndexError, TypeError):
+            continue
+        return location[:length]
+    return ()
+
+
+def _known_names(model: type[BaseModel], location: KeyPath) -> list[str]:
+    """The keys that the model at a location has."""
+    current: Any = model
+    for part in location:
+        found = _model_in(current)
+        if found is not None:
+            fields = {field.alias or name: field for name, field in found.model_fields.items()}
+            if part not in fields:
+                return []
+            current = fields[str(part)].annotation
+        else:
+            current = next(iter(get_args(_without_none(current))[-1:]), None)
+    found = _model_in(current)
+    if found is None:
+        return []
+    hidden: frozenset[str] = getattr(found, "not_in_file", frozenset())
+    return [name for name in (field.alias or key for key, field in found.model_fields.items()) if name not in hidden]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    plain = _without_none(annotation)
+    # Python 3.10 takes dict[str, int] for a class as well.
+    is_class = isinstance(plain, type) and get_origin(plain) is None
+    return plain if is_class and issubclass(plain, BaseModel) else None
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [part for part in get_args(annotation) if part is not type(None)]
+        return rest[0] if len(rest) == 1 else annotation
+    return annotation

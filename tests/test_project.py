@@ -1,0 +1,382 @@
+"""The project file: what it can say, how it is found, and what becomes of paths and environment variables."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import mmmeta
+from mmmeta.errors import JobError, ProjectError
+from mmmeta.filters import All, AnyOf, Compare, describe
+from mmmeta.project import (
+    RESERVED_JOBS,
+    CallAction,
+    DownloadAction,
+    JobConfig,
+    LoadAction,
+    MetadirConfig,
+    Project,
+    find_project,
+    job_config,
+    json_schema,
+    load_project,
+    schema_text,
+)
+
+FULL = """\
+version: 1
+metadirs:
+  archive:
+    path: ./client
+    files_root: ./documents
+    state: "{{ env.STATE_URL }}"
+    generate: false
+    sensor: {enabled: false, interval: 1m, attempts: 3}
+    schedules: {import: "*/15 * * * *"}
+    jobs:
+      download_contracts:
+        where: {document_type: contract}
+        download: {to: ./downloads, name: "{_file_name}"}
+      import_recent:
+        where: {retrieved_at: {">=": {ago: 7d}}}
+        load: {to: "{{ env.DB_URL }}", table: documents}
+      extract:
+        where: {$any: [{extension: pdf}, {"headers:content-type": {like: "application/pdf%"}}], $not: {is_public: false}}
+        call: {function: "mypackage.extract:text", batch: false}
+        rerun_on: content
+        attempts: 5
+        backoff: 1m
+        lease: 10m
+        batch_size: 100
+        workers: 4
+        limit: {files: 10000, bytes: 10GB}
+        order_by: -retrieved_at
+        fail_run_above: 0.5
+        tags: {tier: 1}
+        owners: [team:data, someone@example.org]
+        automation: null
+"""
+ENVIRON = {"STATE_URL": "sqlite:///state/s.db", "DB_URL": "sqlite:///out.db"}
+
+
+def load(folder: Path, text: str, environ: dict[str, str] | None = None) -> Project:
+    path = folder / "mmmeta.yaml"
+    path.write_text(text)
+    return load_project(path, ENVIRON if environ is None else environ)
+
+
+def job(folder: Path, rules: str, environ: dict[str, str] | None = None) -> JobConfig:
+    """The one job of a project whose rules are given."""
+    text = "metadirs:\n  m:\n    path: .\n    jobs:\n      j:\n        call: {function: 'a:b'}\n"
+    project = load(folder, text + "".join(f"        {line}\n" for line in rules.splitlines()), environ)
+    return project.metadirs["m"].jobs["j"]
+
+
+def test_everything_that_it_can_say(tmp_path: Path) -> None:
+    """The file of the design, whole."""
+    project = load(tmp_path, FULL)
+    assert project.version == 1
+    assert project.path == tmp_path / "mmmeta.yaml"
+    archive = project.metadirs["archive"]
+    assert archive.name == "archive"
+    assert archive.path == tmp_path / "client"
+    assert archive.files_root == tmp_path / "documents"
+    assert archive.state == str(tmp_path / "state" / "s.db")
+    assert archive.state_path == tmp_path / "state" / "s.db"
+    assert archive.generate is False
+    assert (archive.sensor.enabled, archive.sensor.interval, archive.sensor.attempts) == (False, 60, 3)
+    assert archive.schedules.import_ == "*/15 * * * *"
+    assert archive.schedules.generate is None
+    assert list(archive.jobs) == ["download_contracts", "import_recent", "extract"]
+    download, load_, extract = archive.jobs.values()
+    assert download.action == download.download == DownloadAction(to=str(tmp_path / "downloads"), name="{_file_name}")
+    assert load_.action == load_.load == LoadAction(to=f"sqlite:///{tmp_path}/out.db", table="documents")
+    assert extract.action == CallAction(function="mypackage.extract:text")
+    assert extract.name == "extract"
+    assert (extract.attempts, extract.backoff, extract.lease, extract.batch_size, extract.workers) == (
+        5,
+        60,
+        600,
+        100,
+        4,
+    )
+    assert extract.limit is not None
+    assert (extract.limit.files, extract.limit.bytes) == (10_000, 10_000_000_000)
+    assert (extract.order_by, extract.fail_run_above) == ("-retrieved_at", 0.5)
+    assert (extract.tags, extract.owners) == ({"tier": "1"}, ["team:data", "someone@example.org"])
+    assert download.condition == Compare("document_type", "=", "contract")
+    assert describe(load_.condition) == "retrieved_at is within the last 7 days"
+    assert isinstance(extract.condition, All)
+    assert any(isinstance(part, AnyOf) for part in extract.condition.parts)
+
+
+def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+    """A metadir needs a path, a job an action; empty sections are none."""
+    text = "metadirs:\n  m:\n    path: .\n    jobs:\n    sensor:\n    schedules:\n"
+    metadir = load(tmp_path, text).metadirs["m"]
+    assert (metadir.path, metadir.files_root, metadir.state, metadir.generate) == (tmp_path, None, None, False)
+    assert metadir.state_path == tmp_path / "_mmmeta" / "local" / "state.db"
+    assert (metadir.sensor.enabled, metadir.sensor.interval, metadir.sensor.attempts) == (True, 30, 20)
+    assert (metadir.schedules.generate, metadir.schedules.import_, metadir.jobs) == (None, None, {})
+    config = job(tmp_path, "")
+    assert (config.where, config.condition, config.rerun_on) == ({}, All(()), "content")
+    assert (config.attempts, config.backoff, config.lease, config.batch_size, config.workers) == (5, 60, 600, 100, 1)
+    assert (config.limit, config.order_by, config.fail_run_above, config.automation) == (None, None, None, None)
+    assert (config.tags, config.owners) == ({}, [])
+    assert job(tmp_path, "tags:\nowners:\nlimit:\norder_by:") == config
+
+
+def test_dates_in_a_filter_are_dates(tmp_path: Path) -> None:
+    """As YAML reads them: with and without time, with and without zone; quoted they are text."""
+    where = 'where: {a: 2024-05-01, b: 2024-05-01T10:00:00, c: 2024-05-01T10:00:00Z, d: "2024-05-01", "=": {=: 5}}'
+    assert job(tmp_path, where).where == {
+        "a": date(2024, 5, 1),
+        "b": datetime(2024, 5, 1, 10),
+        "c": datetime(2024, 5, 1, 10, tzinfo=timezone.utc),
+        "d": "2024-05-01",
+        "=": {"=": 5},
+    }
+
+
+def test_aliases_and_merges_work(tmp_path: Path) -> None:
+    """As in any YAML: a mapping's own keys win over merged ones, the first merged mapping over later ones."""
+    text = """\
+metadirs:
+  m:
+    path: .
+    jobs:
+      a: &a {call: {function: "x:y"}, attempts: 2, workers: 2}
+      b: &b {<<: *a, attempts: 3, where: &where {k: 1}}
+      c: {<<: [*b, *a], where: *where}
+"""
+    jobs = load(tmp_path, text).metadirs["m"].jobs
+    assert [(entry.attempts, entry.workers) for entry in jobs.values()] == [(2, 2), (3, 2), (3, 2)]
+    assert jobs["c"].where == {"k": 1}
+
+
+@pytest.mark.parametrize(
+    ("rules", "attribute", "expected"),
+    [
+        ("backoff: 90", "backoff", 90.0),
+        ("backoff: 0", "backoff", 0.0),
+        ("backoff: 1h30m", "backoff", 5400.0),
+        ("lease: 2d", "lease", 172800.0),
+        ("rerun_on: never", "rerun_on", "never"),
+        ("rerun_on: [title, 'a:b']", "rerun_on", ["title", "a:b"]),
+        ("fail_run_above: 0", "fail_run_above", 0.0),
+        ("attempts: '7'", "attempts", 7),
+        ("attempts: 7.0", "attempts", 7),
+        ("order_by: title", "order_by", "title"),
+    ],
+)
+def test_rules_are_read(tmp_path: Path, rules: str, attribute: str, expected: Any) -> None:
+    """Durations become seconds; numbers may come as text, as variables do."""
+    assert getattr(job(tmp_path, rules), attribute) == expected
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to wherever the command was typed; a home directory is known."""
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    text = """\
+metadirs:
+  a: {path: sub/../a, files_root: ~/files, state: s.db}
+  b: {path: "file:///data/b%20c", state: "sqlite:////x/s.db", jobs: {j: {download: {to: "file://localhost/d"}}}}
+  c: {path: /abs, state: "sqlite+pysqlite:///s2.db?timeout=5", jobs: {j: {load: {to: "sqlite:///o.db?x=1", table: t}}}}
+  d: {path: d, jobs: {j: {load: {to: "postgresql://u:p@host/db", table: t}}}}
+  e: {path: e, jobs: {j: {load: {to: "sqlite:////abs.db", table: t}}, k: {load: {to: "sqlite:///file:x?uri=true", table: t}}}}
+"""
+    a, b, c, d, e = load(tmp_path, text).metadirs.values()
+    assert (a.path, a.files_root, a.state) == (tmp_path / "a", Path("/home/somebody/files"), str(tmp_path / "s.db"))
+    assert (b.path, b.state) == (Path("/data/b c"), "/x/s.db")
+    assert b.jobs["j"].download == DownloadAction(to="/d")
+    assert c.state == str(tmp_path / "s2.db")
+    targets = [entry.load.to for metadir in (c, d, e) for entry in metadir.jobs.values() if entry.load]
+    assert targets[0] == f"sqlite:///{tmp_path}/o.db?x=1"
+    assert targets[1:] == ["postgresql://u:p@host/db", "sqlite:////abs.db", "sqlite:///file:x?uri=true"]
+
+
+def test_environment_variables_are_filled_in_everywhere(tmp_path: Path) -> None:
+    """In every string, several in one, with and without a default; what they hold is not looked at again."""
+    rules = """\
+where: {a: ["{{ env.A }}-{{env.B}}", "{{ env.X | default('d') }}"], b: {"{{ env.A }}": 1, ">": 5}}
+attempts: "{{ env.N }}"
+tags: {t: '{{ env.EMPTY | default("x") }}|{{ env.X | default("") }}'}"""
+    environ = {"A": "{{ env.B }}", "B": "b", "N": "7", "EMPTY": ""}
+    with pytest.raises(ProjectError, match="is not an operator"):
+        job(tmp_path, rules, environ)
+    config = job(tmp_path, rules.replace('"{{ env.A }}": 1, ', ""), environ)
+    assert config.where["a"] == ["{{ env.B }}-b", "d"]
+    assert config.attempts == 7
+    assert config.tags == {"t": "|"}
+
+
+def test_the_process_environment_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read when the file is loaded, not at import."""
+    monkeypatch.setenv("MMMETA_TEST_FOLDER", "x")
+    (tmp_path / "p.yaml").write_text('metadirs: {m: {path: "{{ env.MMMETA_TEST_FOLDER }}"}}')
+    assert load_project(tmp_path / "p.yaml").metadirs["m"].path == tmp_path / "x"
+    assert load_project(str(tmp_path / "p.yaml")).metadirs["m"].path == tmp_path / "x"
+
+
+def test_the_project_file_is_found(tmp_path: Path) -> None:
+    """MMMETA_PROJECT before mmmeta.yaml of the current directory; neither is None."""
+    assert find_project({}, tmp_path) is None
+    (tmp_path / "mmmeta.yaml").write_text("")
+    (tmp_path / "other.yaml").write_text("")
+    assert find_project({}, tmp_path) == tmp_path / "mmmeta.yaml"
+    assert find_project({"MMMETA_PROJECT": ""}, tmp_path) == tmp_path / "mmmeta.yaml"
+    assert find_project({"MMMETA_PROJECT": "other.yaml"}, tmp_path) == tmp_path / "other.yaml"
+    assert find_project({"MMMETA_PROJECT": str(tmp_path / "other.yaml")}, Path("/")) == tmp_path / "other.yaml"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("gone.yaml", "does not exist"), (".", "is a folder")])
+def test_a_project_file_that_is_named_has_to_be_there(tmp_path: Path, name: str, reason: str) -> None:
+    """Otherwise a mis-mounted file would look like an empty archive."""
+    with pytest.raises(ProjectError, match=f"{reason}, but MMMETA_PROJECT names it"):
+        find_project({"MMMETA_PROJECT": name}, tmp_path)
+
+
+def test_the_current_directory_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command line uses it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MMMETA_PROJECT", raising=False)
+    assert find_project() is None
+    (tmp_path / "mmmeta.yaml").write_text("metadirs: {m: {path: x}}")
+    found = find_project()
+    assert found == tmp_path / "mmmeta.yaml"
+    assert load_project("mmmeta.yaml").metadirs["m"].path == tmp_path / "x"
+
+
+def test_a_job_made_in_python() -> None:
+    """By the rules of the project file, without an action if one likes; relative paths are the current directory's."""
+    config = job_config("pdfs", {"extension": "pdf"}, attempts=2, backoff="5m", limit={"bytes": "1MB"})
+    assert (config.name, config.action, config.attempts, config.backoff) == ("pdfs", None, 2, 300)
+    assert config.condition == Compare("extension", "=", "pdf")
+    assert job_config("all").condition == All(())
+    assert job_config("d", download={"to": "x"}).download == DownloadAction(to=str(Path.cwd() / "x"))
+    given = LoadAction(to="sqlite:////x.db", table="t")
+    assert job_config("l", load=given).load is given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "a b"}, "'a b' cannot name a job. Use only letters, digits and _: a_b"),
+        ({"name": "import"}, "taken by mmmeta itself"),
+        ({"name": "j", "attempt": 5}, "Job 'j': 'attempt' is not a rule. Did you mean 'attempts'?"),
+        ({"name": "j", "zzz": 5}, "There are download, load"),
+        ({"name": "j", "attempts": 0}, "Job 'j': attempts: "),
+        ({"name": "j", "where": {"a": {"lik": 1}}}, "where.a.lik: a: 'lik' is not an operator"),
+        ({"name": "j", "where": [1]}, "where: needs a filter"),
+        ({"name": "j", "download": {"to": "x", "nme": "y"}}, "download.nme"),
+    ],
+)
+def test_a_wrong_job_in_python_is_a_job_error(arguments: dict[str, Any], message: str) -> None:
+    """It names job and rule, in one line."""
+    with pytest.raises(JobError) as caught:
+        job_config(**arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_metadir_made_in_python(tmp_path: Path) -> None:
+    """As the code location does without a project file."""
+    metadir = MetadirConfig(name="mmmeta", path=tmp_path, jobs={"j": job_config("j")})
+    assert metadir.jobs["j"].name == "j"
+    with pytest.raises(ValidationError, match="stands under another name"):
+        MetadirConfig(name="mmmeta", path=tmp_path, jobs={"k": job_config("j")})
+
+
+def test_models_do_not_change() -> None:
+    """They are handed to many."""
+    with pytest.raises(ValidationError):
+        job_config("j").attempts = 7  # type: ignore[misc]
+
+
+def test_the_fingerprint_follows_what_the_job_would_do() -> None:
+    """Selection, due rules and action; not how the work is cut up or shown."""
+    base = job_config("j", {"a": 1, "b": 2}, call={"function": "a:b"})
+    same: list[dict[str, Any]] = [
+        {"workers": 8},
+        {"batch_size": 7},
+        {"lease": "5m"},
+        {"tags": {"a": "b"}},
+        {"owners": ["a@b.de"]},
+        {"automation": "x"},
+        {"fail_run_above": 0.5},
+        {"backoff": 60},
+        {"attempts": 5},
+    ]
+    for rules in same:
+        assert job_config("j", {"b": 2, "a": 1}, call={"function": "a:b"}, **rules).fingerprint() == base.fingerprint()
+    other: list[dict[str, Any]] = [
+        {"where": {"a": 1}},
+        {"where": {"a": True, "b": 2}},
+        {"where": {"a": 1, "b": "2"}},
+        {"where": {"a": 1, "b": 2.0}},
+        {"call": {"function": "a:c"}},
+        {"call": {"function": "a:b", "batch": True}},
+        {"call": None},
+        {"call": None, "download": {"to": "/x"}},
+        {"call": None, "download": {"to": "/x", "name": "{a}"}},
+        {"call": None, "load": {"to": "sqlite:////x", "table": "t"}},
+        {"call": None, "load": {"to": "sqlite:////x", "table": "u"}},
+        {"rerun_on": "never"},
+        {"rerun_on": ["a"]},
+        {"attempts": 6},
+        {"backoff": 61},
+        {"limit": {"files": 5}},
+        {"limit": {"bytes": 5}},
+        {"order_by": "a"},
+    ]
+    prints = {
+        job_config("j", **{"where": {"a": 1, "b": 2}, "call": {"function": "a:b"}, **rules}).fingerprint()
+        for rules in other
+    }
+    assert len(prints) == len(other)
+    assert base.fingerprint() not in prints
+    assert len(base.fingerprint()) == 32
+
+
+def test_a_new_password_is_not_a_new_job() -> None:
+    """And the fingerprint, which is written to files, is not made of it."""
+
+    def fingerprint(url: str) -> str:
+        return job_config("j", load={"to": url, "table": "t"}).fingerprint()
+
+    assert fingerprint("postgresql://u:one@h/d") == fingerprint("postgresql://u:two@h/d")
+    assert fingerprint("postgresql://h/d?user=u&password=1") == fingerprint("postgresql://h/d?user=u&password=2")
+    assert fingerprint("postgresql://u:one@h/d") != fingerprint("postgresql://u:one@h/e")
+    assert "hunter2" not in repr(job_config("j", load={"to": "postgresql://u:hunter2@h/d", "table": "t"}))
+
+
+def test_the_json_schema_is_current() -> None:
+    """Write it anew with ``python -c "from mmmeta.project import schema_text; print(schema_text(), end='')"``."""
+    shipped = Path(mmmeta.__file__).with_name("project.schema.json").read_text()
+    assert shipped == schema_text()
+
+
+def test_the_json_schema_knows_every_key_and_no_other() -> None:
+    """What the models hold besides (names, paths, what is reserved) is not for the file."""
+    schema = json_schema()
+    definitions = schema["$defs"]
+    assert set(schema["properties"]) == {"version", "metadirs"}
+    assert set(definitions["MetadirConfig"]["properties"]) == set(MetadirConfig.model_fields) - {"name", "sync"}
+    assert set(definitions["JobConfig"]["properties"]) == set(JobConfig.model_fields) - {"name"}
+    assert set(definitions["Schedules"]["properties"]) == {"generate", "import"}
+    assert definitions["MetadirConfig"]["required"] == ["path"]
+    text = json.dumps(schema)
+    for name in definitions:
+        assert text.count(f'"#/$defs/{name}"') >= 1
+        assert definitions[name].get("additionalProperties", False) is False or name == "Where"
+
+
+def test_the_reserved_names() -> None:
+    """Those of the design."""
+    assert set(RESERVED_JOBS) == {"metadata_db", "state_db", "synced", "generate", "update", "import"}
