@@ -123,8 +123,6 @@ class JobConfig(_Model):
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:
         check_name(self.name, "job")
-        if self.name in RESERVED_JOBS:
-            raise ValueError(f"the name {self.name!r} is taken by mmmeta itself. Choose another name for the job")
         actions = [word for word in ("download", "load", "call") if getattr(self, word) is not None]
         if len(actions) > 1:
             reason = f"{self.name!r} has {len(actions)} actions, {' and '.join(actions)}. Make a job of each"
@@ -228,6 +226,11 @@ class MetadirConfig(_Model):
     @model_validator(mode="after")
     def _check(self) -> MetadirConfig:
         check_name(self.name, "metadir")
+        for job in self.jobs:
+            if job in RESERVED_JOBS:  # in Python, where nothing is named after a job, m.job("import") is fine
+                raise InnerError(
+                    f"the name {job!r} is taken by mmmeta itself. Choose another name for the job", ("jobs", job)
+                )
         if self.schedules.generate is not None and not self.generate:
             reason = "nothing can be generated without generate: true. Set it at the server, or leave the schedule out"
             raise InnerError(reason, ("schedules", "generate"))

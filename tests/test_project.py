@@ -264,11 +264,15 @@ def test_a_job_made_in_python() -> None:
     assert job_config("l", load=given).load is given
 
 
+def test_reserved_names_bind_the_project_file_only() -> None:
+    """In Python nothing is named after a job, so ``import`` is a good name there."""
+    assert job_config("import").name == "import"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"name": "a b"}, "'a b' cannot name a job. Use only letters, digits and _: a_b"),
-        ({"name": "import"}, "taken by mmmeta itself"),
         ({"name": "j", "attempt": 5}, "Job 'j': 'attempt' is not a rule. Did you mean 'attempts'?"),
         ({"name": "j", "zzz": 5}, "There are download, load"),
         ({"name": "j", "attempts": 0}, "Job 'j': attempts: "),
