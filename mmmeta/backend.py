@@ -6,7 +6,6 @@ and repairs them, so that a process killed between two writes leaves nothing wro
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,18 +17,20 @@ from mmmeta.config import Config, load_config
 from mmmeta.database import Database
 from mmmeta.errors import (
     LegacyMetadirError,
+    MetadataDbError,
     MmmetaError,
     OutdatedWarning,
     ReadOnlyMetadirError,
     StateDbError,
+    warn_caller,
 )
 from mmmeta.layout import Layout, write_atomic
-from mmmeta.ledger import job_status
+from mmmeta.ledger_view import job_status
 from mmmeta.metadata_db import Head, MetadataWriter, read_head
 from mmmeta.state_db import Merged, read_merged, save_local
 from mmmeta.status import JobStatus, Status, read_status, write_status
 from mmmeta.store import Store
-from mmmeta.update import UpdateOptions, Updater, UpdateReport
+from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
 
 if TYPE_CHECKING:
     from mmmeta.project_models import JobConfig
@@ -95,6 +96,7 @@ class Backend:
     def head(self) -> Head:
         """The metadata db's head."""
         self.refuse_legacy()
+        self.recover()
         with self.metadata_reader.reading() as connection:
             return read_head(connection, self.metadata_reader)
 
@@ -111,6 +113,7 @@ class Backend:
         if self.merged() is not None:
             return self.state
         self.refuse_legacy()
+        self.recover()
         if self.is_server or self._server:
             return self.metadata
         return self.metadata_reader
@@ -122,16 +125,13 @@ class Backend:
         return Catalog(database, self.clock())
 
     def _warn_if_outdated(self) -> None:
-        if self._warned:
+        # A writer at work would have to be waited for.
+        if self._warned or self.metadata.has_hot_journal():
             return
         with suppress(MmmetaError):  # without a readable metadata db nothing can be said
             if self.is_outdated():
                 self._warned = True
-                warnings.warn(
-                    f"{self.layout.base} has metadata that was not merged yet; run update()",
-                    OutdatedWarning,
-                    stacklevel=4,
-                )
+                warn_caller(f"{self.layout.base} has metadata that was not merged yet; run update()", OutdatedWarning)
 
     # Writing at the server
 
@@ -162,10 +162,20 @@ class Backend:
         if self.layout.meta_db.exists():
             self.head()  # refuses what this version cannot write before anything is marked
         if not dry_run:
-            write_atomic(self.layout.server_mark, b"metadata is written here\n")
+            try:
+                write_atomic(self.layout.server_mark, b"metadata is written here\n")
+            except OSError as error:
+                raise MetadataDbError(f"{self.layout.server_mark} cannot be written: {error.strerror}") from error
+
+    def recover(self) -> None:
+        """At a server, roll back what a killed writer left; a client's copy is not touched."""
+        if self.metadata.has_hot_journal() and (self.is_server or self._server):
+            self.metadata.recover()
 
     @contextmanager
     def write(self) -> Iterator[MetadataWriter]:
+        self.require_server(dry_run=True)
+        self.reload_config()  # one that is not valid shall not leave half a server
         self.require_server()
         with self.metadata.atomic() as connection:
             writer = MetadataWriter(connection, self.metadata, self.config.metadata.unique, to_text(self.clock()))
@@ -181,11 +191,16 @@ class Backend:
             head = read_head(connection, self.metadata_reader)
             row = connection.execute("SELECT at FROM revisions WHERE rev = ?", (head.revision,)).fetchone()
         store = self.store
-        if row is None or store.get(REMOTE_REVISION) == head.revision:
+        if row is None:
             return
+        known = store.get(REMOTE_REVISION) == head.revision
         at = from_text(row[0])
-        store.touch(REMOTE_UPDATED, at, forward=True)
-        store.touch(META_UPDATED, at)
+        if not known or store.moment(REMOTE_UPDATED) is None:
+            store.touch(REMOTE_UPDATED, at, forward=True)
+        if not known or store.moment(META_UPDATED) is None:
+            store.touch(META_UPDATED, at)
+        if known:
+            return
         # Last, because it says that the others are right.
         store[REMOTE_REVISION] = head.revision
 
@@ -194,11 +209,14 @@ class Backend:
     def update(self, options: UpdateOptions) -> UpdateReport:
         """Merge, then bring up to date what is derived; see ``Metadir.update``."""
         self.reload_config()
-        remote_updated = self.store.raw(REMOTE_UPDATED)
+        self.refuse_legacy()
+        self.recover()
+        announced = Announced(self.store.raw(REMOTE_UPDATED), self.store.get(REMOTE_REVISION))
         value = self.store.get(REMOTE_UPDATED)
-        report = Updater(self.metadata_reader, self.state, options, remote_updated, self.clock).run()
+        report = Updater(self.metadata_reader, self.state, options, announced, self.clock).run()
         if not options.dry_run:
-            if remote_updated is not None and self.store.raw(LOCAL_UPDATED) != remote_updated:
+            merged = announced.reached(report.revision) and announced.updated is not None
+            if merged and (self.store.get(LOCAL_UPDATED) != value or LOCAL_UPDATED not in self.store):
                 self.store[LOCAL_UPDATED] = value
             if self.store.get(LOCAL_REVISION) != report.revision:
                 self.store[LOCAL_REVISION] = report.revision
@@ -240,7 +258,7 @@ class Backend:
         with self.state.reading() as connection:
             names = [name for (name,) in connection.execute("SELECT job FROM jobs ORDER BY job")]
             for name in names:
-                status = job_status(connection, name, now, self.layout.local / "workers")
+                status = job_status(connection, name, now)
                 if status is not None:
                     jobs[name] = status
         return Status(

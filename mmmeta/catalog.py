@@ -146,7 +146,7 @@ class Catalog:
             rows = connection.execute(sql, parameters).fetchall()
         found: dict[str, dict[str, Any]] = {}
         for row in rows:
-            values = {key: self._value(key, row[2 * at], row[2 * at + 1]) for at, key in enumerate(keys)}
+            values = {key: _value(row[2 * at], row[2 * at + 1]) for at, key in enumerate(keys)}
             found.setdefault(repr(values), values)
         return list(found.values())
 
@@ -191,13 +191,6 @@ class Catalog:
             local = self.owners[1].decode(raw[end:], system["__local_types"], system["__local_more"])
         return Row(raw[1], remote.decode(raw[width:end], system["__types"], system["__more"]), local, system)
 
-    def _value(self, key: str, cell: Any, kind: str | None) -> Any:
-        if cell is None:
-            return None
-        if kind is not None:
-            return from_cell(cell, kind)
-        for columns in reversed(self.owners):
-            slot = columns.slots.get(key)
-            if slot is not None and slot.column is not None:
-                return columns.decode_cell(slot, cell)
-        return cell
+
+def _value(cell: Any, kind: str | None) -> Any:
+    return cell if cell is None or kind is None else from_cell(cell, kind)

@@ -8,17 +8,19 @@ a moment, both sides counting as UTC where they carry no offset.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from mmmeta.clock import moment_of
-from mmmeta.expressions import FALSE, Expression, all_of, any_of
+from mmmeta.expressions import FALSE, TRUE, Expression, all_of, any_of
 
 _INT64 = 1 << 63
 _AFTER_ALL_DIGITS = ":"
-_LOOKS_LIKE_DATE = "GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+
+_LONGEST_INTEGER = 4_300
+"""Digits; no longer integer is ever kept, and Python refuses to write one as text."""
 
 
 @dataclass
@@ -47,11 +49,21 @@ def matches_absent(op: str, value: Any) -> bool:
     return False
 
 
-def _join(join: Callable[[list[str]], str], parts: list[Fragment]) -> Fragment:
-    # A part that is never true would leave its parameters behind without their places.
-    if join is all_of and any(part.sql == FALSE for part in parts):
-        return Fragment(FALSE)
-    kept = [part for part in parts if part.sql != FALSE]
+def join_all(parts: Sequence[Fragment]) -> Fragment:
+    """The parts joined with AND."""
+    return _join(all_of, parts, neutral=TRUE, deciding=FALSE)
+
+
+def join_any(parts: Sequence[Fragment]) -> Fragment:
+    """The parts joined with OR."""
+    return _join(any_of, parts, neutral=FALSE, deciding=TRUE)
+
+
+def _join(join: Callable[[Sequence[str]], str], parts: Sequence[Fragment], *, neutral: str, deciding: str) -> Fragment:
+    # A part that is left out must not leave its parameters behind.
+    if any(part.sql == deciding for part in parts):
+        return Fragment(deciding)
+    kept = [part for part in parts if part.sql != neutral]
     return Fragment(join([part.sql for part in kept]), [item for part in kept for item in part.parameters])
 
 
@@ -66,7 +78,7 @@ def _equal(key: Expression, op: str, value: Any) -> Fragment:
     if value is True:
         return _typed(key.is_bool, f"{key.cell} = 1")
     if value is False:
-        return _join(any_of, [_typed(key.is_bool, f"{key.cell} = 0"), Fragment(key.absent)])
+        return join_any([_typed(key.is_bool, f"{key.cell} = 0"), Fragment(key.absent)])
     if isinstance(value, str):
         return _typed(key.is_text, f"{key.cell} = ?", value)
     if isinstance(value, date):
@@ -83,7 +95,7 @@ def _in(key: Expression, op: str, values: tuple[Any, ...]) -> Fragment:
     parts = [_equal(key, "=", value) for value in values if not isinstance(value, str)]
     if texts:
         parts.append(_typed(key.is_text, f"{key.cell} IN ({', '.join('?' * len(texts))})", *texts))
-    return _join(any_of, parts)
+    return join_any(parts)
 
 
 def _not_in(key: Expression, op: str, values: tuple[Any, ...]) -> Fragment:
@@ -104,23 +116,33 @@ def _ordered(key: Expression, op: str, value: Any) -> Fragment:
 
 
 def _between(key: Expression, op: str, values: tuple[Any, Any]) -> Fragment:
-    return _join(all_of, [_ordered(key, ">=", values[0]), _ordered(key, "<=", values[1])])
+    return join_all([_ordered(key, ">=", values[0]), _ordered(key, "<=", values[1])])
 
 
 def _number(key: Expression, op: str, value: int | float) -> Fragment:
     """Numbers of all kinds compare with each other; those kept as text because they exceed 64 bits do so as floats,
     except for equality, which is exact."""
     fits = not isinstance(value, int) or -_INT64 <= value < _INT64
-    parts = []
-    if fits or op != "=" or key.shared:
-        parts.append(_typed(key.is_number, f"{key.cell} {op} ?", value if fits else _as_float(int(value))))
+    near = value if fits else _as_float(int(value))
     if op != "=":
-        parts.append(
-            _typed(key.is_big, f"CAST({key.cell} AS NUMERIC) {op} ?", value if fits else _as_float(int(value)))
-        )
-    elif isinstance(value, int) or value.is_integer():
-        parts.append(_typed(key.is_big, f"{key.cell} = ?", str(int(value))))
-    return _join(any_of, parts)
+        ordered = f"CAST({key.cell} AS NUMERIC) {op} ?"
+        return join_any([_typed(key.is_number, f"{key.cell} {op} ?", near), _typed(key.is_big, ordered, near)])
+    parts = [_typed(key.is_number, f"{key.cell} = ?", value)] if fits else []
+    digits = _digits(value)
+    if digits is not None:
+        parts.append(_typed(key.is_big, f"{key.cell} = ?", digits))
+        if key.shared and not fits:
+            # SQLite reads a long integer in JSON as a float, which its neighbours are as well.
+            exactly, texts = key.written_in_json(digits)
+            parts.append(_typed(key.is_number, f"{key.cell} = ? AND {exactly}", near, *texts))
+    return join_any(parts)
+
+
+def _digits(value: int | float) -> str | None:
+    """A whole number as it is kept in text; None for others, and for those that are too long to be kept."""
+    if (isinstance(value, float) and not value.is_integer()) or abs(value) >= 10**_LONGEST_INTEGER:
+        return None
+    return str(int(value))
 
 
 def _as_float(value: int) -> float:
@@ -131,7 +153,9 @@ def _as_float(value: int) -> float:
 
 
 def _dated(key: Expression, op: str, value: date) -> Fragment:
-    test = all_of([key.is_text, f"{key.cell} {_LOOKS_LIKE_DATE}"])
+    if key.is_text == FALSE:
+        return Fragment(FALSE)
+    test = all_of([key.is_text, _begins_as_date(key.cell)])
     if not isinstance(value, datetime):
         day, after = value.isoformat(), _day(value, 1)
         if op == "=":
@@ -150,11 +174,19 @@ def _dated(key: Expression, op: str, value: date) -> Fragment:
     return _typed(test, f"{key.cell} < ? AND ({key.cell} < ? OR {exact})", high, low, moment)
 
 
+def _begins_as_date(cell: str) -> str:
+    """SQL that is true for a text that is an ISO date, or begins with one and goes on with a time."""
+    return (
+        f"{cell} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' "
+        f"AND (length({cell}) = 10 OR substr({cell}, 11, 1) IN ('T', ' '))"
+    )
+
+
 def _day(value: date, days: int) -> str:
     """The ISO date so many days away from that of a date or, in UTC, a datetime."""
-    if isinstance(value, datetime):
-        value = value.astimezone(timezone.utc).date() if value.year > 1 else value.date()
     try:
+        if isinstance(value, datetime):
+            value = value.astimezone(timezone.utc).date()
         return (value + timedelta(days=days)).isoformat()
     except OverflowError:
         return _AFTER_ALL_DIGITS if days > 0 else ""

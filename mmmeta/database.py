@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from mmmeta.clock import moment
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, StateDbError
+from mmmeta.headers import IN_USE, Identity, is_wal, why_not_readable
 
 BUSY_TIMEOUT = 120.0
 """Seconds that a statement waits for another process's transaction before it gives up."""
@@ -25,7 +27,16 @@ BUSY_TIMEOUT = 120.0
 _IDLE_READERS = 4
 """Reading connections kept open for the next read; more are closed when given back."""
 
-_HEADER = b"SQLite format 3\x00"
+_INHERITED: list[object] = []
+"""Connections that came over a fork: never used and never closed, for closing would undo the parent's transaction."""
+
+
+class _Reader(NamedTuple):
+    """A reading connection, which file it is connected to, and whether it may serve again."""
+
+    connection: sqlite3.Connection
+    identity: Identity
+    reusable: bool
 
 
 def quote_identifier(name: str) -> str:
@@ -46,9 +57,11 @@ class Database:
         self.path = path
         self.role = role
         self.read_only = read_only
-        self._lock = threading.RLock()
-        self._readers: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
+        self._writing = threading.RLock()
+        self._pool = threading.Lock()
+        self._readers: list[_Reader] = []
         self._writer: sqlite3.Connection | None = None
+        self._writer_identity: Identity | None = None
         self._depth = 0
         self._pid = os.getpid()
 
@@ -62,32 +75,27 @@ class Database:
         """
         self._forget_after_fork()
         with self._translated():
-            connection, identity = self._take_reader()
+            reader = self._take_reader()
             try:
-                yield connection
+                yield reader.connection
             finally:
-                with self._lock:
-                    if len(self._readers) < _IDLE_READERS:
-                        self._readers.append((connection, identity))
-                    else:
-                        connection.close()
+                self._give_back(reader)
 
     @contextmanager
-    def atomic(self, *, attach: Path | None = None) -> Iterator[sqlite3.Connection]:
+    def atomic(self, *, attach: Database | None = None) -> Iterator[sqlite3.Connection]:
         """A transaction on the writing connection: committed at the end, rolled back on any error; nests by joining.
 
         Args:
             attach: another database, readable in this transaction as schema ``remote``; it is opened read-only.
         """
         self._forget_after_fork()
-        with self._lock, self._translated():
-            connection = self._write_connection()
+        with self._writing, self._translated(attach):
             if self._depth:
-                yield connection
+                assert self._writer is not None
+                yield self._writer
                 return
-            if attach is not None:
-                connection.execute("ATTACH ? AS remote", (f"file:{quote(str(attach))}?mode=ro",))
-            try:
+            connection = self._write_connection()
+            with _attached(connection, attach):
                 connection.execute("BEGIN IMMEDIATE")
                 self._depth = 1
                 try:
@@ -97,47 +105,88 @@ class Database:
                     self._depth = 0
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-            finally:
-                if attach is not None:
-                    connection.execute("DETACH remote")
-
-    def in_transaction(self) -> bool:
-        """Whether this thread is inside ``atomic()``."""
-        return self._depth > 0
 
     def exists(self) -> bool:
         """Whether the file is there."""
         return self.path.exists()
 
+    def has_hot_journal(self) -> bool:
+        """Whether a journal lies beside the file: of a writer that was killed, or of one at work.
+
+        One that begins with a zero byte was left before anything was changed, and SQLite ignores it as well.
+        """
+        try:
+            with self.path.with_name(self.path.name + "-journal").open("rb") as journal:
+                return journal.read(1) not in (b"", b"\0")
+        except OSError:
+            return False
+
     def recover(self) -> None:
         """Roll back what a killed writer left behind; SQLite does so when a writer reads."""
-        with self._lock, self._translated():
+        self._forget_after_fork()
+        with self._writing, self._translated():
             self._write_connection().execute("SELECT count(*) FROM sqlite_master").fetchone()
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
-        with self._lock:
-            for connection, _ in self._readers:
-                connection.close()
-            self._readers.clear()
-            if self._writer is not None:
-                self._writer.close()
+        self._forget_after_fork()
+        with self._pool:
+            readers, self._readers = self._readers, []
+        for reader in readers:
+            self._close(reader.connection, reader.identity)
+        with self._writing:
+            if self._writer is not None and not self._depth:
+                self._close(self._writer, self._writer_identity)
                 self._writer = None
 
-    def _take_reader(self) -> tuple[sqlite3.Connection, tuple[int, int]]:
-        identity = self._identity()
-        with self._lock:
-            while self._readers:
-                connection, seen = self._readers.pop()
-                if seen == identity:
-                    return connection, identity
-                connection.close()  # a sync tool put a new file in its place
-        return self._connect(read_only=True), identity
+    def __del__(self) -> None:
+        # Whoever forgets close() shall not get warnings of unclosed connections.
+        with suppress(Exception):
+            self.close()
 
-    def _identity(self) -> tuple[int, int]:
+    def _take_reader(self) -> _Reader:
+        identity = self._identity()
+        stale: list[_Reader] = []
+        try:
+            with self._pool:
+                while self._readers:
+                    reader = self._readers.pop()
+                    if reader.identity == identity:
+                        return reader
+                    stale.append(reader)  # a sync tool put a new file in its place
+        finally:
+            for reader in stale:
+                self._close(reader.connection, reader.identity)
+        return self._open_reader()
+
+    def _open_reader(self) -> _Reader:
+        if self.role != "metadata":
+            return _Reader(self._connect("ro"), self._identity(), True)
+        kind = self._check_header()
+        identity = self._identity()
+        IN_USE.enter(identity)
+        try:
+            return _Reader(self._connect(kind), identity, kind == "ro")
+        except sqlite3.Error:
+            IN_USE.leave(identity)
+            raise
+
+    def _give_back(self, reader: _Reader) -> None:
+        with self._pool:
+            if reader.reusable and len(self._readers) < _IDLE_READERS:
+                self._readers.append(reader)
+                return
+        self._close(reader.connection, reader.identity)
+
+    def _close(self, connection: sqlite3.Connection, identity: Identity | None) -> None:
+        connection.close()
+        if self.role == "metadata" and identity is not None:
+            IN_USE.leave(identity)
+
+    def _identity(self) -> Identity:
         try:
             status = self.path.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if self.role == "metadata":
                 raise MetadirNotFoundError(
                     f"no metadata db at {self.path}: sync the metadir first, run `mmmeta generate` at the server, "
@@ -151,18 +200,32 @@ class Database:
     def _write_connection(self) -> sqlite3.Connection:
         if self.read_only:
             raise self._error("was opened for reading only")
+        if self._writer is not None:
+            try:
+                replaced = self._identity() != self._writer_identity
+            except MmmetaError:
+                replaced = True
+            if replaced:
+                # A restored backup or a sync: what is written into the old file would be lost.
+                self._close(self._writer, self._writer_identity)
+                self._writer = None
         if self._writer is None:
-            self._writer = self._connect(read_only=False)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise self._error(f"cannot be made: {error.strerror} ({error.filename})") from error
+            if self.role == "metadata" and _size(self.path):
+                self._check_header()
+            self._writer = self._connect("rwc")
+            self._writer_identity = self._identity()
+            if self.role == "metadata":
+                IN_USE.enter(self._writer_identity)
         return self._writer
 
-    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
-        mode = "ro" if read_only else "rwc"
-        if read_only and self.role == "metadata":
-            self._check_header()
-        elif not read_only:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+    def _connect(self, kind: str) -> sqlite3.Connection:
+        """A connection of a kind: ``rwc``, ``ro``, or ``immutable`` for a file without its write-ahead log."""
         connection = sqlite3.connect(
-            f"file:{quote(str(self.path))}?mode={mode}",
+            _uri(self.path, kind),
             uri=True,
             timeout=BUSY_TIMEOUT,
             isolation_level=None,
@@ -173,13 +236,12 @@ class Database:
             connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("PRAGMA cell_size_check=ON")
             connection.execute("PRAGMA cache_size=-32768")
-            if read_only:
+            if kind != "rwc":
                 connection.execute("PRAGMA query_only=ON")
-            elif self.role == "state":
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=FULL")
             else:
-                connection.execute("PRAGMA journal_mode=DELETE")
+                # Another program's database in WAL mode is refused later on, and left as it is.
+                if self.role == "state" or _is_ours(connection):
+                    _set_journal_mode(connection, "WAL" if self.role == "state" else "DELETE")
                 connection.execute("PRAGMA synchronous=FULL")
             connection.create_function("mmmeta_moment", 1, moment, deterministic=True)
         except sqlite3.Error:
@@ -187,31 +249,53 @@ class Database:
             raise
         return connection
 
-    def _check_header(self) -> None:
-        """Recognise what a sync tool may have left: not SQLite, nothing in it, or cut short."""
-        size = self.path.stat().st_size
-        if size == 0:
-            raise self._error("is empty: the sync or the first generate did not finish")
-        with self.path.open("rb") as file:
-            header = file.read(100)
-        if not header.startswith(_HEADER):
-            raise self._error("is not an SQLite database")
-        if len(header) < 100:
-            raise self._error(f"is cut short: {size} bytes are not even a header")
-        page_size = int.from_bytes(header[16:18], "big")
-        pages = int.from_bytes(header[28:32], "big")
-        expected = (65_536 if page_size == 1 else page_size) * pages
-        if header[24:28] == header[92:96] and size < expected:
-            raise self._error(f"is cut short: {size} of {expected} bytes")
+    def _check_header(self) -> str:
+        """Recognise what a sync tool may have left (see ``headers``); returns the kind of connection to read with."""
+        reason = None
+        for _ in range(2):  # twice, for a commit may have come between two looks
+            try:
+                with IN_USE.peek(self.path) as header:
+                    if header is None:
+                        return "ro"
+                    reason = why_not_readable(header, self.path)
+            except OSError as error:
+                raise self._error(f"cannot be read: {error.strerror}") from error
+            if self.has_hot_journal():
+                return "ro"  # in the middle of a change; SQLite knows what to do
+            if reason is None:
+                return "immutable" if is_wal(header) and not self._has_live_log() else "ro"
+        raise self._error(reason or "")
+
+    def _has_live_log(self) -> bool:
+        """Whether a write-ahead log lies beside the metadata db, and a program that uses it.
+
+        Raises:
+            MetadataDbError: only the log is there.
+        """
+        if not _size(self.path.with_name(self.path.name + "-wal")):
+            return False
+        if not self.path.with_name(self.path.name + "-shm").exists():
+            raise self._error(f"comes with a write-ahead log ({self.path.name}-wal), which is not for syncing")
+        return True
 
     def _forget_after_fork(self) -> None:
         """A connection must not cross a fork: the child drops what it inherited, unclosed, and opens its own."""
         if self._pid != os.getpid():
-            self._lock = threading.RLock()
+            _INHERITED.extend([self._readers, self._writer])
+            self._writing = threading.RLock()
+            self._pool = threading.Lock()
             self._readers = []
             self._writer = None
             self._depth = 0
             self._pid = os.getpid()
+
+    def is_sound(self) -> bool:
+        """Whether the file is whole as far as SQLite can tell; reads all of it."""
+        try:
+            with self.reading() as connection:
+                return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        except MmmetaError:
+            return False
 
     def _error(self, reason: str) -> MmmetaError:
         if self.role == "metadata":
@@ -219,27 +303,74 @@ class Database:
         return StateDbError(f"state db {self.path} {reason}")
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, attached: Database | None = None) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._translate(error) from error
+            # One transaction, two files: SQLite does not say which of them it stumbled over.
+            blamed = self if attached is None or attached.is_sound() else attached
+            raise blamed._translate(error) from error
 
     def _translate(self, error: sqlite3.Error) -> MmmetaError:
         text = str(error)
-        journal = self.path.with_name(self.path.name + "-journal")
-        if self.role == "metadata" and _size(journal):
-            return HotJournalError(
-                f"metadata db {self.path} comes with the journal of an unfinished write ({journal.name}). At the server "
-                "run `mmmeta generate`, which recovers it; at a client sync the metadir again"
-            )
         if "locked" in text or "busy" in text:
             return self._error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s; try again")
+        if self.role == "metadata" and self.has_hot_journal():
+            return HotJournalError(
+                f"metadata db {self.path} comes with the journal of an unfinished write ({self.path.name}-journal). At the "
+                "server run `mmmeta generate`, which recovers it; at a client sync the metadir again"
+            )
         if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
             return self._error(f"is damaged or was copied while it was written ({text})")
         if "full" in text:
             return self._error(f"cannot grow: {text}")
         return self._error(f"cannot be used: {text}")
+
+
+def _uri(path: Path, kind: str) -> str:
+    """The path as SQLite wants it; three slashes, so that a path that begins with two is not taken for a host."""
+    mode = {"rwc": "mode=rwc", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[kind]
+    return f"file://{quote(os.fsencode(path))}?{mode}"
+
+
+@contextmanager
+def _attached(connection: sqlite3.Connection, database: Database | None) -> Iterator[None]:
+    """``database`` as schema ``remote``, read-only."""
+    if database is None:
+        yield
+        return
+    identity = database._identity()
+    kind = database._check_header()
+    IN_USE.enter(identity)
+    try:
+        connection.execute("ATTACH ? AS remote", (_uri(database.path, kind),))
+        try:
+            yield
+        finally:
+            connection.execute("DETACH remote")
+    finally:
+        IN_USE.leave(identity)
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Whether this is a metadata db, as far as its table ``info`` tells."""
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('info')")}
+    if not {"name", "value"} <= columns:
+        return False
+    return bool(connection.execute("SELECT value FROM info WHERE name = 'role'").fetchone() == ("metadata",))
+
+
+def _set_journal_mode(connection: sqlite3.Connection, mode: str) -> None:
+    """Change the journal mode; here SQLite does not wait for another process that does the same just now."""
+    give_up = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode={mode}")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
 
 
 def _size(path: Path) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -197,3 +199,14 @@ def near_misses(word: str, known: Iterable[str]) -> str:
     """A sentence part such as `` Did you mean "imported"?``, or an empty text when nothing comes close."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(f'{name!r}' for name in close)}?" if close else ""
+
+
+_OWN_CODE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn with the line outside of this package that led here, however deep inside the package that was found out."""
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back is not None and os.path.abspath(frame.f_code.co_filename).startswith(_OWN_CODE):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, category, stacklevel=depth)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmmeta.database import quote_identifier
 from mmmeta.schema import REMOTE, Slot
-from mmmeta.values import default_kind
+from mmmeta.values import default_kind, json_text
 
 TRUE = "1"
 FALSE = "0"
@@ -43,7 +43,7 @@ class Expression:
         self._more = "__more" if slot.owner == REMOTE else "__local_more"
         self.shared = slot.column is None
         if self.shared:
-            literal = slot.key.replace("'", "''")
+            literal = slot.key.replace("'", "''").replace("\0", "' || char(0) || '")
             where = f"FROM json_each(files.{self._more}) AS j WHERE j.key = '{literal}'"
             self.cell = f"(SELECT j.value {where})"
             self._json_type = f"(SELECT j.type {where})"
@@ -71,6 +71,12 @@ class Expression:
             f"(files.{self._types} IS NULL OR NOT {self._marked(other)})" for other in others if other in same_storage
         )
         return all_of(tests)
+
+    def written_in_json(self, text: str) -> tuple[str, list[str]]:
+        """SQL, with its parameters, that is true where the shared column holds this key with exactly this JSON text."""
+        member = f"{json_text(self._slot.key)}:{text}"
+        column = f"files.{self._more}"
+        return f"(instr({column}, ?) > 0 OR instr({column}, ?) > 0)", [member + ",", member + "}"]
 
     @property
     def is_text(self) -> str:
@@ -126,6 +132,10 @@ class Expression:
                 "WHEN 'object' THEN 'j' WHEN 'null' THEN 'n' END"
             )
         whens = "".join(f" WHEN {self._marked(kind)} THEN '{kind}'" for kind in self._slot.kinds)
+        usual = self._slot.usual
+        if usual in ("j", "I", "b"):
+            storage = "integer" if usual == "b" else "text"
+            whens += f" WHEN typeof({self.cell}) = '{storage}' THEN '{usual}'"
         return f"CASE{whens} END" if whens else "NULL"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mmmeta.catalog import Row
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
 from mmmeta.remote import Remote
-from mmmeta.values import RESERVED_PREFIX, clean_value
+from mmmeta.values import RESERVED_PREFIX, clean
 
 SaveFile = Callable[[str, dict[str, Any], set[str]], None]
 """Writes changed and removed fields of the file with this unique value into the state db."""
@@ -108,7 +108,7 @@ class File(MutableMapping[str, Any]):
             raise MmmetaError(f"{key!r} cannot be set: a key is text that does not begin with {RESERVED_PREFIX!r}")
         if key == self._unique:
             raise MmmetaError(f"{key!r} identifies the file and cannot be set")
-        cleaned = clean_value(key, value)
+        cleaned = clean({key: value})[key]
         self._local[key] = cleaned
         self._changed[key] = cleaned
         self._removed.discard(key)

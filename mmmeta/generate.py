@@ -22,8 +22,9 @@ from mmmeta.database import Database
 from mmmeta.errors import MetadirNotFoundError, MmmetaError, Problem
 from mmmeta.layout import Layout
 from mmmeta.metadata_db import Head, Known, MetadataWriter, Record, drop_tables, revision_digest
-from mmmeta.records import KeyFilter, describe_document, document_path, make_record
-from mmmeta.scan import Entry, ScanDb, Walk, display_path, read_bytes, real_path
+from mmmeta.records import KeyFilter, describe_document, document_path, make_record, unique_value
+from mmmeta.scan import Entry, Walk, display_path, keys_of, read_bytes, real_path
+from mmmeta.scan_db import ScanDb, ScanDbError, discard
 from mmmeta.values import RESERVED_PREFIX, deleted_fingerprint, parse_json
 
 BATCH = 1_000
@@ -111,13 +112,18 @@ class Generator:
         self._clash_names: set[str] = set()
         self._read_count = 0
         self._records = 0
+        self._remarks: list[str] = []
+
+    def check_root(self) -> None:
+        """Raise MetadirNotFoundError where there is nothing to gather from."""
+        root = self._layout.files_root
+        if not root.is_dir():
+            raise MetadirNotFoundError(f"the files root {root} is not a folder; check the path or MMMETA_FILES_ROOT")
 
     def run(self) -> GenerateReport:
         """Do it; see ``Metadir.generate``."""
         started = time.monotonic()
-        root = self._layout.files_root
-        if not root.is_dir():
-            raise MetadirNotFoundError(f"the files root {root} is not a folder; check the path or MMMETA_FILES_ROOT")
+        self.check_root()
         if self._options.dry_run:
             with tempfile.TemporaryDirectory(prefix="mmmeta-dry-run-") as folder:
                 return self._run(started, Path(folder) / "scan.db", Path(folder) / "meta.db")
@@ -133,19 +139,42 @@ class Generator:
             ),
             digest_size=16,
         ).hexdigest()
+        try:
+            try:
+                return self._run_with(started, database, scan_path, identity)
+            except ScanDbError as error:
+                if not error.damaged:
+                    raise
+                # Damage that only shows on the way. It is a memory: read everything.
+                discard(scan_path)
+                self._start_over()
+                return self._run_with(started, database, scan_path, identity)
+        finally:
+            if database is not self._database:
+                database.close()
+
+    def _run_with(self, started: float, database: Database, scan_path: Path, identity: str) -> GenerateReport:
         scan = ScanDb(scan_path, identity)
         try:
             scan.begin()
             return self._compare_and_write(started, database, scan)
         finally:
             scan.close()
-            if database is not self._database:
-                database.close()
+
+    def _start_over(self) -> None:
+        self._problems = []
+        self._problem_count = 0
+        self._clashes = 0
+        self._clash_names = set()
+        self._read_count = 0
+        self._records = 0
 
     def _compare_and_write(self, started: float, database: Database, scan: ScanDb) -> GenerateReport:
         options = self._options
         try:
             with database.atomic() as connection:
+                if options.dry_run:
+                    connection.execute("PRAGMA cache_spill=OFF")  # not a page reaches the file
                 dropped = drop_tables(connection, database) if options.replace else None
                 now = to_text(self._clock())
                 writer = MetadataWriter(connection, database, self._config.metadata.unique, now, dropped)
@@ -160,7 +189,7 @@ class Generator:
                 if options.ensure:
                     self._ensure(connection, scan, writer, walk)
                 if options.ensure_files:
-                    self._ensure_files(connection, writer)
+                    self._ensure_files(connection, scan, writer)
                 head = writer.finish()
                 duplicates = scan.duplicates(changed=bool(scan.gone or self._read_count))
                 if options.dry_run:
@@ -168,7 +197,11 @@ class Generator:
         except _DryRun:
             pass
         else:
-            scan.commit(head.id, head.revision, head.digest, duplicates)
+            try:
+                scan.commit(head.id, head.revision, head.digest, duplicates)
+            except ScanDbError as error:
+                # The metadata db has committed already, and nothing hangs on the memory.
+                self._remarks.append(f"the next generate reads all metadata files: {error}")
         written = writer.added + writer.changed + writer.returned
         return GenerateReport(
             added=writer.added,
@@ -197,10 +230,10 @@ class Generator:
                 self._records += 1
                 batch.append(record)
                 if len(batch) == BATCH:
-                    self._write(batch, writer)
+                    self._write(batch, scan, writer)
                     batch.clear()
                     self._tell("reading metadata files", self._read_count)
-        self._write(batch, writer)
+        self._write(batch, scan, writer)
 
     def _read(self, entry: Entry) -> Record | None:
         """The record of a metadata file; None if it was set aside."""
@@ -222,7 +255,7 @@ class Generator:
             self._set_aside(Problem(source, str(error)))
         return None
 
-    def _write(self, batch: list[Record], writer: MetadataWriter) -> None:
+    def _write(self, batch: list[Record], scan: ScanDb, writer: MetadataWriter) -> None:
         """Write what differs from the metadata db."""
         if not batch:
             return
@@ -233,13 +266,13 @@ class Generator:
                 winners[record.file] = record
         known = writer.known(list(winners))
         for file, record in winners.items():
-            self._write_one(record, known.get(file), writer)
+            self._write_one(record, known.get(file), scan, writer)
 
-    def _write_one(self, record: Record, known: Known | None, writer: MetadataWriter) -> None:
+    def _write_one(self, record: Record, known: Known | None, scan: ScanDb, writer: MetadataWriter) -> None:
         if known is None:
             writer.put(record, None)
             return
-        if known.source not in (None, record.source) and self._loses(record, known):
+        if known.source not in (None, record.source) and self._loses(record, known, scan):
             return
         if known.deleted:
             if not self._stays_deleted(record, known):
@@ -249,14 +282,30 @@ class Generator:
         elif known.source != record.source and record.source is not None:
             writer.move(record.file, record.source, record.source_mtime)
 
-    def _loses(self, record: Record, known: Known) -> bool:
-        """Whether the metadata file that the metadata db knows is still there and newer (ties: the later path)."""
+    def _loses(self, record: Record, known: Known, scan: ScanDb) -> bool:
+        """Whether the metadata file that the metadata db knows still is this file's, and newer (ties: the later path)."""
         assert known.source is not None
+        for key in keys_of(known.source):
+            try:
+                mtime = os.stat(real_path(self._layout.files_root, key)).st_mtime_ns
+            except (OSError, ValueError):
+                continue
+            if (mtime, known.source) <= _age(record):
+                return False
+            # It may be another file's by now, as when two metadata files swap names.
+            read = scan.read_now(key)
+            return (read.file if read is not None else self._file_at(key, record.file)) == record.file
+        return False
+
+    def _file_at(self, key: bytes, expected: str) -> str | None:
+        """The unique value in a metadata file; None if it cannot be read. Its own turn tells why."""
+        if self._options.no_meta:
+            return expected  # documents are not hashed for this; two that change places are told apart when read
         try:
-            mtime = (self._layout.files_root / known.source).stat().st_mtime_ns
-        except OSError:
-            return False
-        return (mtime, known.source) > _age(record)
+            values = parse_json(read_bytes(real_path(self._layout.files_root, key))).values
+            return unique_value(values, self._config.metadata.unique)
+        except (OSError, MmmetaError):
+            return None
 
     def _stays_deleted(self, record: Record, known: Known) -> bool:
         """A file deleted by hand returns when its metadata changes, one without document when that is back."""
@@ -276,25 +325,30 @@ class Generator:
                 Problem(source, f"{file_name!r} leaves the files root; its document was not looked for", "_file_name")
             )
             return True
-        return path.exists()
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            self._set_aside(Problem(source, f"{file_name!r} cannot be looked for ({error.strerror})", "_file_name"))
+        return True
 
     def _ensure(self, connection: sqlite3.Connection, scan: ScanDb, writer: MetadataWriter, walk: Walk) -> None:
         """Delete what has no metadata file any more; where another one has the same unique value, that takes over."""
         writer.flush_rows()
-        hidden = tuple(display_path(key) + "/" if key else "" for key in walk.unlistable)
         orphans = {
             file
             for file, source in connection.execute(
                 f"SELECT {writer.unique_sql}, __source FROM files WHERE __deleted = 0 AND __source IS NOT NULL"
             ).fetchall()
-            if not scan.sees(source.encode().replace(b"/", b"\0"), file) and not (hidden and source.startswith(hidden))
+            if not any(scan.sees(key, file) or walk.hides(key) for key in keys_of(source))
+            and not self._describes(source, file)
         }
         if not orphans:
             return
         heirs: dict[str, Record] = {}
         for key, file in list(scan.others(orphans)):
-            entry = scan.entry(key)
-            record = self._read(entry) if entry is not None else None
+            record = self._read_again(scan, key, file)
             if record is not None and (file not in heirs or _age(record) > _age(heirs[file])):
                 heirs[file] = record
         known = writer.known(list(heirs))
@@ -305,22 +359,35 @@ class Generator:
                 writer.move(file, record.source, record.source_mtime)
         writer.delete(orphans - set(heirs), NO_METADATA_FILE)
 
-    def _ensure_files(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
+    def _describes(self, source: str, file: str) -> bool:
+        """Whether a metadata file is there and is that of ``file``, whatever the memory says."""
+        return not self._options.no_meta and any(self._file_at(key, file) == file for key in keys_of(source))
+
+    def _read_again(self, scan: ScanDb, key: bytes, file: str) -> Record | None:
+        """The record of a metadata file that this run or an earlier one has seen, if it still is that of ``file``."""
+        entry = scan.entry(key)
+        record = self._read(entry) if entry is not None else None
+        return record if record is not None and record.file == file else None
+
+    def _ensure_files(self, connection: sqlite3.Connection, scan: ScanDb, writer: MetadataWriter) -> None:
         """Delete the files whose document is missing, and take back those whose document is there again."""
         writer.flush_rows()
         missing: list[str] = []
         for file, source, values in writer.rows_with_source():
             if not self._has_document(source, values.get(self._config.metadata.file_name)):
                 missing.append(file)
-        back = [
-            file
-            for file, source, values in writer.rows_with_source(deleted_reason=NO_DOCUMENT)
-            if self._has_document(source, values.get(self._config.metadata.file_name))
-        ]
-        known = writer.known(back)
-        for file, values in writer.read(back).items():
-            record = make_record(values, self._config, known[file].source, known[file].source_mtime)
-            writer.put(record, known[file])
+        stored = {
+            file: (source, values) for file, source, values in writer.rows_with_source(deleted_reason=NO_DOCUMENT)
+        }
+        known = writer.known(list(stored))
+        for file, (source, values) in stored.items():
+            # Changes of its metadata were not written while it was deleted.
+            again = (self._read_again(scan, key, file) for key in keys_of(source))
+            record = next((record for record in again if record is not None), None)
+            if record is None:
+                record = make_record(values, self._config, source, known[file].source_mtime)
+            if self._has_document(record.source, record.values.get(self._config.metadata.file_name)):
+                writer.put(record, known[file])
         writer.delete(missing, NO_DOCUMENT)
 
     def _set_aside(self, problem: Problem) -> None:
@@ -333,7 +400,7 @@ class Generator:
             self._progress(what, done, None)
 
     def _notes(self, writer: MetadataWriter, duplicates: int) -> tuple[str, ...]:
-        notes = []
+        notes = list(self._remarks)
         if duplicates:
             notes.append(f"{duplicates} metadata files share a unique value with a newer one, which won")
         if self._keys.reserved:

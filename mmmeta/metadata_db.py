@@ -348,12 +348,13 @@ class MetadataWriter:
         if not self.dirty and dropped is None:
             return self.head
         self.flush_rows()
+        before = self.head.alive if dropped is None else dropped.alive
+        alive = self.head.alive + self.added + self.returned - self.deleted
         if dropped is not None:
             (self.deleted,) = self._connection.execute(
-                f"SELECT count(*) FROM temp.dropped WHERE file NOT IN (SELECT {self.unique_sql} FROM files)"
+                "SELECT count(*) FROM temp.dropped AS d "
+                f"WHERE d.file NOT IN (SELECT {self.unique_sql} FROM files WHERE __deleted = 0)"
             ).fetchone()
-        before = self.head.alive if dropped is None else dropped.alive
-        alive = self.head.alive + self.added + self.returned - (self.deleted if dropped is None else 0)
         mass = False
         if self.deleted >= MASS_DELETION_MINIMUM:
             mass = self.deleted * 2 > before

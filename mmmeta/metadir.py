@@ -135,9 +135,12 @@ class Metadir:
         """
         options = GenerateOptions(replace, ensure, ensure_files, no_meta, allow_mass_delete, dry_run)
         backend = self._backend
-        backend.require_server(dry_run=dry_run)
+        # Everything is looked at before the first thing is written: a mistyped path shall not become an archive.
+        backend.require_server(dry_run=True)
         backend.reload_config()
         generator = Generator(backend.metadata, self.layout, backend.config, options, backend.clock, progress)
+        generator.check_root()
+        backend.require_server(dry_run=dry_run)
         report = generator.run()
         if not dry_run:
             backend.publish()

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from mmmeta.comparison import Fragment, compile_comparison, matches_absent
-from mmmeta.expressions import FALSE, TRUE, Expression, SystemExpression, all_of, any_of
+from mmmeta.comparison import Fragment, compile_comparison, join_all, join_any, matches_absent
+from mmmeta.expressions import FALSE, TRUE, Expression, SystemExpression
 from mmmeta.filters import Ago, All, Compare, Condition, Not
 from mmmeta.schema import REMOTE, Columns
 
@@ -44,9 +44,7 @@ class Compiler:
             inner = self.compile(condition.part)
             return Fragment(f"NOT ifnull(({inner.sql}), 0)", inner.parameters)
         parts = [self.compile(part) for part in condition.parts]
-        parameters = [parameter for part in parts for parameter in part.parameters]
-        join = all_of if isinstance(condition, All) else any_of
-        return Fragment(join([part.sql for part in parts]), parameters)
+        return join_all(parts) if isinstance(condition, All) else join_any(parts)
 
     def value(self, key: str) -> str:
         """The cell of a key as one SQL expression, to order by; NULL for a key that nobody has."""

@@ -10,7 +10,7 @@ from typing import Any
 from mmmeta.config import Config
 from mmmeta.errors import UniqueValueError, ValueNotSupportedError
 from mmmeta.metadata_db import Record
-from mmmeta.scan import Entry, display_path, real_path, sha1_of
+from mmmeta.scan import Entry, display_path, keys_of, real_path, sha1_of
 from mmmeta.values import RESERVED_PREFIX, SEPARATOR, fingerprint
 
 
@@ -109,7 +109,9 @@ def _iso(nanoseconds: int) -> str:
 
 def document_path(root: Path, source: str, file_name: str) -> Path | None:
     """Where the document of a metadata file lies: beside it, under ``file_name``; None if that leaves the root."""
-    path = os.path.normpath(os.path.join(os.path.dirname(source), file_name))
-    if path.startswith("..") or os.path.isabs(path) or "\0" in path:
+    place = os.path.normpath(os.path.join(os.path.dirname(source), file_name))
+    if place == ".." or place.startswith("../") or os.path.isabs(place) or "\0" in place:
         return None
-    return root / path
+    folders = [os.fsdecode(os.path.dirname(key.replace(b"\0", b"/"))) for key in keys_of(source)]
+    folder = next((folder for folder in folders if os.path.isdir(root / folder)), folders[0])
+    return root / os.path.normpath(os.path.join(folder, file_name))

@@ -1,39 +1,28 @@
-"""Walking the files root, and what generate remembers of it (scan.db).
+"""Walking the files root, and reading what lies there.
 
-Both the walk and scan.db go through the tree in one order, that of the path's bytes with ``/`` replaced by NUL, so that
-a single pass compares them without holding either in memory. A file whose size, mtime, ctime and inode are as
-remembered is not opened. scan.db belongs to one metadata db at one revision; where that does not fit it is thrown
-away, and so it can be deleted at any time.
+The walk goes through the tree in the order of the path's bytes with ``/`` replaced by NUL, the order in which scan.db
+keeps what was seen, so that a single pass compares the two without holding either in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
+import re
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from mmmeta.errors import MmmetaError, Problem
+from mmmeta.errors import Problem
 from mmmeta.layout import METADIR
 
 READ_SIZE = 16_384
 """Bytes a read call asks for; a larger buffer costs an mmap for every small metadata file."""
 
-_RACY = -1
-"""Remembered instead of an mtime that is not older than the scan: a later write could leave the same mtime."""
-
 _SKIPPED_FOLDER = os.fsencode(METADIR)
-
-_SCHEMA = """
-CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID;
-CREATE TABLE seen (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID;
-"""
+_ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
 class Entry(NamedTuple):
@@ -46,17 +35,6 @@ class Entry(NamedTuple):
     inode: int
 
 
-class Remembered(NamedTuple):
-    """One row of scan.db; ``file`` is the unique value, None where the metadata was set aside."""
-
-    key: bytes
-    size: int
-    mtime: int
-    ctime: int
-    inode: int
-    file: str | None
-
-
 @dataclass
 class Walk:
     """Walks a folder; what could not be looked at is kept in ``problems``.
@@ -64,17 +42,33 @@ class Walk:
     Attributes:
         suffix: only files whose name ends so; empty for all files.
         unlistable: keys of the folders whose content is unknown.
+        unknown: keys of the files that are there but could not be looked at.
     """
 
     root: Path
     suffix: bytes = b".json"
     problems: list[Problem] = field(default_factory=list)
     unlistable: list[bytes] = field(default_factory=list)
+    unknown: set[bytes] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[Entry]:
-        return self._folder(os.fsencode(self.root), b"")
+        # A stack of its own, because folders may be nested deeper than Python's.
+        folders = [self._folder(os.fsencode(self.root), b"")]
+        while folders:
+            item = next(folders[-1], None)
+            if item is None:
+                folders.pop()
+            elif isinstance(item, Entry):
+                yield item
+            else:
+                folders.append(self._folder(*item))
 
-    def _folder(self, path: bytes, key: bytes) -> Iterator[Entry]:
+    def hides(self, key: bytes) -> bool:
+        """Whether a file of this key may be there although the walk did not come across it."""
+        return key in self.unknown or any(not folder or key.startswith(folder + b"\0") for folder in self.unlistable)
+
+    def _folder(self, path: bytes, key: bytes) -> Iterator[Entry | tuple[bytes, bytes]]:
+        """The files of one folder, and path and key of the folders in it."""
         try:
             with os.scandir(path) as listing:
                 entries = sorted(listing, key=_name)
@@ -88,7 +82,7 @@ class Walk:
             try:
                 if entry.is_dir(follow_symlinks=False):
                     if name != _SKIPPED_FOLDER:
-                        yield from self._folder(entry.path, prefix + name)
+                        yield entry.path, prefix + name
                     continue
                 wanted = name.endswith(self.suffix)
                 if not wanted and not entry.is_symlink():
@@ -106,8 +100,12 @@ class Walk:
                         )
                     else:
                         self._aside(prefix + name, "not a regular file")
+            except FileNotFoundError:
+                if entry.is_symlink():
+                    self._aside(prefix + name, "a link to a file that is not there")
             except OSError as error:
-                self._aside(prefix + name, f"cannot be read ({error.strerror})")
+                self.unknown.add(prefix + name)
+                self._aside(prefix + name, f"cannot be read ({error.strerror}); it was left as it is")
 
     def _aside(self, key: bytes, reason: str) -> None:
         self.problems.append(Problem(display_path(key) or ".", reason))
@@ -120,6 +118,13 @@ def _name(entry: os.DirEntry[bytes]) -> bytes:
 def display_path(key: bytes) -> str:
     """A walk's key as a relative path for people and for ``__source``."""
     return key.replace(b"\0", b"/").decode("utf-8", "backslashreplace")
+
+
+def keys_of(source: str) -> tuple[bytes, ...]:
+    """The walk's keys that ``display_path`` shows so: one, or two where the name may not have been UTF-8."""
+    plain = source.encode().replace(b"/", b"\0")
+    raw = _ESCAPED_BYTE.sub(lambda found: bytes([int(found.group(1), 16)]), plain)
+    return (plain,) if raw == plain else (plain, raw)
 
 
 def real_path(root: Path, key: bytes) -> bytes:
@@ -146,162 +151,3 @@ def sha1_of(path: bytes) -> str:
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
-
-
-def filesystem_now(folder: Path) -> int:
-    """The file system's own idea of now in nanoseconds, read off a file made for it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b".")
-        file.flush()
-        return os.fstat(file.fileno()).st_mtime_ns
-
-
-class ScanDb:
-    """What generate saw last time; ``compare`` and ``remember`` in one run, then ``commit`` after meta.db's commit."""
-
-    def __init__(self, path: Path, identity: str) -> None:
-        """``identity`` names everything but the metadata db that the memory depends on (config, root, mode)."""
-        self.path = path
-        self._identity = identity
-        self._connection = self._open()
-        self.unchanged = 0
-        self.gone: list[bytes] = []
-        self._started = filesystem_now(path.parent)
-
-    def belongs_to(self) -> tuple[str, int, bytes] | None:
-        """Metadata db id, revision and digest that this memory was made with; None if there is none to use."""
-        info = dict(self._connection.execute("SELECT name, value FROM info").fetchall())
-        if info.get("identity") != self._identity:
-            return None
-        return info.get("metadata_id", ""), info.get("revision", -1), info.get("digest", b"")
-
-    def begin(self) -> None:
-        """Start a run; a second generate of the same metadir waits here.
-
-        Raises:
-            MmmetaError: another generate did not finish in time.
-        """
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise MmmetaError(f"another generate is writing {self.path.parent.parent}: {error}; try again") from error
-        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS fresh AS SELECT * FROM seen WHERE 0")
-        self._connection.execute("DELETE FROM temp.fresh")
-
-    def forget(self) -> None:
-        """Take everything as new."""
-        self._connection.execute("DELETE FROM seen")
-
-    def compare(self, walk: Walk) -> Iterator[tuple[Entry, Remembered | None]]:
-        """Yield the walk's files that are new or may have changed, with what is remembered of them.
-
-        Files that are as remembered are counted in ``unchanged``, and those that are gone noted for ``commit``.
-        """
-        rows = iter(self._connection.execute("SELECT path, size, mtime, ctime, inode, file FROM seen ORDER BY path"))
-        remembered = next(rows, None)
-        for entry in walk:
-            key = entry.key
-            while remembered is not None and remembered[0] < key:
-                self.gone.append(remembered[0])
-                remembered = next(rows, None)
-            if remembered is not None and remembered[0] == key:
-                if remembered[:5] == entry and remembered[5] is not None:
-                    self.unchanged += 1
-                else:
-                    yield entry, Remembered(*remembered)
-                remembered = next(rows, None)
-            else:
-                yield entry, None
-        while remembered is not None:
-            self.gone.append(remembered[0])
-            remembered = next(rows, None)
-
-    def remember(self, entry: Entry, file: str | None) -> None:
-        """Note a file that was read: ``file`` is its unique value, None if it was set aside."""
-        racy = max(entry.mtime, entry.ctime) >= self._started
-        self._connection.execute(
-            "INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.key, entry.size, _RACY if racy else entry.mtime, entry.ctime, entry.inode, file),
-        )
-
-    def settle(self, walk: Walk) -> None:
-        """Bring the memory up to this run, still uncommitted; what lies in unlistable folders stays remembered."""
-        hidden = tuple(key + b"\0" if key else b"" for key in walk.unlistable)
-        self._connection.executemany(
-            "DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not (hidden and key.startswith(hidden))]
-        )
-        self._connection.execute("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
-
-    def sees(self, key: bytes, file: str) -> bool:
-        """Whether the metadata file at ``key`` is there and still is that of ``file``, or cannot be read now."""
-        row = self._connection.execute("SELECT file FROM seen WHERE path = ?", (key,)).fetchone()
-        return row is not None and row[0] in (None, file)
-
-    def others(self, files: set[str]) -> Iterator[tuple[bytes, str]]:
-        """Keys of all remembered metadata files of these files."""
-        for key, file in self._connection.execute("SELECT path, file FROM seen WHERE file IS NOT NULL"):
-            if file in files:
-                yield key, file
-
-    def entry(self, key: bytes) -> Entry | None:
-        """The remembered entry at a key."""
-        row = self._connection.execute(
-            "SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", (key,)
-        ).fetchone()
-        return Entry(*row) if row is not None else None
-
-    def duplicates(self, *, changed: bool) -> int:
-        """How many metadata files beyond the first share a unique value; counted again only where something changed."""
-        if not changed:
-            row = self._connection.execute("SELECT value FROM info WHERE name = 'duplicates'").fetchone()
-            if row is not None:
-                return int(row[0])
-        (count,) = self._connection.execute("SELECT count(file) - count(DISTINCT file) FROM seen").fetchone()
-        return int(count)
-
-    def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int) -> None:
-        """Keep this run's memory as that of the metadata db at this revision."""
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)",
-            [
-                ("identity", self._identity),
-                ("metadata_id", metadata_id),
-                ("revision", revision),
-                ("digest", digest),
-                ("duplicates", duplicates),
-            ],
-        )
-        self._connection.execute("COMMIT")
-
-    def close(self) -> None:
-        """Close; a run that was not committed leaves the memory as it was before."""
-        self._connection.close()
-
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError:
-            # Damaged, or not a database: it is only a memory.
-            for suffix in ("", "-journal", "-wal", "-shm"):
-                with suppress(FileNotFoundError):
-                    self.path.with_name(self.path.name + suffix).unlink()
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, timeout=120)
-        try:
-            connection.execute("PRAGMA synchronous=OFF")
-            connection.execute("PRAGMA temp_store=MEMORY")
-            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if names != {"info", "seen"}:
-                for name in names:
-                    connection.execute(f'DROP TABLE "{name}"')
-                connection.executescript(_SCHEMA)
-            connection.execute("SELECT count(*) FROM info").fetchone()
-            connection.execute("SELECT path, size, mtime, ctime, inode, file FROM seen LIMIT 1").fetchone()
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
-        return connection

@@ -181,7 +181,10 @@ class Columns:
         plain = _PLAIN_NAME.fullmatch(key) is not None
         if plain and key.lower() not in self._taken and key.lower() not in _ROWID_NAMES:
             return key
-        return f"{re.sub(r'[^A-Za-z0-9_:]', '_', key)[:40]}__{number}"
+        name = f"{re.sub(r'[^A-Za-z0-9_:]', '_', key)[:40]}__{number}"
+        while name.lower() in self._taken:  # by a key that is called just so
+            name += "_"
+        return name
 
     def flush(self) -> None:
         """Write new and changed slots into the registry."""
@@ -246,10 +249,10 @@ class Columns:
             if cell is not None and slot.id not in marks:
                 values[slot.key] = from_cell(cell, default_kind(cell, slot.usual))
         for number, kind in marks.items():
-            slot = self._by_id.get(number)
-            if slot is None or slot.position is None:
+            marked = self._by_id.get(number)
+            if marked is None or marked.position is None:
                 continue  # a key that came after the registry was read
-            values[slot.key] = None if kind == "n" else from_cell(cells[slot.position], kind)
+            values[marked.key] = None if kind == "n" else from_cell(cells[marked.position], kind)
         if more:
             values.update(parse_json_text(more))
         return values

@@ -12,21 +12,17 @@ import time
 from dataclasses import dataclass
 
 from mmmeta.clock import Clock, to_text, utcnow
-from mmmeta.database import Database, quote_identifier
+from mmmeta.database import Database
 from mmmeta.errors import DigestMismatchError, MassDeletionError, StaleMetadataError, StateDbError
+from mmmeta.merge import Counts, Merger, Mismatch
 from mmmeta.metadata_db import MASS_DELETION_MINIMUM, Head, read_head, revision_digest
-from mmmeta.schema import META_SYSTEM, REMOTE, Columns, table_names, write_info
-from mmmeta.state_db import Merged, create_tables, next_state_revision, read_merged
-from mmmeta.values import DIGEST_MODULUS, digest_bytes, digest_sum
+from mmmeta.schema import table_names, write_info
+from mmmeta.state_db import Merged, create_tables, read_merged
 
 NOTHING_NEW = "nothing new"
 CHANGES = "changes"
 EVERYTHING = "everything"
 REPAIR = "repair"
-
-VANISHED = "vanished at the remote"
-
-_ROWS_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,23 @@ class UpdateOptions:
     accept_older: bool = False
     allow_mass_delete: bool = False
     dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What the store says of the remote, read before the metadata db is.
+
+    Attributes:
+        updated: text of ``remote_last_updated``; None if it is not set.
+        revision: ``remote_revision``.
+    """
+
+    updated: str | None
+    revision: object = None
+
+    def reached(self, revision: int) -> bool:
+        """Whether a metadata db of this revision is the announced one; a sync may bring the store first."""
+        return not isinstance(self.revision, int) or self.revision <= revision
 
 
 @dataclass(frozen=True)
@@ -65,18 +78,6 @@ class UpdateReport:
     dry_run: bool = False
 
 
-@dataclass(frozen=True)
-class _Counts:
-    added: int = 0
-    changed: int = 0
-    deleted: int = 0
-    returned: int = 0
-
-
-class _Mismatch(Exception):
-    """The sums of fingerprints differ; what was written is rolled back."""
-
-
 class _DryRun(Exception):
     """Rolls the transaction back after everything was counted."""
 
@@ -89,13 +90,13 @@ class Updater:
         metadata: Database,
         state: Database,
         options: UpdateOptions,
-        remote_last_updated: str | None,
+        announced: Announced,
         clock: Clock = utcnow,
     ) -> None:
         self._metadata = metadata
         self._state = state
         self._options = options
-        self._remote_last_updated = remote_last_updated
+        self._announced = announced
         self._clock = clock
         self._notes: list[str] = []
 
@@ -109,12 +110,12 @@ class Updater:
             with self._state.reading() as connection:
                 merged = read_merged(connection, self._state)
         if merged is not None and self._same(merged, head) and not self._options.replace:
-            self._keep_remote_last_updated(merged)
-            return self._report(started, _Counts(), merged, head, NOTHING_NEW)
+            self._keep_remote_last_updated(merged, head)
+            return self._report(started, Counts(), merged, head, NOTHING_NEW)
         if self._options.dry_run and merged is None:
-            return self._report(started, _Counts(added=head.alive), None, head, EVERYTHING)
+            return self._report(started, Counts(added=head.alive), None, head, EVERYTHING)
         try:
-            with self._state.atomic(attach=self._metadata.path) as connection:
+            with self._state.atomic(attach=self._metadata) as connection:
                 counts, merged, head, how = self._merge(connection)
                 if self._options.dry_run:
                     raise _DryRun
@@ -122,7 +123,7 @@ class Updater:
             pass
         return self._report(started, counts, merged, head, how)
 
-    def _report(self, started: float, counts: _Counts, merged: Merged | None, head: Head, how: str) -> UpdateReport:
+    def _report(self, started: float, counts: Counts, merged: Merged | None, head: Head, how: str) -> UpdateReport:
         before = merged.alive if merged is not None else 0
         unchanged = max(0, before - counts.changed - counts.deleted)
         return UpdateReport(
@@ -143,13 +144,24 @@ class Updater:
     def _same(merged: Merged, head: Head) -> bool:
         return (merged.metadata_id, merged.revision, merged.digest) == (head.id, head.revision, head.digest)
 
-    def _keep_remote_last_updated(self, merged: Merged) -> None:
+    def _keep_remote_last_updated(self, merged: Merged, head: Head) -> None:
         """Somebody touched the store without new metadata: note it, so that it counts as seen."""
-        if merged.remote_last_updated != self._remote_last_updated and not self._options.dry_run:
+        updated = self._updated(merged, head)
+        if merged.remote_last_updated != updated and not self._options.dry_run:
             with self._state.atomic() as connection:
-                write_info(connection, remote_last_updated=self._remote_last_updated)
+                write_info(connection, remote_last_updated=updated)
 
-    def _merge(self, connection: sqlite3.Connection) -> tuple[_Counts, Merged, Head, str]:
+    def _updated(self, merged: Merged, head: Head) -> str | None:
+        """The ``remote_last_updated`` that counts as merged; the old one while the metadata db is still on its way."""
+        if self._announced.reached(head.revision):
+            return self._announced.updated
+        self._notes.append(
+            f"the store announces revision {self._announced.revision}, the metadata db is at {head.revision}: the sync has "
+            "not finished, update again after it"
+        )
+        return merged.remote_last_updated
+
+    def _merge(self, connection: sqlite3.Connection) -> tuple[Counts, Merged, Head, str]:
         head = read_head(connection, self._metadata, "remote")
         if not table_names(connection):
             create_tables(connection, head.unique)
@@ -166,7 +178,7 @@ class Updater:
             connection.execute("SAVEPOINT changes")
             try:
                 counts = merger.merge_changes()
-            except _Mismatch:
+            except Mismatch:
                 connection.execute("ROLLBACK TO changes")
                 self._notes.append(
                     "the digests did not agree after merging the changes, so everything was compared and repaired"
@@ -177,7 +189,7 @@ class Updater:
         if how != CHANGES:
             try:
                 counts = merger.merge_everything()
-            except _Mismatch:
+            except Mismatch:
                 raise DigestMismatchError(
                     f"{self._metadata.path} says digest {head.digest.hex()} at revision {head.revision}, its rows give another: "
                     "it was copied while it was written, or is damaged. Nothing was changed; sync the metadir again"
@@ -188,16 +200,18 @@ class Updater:
             metadata_id=head.id,
             revision=head.revision,
             digest=head.digest,
-            remote_last_updated=self._remote_last_updated,
+            remote_last_updated=self._updated(merged, head),
             alive=merged.alive + counts.added + counts.returned - counts.deleted,
         )
         return counts, merged, head, how
 
     def _choose(self, connection: sqlite3.Connection, merged: Merged, head: Head) -> str:
         """Whether the changes are enough, or everything must be compared."""
-        if not merged.metadata_id or self._options.replace:
+        if not merged.metadata_id:
             return EVERYTHING
         if merged.metadata_id != head.id:
+            if self._options.replace:
+                return EVERYTHING
             self._notes.append("the metadata db was made anew, so everything was compared")
             return REPAIR
         if head.revision < merged.revision:
@@ -207,7 +221,9 @@ class Updater:
                     "again; if the remote really went back, repeat with accept_older=True (`--accept-older`)"
                 )
             self._notes.append(f"went back from revision {merged.revision} to {head.revision}, as asked")
-            return REPAIR
+            return EVERYTHING if self._options.replace else REPAIR
+        if self._options.replace:
+            return EVERYTHING
         if revision_digest(connection, merged.revision, "remote") != merged.digest:
             self._notes.append(
                 f"the metadata db's history does not contain revision {merged.revision} as it was merged (two servers, or a "
@@ -216,7 +232,7 @@ class Updater:
             return REPAIR
         return CHANGES
 
-    def _guard(self, connection: sqlite3.Connection, counts: _Counts, merged: Merged, head: Head) -> None:
+    def _guard(self, connection: sqlite3.Connection, counts: Counts, merged: Merged, head: Head) -> None:
         if counts.deleted < MASS_DELETION_MINIMUM or self._options.allow_mass_delete:
             return
         before = merged.alive
@@ -231,178 +247,3 @@ class Updater:
                 f"{counts.deleted} of {before} files would be deleted; nothing was changed. If they are really gone at the "
                 "remote, repeat with allow_mass_delete=True (`--allow-mass-delete`)"
             )
-
-
-class Merger:
-    """Brings rows of the attached metadata db (schema ``remote``) into the state db, inside the caller's transaction."""
-
-    def __init__(self, connection: sqlite3.Connection, merged: Merged, head: Head, now: str, *, replace: bool) -> None:
-        self._connection = connection
-        self._merged = merged
-        self._head = head
-        self._now = now
-        self._replace = replace
-        self._theirs = Columns.load(connection, REMOTE, head.unique, "remote")
-        self._ours = Columns.load(connection, REMOTE, head.unique)
-        self._copyable = self._adopt_registry()
-        self._their_unique = quote_identifier(self._theirs.slots[head.unique].column or head.unique)
-        self._our_unique = quote_identifier(self._ours.slots[head.unique].column or head.unique)
-
-    def merge_changes(self) -> _Counts:
-        """Merge the rows above the last merged revision."""
-        self._note_changed("r.__rev > ?", (self._merged.revision,))
-        return self._merge(int.from_bytes(self._merged.digest, "big"))
-
-    def merge_everything(self) -> _Counts:
-        """Merge all rows that differ, and mark deleted what the metadata db does not have."""
-        (present,) = self._connection.execute("SELECT EXISTS (SELECT 1 FROM main.files)").fetchone()
-        if not present:
-            return self._merge_first()
-        differs = "1" if self._replace else "l.__fingerprint IS NOT r.__fingerprint OR l.__source IS NOT r.__source"
-        self._note_changed(differs, ())
-        vanished = self._mark_vanished()
-        counts = self._merge(None)
-        return _Counts(counts.added, counts.changed, counts.deleted + vanished, counts.returned)
-
-    def _adopt_registry(self) -> bool:
-        """Make room for the remote's keys; True if cells mean the same on both sides, so that SQL may copy them."""
-        copyable = True
-        for theirs in self._theirs.slots.values():
-            ours = self._ours.slots.get(theirs.key)
-            if ours is None:
-                ours = self._ours.add(theirs.key, number=theirs.id, usual=theirs.usual)
-            if ours.usual is None and theirs.usual is not None:
-                ours.usual = theirs.usual
-            for kind in theirs.kinds:
-                if kind not in ours.kinds:
-                    self._ours.learn(ours, kind)
-            copyable = copyable and ours.same_mapping(theirs)
-        return copyable
-
-    def _note_changed(self, condition: str, parameters: tuple[object, ...]) -> None:
-        """Fill the temporary table ``changed`` with the rows to be merged and what is here of them now."""
-        self._connection.execute("DROP TABLE IF EXISTS temp.changed")
-        self._connection.execute("CREATE TEMP TABLE changed (file TEXT PRIMARY KEY, was BLOB, was_deleted, known)")
-        self._connection.execute(
-            "INSERT INTO temp.changed "
-            f"SELECT r.{self._their_unique}, l.__fingerprint, l.__deleted, l.{self._our_unique} IS NOT NULL "
-            f"FROM remote.files AS r LEFT JOIN main.files AS l ON l.{self._our_unique} = r.{self._their_unique} "
-            f"WHERE {condition}",
-            parameters,
-        )
-
-    def _merge(self, digest_before: int | None) -> _Counts:
-        """Merge the rows of ``changed``, and prove by the digest that both sides hold the same versions."""
-        state_revision = next_state_revision(self._connection)
-        counts = self._count()
-        if self._copyable:
-            self._copy(state_revision, "WHERE r.{unique} IN (SELECT file FROM temp.changed)", upsert=True)
-        else:
-            self._translate(state_revision)
-        self._ours.flush()
-        if digest_before is None:
-            digest = self._sum("SELECT __fingerprint FROM main.files WHERE __fingerprint IS NOT NULL")
-        else:
-            removed = self._sum("SELECT was FROM temp.changed WHERE was IS NOT NULL")
-            added = self._sum(
-                f"SELECT l.__fingerprint FROM temp.changed JOIN main.files AS l ON l.{self._our_unique} = file"
-            )
-            digest = (digest_before + added - removed) % DIGEST_MODULUS
-        self._prove(digest)
-        return counts
-
-    def _merge_first(self) -> _Counts:
-        """Merge everything into an empty table: no comparing, one INSERT … SELECT."""
-        state_revision = next_state_revision(self._connection)
-        if self._copyable:
-            self._copy(state_revision, "", upsert=False)
-        else:
-            self._note_changed("1", ())
-            self._translate(state_revision)
-        self._ours.flush()
-        self._prove(self._sum("SELECT __fingerprint FROM main.files"))
-        return _Counts(added=self._head.alive)
-
-    def _count(self) -> _Counts:
-        row = self._connection.execute(
-            "SELECT count(*) FILTER (WHERE NOT known AND NOT r.__deleted), "
-            "count(*) FILTER (WHERE known AND NOT was_deleted AND NOT r.__deleted AND was IS NOT r.__fingerprint), "
-            "count(*) FILTER (WHERE known AND NOT was_deleted AND r.__deleted), "
-            "count(*) FILTER (WHERE known AND was_deleted AND NOT r.__deleted) "
-            f"FROM temp.changed JOIN remote.files AS r ON r.{self._their_unique} = file"
-        ).fetchone()
-        return _Counts(*row)
-
-    def _copy(self, state_revision: int, where: str, *, upsert: bool) -> None:
-        pairs = [(quote_identifier(name), f"r.{quote_identifier(name)}") for name in META_SYSTEM]
-        for ours in self._ours.ordered:
-            theirs = self._theirs.slots.get(ours.key)
-            source = "NULL" if theirs is None else f"r.{quote_identifier(theirs.column or theirs.key)}"
-            pairs.append((quote_identifier(ours.column or ours.key), source))
-        pairs.append(("__state_last_updated", "?1"))
-        pairs.append(("__state_rev", "?2"))
-        conflict = ""
-        if upsert:
-            updates = ", ".join(f"{ours} = excluded.{ours}" for ours, _ in pairs if ours != self._our_unique)
-            conflict = f" ON CONFLICT ({self._our_unique}) DO UPDATE SET {updates}"
-        pairs.append(("__state_added", "?1"))
-        names = ", ".join(ours for ours, _ in pairs)
-        sources = ", ".join(source for _, source in pairs)
-        self._connection.execute(
-            f"INSERT INTO main.files ({names}) SELECT {sources} FROM remote.files AS r "
-            f"{where.format(unique=self._their_unique)}{conflict}",
-            (self._now, state_revision),
-        )
-
-    def _translate(self, state_revision: int) -> None:
-        """Merge row by row: the two registries give cells different meanings."""
-        their_names = ", ".join(f"r.{name}" for name in self._theirs.sql)
-        system = ", ".join(f"r.{name}" for name in META_SYSTEM)
-        cursor = self._connection.execute(
-            f"SELECT r.{self._their_unique}, {system}, {their_names} "
-            f"FROM temp.changed JOIN remote.files AS r ON r.{self._their_unique} = file"
-        )
-        types_at, more_at = 1 + META_SYSTEM.index("__types"), 1 + META_SYSTEM.index("__more")
-        width = 1 + len(META_SYSTEM)
-        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-            for row in rows:
-                values = self._theirs.decode(row[width:], row[types_at], row[more_at])
-                cells, types, more = self._ours.encode(values)
-                system_cells = [*row[1:width]]
-                system_cells[types_at - 1] = types
-                system_cells[more_at - 1] = more
-                names = [*META_SYSTEM, *self._ours.sql, "__state_last_updated", "__state_rev"]
-                updates = ", ".join(f"{name} = excluded.{name}" for name in names if name != self._our_unique)
-                self._connection.execute(
-                    f"INSERT INTO main.files ({', '.join(names)}, __state_added) "
-                    f"VALUES ({', '.join('?' * (len(names) + 1))}) ON CONFLICT ({self._our_unique}) DO UPDATE SET {updates}",
-                    (*system_cells, *cells, self._now, state_revision, self._now),
-                )
-
-    def _mark_vanished(self) -> int:
-        """Mark deleted what the metadata db does not hold any more; returns how many were alive."""
-        gone = (
-            f"__fingerprint IS NOT NULL AND {self._our_unique} NOT IN (SELECT {self._their_unique} FROM remote.files)"
-        )
-        (alive,) = self._connection.execute(
-            f"SELECT count(*) FROM main.files WHERE __deleted = 0 AND {gone}"
-        ).fetchone()
-        state_revision = next_state_revision(self._connection)
-        self._connection.execute(
-            "UPDATE main.files SET __deleted_at = CASE WHEN __deleted THEN __deleted_at ELSE ?1 END, "
-            "__deleted_reason = CASE WHEN __deleted THEN __deleted_reason ELSE ?2 END, __deleted = 1, "
-            f"__fingerprint = NULL, __state_last_updated = ?1, __state_rev = ?3 WHERE {gone}",
-            (self._now, VANISHED, state_revision),
-        )
-        return int(alive)
-
-    def _sum(self, sql: str) -> int:
-        cursor = self._connection.execute(sql)
-        total = 0
-        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-            total += digest_sum(row[0] for row in rows)
-        return total % DIGEST_MODULUS
-
-    def _prove(self, digest: int) -> None:
-        if digest_bytes(digest) != self._head.digest:
-            raise _Mismatch

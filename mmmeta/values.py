@@ -34,6 +34,13 @@ RESERVED_PREFIX = "__"
 
 DIGEST_MODULUS = 1 << 128
 _INT64_LIMIT = 1 << 63
+
+LONGEST_INTEGER_BITS = 1_023
+"""Bits (307 digits) of the largest integer that is kept; JSON parsers refuse what is beyond a float's range."""
+
+DEEPEST_LIST = 200
+"""Levels of lists and of objects within lists; the JSON parsers of both sides end soon after."""
+
 _UTF8_BOM = b"\xef\xbb\xbf"
 _NOT_JSON_NUMBER = re.compile(rb"(?<![\w\"])-?(NaN|Infinity)\b")
 
@@ -67,7 +74,8 @@ def parse_json(raw: bytes) -> Flattened:
     Integers beyond 64 bits keep all their digits, and a UTF-8 byte order mark is passed over.
 
     Raises:
-        ValueNotSupportedError: not JSON, not an object, NaN or a number too large for a float, a lone surrogate.
+        ValueNotSupportedError: not JSON, not an object, NaN or a number too large for a float, a lone surrogate, lists
+            nested too deeply.
     """
     if raw.startswith(_UTF8_BOM):
         raw = raw[3:]
@@ -79,21 +87,30 @@ def parse_json(raw: bytes) -> Flattened:
         raise ValueNotSupportedError(
             f"the file holds {_describe_type(record)}, not an object; metadata is one {{…}} a file"
         )
-    flat = flatten(record)
-    if any(_may_have_lost_digits(value) for value in flat.values.values()):
-        # orjson turns integers over 64 bits into floats; the slower parser keeps them.
-        try:
+    try:
+        flat = flatten(record)
+        if any(_may_have_lost_digits(value) for value in flat.values.values()):
+            # orjson turns integers over 64 bits into floats; the slower parser keeps them.
             flat = flatten(json.loads(raw))
-        except ValueError as error:
-            raise ValueNotSupportedError(f"a number cannot be read: {error}") from None
+            for key, value in flat.values.items():
+                clean_value(key, value)
+    except RecursionError:
+        raise ValueNotSupportedError(f"lists are nested more than {DEEPEST_LIST} deep") from None
+    except ValueNotSupportedError:
+        raise
+    except ValueError as error:
+        raise ValueNotSupportedError(f"a number cannot be read: {error}") from None
     return flat
 
 
 def flatten(record: Mapping[str, Any]) -> Flattened:
     """Flatten nested objects; see ``Flattened``. The record holds JSON types only."""
     values: dict[str, Any] = {}
-    if _flatten_into(values, "", record):
-        return Flattened(values)
+    try:
+        if _flatten_into(values, "", record):
+            return Flattened(values)
+    except RecursionError:
+        pass  # objects nested by the hundred; the way by levels needs no stack
     return _flatten_by_depth(record)
 
 
@@ -160,25 +177,30 @@ def clean(record: Mapping[Any, Any]) -> dict[str, Any]:
     Raises:
         ValueNotSupportedError: a key that is not text, or a value that JSON cannot carry; the message names the key.
     """
+    return _clean_mapping("", record, 0)
+
+
+def _clean_mapping(prefix: str, record: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in record.items():
         if not isinstance(key, str):
             raise ValueNotSupportedError(f"the key {key!r} is not text; metadata keys are text")
         _check_text(key, key)
-        result[str(key)] = clean_value(key, value)
+        # str(…) of a text that is an Enum gives another text.
+        result[str.__str__(key)] = clean_value(prefix + key, value, depth)
     return result
 
 
-def clean_value(key: str, value: Any) -> Any:
-    """One value as JSON types; see ``clean``."""
-    if value is None or type(value) is bool or type(value) is int:
+def clean_value(key: str, value: Any, depth: int = 0) -> Any:
+    """One value as JSON types; see ``clean``. ``depth`` counts the lists and objects around it."""
+    if value is None or type(value) is bool:
         return value
     if isinstance(value, str):
         _check_text(key, value)
-        return str(value)
-    if isinstance(value, bool):
-        return bool(value)
+        return str.__str__(value)
     if isinstance(value, int):
+        if value.bit_length() > LONGEST_INTEGER_BITS:
+            raise ValueNotSupportedError(f"{key}: an integer of more than 307 digits; keep it as text")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -186,12 +208,14 @@ def clean_value(key: str, value: Any) -> Any:
         return float(value)
     if isinstance(value, (datetime, date)):
         return value.isoformat()
+    if depth >= DEEPEST_LIST:
+        raise ValueNotSupportedError(f"{key}: lists or dicts are nested more than {DEEPEST_LIST} deep")
     if isinstance(value, Mapping):
-        return {name: clean_value(f"{key}{SEPARATOR}{name}", item) for name, item in clean(value).items()}
+        return _clean_mapping(key + SEPARATOR, value, depth + 1)
     if isinstance(value, (set, frozenset)):
-        return [clean_value(key, item) for item in sorted(value, key=repr)]
+        return [clean_value(key, item, depth + 1) for item in sorted(value, key=repr)]
     if isinstance(value, (list, tuple)):
-        return [clean_value(key, item) for item in value]
+        return [clean_value(key, item, depth + 1) for item in value]
     raise ValueNotSupportedError(
         f"{key}: a {type(value).__name__} cannot be kept as metadata; "
         "use text, numbers, true/false, None, dates, lists or dicts"
@@ -262,10 +286,16 @@ def fingerprint(values: Mapping[str, Any]) -> bytes:
     """128 bits that name one version of a file's kept metadata.
 
     BLAKE2b over canonical JSON: keys sorted, no spaces, integers and floats told apart.
+
+    Raises:
+        ValueNotSupportedError: lists nested too deeply.
     """
     try:
         canonical = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
     except TypeError:
+        # Either an integer over 64 bits, or lists too deep for orjson, which the other side could not read back.
+        for key, value in values.items():
+            clean_value(key, value)
         canonical = json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
     return blake2b(canonical, digest_size=16).digest()
 

@@ -40,10 +40,20 @@ class Worker:
         self.name = f"{boot_id()}/{uuid.uuid4().hex[:16]}"
 
     def start(self) -> None:
-        """Take the lock."""
+        """Take the lock, and sweep away those of dead workers that held nothing."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._handle = os.open(_path(self._folder, self.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        for path in list(self._folder.iterdir()):
+            is_dead(self._folder, f"{boot_id()}/{path.name}")
+        path = _path(self._folder, self.name)
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Another worker's sweep may have come between the two lines above.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    self._handle = handle
+                    return
+            os.close(handle)
 
     def stop(self) -> None:
         """Let go of the lock."""
@@ -73,10 +83,18 @@ def is_dead(folder: Path, name: str) -> bool:
     except OSError:
         return False
     else:
-        path.unlink(missing_ok=True)
-        return True
+        return _remove(path, handle)
     finally:
         os.close(handle)
+
+
+def _remove(path: Path, handle: int) -> bool:
+    """Remove a lock file whose lock we hold; False if another file stands in its place, which is somebody's own."""
+    with suppress(FileNotFoundError):
+        if not os.path.samestat(os.fstat(handle), path.stat()):
+            return False
+        path.unlink()
+    return True
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -1,0 +1,82 @@
+"""Looking at the first bytes of meta.db without disturbing SQLite.
+
+SQLite itself reads a file that was cut within a page as if nothing were missing, and opening a file in WAL mode makes
+files beside it; so the header is looked at first. But POSIX drops all locks that a process holds on a file as soon as it
+closes any descriptor of it: looking while a connection of this process writes would let another process write as well.
+Hence the register of the files that this process has connections to, which are not looked at again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+Identity = tuple[int, int]
+"""Device and inode of a file."""
+
+_MAGIC = b"SQLite format 3\x00"
+_HEADER_BYTES = 100
+_WAL = 2
+
+
+class InUse:
+    """Which files this process has SQLite connections to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connections: Counter[Identity] = Counter()
+
+    def enter(self, identity: Identity) -> None:
+        """A connection to the file is about to be made, or was made."""
+        with self._lock:
+            self._connections[identity] += 1
+
+    def leave(self, identity: Identity) -> None:
+        """A connection to the file was closed."""
+        with self._lock:
+            self._connections[identity] -= 1
+            if self._connections[identity] <= 0:
+                del self._connections[identity]
+
+    @contextmanager
+    def peek(self, path: Path) -> Iterator[bytes | None]:
+        """The first 100 bytes; None where a connection is open. No connection begins while the block runs.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with self._lock:
+            status = path.stat()
+            if (status.st_dev, status.st_ino) in self._connections:
+                yield None
+                return
+            with path.open("rb") as file:
+                yield file.read(_HEADER_BYTES)
+
+
+IN_USE = InUse()
+
+
+def why_not_readable(header: bytes, path: Path) -> str | None:
+    """What is wrong with a database that begins so, in words that follow its name; None if nothing is."""
+    size = path.stat().st_size
+    if not header:
+        return "is empty: the sync or the first generate did not finish"
+    if not header.startswith(_MAGIC[: len(header)]):
+        return "is not an SQLite database"
+    if len(header) < _HEADER_BYTES:
+        return f"is cut short: {size} bytes are not even a header"
+    page_size = int.from_bytes(header[16:18], "big")
+    expected = (65_536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
+    # The page count holds only where the file was last changed by a program that keeps it.
+    if header[24:28] == header[92:96] and size < expected:
+        return f"is cut short: {size} of {expected} bytes"
+    return None
+
+
+def is_wal(header: bytes) -> bool:
+    """Whether another program has put the database into WAL mode."""
+    return _WAL in (header[18], header[19])

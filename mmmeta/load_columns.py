@@ -1,0 +1,257 @@
+"""Which column of a SQL target holds which metadata key, of what kind, and how a value is written into it.
+
+Pure decisions; ``load_tables`` carries them out. Any key gets a column; what the database refuses as a name (too long, a
+clash of upper and lower case, NUL) gets another one. Past the limit of columns, keys live in one JSON column. SQLite
+columns are declared without a type, so that they keep every value as it is; PostgreSQL columns start with the kind of
+their first values and are widened when others come, to ``numeric`` or to ``text``; elsewhere every value is text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+OVERFLOW = "_mmmeta_more"
+"""The column of the keys that got none of their own: a JSON object, or NULL."""
+
+LIMITS = {"sqlite": 1000, "postgresql": 400}
+"""Columns a table. SQLite stops at 2,000; a PostgreSQL row of 8 kB holds 400 values however long (18 bytes each)."""
+
+OTHER_LIMIT = 200
+"""Columns a table in other databases; MariaDB stops at rows of 64 kB."""
+
+NAME_BYTES = 63
+"""PostgreSQL cuts longer names silently; the same limit everywhere, so that a name is the same everywhere."""
+
+SYSTEM_NAMES = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", OVERFLOW})
+"""Names that PostgreSQL keeps for itself in every table, and ours."""
+
+DISTURBING = ("%(", "__[")
+"""What SQLAlchemy takes for a parameter of its own, even inside a quoted name."""
+
+EXACT_INTEGER = 2**53
+"""Up to here a double holds every integer."""
+
+NUMBERS = frozenset({"small", "integer", "float", "number"})
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """One column of the target.
+
+    Attributes:
+        key: the metadata key.
+        name: the column's name.
+        kind: ``any`` (SQLite), ``boolean``, ``integer``, ``float``, ``number``, ``text``; or ``own`` for a column that
+            somebody else made, whose type is left alone.
+    """
+
+    key: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a target at one moment; read anew when the target's version is another.
+
+    Attributes:
+        dialect: SQLAlchemy's name of the database.
+        table: the target's table.
+        unique: the unique key's column.
+        by_key: key → column, without the unique key's.
+        taken: names of all columns of the table, lower case.
+        version: grows with every column that is added or widened.
+        fixed: key → why its column could not be widened.
+    """
+
+    dialect: str
+    table: str
+    unique: TargetColumn
+    by_key: Mapping[str, TargetColumn]
+    taken: frozenset[str]
+    version: int
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def overflows(self) -> bool:
+        """Whether there is a column for the keys that have none."""
+        return OVERFLOW in self.taken
+
+    @property
+    def room(self) -> int:
+        """How many columns may be added, the one for the overflow counted."""
+        return max(0, LIMITS.get(self.dialect, OTHER_LIMIT) - len(self.taken))
+
+    def needs(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        """Key → kind of the columns to add or to widen before these rows can be written.
+
+        The most frequent keys come first, so that one odd file does not take the columns from all the others.
+        """
+        absent, kinds = needed_kinds(rows, self.by_key.keys() | {self.unique.key}, self.dialect)
+        if self.overflows and not self.room:
+            absent = {}
+        for key, kind in kinds.items():
+            column = self.by_key.get(key)
+            if column and column.kind != "own" and key not in self.fixed and wider(column.kind, kind) != column.kind:
+                absent[key] = wider(column.kind, kind)
+        return absent
+
+    def parameters(self, unique: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The bound values of one row: ``u``, ``c0`` … in the order of ``by_key``, ``more``.
+
+        Every column has one: a key that the row lacks becomes NULL, so that nothing of an older version stays.
+
+        Raises:
+            ValueError: a value does not fit; the message names the key.
+        """
+        if "\0" in unique and self.dialect == "postgresql":
+            raise ValueError(f"{self.unique.key}: {unique!r} holds a NUL character, which PostgreSQL cannot keep")
+        bound: dict[str, Any] = {"u": encode(unique, "text", self.dialect)}
+        for index, (key, column) in enumerate(self.by_key.items()):
+            value = values.get(key)
+            if value is None:
+                bound[f"c{index}"] = None
+                continue
+            try:
+                if key in self.fixed and wider(column.kind, kind_of(value)) != column.kind:
+                    raise ValueError(f"does not fit the column, which cannot be widened ({self.fixed[key]})")
+                bound[f"c{index}"] = encode(value, column.kind, self.dialect)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{key}: {value!r:.60}: {error}") from error
+        if self.overflows:
+            rest = {key: values[key] for key in values.keys() - self.by_key.keys() - {self.unique.key}}
+            bound["more"] = encode(dict(sorted(rest.items())), "text", self.dialect) if rest else None
+        return bound
+
+    @cached_property
+    def sqlalchemy_table(self) -> Table:
+        """The target for statements. Its columns have the keys that ``parameters`` binds, so no name can disturb."""
+        from sqlalchemy import BigInteger, Boolean, Column, Float, MetaData, Numeric, Table, Text
+        from sqlalchemy.sql import quoted_name
+        from sqlalchemy.types import NullType
+
+        kinds: dict[str, Any] = {
+            "boolean": Boolean(create_constraint=False),
+            "integer": BigInteger(),
+            "float": Float(),
+            "number": Numeric(),
+            "text": Text(),
+        }
+        columns = [TargetColumn("u", self.unique.name, self.unique.kind)]
+        columns += [TargetColumn(f"c{index}", own.name, own.kind) for index, own in enumerate(self.by_key.values())]
+        columns += [TargetColumn("more", OVERFLOW, "text")] if self.overflows else []
+        return Table(
+            quoted_name(self.table, True),
+            MetaData(),
+            *(Column(quoted_name(own.name, True), kinds.get(own.kind, NullType()), key=own.key) for own in columns),
+        )
+
+
+def needed_kinds(
+    rows: Iterable[Mapping[str, Any]], known: Collection[str], dialect: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The keys that are not known, the most frequent first, with their kind; and the kind of every key's values.
+
+    The second is only made for PostgreSQL, the one database whose kinds are told apart.
+    """
+    counts: Counter[str] = Counter()
+    kinds: dict[str, str] = {}
+    for row in rows:
+        if row.keys() - known:
+            counts.update(key for key in row if key not in known)
+        if dialect == "postgresql":
+            for key, value in row.items():
+                if value is not None:
+                    kinds[key] = wider(kinds.get(key), kind_of(value))
+    default = "any" if dialect == "sqlite" else "text"
+    # Equally frequent ones stay in the order of the metadata.
+    order = sorted(counts, key=lambda key: -counts[key])
+    # A key that was only ever null gets its column when it has a value: nobody knows the kind yet.
+    return {key: stored(kinds.get(key, default)) for key in order if key in kinds or dialect != "postgresql"}, kinds
+
+
+def kind_of(value: Any) -> str:
+    """The kind of column that holds a value as it is; ``small`` is an integer that a double holds too."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        if -EXACT_INTEGER <= value <= EXACT_INTEGER:
+            return "small"
+        return "integer" if -(2**63) <= value < 2**63 else "text"
+    return "float" if isinstance(value, float) else "text"
+
+
+def stored(kind: str) -> str:
+    """The kind of a new column for values of a kind."""
+    return "integer" if kind == "small" else kind
+
+
+def wider(first: str | None, second: str) -> str:
+    """The kind that holds both without loss."""
+    if first is None or first == second:
+        return second
+    if first not in NUMBERS or second not in NUMBERS:
+        return "text"
+    if "small" in (first, second):
+        return first if second == "small" else second
+    return "number"
+
+
+def encode(value: Any, kind: str, dialect: str) -> Any:
+    """A value as the driver takes it for a column of this kind; lists and objects become JSON text.
+
+    PostgreSQL's text cannot hold NUL; there it is written as the six characters of its JSON escape.
+
+    Raises:
+        TypeError: a value of a type that metadata does not have.
+        ValueError: text that is not valid Unicode.
+    """
+    if isinstance(value, bool | int | float) and kind != "text":
+        if kind == "number":
+            return Decimal(repr(value))
+        return value if isinstance(value, float) or kind_of(value) != "text" else str(value)
+    text = value if isinstance(value, str) else as_json(value)
+    if not text.isascii():
+        text.encode()
+    return text.replace("\0", "\\u0000") if dialect == "postgresql" else text
+
+
+def as_json(value: Any) -> str:
+    """JSON text of a value, integers of any size included."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def column_name(key: str, taken: Collection[str]) -> str:
+    """The key itself where every database takes it, else a readable part of it and its hash; the same every time.
+
+    Args:
+        key: the metadata key.
+        taken: the names that there are, lower case.
+    """
+    lower = key.lower()
+    refused = not key or "\0" in key or len(key.encode()) > NAME_BYTES or any(part in key for part in DISTURBING)
+    if not refused and lower not in taken and lower not in SYSTEM_NAMES:
+        return key
+    readable = "".join(" " if character in "%[\0" else character for character in key).strip() or "key"
+    readable = readable.encode()[: NAME_BYTES - 20].decode(errors="ignore")
+    name = mangled = f"{readable}_{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
+    count = 1
+    while name.lower() in taken:
+        count += 1
+        name = f"{mangled}_{count}"
+    return name

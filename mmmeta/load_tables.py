@@ -1,0 +1,264 @@
+"""The tables of a SQL target: reads which columns there are, makes the table, adds and widens columns.
+
+What was decided stays in the table ``_mmmeta_columns``, so that a key has the same column in every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmmeta.errors import LoadError
+from mmmeta.load_columns import OVERFLOW, Columns, TargetColumn, column_name, needed_kinds
+from mmmeta.receipts import receipts_table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+REGISTRY = "_mmmeta_columns"
+"""Renaming it gives keys with mangled names new columns."""
+
+SQL_TYPES = {
+    "any": "",
+    "boolean": "BOOLEAN",
+    "integer": "BIGINT",
+    "float": "DOUBLE PRECISION",
+    "number": "NUMERIC",
+    "text": "TEXT",
+}
+"""Kind → type in SQL. ``any`` is SQLite's column without affinity: it changes no value."""
+
+
+UNIQUE = "unique"
+"""Kind of the column that is known to have a unique index, so that an upsert works."""
+
+
+def read_version(connection: Connection, table: str) -> int:
+    """The version of a target's columns; 0 where nothing was made yet."""
+    from sqlalchemy import func, select
+
+    registry = registry_table(connection.dialect.name)
+    mine = registry.c.table_name == _registered(connection, table)
+    return int(connection.execute(select(func.max(registry.c.version)).where(mine)).scalar() or 0)
+
+
+def read_columns(connection: Connection, table: str, unique: str, fixed: Mapping[str, str]) -> Columns | None:
+    """The columns as they are; None where the table or the column of the unique key has to be made first."""
+    from sqlalchemy import inspect, select
+
+    inspector = inspect(connection)
+    if not inspector.has_table(table) or not inspector.has_table(REGISTRY):
+        return None
+    actual = {str(column["name"]) for column in inspector.get_columns(table)}
+    registry = registry_table(connection.dialect.name)
+    query = select(registry.c.metadata_key, registry.c.column_name, registry.c.kind)
+    query = query.where(registry.c.table_name == _registered(connection, table))
+    # A column that somebody dropped is made again when its key comes.
+    known = {
+        _unescape(key): TargetColumn(_unescape(key), name, kind)
+        for key, name, kind in connection.execute(query.order_by(registry.c.version, registry.c.metadata_key))
+        if name in actual
+    }
+    if unique not in known or known[unique].kind != UNIQUE:
+        return None
+    return Columns(
+        dialect=connection.dialect.name,
+        table=table,
+        unique=known.pop(unique),
+        by_key=known,
+        taken=frozenset(name.lower() for name in actual),
+        version=read_version(connection, table),
+        fixed=fixed,
+    )
+
+
+def prepare(
+    connection: Connection, table: str, unique: str, rows: Sequence[Mapping[str, Any]], fixed: dict[str, str]
+) -> None:
+    """Make what is missing for these rows: the tables, the unique index, columns. One transaction, the caller's.
+
+    A table that is there already is used as it is: its columns keep their types, and it gets an index where the unique
+    key has none. A column that cannot be widened is named in ``fixed`` with the reason.
+
+    Raises:
+        LoadError: the unique key of an existing table has duplicates.
+    """
+    from sqlalchemy import inspect
+
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        # Workers of one job make the same table at the same time; IF NOT EXISTS does not wait there.
+        lock = int.from_bytes(hashlib.blake2b(table.encode(), digest_size=8).digest(), "big", signed=True)
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+    registry = registry_table(dialect)
+    registry.create(connection, checkfirst=True)
+    receipts_table(dialect).create(connection, checkfirst=True)
+    version = read_version(connection, table) + 1
+    if not inspect(connection).has_table(table):
+        new, _ = needed_kinds(rows, {unique}, dialect)
+        _create(connection, table, unique, new, version)
+        return
+    columns = read_columns(connection, table, unique, fixed)
+    if columns is None:
+        _adopt_unique(connection, table, unique, version)
+        columns = read_columns(connection, table, unique, fixed)
+        assert columns is not None
+    needs = columns.needs(rows)
+    _widen(connection, columns, {key: kind for key, kind in needs.items() if key in columns.by_key}, version, fixed)
+    _add(connection, columns, {key: kind for key, kind in needs.items() if key not in columns.by_key}, version)
+
+
+def registry_table(dialect: str) -> Table:
+    """The table that remembers which key has which column."""
+    from sqlalchemy import BigInteger, Column, MetaData, String, Table, Text
+
+    text = Text() if dialect in ("sqlite", "postgresql") else String(255)
+    return Table(
+        REGISTRY,
+        MetaData(),
+        Column("table_name", text, primary_key=True),
+        Column("metadata_key", text, primary_key=True),
+        Column("column_name", text, nullable=False),
+        Column("kind", text, nullable=False),
+        Column("version", BigInteger, nullable=False),
+    )
+
+
+def _create(connection: Connection, table: str, unique: str, kinds: Mapping[str, str], version: int) -> None:
+    """A new table with all columns of the first batch at once: one statement instead of one a column."""
+    dialect = connection.dialect.name
+    own = TargetColumn(unique, column_name(unique, ()), UNIQUE)
+    empty = Columns(dialect, table, own, {}, frozenset({own.name.lower()}), version)
+    added, overflow = _new_columns(empty, kinds, {})
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    text = "TEXT" if dialect in ("sqlite", "postgresql") else "VARCHAR(255)"
+    parts = [f"{quote(own.name)} {text} NOT NULL PRIMARY KEY"]
+    parts += [f"{quote(column.name)} {SQL_TYPES[column.kind]}" for column in (*added, *overflow)]
+    connection.exec_driver_sql(f"CREATE TABLE {quote(table)} ({', '.join(parts)})")
+    _register(connection, table, [own, *added], version)
+
+
+def _adopt_unique(connection: Connection, table: str, unique: str, version: int) -> None:
+    """Use, or add, the unique key's column of a table that somebody else made, and give it the index it needs."""
+    from sqlalchemy import exc, inspect
+
+    inspector = inspect(connection)
+    actual = {str(column["name"]) for column in inspector.get_columns(table)}
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    own = TargetColumn(unique, unique, UNIQUE)
+    if unique not in actual:
+        own = TargetColumn(unique, column_name(unique, {name.lower() for name in actual}), UNIQUE)
+        connection.exec_driver_sql(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(own.name)} {SQL_TYPES['text']}")
+    keys: list[Sequence[str | None]] = [inspector.get_pk_constraint(table)["constrained_columns"]]
+    keys += [constraint["column_names"] for constraint in inspector.get_unique_constraints(table)]
+    # A partial index does not make a column unique.
+    keys += [
+        index["column_names"]
+        for index in inspector.get_indexes(table)
+        if index["unique"] and not any(option.endswith("_where") for option in index.get("dialect_options", {}))
+    ]
+    if [own.name] not in keys:
+        mark = hashlib.blake2b(f"{table}\0{own.name}".encode(), digest_size=6).hexdigest()
+        try:
+            connection.exec_driver_sql(
+                f"CREATE UNIQUE INDEX {quote(f'_mmmeta_unique_{mark}')} ON {quote(table)} ({quote(own.name)})"
+            )
+        except exc.IntegrityError as error:
+            raise LoadError(
+                f"table {table!r} has several rows with the same {own.name!r}; an upsert needs it to be unique"
+            ) from error
+    _register(connection, table, [own], version)
+
+
+def _add(connection: Connection, columns: Columns, kinds: Mapping[str, str], version: int) -> None:
+    from sqlalchemy import inspect
+
+    if not kinds:
+        return
+    actual = {str(column["name"]) for column in inspect(connection).get_columns(columns.table)}
+    mapped = {column.name for column in columns.by_key.values()} | {columns.unique.name}
+    adopted = {key: TargetColumn(key, key, "own") for key in kinds if key in actual - mapped}
+    added, overflow = _new_columns(columns, kinds, adopted)
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    for column in (*added, *overflow):
+        statement = f"ALTER TABLE {quote(columns.table)} ADD COLUMN {quote(column.name)} {SQL_TYPES[column.kind]}"
+        connection.exec_driver_sql(statement)
+    # The unique column again: its version tells the other workers of the overflow column, which has no key.
+    _register(connection, columns.table, [columns.unique, *adopted.values(), *added], version)
+
+
+def _new_columns(
+    columns: Columns, kinds: Mapping[str, str], adopted: Mapping[str, TargetColumn]
+) -> tuple[list[TargetColumn], list[TargetColumn]]:
+    """The columns to add for keys, as many as there is room for; and the overflow column where one is needed."""
+    taken = set(columns.taken)
+    keys = [key for key in kinds if key not in adopted]
+    # One place stays for the overflow column, unless it is there.
+    room = max(0, columns.room - (not columns.overflows))
+    added = []
+    for key in keys[:room]:
+        column = TargetColumn(key, column_name(key, taken), kinds[key])
+        taken.add(column.name.lower())
+        added.append(column)
+    over = len(keys) > room and not columns.overflows
+    text = "any" if columns.dialect == "sqlite" else "text"
+    return added, [TargetColumn(OVERFLOW, OVERFLOW, text)] if over else []
+
+
+def _widen(
+    connection: Connection, columns: Columns, kinds: Mapping[str, str], version: int, fixed: dict[str, str]
+) -> None:
+    """Change column types of PostgreSQL. What a view or an index forbids is noted; only its rows will fail."""
+    from sqlalchemy import exc
+
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    for key, kind in kinds.items():
+        column = columns.by_key[key]
+        name, target = quote(column.name), SQL_TYPES[kind]
+        try:
+            with connection.begin_nested():
+                connection.exec_driver_sql(
+                    f"ALTER TABLE {quote(columns.table)} ALTER COLUMN {name} TYPE {target} USING {name}::{target}"
+                )
+        except exc.DBAPIError as error:
+            fixed[key] = str(error.orig).strip().splitlines()[0]
+        else:
+            _register(connection, columns.table, [TargetColumn(key, column.name, kind)], version)
+
+
+def _register(connection: Connection, table: str, columns: Sequence[TargetColumn], version: int) -> None:
+    if not columns:
+        return
+    registry = registry_table(connection.dialect.name)
+    mine = _registered(connection, table)
+    for column in columns:
+        connection.execute(
+            registry.delete().where(registry.c.table_name == mine, registry.c.metadata_key == _escape(column.key))
+        )
+    rows = [
+        {
+            "table_name": mine,
+            "metadata_key": _escape(column.key),
+            "column_name": column.name,
+            "kind": column.kind,
+            "version": version,
+        }
+        for column in columns
+    ]
+    connection.execute(registry.insert(), rows)
+
+
+def _registered(connection: Connection, table: str) -> str:
+    """The table's name in the registry: SQLite does not tell upper from lower case."""
+    return table.lower() if connection.dialect.name == "sqlite" else table
+
+
+def _escape(key: str) -> str:
+    """A key as PostgreSQL can keep it, which has no NUL."""
+    return key.replace("\\", "\\\\").replace("\0", "\\0")
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", lambda match: "\0" if match[1] == "0" else match[1], text, flags=re.DOTALL)

@@ -1,0 +1,219 @@
+"""Rows of the metadata db into the state db, and the proof by the digest that both hold the same versions.
+
+Where the two registries give cells the same meaning, SQL copies them unread; otherwise row by row. Only the remote's
+columns are written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from mmmeta.database import quote_identifier
+from mmmeta.metadata_db import Head
+from mmmeta.schema import META_SYSTEM, REMOTE, Columns
+from mmmeta.state_db import Merged, next_state_revision
+from mmmeta.values import DIGEST_MODULUS, digest_bytes, digest_sum
+
+VANISHED = "vanished at the remote"
+
+_ROWS_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many files a merge added, changed, deleted and brought back."""
+
+    added: int = 0
+    changed: int = 0
+    deleted: int = 0
+    returned: int = 0
+
+
+class Mismatch(Exception):
+    """The sums of fingerprints differ; what was written is to be rolled back."""
+
+
+class Merger:
+    """Brings rows of the attached metadata db (schema ``remote``) into the state db, inside the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, merged: Merged, head: Head, now: str, *, replace: bool) -> None:
+        self._connection = connection
+        self._merged = merged
+        self._head = head
+        self._now = now
+        self._replace = replace
+        self._theirs = Columns.load(connection, REMOTE, head.unique, "remote")
+        self._ours = Columns.load(connection, REMOTE, head.unique)
+        self._copyable = self._adopt_registry()
+        self._their_unique = quote_identifier(self._theirs.slots[head.unique].column or head.unique)
+        self._our_unique = quote_identifier(self._ours.slots[head.unique].column or head.unique)
+
+    def merge_changes(self) -> Counts:
+        """Merge the rows above the last merged revision."""
+        self._note_changed("r.__rev > ?", (self._merged.revision,))
+        return self._merge(int.from_bytes(self._merged.digest, "big"))
+
+    def merge_everything(self) -> Counts:
+        """Merge all rows that differ, and mark deleted what the metadata db does not have."""
+        (present,) = self._connection.execute("SELECT EXISTS (SELECT 1 FROM main.files)").fetchone()
+        if not present:
+            return self._merge_first()
+        differs = "1" if self._replace else "l.__fingerprint IS NOT r.__fingerprint OR l.__source IS NOT r.__source"
+        self._note_changed(differs, ())
+        vanished = self._mark_vanished()
+        counts = self._merge(None)
+        return Counts(counts.added, counts.changed, counts.deleted + vanished, counts.returned)
+
+    def _adopt_registry(self) -> bool:
+        """Make room for the remote's keys; True if cells mean the same on both sides, so that SQL may copy them."""
+        copyable = True
+        for theirs in self._theirs.slots.values():
+            ours = self._ours.slots.get(theirs.key)
+            if ours is None:
+                ours = self._ours.add(theirs.key, number=theirs.id, usual=theirs.usual)
+            if ours.usual is None and theirs.usual is not None:
+                ours.usual = theirs.usual
+            for kind in theirs.kinds:
+                if kind not in ours.kinds:
+                    self._ours.learn(ours, kind)
+            copyable = copyable and ours.same_mapping(theirs)
+        return copyable
+
+    def _note_changed(self, condition: str, parameters: tuple[object, ...]) -> None:
+        """Fill the temporary table ``changed`` with the rows to be merged and what is here of them now."""
+        self._connection.execute("DROP TABLE IF EXISTS temp.changed")
+        self._connection.execute("CREATE TEMP TABLE changed (file TEXT PRIMARY KEY, was BLOB, was_deleted, known)")
+        self._connection.execute(
+            "INSERT INTO temp.changed "
+            f"SELECT r.{self._their_unique}, l.__fingerprint, l.__deleted, l.{self._our_unique} IS NOT NULL "
+            f"FROM remote.files AS r LEFT JOIN main.files AS l ON l.{self._our_unique} = r.{self._their_unique} "
+            f"WHERE {condition}",
+            parameters,
+        )
+        # A row without a fingerprint would escape the digest.
+        (unnamed,) = self._connection.execute(
+            f"SELECT count(*) FROM temp.changed AS c JOIN remote.files AS r ON r.{self._their_unique} = c.file "
+            "WHERE typeof(r.__fingerprint) != 'blob' OR length(r.__fingerprint) != 16"
+        ).fetchone()
+        if unnamed:
+            raise Mismatch
+
+    def _merge(self, digest_before: int | None) -> Counts:
+        """Merge the rows of ``changed``, and prove by the digest that both sides hold the same versions."""
+        state_revision = next_state_revision(self._connection)
+        counts = self._count()
+        if self._copyable:
+            self._copy(state_revision, "WHERE r.{unique} IN (SELECT c.file FROM temp.changed AS c)", upsert=True)
+        else:
+            self._translate(state_revision)
+        self._ours.flush()
+        if digest_before is None:
+            digest = self._sum("SELECT __fingerprint FROM main.files WHERE __fingerprint IS NOT NULL")
+        else:
+            removed = self._sum("SELECT was FROM temp.changed WHERE was IS NOT NULL")
+            added = self._sum(
+                f"SELECT l.__fingerprint FROM temp.changed AS c JOIN main.files AS l ON l.{self._our_unique} = c.file"
+            )
+            digest = (digest_before + added - removed) % DIGEST_MODULUS
+        self._prove(digest)
+        return counts
+
+    def _merge_first(self) -> Counts:
+        """Merge everything into an empty table: no comparing, one INSERT … SELECT."""
+        state_revision = next_state_revision(self._connection)
+        if self._copyable:
+            self._copy(state_revision, "", upsert=False)
+        else:
+            self._note_changed("1", ())
+            self._translate(state_revision)
+        self._ours.flush()
+        self._prove(self._sum("SELECT __fingerprint FROM main.files"))
+        return Counts(added=self._head.alive)
+
+    def _count(self) -> Counts:
+        row = self._connection.execute(
+            "SELECT count(*) FILTER (WHERE NOT c.known AND NOT r.__deleted), "
+            "count(*) FILTER (WHERE c.known AND NOT c.was_deleted AND NOT r.__deleted AND c.was IS NOT r.__fingerprint), "
+            "count(*) FILTER (WHERE c.known AND NOT c.was_deleted AND r.__deleted), "
+            "count(*) FILTER (WHERE c.known AND c.was_deleted AND NOT r.__deleted) "
+            f"FROM temp.changed AS c JOIN remote.files AS r ON r.{self._their_unique} = c.file"
+        ).fetchone()
+        return Counts(*row)
+
+    def _copy(self, state_revision: int, where: str, *, upsert: bool) -> None:
+        pairs = [(quote_identifier(name), f"r.{quote_identifier(name)}") for name in META_SYSTEM]
+        for ours in self._ours.ordered:
+            theirs = self._theirs.slots.get(ours.key)
+            source = "NULL" if theirs is None else f"r.{quote_identifier(theirs.column or theirs.key)}"
+            pairs.append((quote_identifier(ours.column or ours.key), source))
+        pairs.append(("__state_last_updated", "?1"))
+        pairs.append(("__state_rev", "?2"))
+        conflict = ""
+        if upsert:
+            updates = ", ".join(f"{ours} = excluded.{ours}" for ours, _ in pairs if ours != self._our_unique)
+            conflict = f" ON CONFLICT ({self._our_unique}) DO UPDATE SET {updates}"
+        pairs.append(("__state_added", "?1"))
+        names = ", ".join(ours for ours, _ in pairs)
+        sources = ", ".join(source for _, source in pairs)
+        self._connection.execute(
+            f"INSERT INTO main.files ({names}) SELECT {sources} FROM remote.files AS r "
+            f"{where.replace('{unique}', self._their_unique)} ORDER BY r.rowid{conflict}",
+            (self._now, state_revision),
+        )
+
+    def _translate(self, state_revision: int) -> None:
+        """Merge row by row: the two registries give cells different meanings."""
+        their_names = ", ".join(f"r.{name}" for name in self._theirs.sql)
+        system = ", ".join(f"r.{name}" for name in META_SYSTEM)
+        cursor = self._connection.execute(
+            f"SELECT r.{self._their_unique}, {system}, {their_names} "
+            f"FROM temp.changed AS c JOIN remote.files AS r ON r.{self._their_unique} = c.file ORDER BY r.rowid"
+        )
+        types_at, more_at = 1 + META_SYSTEM.index("__types"), 1 + META_SYSTEM.index("__more")
+        width = 1 + len(META_SYSTEM)
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            for row in rows:
+                values = self._theirs.decode(row[width:], row[types_at], row[more_at])
+                cells, types, more = self._ours.encode(values)
+                system_cells = [*row[1:width]]
+                system_cells[types_at - 1] = types
+                system_cells[more_at - 1] = more
+                names = [*META_SYSTEM, *self._ours.sql, "__state_last_updated", "__state_rev"]
+                updates = ", ".join(f"{name} = excluded.{name}" for name in names if name != self._our_unique)
+                self._connection.execute(
+                    f"INSERT INTO main.files ({', '.join(names)}, __state_added) "
+                    f"VALUES ({', '.join('?' * (len(names) + 1))}) ON CONFLICT ({self._our_unique}) DO UPDATE SET {updates}",
+                    (*system_cells, *cells, self._now, state_revision, self._now),
+                )
+
+    def _mark_vanished(self) -> int:
+        """Mark deleted what the metadata db does not hold any more; returns how many were alive."""
+        gone = (
+            f"__fingerprint IS NOT NULL AND {self._our_unique} NOT IN (SELECT {self._their_unique} FROM remote.files)"
+        )
+        (alive,) = self._connection.execute(
+            f"SELECT count(*) FROM main.files WHERE __deleted = 0 AND {gone}"
+        ).fetchone()
+        state_revision = next_state_revision(self._connection)
+        self._connection.execute(
+            "UPDATE main.files SET __deleted_at = CASE WHEN __deleted THEN __deleted_at ELSE ?1 END, "
+            "__deleted_reason = CASE WHEN __deleted THEN __deleted_reason ELSE ?2 END, __deleted = 1, "
+            f"__fingerprint = NULL, __state_last_updated = ?1, __state_rev = ?3 WHERE {gone}",
+            (self._now, VANISHED, state_revision),
+        )
+        return int(alive)
+
+    def _sum(self, sql: str) -> int:
+        cursor = self._connection.execute(sql)
+        total = 0
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            try:
+                total += digest_sum(row[0] for row in rows)
+            except TypeError:
+                raise Mismatch from None
+        return total % DIGEST_MODULUS
+
+    def _prove(self, digest: int) -> None:
+        if digest_bytes(digest) != self._head.digest:
+            raise Mismatch

@@ -1,0 +1,242 @@
+"""Reading half of ``m.files``: finding, counting, indexes, and the database itself for SQL of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from mmmeta.catalog import Catalog
+from mmmeta.config import Config
+from mmmeta.database import Database, quote_identifier
+from mmmeta.errors import MmmetaError, UnknownKeyWarning, UnsupportedOperationError, near_misses, warn_caller
+from mmmeta.file import File
+from mmmeta.filters import Condition, parse
+
+if TYPE_CHECKING:
+    import dataset
+
+
+class ReadingBackend(Protocol):
+    """What reading needs of the metadir."""
+
+    @property
+    def config(self) -> Config:
+        """What config.yml says."""
+
+    def catalog(self) -> Catalog:
+        """Open the database that reading asks."""
+
+    def database(self) -> Database:
+        """The database that reading asks, for indexes."""
+
+    def save(self, unique_value: str, changed: dict[str, Any], removed: set[str]) -> None:
+        """Write a file's own fields."""
+
+
+class ReadableFiles:
+    """All files of a metadir, to read: from the state db once ``update()`` has run, from the metadata db before."""
+
+    def __init__(self, backend: ReadingBackend) -> None:
+        self._backend = backend
+
+    def find(
+        self,
+        *where: Mapping[str, Any],
+        _limit: int | None = None,
+        _offset: int | None = 0,
+        order_by: str | Sequence[str] | None = None,
+        deleted: bool | None = False,
+        _streamed: bool = False,
+        _step: int | None = None,
+        **filters: Any,
+    ) -> Iterator[File]:
+        """Yield the files that match all filters.
+
+        A filter is ``key=value``, ``key=[values]`` or ``key={operator: value}`` with dataset's operators; keys that are
+        not Python names go into a mapping: ``find({"publisher:name": "x", "$any": [...]})``. Comparisons are by type;
+        a date matches every moment of that day; what is absent counts as ``False`` against ``True`` and ``False``.
+
+        Args:
+            where: filters as mappings.
+            order_by: keys, ``-key`` for descending; otherwise files come in the order they were first published.
+            deleted: True for the deleted ones, None for both.
+            _streamed, _step: accepted for dataset's sake; rows are always fetched in chunks.
+
+        Raises:
+            FilterError: an operator or value that cannot be compared.
+
+        Warns:
+            UnknownKeyWarning: a filter on a key that no file has.
+        """
+        catalog = self._backend.catalog()
+        condition = self._condition(catalog, where, filters)
+        ordering = [order_by] if isinstance(order_by, str) else [name for name in order_by or () if name]
+        for name in ordering:
+            self._warn_unknown(catalog, [name.removeprefix("-")])
+        rows = catalog.rows(condition, deleted=deleted, order_by=ordering, limit=_limit, offset=_offset or 0)
+        templates = self._backend.config.remote
+        return (File(row, catalog.unique, templates, self._backend.save) for row in rows)
+
+    def __call__(self, *where: Mapping[str, Any], **filters: Any) -> Iterator[File]:
+        """The same as ``find``."""
+        return self.find(*where, **filters)
+
+    def find_one(self, *where: Mapping[str, Any], **filters: Any) -> File | None:
+        """The first file that matches, or None."""
+        return next(self.find(*where, **{**filters, "_limit": 1}), None)
+
+    def all(self, *where: Mapping[str, Any], **filters: Any) -> Iterator[File]:
+        """All files; filters as in ``find``."""
+        return self.find(*where, **filters)
+
+    def get(self, unique_value: str | int) -> File | None:
+        """The file with this unique value, deleted or not; None if there is none."""
+        catalog = self._backend.catalog()
+        row = catalog.by_unique([str(unique_value)]).get(str(unique_value))
+        return None if row is None else File(row, catalog.unique, self._backend.config.remote, self._backend.save)
+
+    def count(self, *where: Mapping[str, Any], deleted: bool | None = False, **filters: Any) -> int:
+        """How many files match."""
+        catalog = self._backend.catalog()
+        return catalog.count(self._condition(catalog, where, filters), deleted=deleted)
+
+    def distinct(
+        self,
+        *keys: str,
+        _limit: int | None = None,
+        _offset: int | None = 0,
+        deleted: bool | None = False,
+        **filters: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Each combination of values of these keys once, as ``{key: value}``; what is absent comes as None."""
+        if not keys or not all(isinstance(key, str) for key in keys):
+            raise UnsupportedOperationError("distinct takes names of keys; filters go by name: distinct('a', b=1)")
+        catalog = self._backend.catalog()
+        condition = self._condition(catalog, (), filters)
+        self._warn_unknown(catalog, keys)
+        return iter(catalog.distinct(keys, condition, deleted=deleted, limit=_limit, offset=_offset or 0))
+
+    @property
+    def columns(self) -> list[str]:
+        """All keys that files have, the remote's and the client's."""
+        return self._backend.catalog().keys
+
+    def has_column(self, column: str) -> bool:
+        """Whether any file may have this key."""
+        return column in self._backend.catalog().keys
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database to read."""
+        return self._backend.database().exists()
+
+    def __iter__(self) -> Iterator[File]:
+        return self.find()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __contains__(self, file: object) -> bool:
+        """Whether there is a file, not deleted, with this unique value (a ``File`` is taken for its own)."""
+        value = file.unique_value if isinstance(file, File) else file
+        if not isinstance(value, (str, int)):
+            return False
+        found = self.get(value)
+        return found is not None and not found.deleted
+
+    # Indexes
+
+    def create_index(self, columns: str | Sequence[str], name: str | None = None, **kw: Any) -> None:
+        """Make an index over keys, in the database that reading asks; doing so again changes nothing.
+
+        Raises:
+            MmmetaError: no file has such a key, or it shares the column for rare keys.
+        """
+        keys = [columns] if isinstance(columns, str) else list(columns)
+        cells = self._index_cells(keys)
+        database = self._backend.database()
+        if database.read_only:
+            raise MmmetaError(f"{database.path} is the remote's and only read here; run update() first, then index")
+        with database.atomic() as connection:
+            connection.execute(
+                f"CREATE INDEX IF NOT EXISTS {quote_identifier(name or self._index_name(keys))} "
+                f"ON files ({', '.join(cells)})"
+            )
+
+    def has_index(self, columns: str | Iterable[str]) -> bool:
+        """Whether an index over exactly these keys exists."""
+        keys = [columns] if isinstance(columns, str) else list(columns)
+        if not set(keys) <= set(self._backend.catalog().keys):
+            return False
+        wanted = [cell.strip('"').replace('""', '"') for cell in self._index_cells(keys)]
+        with self._backend.database().reading() as connection:
+            for (name,) in connection.execute("SELECT name FROM pragma_index_list('files')").fetchall():
+                having = [row[0] for row in connection.execute("SELECT name FROM pragma_index_info(?)", (name,))]
+                if having == wanted:
+                    return True
+        return False
+
+    def _index_cells(self, keys: Sequence[str]) -> list[str]:
+        catalog = self._backend.catalog()
+        cells = []
+        for key in keys:
+            expressions = catalog.compiler.expressions(key)
+            if not expressions:
+                raise MmmetaError(f"no file has the key {key!r}.{near_misses(key, catalog.keys)}")
+            if any(expression.shared for expression in expressions):
+                raise MmmetaError(f"{key!r} is one of the rare keys that share a column; it cannot have an index")
+            cells.append(expressions[-1].cell.removeprefix("files."))
+        return cells
+
+    def _index_name(self, keys: Sequence[str]) -> str:
+        return "files_by_" + "_".join(keys)
+
+    # The database itself
+
+    @property
+    def db(self) -> dataset.Database:
+        """The database that reading asks as a ``dataset.Database``, opened read-only, for SQL of your own."""
+        import dataset
+        from sqlalchemy.pool import NullPool
+
+        database = self._backend.database()
+        with database.reading():
+            pass  # a clear error where there is nothing to read
+        return dataset.connect(
+            f"sqlite:///file:{quote(str(database.path))}?mode=ro&uri=true",
+            sqlite_wal_mode=False,
+            ensure_schema=False,
+            engine_kwargs={"poolclass": NullPool},
+        )
+
+    @property
+    def table(self) -> Any:
+        """The SQLAlchemy table behind this facade, for reading: keys are columns, see ``registry`` for odd names."""
+        return self.db["files"].table
+
+    def _condition(self, catalog: Catalog, where: Sequence[Mapping[str, Any]], filters: dict[str, Any]) -> Condition:
+        condition = parse(merge_filters(where, filters))
+        self._warn_unknown(catalog, catalog.unknown_keys(condition))
+        return condition
+
+    def _warn_unknown(self, catalog: Catalog, keys: Sequence[str]) -> None:
+        for key in keys:
+            if not catalog.knows(key):
+                warn_caller(
+                    f"no file has the key {key!r} yet; it counts as absent.{near_misses(key, catalog.keys)}",
+                    UnknownKeyWarning,
+                )
+
+
+def merge_filters(where: Sequence[Mapping[str, Any]], filters: dict[str, Any]) -> dict[str, Any]:
+    """Positional and named filters as one mapping; all of them must hold."""
+    for part in where:
+        if not isinstance(part, Mapping):
+            raise UnsupportedOperationError(
+                "SQLAlchemy clauses work on m.files.db; here a positional filter is a mapping: find({'a:b': {'>': 1}})"
+            )
+    parts = [*where, filters] if filters else list(where)
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {"$all": [dict(part) for part in parts]} if parts else {}

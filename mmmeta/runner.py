@@ -1,0 +1,302 @@
+"""One run of a job: claims files in batches, hands them to the action, and settles how they ended."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from mmmeta.actions import Action, Item
+from mmmeta.bench import Bench
+from mmmeta.errors import JobFailedError, MmmetaError
+from mmmeta.ledger import Claim, Outcome, Settled
+from mmmeta.selection import Evaluation
+from mmmeta.workers import Worker
+
+log = logging.getLogger(__name__)
+
+SETTLE_EVERY = 1.0
+"""Seconds after which outcomes are recorded even within a batch; what is not recorded runs again after a crash."""
+
+BEAT_EVERY = 10.0
+"""Seconds between two signs of life in the ledger and status.json; the sensor takes three missed ones for a death."""
+
+FAILURES_KEPT = 1_000
+"""Failures named in a report; all are counted."""
+
+REDONE_AT_MOST = 3
+"""How often one run does a file again because it changed meanwhile; an action that changes it each time would not end."""
+
+Progress = Callable[[str, int, "int | None"], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One file of a run that failed; ``status`` is ``failed`` (due again later) or ``dead``."""
+
+    file: str
+    error_type: str
+    message: str
+    attempts: int
+    status: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did.
+
+    Attributes:
+        selected: files that became pending when the run started.
+        attempted: files that the action was given; ``done``, ``failed`` (due again later) and ``dead`` of these.
+        lost: files whose claim passed to another worker while this one was at it.
+        pending: files left for the next run; ``due_later`` ones failed and wait.
+        bytes: of the documents.
+        duration: seconds.
+        failures: the first 1,000.
+        stopped: whether the run was asked to stop before it was through.
+    """
+
+    job: str
+    selected: int
+    attempted: int
+    done: int
+    failed: int
+    dead: int
+    lost: int
+    pending: int
+    due_later: int
+    bytes: int
+    duration: float
+    failures: tuple[Failure, ...]
+    stopped: bool
+    run_id: str | None
+
+    @property
+    def failed_share(self) -> float:
+        """Share of the attempted files that failed, 0 to 1."""
+        return (self.failed + self.dead) / self.attempted if self.attempted else 0.0
+
+    def raise_for_failures(self) -> None:
+        """Raise ``JobFailedError`` if any file failed."""
+        if self.failed or self.dead:
+            first = self.failures[0]
+            raise JobFailedError(
+                f"job {self.job!r}: {self.failed + self.dead} of {self.attempted} files failed, the first {first.file}: "
+                f"{first.error_type}: {first.message}",
+                self,
+            )
+
+
+class Keeper:
+    """Says in the background that a run lives, and prolongs its leases, until the run ends."""
+
+    def __init__(self, bench: Bench, worker: Worker, run_id: str | None) -> None:
+        self._bench = bench
+        self._worker = worker
+        self._run_id = run_id
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"mmmeta {bench.config.name}", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        lease = self._bench.config.lease
+        while not self._over.wait(min(BEAT_EVERY, lease / 3)):
+            try:
+                with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+                    ledger.renew(self._worker.name, lease, self._run_id)
+                self._bench.backend.write_status()
+            except (MmmetaError, OSError) as error:
+                log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)
+
+
+class Run:
+    """One run: counts, and the loop."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        action: Action,
+        worker: Worker,
+        run_id: str | None,
+        limit: int | None,
+        progress: Progress | None,
+        stop: Callable[[], bool] | None,
+    ) -> None:
+        own = bench.config.limit
+        self._bench = bench
+        self._action = action
+        self._worker = worker
+        self._run_id = run_id
+        self._files_left = limit if limit is not None else (own.files if own is not None else None)
+        self._bytes_left = own.bytes if own is not None else None
+        self._progress = progress
+        self._stop = stop
+        self._started = time.monotonic()
+        self._counts = dict.fromkeys(("done", "failed", "dead", "lost"), 0)
+        self._bytes = 0
+        self._failures: list[Failure] = []
+        self._stopped = False
+        self._total: int | None = None
+        self._unsettled: dict[str, Claim] = {}
+        self._outcomes: list[Outcome] = []
+        self._last_settled = time.monotonic()
+        self._redone: Counter[str] = Counter()
+
+    def work(self, evaluation: Evaluation) -> RunReport:
+        self._total = self._bench.due_count()
+        try:
+            while not self._finished():
+                items = self._claim()
+                if items is None:
+                    break
+                self._process(items)
+                self._settle()
+        finally:
+            self._give_back()
+        return self._report(evaluation)
+
+    def _finished(self) -> bool:
+        if self._stop is not None and self._stop():
+            self._stopped = True
+        spent = (self._files_left is not None and self._files_left <= 0) or (
+            self._bytes_left is not None and self._bytes_left <= 0
+        )
+        return self._stopped or spent
+
+    def _claim(self) -> list[Item] | None:
+        """Claim a batch; None when nothing is pending. Files deleted meanwhile are set aside."""
+        config = self._bench.config
+        count = config.batch_size if self._files_left is None else min(config.batch_size, self._files_left)
+        catalog = self._bench.backend.catalog()
+        with self._bench.ledger(catalog) as ledger:
+            claims = ledger.claim(
+                count,
+                worker=self._worker.name,
+                run_id=self._run_id,
+                lease=config.lease,
+                without=[file for file, times in self._redone.items() if times >= REDONE_AT_MOST],
+            )
+        if not claims:
+            return None
+        self._unsettled = {claim.file: claim for claim in claims}
+        rows = catalog.by_unique([claim.file for claim in claims])
+        gone = [claim for claim in claims if claim.file not in rows or rows[claim.file].system["__deleted"]]
+        if gone:
+            with self._bench.ledger(catalog) as ledger:
+                ledger.skip(gone)
+            for claim in gone:
+                del self._unsettled[claim.file]
+        return [Item(self._bench.file(rows[name], catalog), claim) for name, claim in self._unsettled.items()]
+
+    def _process(self, items: list[Item]) -> None:
+        if not items:
+            return
+        if self._action.batched:
+            self._note(self._action.process(items))
+        elif self._bench.config.workers == 1:
+            for item in items:
+                if self._finished():
+                    return
+                self._note(self._action.process([item]))
+        else:
+            self._process_in_threads(items)
+
+    def _process_in_threads(self, items: list[Item]) -> None:
+        workers = self._bench.config.workers
+        queue = iter(items)
+        running: set[Future[list[Outcome]]] = set()
+        with ThreadPoolExecutor(workers, thread_name_prefix=f"mmmeta-{self._bench.config.name}") as pool:
+            try:
+                while True:
+                    while len(running) < workers and not self._finished():
+                        item = next(queue, None)
+                        if item is None:
+                            break
+                        running.add(pool.submit(self._action.process, [item]))
+                    if not running:
+                        return
+                    ready, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        self._note(future.result())
+            finally:
+                # Interrupted: what the threads are at is done, and must not count as untried.
+                for future in wait(running).done:
+                    self._outcomes.extend(future.result())
+
+    def _note(self, outcomes: list[Outcome]) -> None:
+        self._outcomes.extend(outcomes)
+        if self._files_left is not None:
+            self._files_left -= len(outcomes)
+        if self._bytes_left is not None:
+            self._bytes_left -= sum(outcome.bytes or 0 for outcome in outcomes)
+        if time.monotonic() - self._last_settled >= SETTLE_EVERY:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._outcomes:
+            return
+        outcomes, self._outcomes = self._outcomes, []
+        with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+            settled = ledger.settle(outcomes, run_id=self._run_id, worker=self._worker.name)
+        for entry in settled:
+            self._unsettled.pop(entry.outcome.claim.file, None)
+            self._count(entry)
+        self._last_settled = time.monotonic()
+        if self._progress is not None:
+            self._progress(f"{self._bench.config.name}", sum(self._counts.values()), self._total)
+
+    def _count(self, settled: Settled) -> None:
+        outcome = settled.outcome
+        status = settled.status
+        if status == "pending":  # it changed meanwhile and comes again; what was done was done nevertheless
+            self._redone[outcome.claim.file] += 1
+            status = "done" if outcome.ok else "failed"
+        self._counts[status] += 1
+        self._bytes += outcome.bytes or 0
+        if status in ("failed", "dead") and len(self._failures) < FAILURES_KEPT:
+            self._failures.append(
+                Failure(
+                    outcome.claim.file,
+                    outcome.error_type or "",
+                    outcome.error_message or "",
+                    outcome.claim.attempt,
+                    status,
+                )
+            )
+
+    def _give_back(self) -> None:
+        """Record what is finished and release what is not, also on the way out of an interrupted run."""
+        self._settle()
+        if self._unsettled:
+            with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+                ledger.release(list(self._unsettled.values()))
+            self._unsettled = {}
+
+    def _report(self, evaluation: Evaluation) -> RunReport:
+        status = self._bench.status()
+        return RunReport(
+            job=self._bench.config.name,
+            selected=evaluation.selected,
+            attempted=sum(self._counts.values()),
+            done=self._counts["done"],
+            failed=self._counts["failed"],
+            dead=self._counts["dead"],
+            lost=self._counts["lost"],
+            pending=status.pending,
+            due_later=status.failed,
+            bytes=self._bytes,
+            duration=time.monotonic() - self._started,
+            failures=tuple(self._failures),
+            stopped=self._stopped,
+            run_id=self._run_id,
+        )

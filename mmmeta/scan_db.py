@@ -1,0 +1,273 @@
+"""scan.db: what generate remembers of the files root, so that a file that did not change is not opened.
+
+A file whose size, mtime, ctime and inode are as remembered is taken as unchanged. The memory belongs to one metadata db at
+one revision; where that does not fit it is thrown away, and so it can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmmeta.database import BUSY_TIMEOUT, quote_identifier
+from mmmeta.errors import MmmetaError
+from mmmeta.scan import Entry, Walk
+
+_RACY = -1
+"""Remembered instead of an mtime that is not older than the scan: a later write could leave the same mtime."""
+
+_SCHEMA = (
+    "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
+    "CREATE TABLE seen (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID",
+)
+
+
+class ScanDbError(MmmetaError):
+    """scan.db cannot be used. It is only a memory: where ``damaged`` is true, throw it away and begin again."""
+
+    def __init__(self, path: Path, error: sqlite3.Error) -> None:
+        text = str(error)
+        super().__init__(
+            f"another generate is writing {path.parent.parent}: {error}; try again"
+            if "locked" in text
+            else f"{path} cannot be used: {error}"
+        )
+        self.damaged = not any(word in text for word in ("locked", "unable to open", "readonly", "full", "disk I/O"))
+
+
+class Remembered(NamedTuple):
+    """One row of scan.db; ``file`` is the unique value, None where the metadata was set aside."""
+
+    key: bytes
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+    file: str | None
+
+
+class Seen(NamedTuple):
+    """A metadata file read in this run; ``file`` is the unique value, None where the metadata was set aside."""
+
+    file: str | None
+
+
+def filesystem_now(folder: Path) -> int:
+    """The file system's own idea of now in nanoseconds, read off a file made for it; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b".")
+        file.flush()
+        return os.fstat(file.fileno()).st_mtime_ns
+
+
+class ScanDb:
+    """What generate saw last time; ``compare`` and ``remember`` in one run, then ``commit`` after meta.db's commit."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        """``identity`` names everything but the metadata db that the memory depends on (config, root, mode).
+
+        Raises:
+            MmmetaError: the folder cannot be written.
+        """
+        self.path = path
+        self._identity = identity
+        try:
+            self._started = filesystem_now(path.parent)
+        except OSError as error:
+            raise MmmetaError(f"{path.parent} cannot be written: {error.strerror}") from error
+        self._connection = self._open()
+        self.unchanged = 0
+        self.gone: list[bytes] = []
+
+    def belongs_to(self) -> tuple[str, int, bytes] | None:
+        """Metadata db id, revision and digest that this memory was made with; None if there is none to use."""
+        info = dict(self._run("SELECT name, value FROM info").fetchall())
+        if info.get("identity") != self._identity:
+            return None
+        metadata_id, revision, digest = info.get("metadata_id"), info.get("revision"), info.get("digest")
+        if isinstance(metadata_id, str) and isinstance(revision, int) and isinstance(digest, bytes):
+            return metadata_id, revision, digest
+        return None
+
+    def begin(self) -> None:
+        """Start a run; a second generate of the same metadir waits here.
+
+        Raises:
+            MmmetaError: another generate did not finish in time.
+        """
+        self._run("BEGIN IMMEDIATE")
+        self._run(
+            "CREATE TEMP TABLE fresh (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID"
+        )
+
+    def forget(self) -> None:
+        """Take everything as new."""
+        self._run("DELETE FROM seen")
+        self._run("DELETE FROM info")
+
+    def compare(self, walk: Walk) -> Iterator[tuple[Entry, Remembered | None]]:
+        """Yield the walk's files that are new or may have changed, with what is remembered of them.
+
+        Files that are as remembered are counted in ``unchanged``, and those that are gone noted for ``commit``.
+        """
+        rows = self._sane_rows("SELECT path, size, mtime, ctime, inode, file FROM seen ORDER BY path")
+        remembered = next(rows, None)
+        for entry in walk:
+            key = entry.key
+            while remembered is not None and remembered[0] < key:
+                self.gone.append(remembered[0])
+                remembered = next(rows, None)
+            if remembered is not None and remembered[0] == key:
+                if remembered[:5] == entry and remembered[5] is not None:
+                    self.unchanged += 1
+                else:
+                    yield entry, Remembered(*remembered)
+                remembered = next(rows, None)
+            else:
+                yield entry, None
+        while remembered is not None:
+            self.gone.append(remembered[0])
+            remembered = next(rows, None)
+
+    def remember(self, entry: Entry, file: str | None) -> None:
+        """Note a file that was read: ``file`` is its unique value, None if it was set aside."""
+        racy = max(entry.mtime, entry.ctime) >= self._started
+        self._run(
+            "INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?)",
+            (entry.key, entry.size, _RACY if racy else entry.mtime, entry.ctime, entry.inode, file),
+        )
+
+    def settle(self, walk: Walk) -> None:
+        """Bring the memory up to this run, still uncommitted; what the walk could not look at stays remembered."""
+        self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not walk.hides(key)])
+        self._run("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
+
+    def sees(self, key: bytes, file: str) -> bool:
+        """Whether the metadata file at ``key`` is there and still is that of ``file``, or cannot be read now."""
+        row = self._run("SELECT file FROM seen WHERE path = ?", (key,)).fetchone()
+        return row is not None and row[0] in (None, file)
+
+    def read_now(self, key: bytes) -> Seen | None:
+        """What this run has read at a key; None where it has not come there, or the file is as remembered."""
+        row = self._run("SELECT file FROM temp.fresh WHERE path = ?", (key,)).fetchone()
+        return None if row is None else Seen(row[0])
+
+    def others(self, files: set[str]) -> Iterator[tuple[bytes, str]]:
+        """Keys of all remembered metadata files of these files."""
+        for key, file in self._rows("SELECT path, file FROM seen WHERE file IS NOT NULL"):
+            if file in files:
+                yield key, file
+
+    def entry(self, key: bytes) -> Entry | None:
+        """The remembered entry at a key."""
+        row = self._run("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", (key,)).fetchone()
+        return Entry(*row) if row is not None else None
+
+    def duplicates(self, *, changed: bool) -> int:
+        """How many metadata files beyond the first share a unique value; counted again only where something changed."""
+        if not changed:
+            row = self._run("SELECT value FROM info WHERE name = 'duplicates'").fetchone()
+            if row is not None:
+                return int(row[0])
+        (count,) = self._run("SELECT count(file) - count(DISTINCT file) FROM seen").fetchone()
+        return int(count)
+
+    def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int) -> None:
+        """Keep this run's memory as that of the metadata db at this revision."""
+        self._run_many(
+            "INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)",
+            [
+                ("identity", self._identity),
+                ("metadata_id", metadata_id),
+                ("revision", revision),
+                ("digest", digest),
+                ("duplicates", duplicates),
+            ],
+        )
+        self._run("COMMIT")
+
+    def close(self) -> None:
+        """Close; a run that was not committed leaves the memory as it was before."""
+        self._connection.close()
+
+    def _run(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise ScanDbError(self.path, error) from error
+
+    def _run_many(self, sql: str, parameters: list[tuple[object, ...]]) -> None:
+        try:
+            self._connection.executemany(sql, parameters)
+        except sqlite3.Error as error:
+            raise ScanDbError(self.path, error) from error
+
+    def _rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        cursor = self._run(sql)
+        while True:
+            try:
+                rows = cursor.fetchmany(1_000)
+            except sqlite3.Error as error:
+                raise ScanDbError(self.path, error) from error
+            if not rows:
+                return
+            yield from rows
+
+    def _sane_rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Rows whose first value is a path; a file that was cut within a page has others, and SQLite does not mind."""
+        for row in self._rows(sql):
+            if type(row[0]) is not bytes:
+                raise ScanDbError(self.path, sqlite3.DatabaseError("it has rows without a path"))
+            yield row
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            if not ScanDbError(self.path, error).damaged:
+                raise ScanDbError(self.path, error) from error
+        discard(self.path)
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            raise ScanDbError(self.path, error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT)
+        try:
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute("PRAGMA cell_size_check=ON")
+            if _tables(connection) != {"info", "seen"}:
+                # Looked at again inside the transaction: another generate may be making them just now.
+                connection.execute("BEGIN IMMEDIATE")
+                names = _tables(connection)
+                if names != {"info", "seen"}:
+                    for name in names:
+                        connection.execute(f"DROP TABLE {quote_identifier(name)}")
+                    for sql in _SCHEMA:
+                        connection.execute(sql)
+                connection.execute("COMMIT")
+            connection.execute("SELECT count(*) FROM info").fetchone()
+            connection.execute("SELECT path, size, mtime, ctime, inode, file FROM seen LIMIT 1").fetchone()
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
+        return connection
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def discard(path: Path) -> None:
+    """Throw the memory away; everything is read again."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).unlink()

@@ -1,0 +1,131 @@
+"""What ``insert``, ``upsert`` and ``update`` do to the metadata db, row by row, inside one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mmmeta.config import Config
+from mmmeta.errors import DuplicateFileError, ValueNotSupportedError
+from mmmeta.filters import parse
+from mmmeta.metadata_db import Known, MetadataWriter, Record
+from mmmeta.records import KeyFilter, make_record, unique_value
+from mmmeta.values import clean, flatten
+
+REPLACED = "replaced by a file with another unique value"
+
+REFUSE, IGNORE, CHANGE, CHANGE_ONLY = "refuse", "ignore", "change", "change only"
+"""What to do with a row whose file is known: raise, leave it, change it; and with ``CHANGE_ONLY`` add no unknown one."""
+
+_AT_ONCE = 500
+"""Rows that are looked up at once where nothing but their unique value matters."""
+
+
+class RowWriter:
+    """Writes rows of Python values as files.
+
+    Args:
+        keys: those that find a row's file; the unique key unless given.
+        policy: one of ``REFUSE``, ``IGNORE``, ``CHANGE`` and ``CHANGE_ONLY``.
+    """
+
+    def __init__(self, writer: MetadataWriter, config: Config, keys: str | Sequence[str] | None, policy: str) -> None:
+        self._writer = writer
+        self._config = config
+        self._unique = config.metadata.unique
+        self._keys = [keys] if isinstance(keys, str) else list(keys or [self._unique])
+        self._policy = policy
+        self._filter = KeyFilter(config)
+        self._written: list[str] = []
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Write all rows; returns the unique values of their files.
+
+        Raises:
+            DuplicateFileError: a file is known, under ``REFUSE``.
+            UniqueValueError, ValueNotSupportedError: a key is missing, or a value cannot be kept.
+        """
+        chunk: list[dict[str, Any]] = []
+        for row in rows:
+            chunk.append(self._filter.keep(flatten(clean(row)).values))
+            if len(chunk) == _AT_ONCE:
+                self._write_chunk(chunk)
+                chunk = []
+        self._write_chunk(chunk)
+        return self._written
+
+    def _write_chunk(self, chunk: list[dict[str, Any]]) -> None:
+        if self._keys == [self._unique]:
+            self._write_by_unique(chunk)
+            return
+        for values in chunk:
+            for target in self._find(values):
+                self._write_over(target, values)
+            self._writer.flush_rows()  # so that the next row finds this one
+
+    def _write_by_unique(self, chunk: list[dict[str, Any]]) -> None:
+        """The usual case, in two queries a chunk; a file that comes twice in it ends the chunk."""
+        while chunk:
+            batch: dict[str, dict[str, Any]] = {}
+            for values in chunk:
+                file = unique_value(values, self._unique)
+                if file in batch:
+                    break
+                batch[file] = values
+            chunk = chunk[len(batch) :]
+            known = self._writer.known(list(batch))
+            alive = [file for file in batch if file in known and not known[file].deleted]
+            old = self._writer.read(alive) if alive and self._policy in (CHANGE, CHANGE_ONLY) else {}
+            for file, values in batch.items():
+                there = known.get(file)
+                if there is not None and not there.deleted:
+                    self._write_known(file, values, old.get(file, {}), there)
+                elif self._policy != CHANGE_ONLY:
+                    self._put(make_record(values, self._config, None, None), there)
+
+    def _write_known(self, file: str, values: dict[str, Any], old: dict[str, Any], known: Known) -> None:
+        if self._policy == REFUSE:
+            raise DuplicateFileError(
+                f"{self._unique}={file!r} is there already; use upsert(..., [{self._unique!r}]) to change it"
+            )
+        if self._policy == IGNORE:
+            self._written.append(file)
+            return
+        record = make_record({**old, **values}, self._config, known.source, known.source_mtime)
+        self._put(record, known)
+
+    def _find(self, values: dict[str, Any]) -> list[str | None]:
+        """The unique values of the alive files that a row is about; None stands for a file to be added."""
+        missing = [key for key in self._keys if key not in values]
+        if missing:
+            raise ValueNotSupportedError(f"the row has no {missing[0]!r}, which is to find the file")
+        where = parse({_literal(key): {"=": values[key]} for key in self._keys})
+        found: list[str | None] = [file for (file,) in self._writer.matching(where)]
+        if found and self._policy == REFUSE:
+            raise DuplicateFileError(f"{self._unique}={found[0]!r} is there already")
+        if found and self._policy == IGNORE:
+            self._written.extend(file for file in found[:1] if file is not None)
+            return []
+        return found if found or self._policy == CHANGE_ONLY else [None]
+
+    def _write_over(self, target: str | None, values: dict[str, Any]) -> None:
+        """Write a row over a file found by other keys, which it replaces where its unique value is another."""
+        writer = self._writer
+        old = writer.read([target])[target] if target is not None else {}
+        record = make_record({**old, **values}, self._config, None, None)
+        known = writer.known([record.file]).get(record.file)
+        if target is not None and record.file != target:
+            writer.delete([target], REPLACED)
+        elif known is not None and not known.deleted:
+            record = record._replace(source=known.source, source_mtime=known.source_mtime)
+        self._put(record, known)
+
+    def _put(self, record: Record, known: Known | None) -> None:
+        if known is None or known.deleted or known.fingerprint != record.fingerprint:
+            self._writer.put(record, known)
+        self._written.append(record.file)
+
+
+def _literal(key: str) -> str:
+    """A metadata key as the filter language writes it."""
+    return "$" + key if key.startswith("$") else key
