@@ -1,0 +1,60 @@
+"""The command line: verbs over a metadir, one file a verb.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 done but some files were set aside or failed (and 128 + the signal's number when
+``run`` was stopped). Results go to stdout, everything else (problems, notes, progress) to stderr. Nothing but click is
+imported before a verb is chosen, so that ``--help`` and shell completion are quick.
+"""
+
+from __future__ import annotations
+
+import click
+
+import mmmeta
+from mmmeta.cli.group import VerbGroup, keep_settings
+
+__all__ = ["main"]
+
+
+@click.group(
+    cls=VerbGroup,
+    verbs={
+        "generate": "Read the metadata files and write what changed into the metadata db (server).",
+        "update": "Merge what the server published into the state db (client).",
+        "run": "Update, then run the jobs of the project file: the one line for cron.",
+        "status": "Say what is merged, what is outdated, and how far each job is.",
+        "inspect": "Say what a folder holds: databases, roles, problems. Changes nothing.",
+        "find": "List the files that filters select.",
+        "dump": "Write all files with their metadata as JSON lines or CSV.",
+        "store": "Read and write the small key-value store of a metadir.",
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done but some files were set aside or failed.",
+)
+@click.version_option(mmmeta.__version__, prog_name="mmmeta")
+@click.option(
+    "--metadir",
+    metavar="PATH",
+    help="The folder that holds _mmmeta, or the name of a metadir in the project file (a folder of the same name is "
+    "written ./NAME). Default: MMMETA, the project file's metadirs, the current directory.",
+)
+@click.option(
+    "--files-root",
+    metavar="PATH",
+    help="Where the metadata files lie. Default: MMMETA_FILES_ROOT, the project file, the metadir's folder.",
+)
+@click.option("--project", metavar="FILE", help="The project file. Default: MMMETA_PROJECT, ./mmmeta.yaml.")
+@click.pass_context
+def main(ctx: click.Context, metadir: str | None, files_root: str | None, project: str | None) -> None:
+    """Metadata for large archives of documents: publish, sync, select, process.
+
+    A server publishes metadata with `generate`; a client syncs the folder `_mmmeta`, merges it with `update`, and
+    processes each file once with `run`.
+
+    \b
+    Examples:
+      mmmeta generate                        at the server, in the archive's folder
+      mmmeta --metadir ./client update       at a client, after the sync
+      mmmeta find document_type=contract 'retrieved_at>=7d' imported=false
+      mmmeta run                             what cron calls
+    """
+    keep_settings(ctx, metadir=metadir, files_root=files_root, project=project)

@@ -1,0 +1,115 @@
+"""``mmmeta dump``: everything, for another program."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from mmmeta.cli.find import read_filters, split_keys
+from mmmeta.cli.group import settings_options
+from mmmeta.cli.targets import find_target
+
+if TYPE_CHECKING:
+    from mmmeta.file import File
+
+EVERY = 500
+"""Files between two reports of progress."""
+
+
+@click.command("dump")
+@click.argument("filters", nargs=-1, metavar="[FILTER]...")
+@click.option("--json", "form", flag_value="json", default=True, help="One JSON object a line (the default).")
+@click.option("--csv", "form", flag_value="csv", help="CSV with a line of names; lists and objects as JSON.")
+@click.option("--columns", metavar="KEYS", help="Only these keys, separated by commas, in this order.")
+@click.option("--order-by", metavar="KEYS", help="Keys to sort by, separated by commas; -KEY for the largest first.")
+@click.option("--deleted", is_flag=True, help="Write the files that are marked deleted instead.")
+@click.option("-o", "--output", metavar="FILE", help="Write into a file, which appears once it is whole.")
+@settings_options
+@click.pass_context
+def verb(
+    ctx: click.Context,
+    filters: tuple[str, ...],
+    form: str,
+    columns: str | None,
+    order_by: str | None,
+    deleted: bool,
+    output: str | None,
+) -> None:
+    """Write all files with their metadata as JSON lines or CSV.
+
+    Filters select as in `mmmeta find`. Keys are flattened (publisher:name), values keep their types in JSON; local
+    columns are included.
+
+    \b
+    Examples:
+      mmmeta dump > files.jsonl
+      mmmeta dump --csv --columns content_hash,title,url -o files.csv
+    """
+    from mmmeta.cli.progress import progress_bar
+    from mmmeta.filters import to_where
+
+    where = to_where(read_filters(filters))
+    keys = split_keys(columns)
+    with find_target(ctx).open() as metadir, progress_bar() as progress:
+        files = metadir.files
+        total = files.count(where, deleted=deleted)
+        found = files.find(where, order_by=split_keys(order_by), deleted=deleted)
+        if progress is not None:
+            found = _counted(found, total, progress)
+        with _opened(output) as stream:
+            if form == "csv":
+                _write_csv(stream, found, keys or files.columns)
+            else:
+                _write_json(stream, found, keys)
+
+
+def _write_json(stream: IO[str], files: Iterable[File], keys: Sequence[str]) -> None:
+    from mmmeta.values import json_text
+
+    for file in files:
+        stream.write(json_text({key: file.get(key) for key in keys} if keys else dict(file)) + "\n")
+
+
+def _write_csv(stream: IO[str], files: Iterable[File], keys: Sequence[str]) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(keys)
+    writer.writerows([_cell(file.get(key)) for key in keys] for file in files)
+
+
+def _cell(value: Any) -> Any:
+    """One value in CSV: nothing for null and for absent, JSON for what CSV has no form for."""
+    if value is None or isinstance(value, str):
+        return value
+    from mmmeta.values import json_text
+
+    return json_text(value)
+
+
+def _counted(files: Iterable[File], total: int, progress: Callable[[str, int, int | None], None]) -> Iterator[File]:
+    for number, file in enumerate(files, start=1):
+        yield file
+        if number % EVERY == 0:
+            progress("writing", number, total)
+
+
+@contextmanager
+def _opened(output: str | None) -> Iterator[IO[str]]:
+    """stdout, or a file that takes its name only when everything is in it."""
+    if output is None:
+        yield sys.stdout
+        return
+    path = Path(output)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""``mmmeta generate``: the server's verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mmmeta.cli.group import dry_run_option, json_option, settings_options
+from mmmeta.cli.targets import Target, act_on, find_targets
+
+if TYPE_CHECKING:
+    from mmmeta.generate import GenerateReport
+
+
+@click.command("generate")
+@click.option("--replace", is_flag=True, help="Begin a new metadata db from what is there now.")
+@click.option("--ensure", is_flag=True, help="Mark files deleted that have no metadata file any more.")
+@click.option("--ensure-files", is_flag=True, help="Mark files deleted whose document is missing.")
+@click.option("--no-meta", is_flag=True, help="Read the documents themselves instead of JSON metadata files.")
+@click.option("--allow-mass-delete", is_flag=True, help="Go on even if more than half of all files would be deleted.")
+@dry_run_option
+@json_option
+@settings_options
+@click.pass_context
+def verb(
+    ctx: click.Context,
+    replace: bool,
+    ensure: bool,
+    ensure_files: bool,
+    no_meta: bool,
+    allow_mass_delete: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Read the metadata files and write what changed into the metadata db (server).
+
+    Metadata files (*.json) are found recursively. Files are added and updated; what is merely no longer there is kept,
+    unless --ensure says otherwise. Input that cannot be read is named and set aside, and the exit code is 3.
+
+    \b
+    Examples:
+      mmmeta generate
+      mmmeta --metadir ./server --files-root ./documents generate --ensure --dry-run
+    """
+    from mmmeta.cli.output import echo_report
+    from mmmeta.cli.progress import progress_bar
+
+    def generate(target: Target) -> int:
+        with target.open() as metadir, progress_bar() as progress:
+            report = metadir.generate(
+                replace=replace,
+                ensure=ensure,
+                ensure_files=ensure_files,
+                no_meta=no_meta,
+                allow_mass_delete=allow_mass_delete,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        if as_json:
+            echo_report(target, report, total=report.total)
+        else:
+            _tell(target, report, metadir.layout.files_root)
+        return 3 if report.problem_count else 0
+
+    act_on(ctx, _servers(ctx), generate)
+
+
+def _servers(ctx: click.Context) -> list[Target]:
+    """Of several metadirs those whose metadata is written here."""
+    targets = find_targets(ctx)
+    if len(targets) == 1:
+        return targets
+    servers = [target for target in targets if target.config is not None and target.config.generate]
+    if not servers:
+        raise click.UsageError(
+            f"None of the metadirs in {targets[0].project} has `generate: true`. Name one with --metadir "
+            f"({', '.join(target.name for target in targets)})."
+        )
+    return servers
+
+
+def _tell(target: Target, report: GenerateReport, root: Path) -> None:
+    from mmmeta.cli.output import counts, listing, note
+    from mmmeta.quantities import format_duration
+
+    found = counts(
+        added=report.added, changed=report.changed, deleted=report.deleted, returned=report.returned,
+        unchanged=report.unchanged,
+    )  # fmt: skip
+    changes = "nothing" if found == "nothing" else f"{'would be ' if report.dry_run else ''}{found}"
+    revision = f"revision {report.revision}" if not report.dry_run else "dry run, nothing written"
+    click.echo(f"{target.name}: {changes} ({revision}, {format_duration(report.duration)})")
+    if not report.total and not report.problem_count:
+        note(f"  no metadata files below {root}")
+    for sentence in report.notes:
+        note(f"  {sentence}")
+    title = f"{report.problem_count:,} metadata file{'' if report.problem_count == 1 else 's'} set aside:"
+    listing(title, report.problems, report.problem_count)

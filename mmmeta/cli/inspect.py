@@ -1,0 +1,82 @@
+"""``mmmeta inspect``: what lies in a folder. It opens everything read-only and creates nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mmmeta.cli.group import json_option, settings_options
+from mmmeta.cli.targets import Target, act_on, find_targets
+
+if TYPE_CHECKING:
+    from mmmeta.metadir import DatabaseFacts, Inspection
+
+KEYS = 40
+"""Keys named before the rest is only counted; ``--json`` has all."""
+
+
+@click.command("inspect")
+@json_option
+@settings_options
+@click.pass_context
+def verb(ctx: click.Context, as_json: bool) -> None:
+    """Say what a folder holds: databases, roles, problems. Changes nothing.
+
+    The exit code is 3 when something is wrong with what is there.
+
+    \b
+    Examples:
+      mmmeta inspect
+      mmmeta --metadir ./client inspect --json
+    """
+    from mmmeta.cli.output import echo_report
+
+    def inspect(target: Target) -> int:
+        with target.open() as metadir:
+            inspection = metadir.inspect()
+        if as_json:
+            echo_report(target, inspection)
+        else:
+            _tell(target, inspection)
+        return 3 if inspection.problems else 0
+
+    act_on(ctx, find_targets(ctx), inspect)
+
+
+def _tell(target: Target, inspection: Inspection) -> None:
+    from mmmeta.cli.output import draw_table, note
+
+    rows: list[tuple[str, object]] = [("path", inspection.path), ("is", _role(inspection))]
+    rows += _database("metadata db", inspection.metadata_db)
+    rows += _database("state db", inspection.state_db)
+    if inspection.shadowed:
+        rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
+    rows += [(f"store: {key}", value) for key, value in inspection.store.items()]
+    draw_table([target.name, ""], rows)
+    for problem in inspection.problems:
+        note(f"{target.name}: {problem}")
+
+
+def _role(inspection: Inspection) -> str:
+    if not inspection.exists:
+        return "no metadir yet: generate makes one at a server, a sync brings one to a client"
+    roles = {"a server": inspection.is_server, "a client": inspection.is_client}
+    return " and ".join(role for role, held in roles.items() if held) or "a metadir, not updated yet"
+
+
+def _database(name: str, facts: DatabaseFacts | None) -> list[tuple[str, object]]:
+    if facts is None:
+        return [(name, "none")]
+    from mmmeta.quantities import format_size
+
+    keys = ", ".join(facts.keys[:KEYS]) + (f" … and {len(facts.keys) - KEYS:,} more" if len(facts.keys) > KEYS else "")
+    return [
+        (name, f"{facts.path} ({format_size(facts.bytes)})"),
+        ("  id", facts.id),
+        ("  revision", facts.revision),
+        ("  digest", facts.digest),
+        ("  files", f"{facts.files:,}, and {facts.deleted:,} deleted"),
+        ("  unique key", facts.unique),
+        ("  keys", keys),
+    ]

@@ -1,0 +1,69 @@
+"""The lock behind ``mmmeta run --exclusive``.
+
+Every run holds a shared lock on ``_mmmeta/local/run.lock``; an exclusive one gets it only when nobody else does. The
+system gives the lock back when the process ends, however it ends, so nothing stale can stay behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mmmeta.errors import MmmetaError
+from mmmeta.layout import Layout
+
+
+class AnotherRunError(MmmetaError):
+    """``mmmeta run --exclusive`` met another run. Wait for it, or share the work by leaving the option out."""
+
+
+@contextmanager
+def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Iterator[None]:
+    """Hold the lock of a run while the block runs.
+
+    Where there is no metadata db yet, nothing is created: the update that follows says what is missing. A dry run
+    creates nothing either.
+
+    Raises:
+        AnotherRunError: ``exclusive``, and another run holds the lock.
+    """
+    if dry_run or not layout.meta_db.is_file():
+        yield
+        return
+    path = layout.local / "run.lock"
+    made = [made for made in (layout.local, path) if not made.exists()]
+    handle = _open(path)
+    try:
+        try:
+            if exclusive:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # From here on shared, so that a plain run may start beside this one and share the work.
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if exclusive:
+                raise AnotherRunError(f"Another run is at work on {layout.base} (it holds {path}).") from error
+            # Somebody asks for the exclusive lock this very moment; they will see us or end. Waiting is short.
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    except MmmetaError:
+        _take_back(made, layout)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _take_back(made: list[Path], layout: Layout) -> None:
+    """A run that was refused before it did anything leaves the folder as it found it."""
+    if layout.state.exists() or layout.status.exists():
+        return
+    for path in reversed(made):
+        with suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()

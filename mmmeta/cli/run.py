@@ -1,0 +1,229 @@
+"""``mmmeta run``: update, then the jobs; made to be called by cron as often as one likes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmmeta.cli.group import dry_run_option, json_option, one_line, settings_options
+from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.errors import near_misses
+
+if TYPE_CHECKING:
+    from mmmeta.jobs import Job, RunReport
+    from mmmeta.metadir import Metadir
+
+
+@dataclass
+class Stop:
+    """Whether a signal asked the run to end; jobs look at it between files.
+
+    Attributes:
+        signal_number: the signal that came, None while none did.
+    """
+
+    signal_number: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal_number is not None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was typed, for one metadir."""
+
+    limit: int | None
+    exclusive: bool
+    dry_run: bool
+    as_json: bool
+    stop: Stop = field(default_factory=Stop)
+
+
+@click.command("run")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@click.option("--exclusive", is_flag=True, help="Refuse to start while another run is at work on the metadir.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Process at most N files a job, this time.")
+@dry_run_option
+@json_option
+@settings_options
+@click.pass_context
+def verb(
+    ctx: click.Context, jobs: tuple[str, ...], exclusive: bool, limit: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Update, then run the jobs of the project file: the one line for cron.
+
+    Without JOB all jobs run, in the order of the project file. A job is named `archive/extract`, or `extract` where
+    only one metadir has a job of that name. A second run beside this one shares the work. Ctrl-C and SIGTERM end the
+    run after the files at hand; what is left stays pending.
+
+    \b
+    Examples:
+      mmmeta run
+      mmmeta run archive/download_contracts --limit 100
+      */15 * * * *  cd /srv/archive && mmmeta run --exclusive
+    """
+    with _signals() as stop:
+        options = Options(limit, exclusive, dry_run, as_json, stop)
+        chosen = choose_jobs(find_targets(ctx), jobs)
+        act_on(ctx, list(chosen), lambda target: 0 if stop() else _run(target, chosen[target], options))
+    if stop.signal_number is not None:
+        ctx.exit(128 + stop.signal_number)
+
+
+def choose_jobs(targets: list[Target], names: Iterable[str]) -> dict[Target, list[str]]:
+    """Which jobs run where; without names all of all.
+
+    Raises:
+        click.UsageError: a name that no metadir has (with the near misses), or that several have.
+    """
+    names = list(names)
+    if not names:
+        return {target: list(target.jobs) for target in targets}
+    known = {f"{target.name}/{job}": (target, job) for target in targets for job in target.jobs}
+    chosen: dict[Target, list[str]] = {}
+    for name in dict.fromkeys(names):
+        full = [key for key in known if name in (key, key.partition("/")[2])]
+        if len(full) != 1:
+            raise click.BadParameter(_not_one(name, full, known, targets[0]), param_hint="JOB")
+        target, job = known[full[0]]
+        if job not in chosen.setdefault(target, []):
+            chosen[target].append(job)
+    return chosen
+
+
+def _not_one(name: str, full: list[str], known: Iterable[str], target: Target) -> str:
+    if full:
+        return f"several metadirs have a job {name!r}: write {' or '.join(full)}."
+    if target.project is None:
+        return f"{name!r}: there are no jobs without a project file (MMMETA_PROJECT, ./mmmeta.yaml or --project)."
+    if not target.jobs and not known:
+        return f"{name!r}: {target.project} has no jobs for {target.path}."
+    short = [job.partition("/")[2] for job in known]
+    return (
+        f"there is no job {name!r} in {target.project}.{near_misses(name, [*known, *short])} It has {', '.join(known)}."
+    )
+
+
+def _run(target: Target, names: list[str], options: Options) -> int:
+    """One metadir: update, then its jobs. Returns the exit code that this part asks for."""
+    from mmmeta.cli.lock import run_lock
+    from mmmeta.cli.output import echo_report, note
+    from mmmeta.cli.progress import progress_bar
+    from mmmeta.cli.update import tell
+
+    code = 0
+    with target.open() as metadir, run_lock(metadir.layout, exclusive=options.exclusive, dry_run=options.dry_run):
+        with progress_bar() as progress:
+            update = metadir.update(dry_run=options.dry_run, progress=progress)
+        if not options.as_json:
+            tell(target, update)
+            if not target.jobs:
+                where = f"{target.project} has none for it" if target.project else "there is no project file"
+                note(f"  no jobs: {where}")
+        results: list[dict[str, Any]] = []
+        for name in names:
+            if options.stop():
+                break
+            result, worse = _job(target, metadir, name, options)
+            results.append({"job": name, **result})
+            code = max(code, worse, key=(0, 3, 1).index)
+    if options.as_json:
+        echo_report(target, {"update": update, "jobs": results})
+    return code
+
+
+def _job(target: Target, metadir: Metadir, name: str, options: Options) -> tuple[dict[str, Any], int]:
+    """One job; its result for programs, and the exit code that it asks for. One that cannot run stops no other."""
+    from mmmeta.cli.output import note
+
+    try:
+        if not options.dry_run:
+            return _process(target, metadir.job(name), options)
+        if metadir.is_client:
+            return _plan(target, metadir.job(name), options)
+        if not options.as_json:
+            click.echo(f"{target.name}/{name}: not known before the first update")
+        return {"files": None}, 0
+    except Exception as error:
+        message = one_line(error)
+        if message is None:
+            raise
+        note(f"Error: {target.name}/{name}: {message}")
+        return {"error": message}, 1
+
+
+def _process(target: Target, job: Job, options: Options) -> tuple[dict[str, Any], int]:
+    from mmmeta.cli.output import plain
+    from mmmeta.cli.progress import progress_bar
+
+    with progress_bar(f"{job.name}: ") as progress:
+        report = job.run(limit=options.limit, progress=progress, stop=options.stop)
+    if not options.as_json:
+        _tell(target, job, report)
+    return plain(report), _exit_code(job, report)
+
+
+def _exit_code(job: Job, report: RunReport) -> int:
+    """3 when files failed; 1 when they are more than the job's ``fail_run_above`` allows."""
+    most = job.config.fail_run_above
+    if most is not None and report.failed_share > most:
+        return 1
+    return 3 if report.failed or report.dead else 0
+
+
+def _tell(target: Target, job: Job, report: RunReport) -> None:
+    from mmmeta.cli.output import counts, listing
+    from mmmeta.quantities import format_duration
+
+    done = counts(done=report.done, failed=report.failed, dead=report.dead)
+    left = counts(still_pending=report.pending, due_later=report.due_later)
+    rest = "" if left == "nothing" else f"; {left}"
+    did = "nothing to do" if done == "nothing" else done
+    stopped = ", stopped" if report.stopped else ""
+    click.echo(f"{target.name}/{job.name}: {did}{rest} ({format_duration(report.duration)}{stopped})")
+    failures = [f"  {failure.file}: {failure.error_type}: {failure.message}" for failure in report.failures]
+    listing(f"  failed in {target.name}/{job.name}:", failures)
+
+
+def _plan(target: Target, job: Job, options: Options) -> tuple[dict[str, Any], int]:
+    """What a job would do with what is merged so far."""
+    from mmmeta.cli.output import plain
+    from mmmeta.quantities import format_size
+
+    plan = job.plan()
+    if not options.as_json:
+        size = "" if plan.bytes is None else f" ({format_size(plan.bytes)})"
+        click.echo(f"{target.name}/{job.name}: would process {plan.files:,} files{size}: {plan.condition_words}")
+    return plain(plan), 0
+
+
+@contextmanager
+def _signals() -> Iterator[Stop]:
+    """The first SIGINT or SIGTERM asks for the end, a second one ends at once."""
+    stop = Stop()
+    before: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.signal_number = number
+        click.echo("Stopping after the files at hand; once more to end at once.", err=True)
+        restore()
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, ask)
+    except ValueError:  # not in the main thread: the caller has its own way to stop
+        pass
+    try:
+        yield stop
+    finally:
+        restore()

@@ -1,0 +1,121 @@
+"""``mmmeta status``: where a client stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmmeta.cli.group import json_option, settings_options
+from mmmeta.cli.targets import Target, act_on, find_targets
+
+if TYPE_CHECKING:
+    from mmmeta.metadir import DatabaseFacts, Inspection, Metadir
+    from mmmeta.status import JobStatus
+
+COUNTS = ("pending", "claimed", "done", "failed", "dead", "skipped")
+ALWAYS = ("pending", "done", "failed")
+
+
+@click.command("status")
+@json_option
+@settings_options
+@click.pass_context
+def verb(ctx: click.Context, as_json: bool) -> None:
+    """Say what is merged, what is outdated, and how far each job is.
+
+    It looks into the databases and writes nothing; job counts are those of the last update.
+
+    \b
+    Examples:
+      mmmeta status
+      mmmeta status --json | jq .jobs
+    """
+
+    def status(target: Target) -> int:
+        with target.open() as metadir:
+            _show(target, metadir, as_json)
+        return 0
+
+    act_on(ctx, find_targets(ctx), status)
+
+
+def _show(target: Target, metadir: Metadir, as_json: bool) -> None:
+    from mmmeta.cli.output import echo_report
+
+    inspection = metadir.inspect()
+    # With neither database there is nothing to tell, and this says what is missing; so it does of a damaged one.
+    outdated = metadir.is_outdated if metadir.layout.meta_db.exists() or inspection.state_db is None else None
+    if inspection.is_server and inspection.state_db is None:
+        outdated = None  # a server does not have to merge what it published
+    status = metadir.status() if metadir.is_client else None
+    jobs = {} if status is None else status.jobs
+    if not as_json:
+        _tell(target, inspection, outdated, jobs)
+        return
+    echo_report(
+        target,
+        {
+            "is_server": inspection.is_server,
+            "is_client": inspection.is_client,
+            "outdated": outdated,
+            "published": _facts(inspection.metadata_db),
+            "merged": _facts(inspection.state_db),
+            "shadowed": inspection.shadowed,
+            "jobs": jobs,
+            "not_run_yet": [name for name in target.jobs if name not in jobs],
+        },
+    )
+
+
+def _facts(facts: DatabaseFacts | None) -> dict[str, Any] | None:
+    """The numbers of a database; the rest is what `mmmeta inspect` tells."""
+    names = ("id", "revision", "files", "deleted")
+    return None if facts is None else {name: getattr(facts, name) for name in names}
+
+
+def _tell(target: Target, inspection: Inspection, outdated: bool | None, jobs: Mapping[str, JobStatus]) -> None:
+    from mmmeta.cli.output import draw_table
+
+    if inspection.metadata_db is None:
+        words = "not known: there is no metadata db, sync it again"
+    else:
+        words = {True: "yes: run `mmmeta update`", False: "no", None: "no, this is the server"}[outdated]
+    rows: list[tuple[str, object]] = [
+        ("path", target.path),
+        ("published", _revision(inspection.metadata_db, "nothing here")),
+        ("merged", _revision(inspection.state_db, "never updated")),
+        ("outdated", words),
+    ]
+    if inspection.shadowed:
+        rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
+    draw_table([target.name, ""], rows)
+    names = list(dict.fromkeys([*target.jobs, *jobs]))
+    if not names:
+        return
+    # What no job has is not worth a column, except what everybody asks about.
+    counts = [name for name in COUNTS if name in ALWAYS or any(getattr(job, name) for job in jobs.values())]
+    lines = []
+    for name in names:
+        job = jobs.get(name)
+        if job is None:
+            lines.append([name, *([""] * len(counts)), "not run yet"])
+        else:
+            lines.append([name, *(f"{getattr(job, count):,}" for count in counts), _next(job.due, job.earliest_due)])
+    click.echo()
+    draw_table(["job", *counts, "due"], lines, numbers=counts)
+
+
+def _revision(facts: DatabaseFacts | None, nothing: str) -> str:
+    if facts is None:
+        return nothing
+    deleted = f", {facts.deleted:,} deleted" if facts.deleted else ""
+    return f"revision {facts.revision}, {facts.files:,} files{deleted}"
+
+
+def _next(due: int, earliest: datetime | None) -> str:
+    if due:
+        return f"{due:,} now"
+    return f"{earliest.astimezone():%Y-%m-%d %H:%M:%S}" if earliest is not None else ""

@@ -1,0 +1,157 @@
+"""Which metadir a verb acts on: argument, environment, project file, current directory, in this order.
+
+``--metadir`` is a name of the project file or a path; a path (also that of MMMETA) that the project file describes
+brings its jobs, its state db and its files root along. ``--project`` typed as an argument outranks MMMETA. With
+several metadirs in the project file and nothing else said, ``generate`` takes those with ``generate: true``;
+``update``, ``run``, ``status`` and ``inspect`` take all; ``find``, ``dump`` and ``store`` want one named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mmmeta.cli.group import one_line
+from mmmeta.errors import near_misses
+from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from mmmeta.metadir import Metadir
+    from mmmeta.project import MetadirConfig, Project
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One metadir that a verb acts on.
+
+    Attributes:
+        name: as the project file has it, otherwise the folder's name.
+        path: absolute base path.
+        files_root: where it was given by argument or environment.
+        config: its part of the project file, where there is one.
+        project: the project file's path, where there is one.
+    """
+
+    name: str
+    path: Path
+    files_root: str | None = None
+    config: MetadirConfig | None = None
+    project: Path | None = None
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """Names of its jobs in the project file, in their order there."""
+        return () if self.config is None else tuple(self.config.jobs)
+
+    def open(self) -> Metadir:
+        """The metadir; it creates nothing by being opened."""
+        from mmmeta.metadir import Metadir, mmmeta
+
+        if self.config is None:
+            return mmmeta(self.path, self.files_root)
+        config = self.config
+        if self.files_root is not None:
+            config = config.model_copy(update={"files_root": str(Path(self.files_root).expanduser().absolute())})
+        return Metadir.from_config(config)
+
+
+def find_targets(ctx: click.Context) -> list[Target]:
+    """Every metadir that is meant, at least one.
+
+    Raises:
+        ProjectError: the project file is not valid or not there.
+        click.UsageError: ``--metadir`` names nothing, or one files root is given for several metadirs.
+    """
+    settings: Mapping[str, str] = ctx.ensure_object(dict)
+    project = _project(settings.get("project"))
+    files_root = settings.get("files_root") or os.environ.get(FILES_ROOT_ENVIRONMENT) or None
+    argument, environment = settings.get("metadir"), os.environ.get(PATH_ENVIRONMENT)
+    if argument is not None:
+        return [_named(argument, project, files_root)]
+    if environment and not (project is not None and settings.get("project")):
+        return [_at(Path(environment), project, files_root)]
+    if project is None:
+        return [_at(Path.cwd(), None, files_root)]
+    targets = [_configured(config, project, files_root) for config in project.metadirs.values()]
+    if files_root is not None and len(targets) > 1:
+        raise click.UsageError(
+            f"One files root for several metadirs: name one with --metadir ({', '.join(project.metadirs)}), or unset "
+            f"{FILES_ROOT_ENVIRONMENT}."
+        )
+    return targets
+
+
+def find_target(ctx: click.Context) -> Target:
+    """The one metadir that is meant.
+
+    Raises:
+        click.UsageError: the project file has several, and none was named.
+    """
+    targets = find_targets(ctx)
+    if len(targets) > 1:
+        names = ", ".join(target.name for target in targets)
+        raise click.UsageError(f"Which metadir? The project file has {names}: add --metadir NAME.")
+    return targets[0]
+
+
+def act_on(ctx: click.Context, targets: list[Target], action: Callable[[Target], int]) -> None:
+    """Do something with each metadir and leave with the worst exit code: 1 before 3 before 0.
+
+    Of several, one that cannot be worked on is named and does not stop the others.
+    """
+    codes = set()
+    for target in targets:
+        try:
+            codes.add(action(target))
+        except Exception as error:
+            message = one_line(error)
+            if message is None or len(targets) == 1:
+                raise
+            click.echo(f"Error: {target.name}: {message}", err=True)
+            codes.add(1)
+    code = 1 if 1 in codes else max(codes)
+    if code:
+        ctx.exit(code)
+
+
+def _project(argument: str | None) -> Project | None:
+    if argument is None and not os.environ.get("MMMETA_PROJECT") and not Path("mmmeta.yaml").exists():
+        return None  # most calls: without importing what reads project files
+    from mmmeta.project import find_project, load_project
+
+    path = Path(argument) if argument is not None else find_project()
+    return None if path is None else load_project(path)
+
+
+def _named(argument: str, project: Project | None, files_root: str | None) -> Target:
+    if project is not None and argument in project.metadirs:
+        return _configured(project.metadirs[argument], project, files_root)
+    path = Path(argument)
+    if project is not None and not path.expanduser().exists() and os.sep not in argument:
+        raise click.BadParameter(
+            f"{argument!r} is neither a metadir of {project.path} ({', '.join(project.metadirs)}) nor a folder."
+            + near_misses(argument, project.metadirs),
+            param_hint="--metadir",
+        )
+    return _at(path, project, files_root)
+
+
+def _at(path: Path, project: Project | None, files_root: str | None) -> Target:
+    """The metadir at a path, with what the project file says about it."""
+    path = path.expanduser()
+    for config in project.metadirs.values() if project is not None else ():
+        if os.path.realpath(config.path) == os.path.realpath(path):
+            assert project is not None
+            return _configured(config, project, files_root)
+    return Target(
+        path.resolve().name or str(path), path.absolute(), files_root, None, project.path if project else None
+    )
+
+
+def _configured(config: MetadirConfig, project: Project, files_root: str | None) -> Target:
+    return Target(config.name, Path(config.path), files_root, config, project.path)
