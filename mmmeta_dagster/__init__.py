@@ -1,0 +1,23 @@
+"""mmmeta in Dagster: every job of a metadir an asset, a sensor that keeps it imported, schedules, a resource.
+
+``mmmeta_dagster.definitions`` is the code location of a project file; the factories here build the same piece by piece.
+"""
+
+from __future__ import annotations
+
+from mmmeta_dagster.assets import build_metadir_assets
+from mmmeta_dagster.jobs import build_import_job, build_jobs
+from mmmeta_dagster.location import build_definitions
+from mmmeta_dagster.resources import MetadirResource
+from mmmeta_dagster.schedules import build_schedules
+from mmmeta_dagster.sensors import build_remote_sensor
+
+__all__ = [
+    "MetadirResource",
+    "build_definitions",
+    "build_import_job",
+    "build_jobs",
+    "build_metadir_assets",
+    "build_remote_sensor",
+    "build_schedules",
+]

@@ -1,0 +1,246 @@
+"""What the sensor decides, as a pure function: from a situation, its cursor and the time to "ask" or "skip, because".
+
+Nothing here reads a file, a database or Dagster; ``sensors`` gathers the situation. The rules:
+
+- There is a reason to ask when the remote moved or when work is due: a retry, a rest left by a limit, an ended lease,
+  a job that is new or changed. Without one, the tick is a skip.
+- A metadir that is not whole yet (a sync is under way) is waited for; that is no attempt.
+- While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that it gave a
+  sign of life lately: a killed run stays "started" in Dagster for ever.
+- A run that a person terminated is not followed for a while.
+- A run that left the situation as it was, because it failed, was killed or achieved nothing, is followed by another
+  after a pause that doubles each time, and by none once ``attempts`` are used up, until the situation changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from mmmeta.clock import from_text
+from mmmeta_dagster.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RunView, Situation
+
+LONGEST_PAUSE = timedelta(hours=1)
+"""Where the doubling of the pause between attempts ends. Also how long a metadir that a run found not whole, and that
+has not changed since, is left alone."""
+
+LONGEST_PAUSE_WHILE_CHANGING = timedelta(minutes=5)
+"""The same for a metadir that keeps changing without becoming whole: a slow sync, or one that copies a broken file."""
+
+AFTER_TERMINATION = timedelta(minutes=10)
+"""How long a run that a person terminated is not followed by another: time to switch the sensor off, or to mend things."""
+
+LOOK_AGAIN = timedelta(hours=1)
+"""How often a selection that files enter merely because time passes is evaluated when nothing else happens."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer.
+
+    Attributes:
+        reason: why, in words; for an ask and for a skip.
+        cursor: what to remember.
+        run_key: the key of the run to ask for; None for a skip.
+        attempt: the how manieth attempt in this situation.
+        lost: runs that Dagster calls unfinished and that are taken for killed.
+        gave_up: True exactly once per situation, on the tick that gives it up.
+    """
+
+    reason: str
+    cursor: Cursor
+    run_key: str | None = None
+    attempt: int = 0
+    lost: tuple[RunView, ...] = ()
+    gave_up: bool = False
+
+
+def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
+    """Ask for a run of ``<metadir>_import``, or skip, with the reason. ``now`` is aware UTC."""
+    why = "; ".join(reasons(situation, now))
+    if not why:
+        return Decision(_nothing_to_do(situation, now), cursor.rested())
+    wait = _wait(situation, now)
+    if wait is not None:
+        return Decision(f"{wait} To do: {why}.", cursor)
+    if cursor.situation != situation.mark or cursor.asked_at is None:
+        return _ask(situation, cursor, now, why, 1)
+    latest = situation.runs[0] if situation.runs else None
+    if latest is not None and latest.not_whole is not None:
+        # Whatever it met was no attempt, because no attempt could have helped.
+        return _ask(situation, cursor, now, why, cursor.attempt)
+    outcome = _outcome(next((run for run in situation.runs if run.run_key == cursor.run_key), None))
+    if cursor.attempt >= situation.attempts:
+        return Decision(
+            f"Gave up after {cursor.attempt} attempts: {outcome}. To do: {why}. Asks again as soon as the situation "
+            "changes: new metadata, a changed job, a run by hand that gets on, or this code loaded anew.",
+            replace(cursor, gave_up=True),
+            gave_up=not cursor.gave_up,
+        )
+    since = max(cursor.asked_at, latest.last_sign) if latest is not None else cursor.asked_at
+    again = since + pause(situation.interval, cursor.attempt)
+    if now < again:
+        return Decision(
+            f"Attempt {cursor.attempt} of {situation.attempts}: {outcome}. Asks again at {_clock(again)}. To do: {why}.",
+            cursor,
+        )
+    return _ask(situation, cursor, now, why, cursor.attempt + 1)
+
+
+def _wait(situation: Situation, now: datetime) -> str | None:
+    """Why nothing can be asked for now, whatever was asked for before; a sentence, or None."""
+    if situation.not_whole is not None:
+        return f"Waiting: {situation.not_whole}."
+    alive = next((run for run in situation.runs if run.is_alive(now)), None)
+    if alive is not None:
+        return f"Run {alive.name} is {alive.phase.value}."
+    latest = situation.runs[0] if situation.runs else None
+    if latest is None:
+        return None
+    if latest.phase is Phase.CANCELED and not _ended_with_the_code(latest, situation):
+        again = latest.last_sign + AFTER_TERMINATION
+        if now < again:
+            return f"Run {latest.name} was terminated. Asks again at {_clock(again)}, unless this is switched off."
+    if latest.not_whole is not None:
+        changed = latest.seen != situation.seen
+        again = latest.last_sign + _pause_of_not_whole(situation, changed)
+        if now < again:
+            what = "Waiting" if changed else "Waiting for the metadir to change"
+            return f"{what}, looking again at {_clock(again)}: {latest.not_whole.rstrip('.')}."
+    return None
+
+
+def _ended_with_the_code(run: RunView, situation: Situation) -> bool:
+    """Whether what terminated a run was the end of the server, which has begun anew since."""
+    return situation.loaded is not None and run.last_sign < situation.loaded
+
+
+def _ask(situation: Situation, cursor: Cursor, now: datetime, why: str, attempt: int) -> Decision:
+    lost = tuple(run for run in situation.runs if not run.phase.ended)
+    if lost:
+        why += f"; run {lost[0].name} gave no sign of life since {_clock(lost[0].last_sign)} and counts as killed"
+    asks = cursor.asks + 1
+    key = f"{situation.mark}-{attempt}-{asks}"
+    asked = Cursor(situation.mark, attempt, now, key, asks, reported=cursor.reported)
+    reason = f"T{why[1:]}." if why.startswith("the ") else f"{why}."
+    return Decision(reason, asked, key, attempt, lost)
+
+
+def reasons(situation: Situation, now: datetime) -> Iterator[str]:
+    """Why a run is wanted, each in words; nothing where none is."""
+    published, merged = situation.published, situation.merged
+    if merged is None:
+        if published is not None:
+            yield f"the remote has metadata of {_published(published)}, nothing was merged yet"
+        return
+    if published is not None and published != merged.published:
+        before = f"{_published(merged.published)} was merged last" if merged.published else "nothing was merged yet"
+        yield f"the remote has metadata of {_published(published)}, {before}"
+    for name, wanted in situation.jobs.items():
+        why = _due(wanted, merged.jobs.get(name), merged.written_at, situation.runs, now)
+        if why is not None:
+            yield f"{name}: {why}"
+
+
+def _due(
+    wanted: JobWanted, seen: JobSeen | None, looked: datetime | None, runs: Sequence[RunView], now: datetime
+) -> str | None:
+    if seen is None:
+        return "the job is new"
+    if seen.fingerprint != wanted.fingerprint:
+        return "the job was changed"
+    if seen.due:
+        return f"{_files(seen.due)} due"
+    if seen.earliest_due is not None and seen.earliest_due <= now:
+        return f"a retry is due since {_clock(seen.earliest_due)}"
+    if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
+        return f"{_files(seen.claimed)} claimed by {why}"
+    if wanted.grows_with_time and (looked is None or now - looked >= LOOK_AGAIN):
+        return "files may have entered the selection as time passed"
+    return None
+
+
+def _abandoned(seen: JobSeen, runs: Sequence[RunView], now: datetime) -> str | None:
+    """By whom files are claimed that nobody works on any more, None where somebody may."""
+    run = next((run for run in runs if run.run_id == seen.run_id), None)
+    if run is not None and run.phase.ended:
+        return f"run {run.name}, which is over"
+    if seen.lease_until is None or seen.lease_until <= now:
+        return "a worker whose lease ended"
+    if seen.heartbeat is None or now - seen.heartbeat > FRESH:
+        return "a worker that gave no sign of life" + (f" since {_clock(seen.heartbeat)}" if seen.heartbeat else "")
+    return None
+
+
+def pause(interval: float, attempt: int) -> timedelta:
+    """How long to wait after the given attempt: the interval, doubled each time, an hour at most."""
+    return min(timedelta(seconds=interval * 2 ** min(max(attempt - 1, 0), 20)), LONGEST_PAUSE)
+
+
+def _pause_of_not_whole(situation: Situation, changed: bool) -> timedelta:
+    if not changed:
+        return LONGEST_PAUSE
+    in_a_row = next((n for n, run in enumerate(situation.runs) if run.not_whole is None), len(situation.runs))
+    # The first change after the first such run is acted on at once: most likely the sync is through.
+    return min(pause(situation.interval, in_a_row - 1), LONGEST_PAUSE_WHILE_CHANGING) if in_a_row > 1 else timedelta()
+
+
+def _outcome(run: RunView | None) -> str:
+    """What became of the run that was asked for last, which left the situation as it was."""
+    if run is None:
+        return "the run that was asked for never began"
+    if run.phase is Phase.SUCCEEDED:
+        return f"run {run.name} succeeded and left everything as it was"
+    if run.phase.ended:
+        return f"run {run.name} {'failed' if run.phase is Phase.FAILED else 'was canceled'}"
+    return f"run {run.name} gave no sign of life since {_clock(run.last_sign)} and counts as killed"
+
+
+def _nothing_to_do(situation: Situation, now: datetime) -> str:
+    merged = situation.merged
+    if situation.store_problem is not None:
+        parts = [f"the store cannot be read: {situation.store_problem}"]
+    elif situation.published is None and merged is None:
+        where = f" at {situation.path}" if situation.path else ""
+        return f"No metadata yet{where}: the store has no remote_last_updated. Sync the metadir, or generate it."
+    elif situation.published is None:
+        parts = ["the store has no remote_last_updated any more"]
+    else:
+        parts = []
+    if merged is not None and merged.revision is not None:
+        parts.append(f"revision {merged.revision} is merged")
+    for name in situation.jobs:
+        seen = merged.jobs.get(name) if merged is not None else None
+        if seen is not None:
+            parts.append(f"{name}: {_standing(seen, now)}")
+    return f"Nothing to do: {'; '.join(parts) or 'all is merged'}."
+
+
+def _standing(seen: JobSeen, now: datetime) -> str:
+    words = [f"{seen.done} done"]
+    if seen.claimed:
+        words.append(f"{seen.claimed} claimed" + (f" until {_clock(seen.lease_until)}" if seen.lease_until else ""))
+    if seen.failed:
+        words.append(f"{seen.failed} failed")
+    if seen.earliest_due is not None and seen.earliest_due > now:
+        words.append(f"next retry at {_clock(seen.earliest_due)}")
+    if seen.dead:
+        words.append(f"{seen.dead} dead, waiting for a person")
+    return ", ".join(words)
+
+
+def _published(text: str) -> str:
+    """The store's text as people read it."""
+    try:
+        return _clock(from_text(text.strip()))
+    except ValueError:
+        return text.strip()
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _files(number: int) -> str:
+    return "1 file is" if number == 1 else f"{number} files are"

@@ -1,0 +1,11 @@
+"""The code location: ``dagster dev -m mmmeta_dagster.definitions``, or through ``workspace.yaml``.
+
+What is in it comes from the project file (``MMMETA_PROJECT``, else ``mmmeta.yaml`` in the current directory); without
+one from ``MMMETA``: one metadir named ``mmmeta``, without jobs.
+"""
+
+from __future__ import annotations
+
+from mmmeta_dagster.location import build_definitions, find_metadirs
+
+defs = build_definitions(metadirs=find_metadirs())

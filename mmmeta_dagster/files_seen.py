@@ -1,0 +1,63 @@
+"""The files of a metadir as the sensor looks at them: whether meta.db can be whole, and a mark of what is there.
+
+No database is opened: it costs a few ``stat`` calls and, before a run is asked for, the first hundred bytes of meta.db.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from mmmeta.layout import Layout
+
+_MAGIC = b"SQLite format 3\x00"
+
+
+def mark_of_files(layout: Layout) -> str:
+    """Sixteen letters that change when meta.db, config.yml or the store's ``remote_last_updated`` is written anew."""
+    parts = []
+    for path in (layout.meta_db, layout.config, layout.store / "remote_last_updated"):
+        try:
+            stat = path.stat()
+        except OSError as error:
+            parts.append(f"{path.name}: {error.errno}")
+        else:
+            # The time of change as well: it moves when permissions are mended, or when a copy keeps the old times.
+            parts.append(f"{path.name}: {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def why_not_whole(layout: Layout) -> str | None:
+    """Why meta.db cannot be read yet, as a part of a sentence; None where nothing speaks against it.
+
+    A file that is being copied in place is shorter than its header says. What is torn in the middle is found by the
+    run itself (the digest).
+    """
+    # The function, because the method of the same name raises where a folder above cannot be entered.
+    if not os.path.isdir(layout.metadir):
+        return f"there is no metadir at {layout.base} yet"
+    try:
+        return _why_not_sqlite(layout.meta_db)
+    except FileNotFoundError:
+        return f"{layout.meta_db} is not there yet"
+    except OSError as error:
+        return f"{layout.meta_db} cannot be read ({error.strerror})"
+
+
+def _why_not_sqlite(path: Path) -> str | None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(100)
+    if len(head) < 100:
+        return f"{path} is empty or cut off after {size:,} bytes; a sync may be under way"
+    if not head.startswith(_MAGIC):
+        return f"{path} is not a SQLite database (yet)"
+    # https://www.sqlite.org/fileformat.html, 1.3: page size (1 means 65,536), size in pages, and the change counter
+    # for which that size is valid.
+    page = int.from_bytes(head[16:18], "big")
+    page = 65_536 if page == 1 else page
+    pages = int.from_bytes(head[28:32], "big")
+    if head[24:28] == head[92:96] and size < page * pages:
+        return f"{path} has {size:,} of {page * pages:,} bytes; a sync may be under way"
+    return None

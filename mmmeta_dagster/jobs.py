@@ -1,0 +1,69 @@
+"""The Dagster jobs of a metadir. Each is one run in one process: the update first, then what it is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from mmmeta.project import MetadirConfig
+from mmmeta_dagster import keys
+
+DagsterJob = Any
+"""What ``define_asset_job`` gives; its class has no public name."""
+
+
+def build_import_job(*, metadir: MetadirConfig) -> DagsterJob:
+    """``<metadir>_import``: update, then all jobs. What the sensor asks for.
+
+    Example:
+        >>> from mmmeta.project import MetadirConfig
+        >>> build_import_job(metadir=MetadirConfig(name="archive", path="/data/archive")).name
+        'archive_import'
+    """
+    return _job(
+        metadir,
+        keys.import_job(metadir.name),
+        [keys.STATE_DB, *metadir.jobs],
+        "Updates the state db, then runs all jobs. Each file once; a run without news ends in seconds.",
+    )
+
+
+def build_jobs(*, metadir: MetadirConfig) -> list[DagsterJob]:
+    """All Dagster jobs of a metadir: import, update, one for each job, and generate where metadata is written here.
+
+    Example:
+        >>> from mmmeta.project import MetadirConfig
+        >>> archive = MetadirConfig(name="archive", path="/data/archive", generate=True)
+        >>> [job.name for job in build_jobs(metadir=archive)]
+        ['archive_import', 'archive_update', 'archive_generate']
+    """
+    jobs = [
+        build_import_job(metadir=metadir),
+        _job(metadir, keys.update_job(metadir.name), [keys.STATE_DB], "Updates the state db and does nothing else."),
+    ]
+    jobs += [
+        _job(metadir, keys.single_job(metadir.name, name), [keys.STATE_DB, name], f"Updates, then runs {name}.")
+        for name in metadir.jobs
+    ]
+    if metadir.generate:
+        jobs.append(
+            _job(
+                metadir,
+                keys.generate_job(metadir.name),
+                [keys.METADATA_DB],
+                "Reads the metadata files and writes the metadata db: adds and updates. Without changes it only looks.",
+            )
+        )
+    return jobs
+
+
+def _job(metadir: MetadirConfig, name: str, assets: list[str], description: str) -> DagsterJob:
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*(keys.asset_key(metadir.name, asset) for asset in assets)),
+        description=description,
+        tags={keys.TAG_METADIR: metadir.name, keys.TAG_PATH: str(metadir.path)},
+        # A process for each step costs 3 to 4 seconds and wins nothing: the work inside a step is batched.
+        executor_def=dg.in_process_executor,
+    )

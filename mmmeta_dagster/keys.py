@@ -1,0 +1,119 @@
+"""Every name that shows up in Dagster: asset keys, Dagster jobs, schedules, sensors, resources, run tags, metadata.
+
+They stand here once, because people build on them: an asset of theirs depends on ``archive/download_contracts``, an
+alert reads ``failed``, a query of theirs filters runs by ``mmmeta/metadir``.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+METADATA_DB = "metadata_db"
+STATE_DB = "state_db"
+
+
+def asset_key(metadir: str, name: str) -> dg.AssetKey:
+    """The asset of a metadir: ``metadata_db``, ``state_db`` or the name of a job."""
+    return dg.AssetKey([metadir, name])
+
+
+def generate_job(metadir: str) -> str:
+    """The Dagster job that runs ``generate`` (at a server)."""
+    return f"{metadir}_generate"
+
+
+def update_job(metadir: str) -> str:
+    """The Dagster job that updates the state db and does nothing else."""
+    return f"{metadir}_update"
+
+
+def import_job(metadir: str) -> str:
+    """The Dagster job that updates, then runs all jobs; the sensor asks for it."""
+    return f"{metadir}_import"
+
+
+def single_job(metadir: str, job: str) -> str:
+    """The Dagster job that updates, then runs one job."""
+    return f"{metadir}_{job}"
+
+
+def schedule(dagster_job: str) -> str:
+    """The schedule of a Dagster job."""
+    return f"{dagster_job}_schedule"
+
+
+def remote_sensor(metadir: str) -> str:
+    """The sensor that asks for ``<metadir>_import``."""
+    return f"{metadir}_remote_updated"
+
+
+def automation_sensor(metadir: str) -> str:
+    """The sensor that evaluates ``automation`` of the jobs that have one."""
+    return f"{metadir}_automation"
+
+
+def resource(metadir: str) -> str:
+    """The resource that opens the metadir; one's own assets take it by this name."""
+    return f"{metadir}_metadir"
+
+
+# --- tags of runs ---------------------------------------------------------------------------------------------------
+
+TAG_METADIR = "mmmeta/metadir"
+"""On every Dagster job: the name of the metadir."""
+
+TAG_PATH = "mmmeta/path"
+"""On every Dagster job: the base path of the metadir. The sensor finds its own runs by it, also where two code
+locations have a metadir of the same name."""
+
+TAG_ATTEMPT = "mmmeta/attempt"
+"""On a run that the sensor asked for: the how manieth attempt in the same situation; not on a first one."""
+
+TAG_REASON = "mmmeta/reason"
+"""On a run that the sensor asked for: why, in words."""
+
+TAG_NOT_WHOLE = "mmmeta/not_whole"
+"""On a run that found the metadir not usable (half synced, torn, older than merged): what is wrong, in words."""
+
+TAG_SEEN = "mmmeta/seen"
+"""Beside ``TAG_NOT_WHOLE``: the mark of the files that were seen, so that the sensor can tell when they change."""
+
+TAG_DATA_VERSION = "dagster/data_version"
+"""Dagster's own tag of a materialization that was made outside of a run."""
+
+# --- metadata of assets: what the UI shows and plots ----------------------------------------------------------------
+
+META_PUBLISHED = "published"
+META_ADDED = "added"
+META_CHANGED = "changed"
+META_DELETED = "deleted"
+META_RETURNED = "returned"
+META_UNCHANGED = "unchanged"
+META_FILES = "dagster/row_count"
+"""Dagster's own name for it: the UI shows it beside the asset."""
+META_PROBLEMS = "set aside"
+META_PROBLEM_TABLE = "problems"
+META_NOTES = "notes"
+META_HOW = "how"
+META_REVISION_BEFORE = "revision before"
+META_REVISION = "revision"
+
+META_DONE = "done"
+META_FAILED = "failed"
+META_DEAD = "dead"
+META_PENDING = "pending"
+META_DUE_LATER = "due later"
+META_BYTES = "bytes"
+META_FAILURES = "failures"
+META_SUMMARY = "summary"
+META_SELECTION = "selection"
+META_SEE_MORE = "see more"
+
+META_DURATION = "duration (seconds)"
+
+# --- metadata of asset definitions ----------------------------------------------------------------------------------
+
+META_PATH = "path"
+META_FILES_ROOT = "files root"
+META_ACTION = "action"
+META_RULES = "rules"

@@ -1,0 +1,94 @@
+"""The whole code location of a project file: assets, Dagster jobs, schedules, sensors, resources."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+
+from mmmeta.errors import ProjectError
+from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT
+from mmmeta.project import MetadirConfig, Project, find_project, load_project
+from mmmeta_dagster import keys
+from mmmeta_dagster.assets import build_metadir_assets
+from mmmeta_dagster.jobs import build_jobs
+from mmmeta_dagster.resources import MetadirResource
+from mmmeta_dagster.schedules import build_schedules
+from mmmeta_dagster.sensors import build_remote_sensor
+
+WITHOUT_PROJECT = "mmmeta"
+"""Name of the one metadir where there is no project file."""
+
+
+def build_definitions(*, metadirs: Mapping[str, MetadirConfig]) -> dg.Definitions:
+    """Everything for some metadirs, to be merged into a code location of one's own. Nothing is opened.
+
+    No executor is set: two definitions that bring one do not merge.
+
+    Example:
+        >>> from mmmeta.project import MetadirConfig
+        >>> archive = MetadirConfig(name="archive", path="/data/archive")
+        >>> definitions = build_definitions(metadirs={"archive": archive})
+        >>> definitions.resolve_job_def("archive_import").name
+        'archive_import'
+    """
+    return dg.Definitions.merge(*(_of_metadir(metadir) for metadir in metadirs.values()))
+
+
+def _of_metadir(metadir: MetadirConfig) -> dg.Definitions:
+    jobs = {job.name: job for job in build_jobs(metadir=metadir)}
+    sensors: list[dg.SensorDefinition] = [build_remote_sensor(metadir=metadir, job=jobs[keys.import_job(metadir.name)])]
+    automated = [keys.asset_key(metadir.name, job.name) for job in metadir.jobs.values() if job.automation]
+    if automated:
+        sensors.append(
+            dg.AutomationConditionSensorDefinition(
+                keys.automation_sensor(metadir.name),
+                target=dg.AssetSelection.assets(*automated),
+                default_status=dg.DefaultSensorStatus.RUNNING,
+                description="Runs the jobs that have `automation` in the project file.",
+            )
+        )
+    resource = MetadirResource(
+        path=str(metadir.path),
+        files_root=None if metadir.files_root is None else str(metadir.files_root),
+        state=metadir.state,
+        server=metadir.generate,
+    )
+    return dg.Definitions(
+        assets=build_metadir_assets(metadir=metadir),
+        jobs=list(jobs.values()),
+        schedules=build_schedules(metadir=metadir, jobs=jobs),
+        sensors=sensors,
+        resources={keys.resource(metadir.name): resource},
+    )
+
+
+def find_metadirs(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Mapping[str, MetadirConfig]:
+    """The metadirs of the project file (``MMMETA_PROJECT``, else ``mmmeta.yaml`` here), else the one of ``MMMETA``.
+
+    Raises:
+        ProjectError: there is neither, or the project file is not valid. A file that was mounted in the wrong place
+            must not look like a healthy empty archive.
+    """
+    environ = os.environ if environ is None else environ
+    path = find_project(environ, cwd)
+    if path is not None:
+        project: Project = load_project(path)
+        return project.metadirs
+    base = environ.get(PATH_ENVIRONMENT)
+    if base:
+        files_root = environ.get(FILES_ROOT_ENVIRONMENT)
+        return {
+            WITHOUT_PROJECT: MetadirConfig(
+                name=WITHOUT_PROJECT,
+                path=Path(base),
+                files_root=Path(files_root) if files_root else None,
+                state=environ.get(STATE_ENVIRONMENT) or None,
+            )
+        }
+    raise ProjectError(
+        f"Nothing to load: MMMETA_PROJECT is not set, there is no mmmeta.yaml in {cwd or Path.cwd()}, and MMMETA is "
+        f"not set. Name the project file with MMMETA_PROJECT, or the archive with MMMETA."
+    )

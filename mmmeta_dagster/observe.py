@@ -1,0 +1,146 @@
+"""Gathers what the sensor decides from: the store, status.json, the project file's jobs, and Dagster's runs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import dagster as dg
+
+from mmmeta.clock import utcnow
+from mmmeta.errors import StoreAccessError
+from mmmeta.filters import grows_with_time
+from mmmeta.layout import Layout
+from mmmeta.project import MetadirConfig
+from mmmeta.status import Status, read_status
+from mmmeta.store import Store
+from mmmeta_dagster import keys
+from mmmeta_dagster.files_seen import mark_of_files, why_not_whole
+from mmmeta_dagster.heartbeat import last_beat
+from mmmeta_dagster.situation import JobSeen, JobWanted, Merged, Phase, RunView, Situation
+
+LATEST = 25
+"""Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""
+
+REMOTE = "remote_last_updated"
+
+RUN_KEY = "dagster/run_key"
+"""Dagster's own tag on a run that a sensor asked for."""
+
+_LOADED = utcnow()
+"""When the code was loaded."""
+
+_PHASES = {
+    dg.DagsterRunStatus.QUEUED: Phase.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED: Phase.STARTING,
+    dg.DagsterRunStatus.STARTING: Phase.STARTING,
+    dg.DagsterRunStatus.SUCCESS: Phase.SUCCEEDED,
+    dg.DagsterRunStatus.FAILURE: Phase.FAILED,
+    dg.DagsterRunStatus.CANCELED: Phase.CANCELED,
+}
+"""Any other status (and Dagster gains new ones) is some way of having started."""
+
+
+def layout_of(metadir: MetadirConfig) -> Layout:
+    """Where a metadir of the project file lies."""
+    return Layout.at(metadir.path, metadir.files_root, metadir.state)
+
+
+def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
+    """The situation of a metadir now. Reads small files and asks Dagster for runs; opens no database of mmmeta."""
+    layout = layout_of(metadir)
+    published, problem = _published(layout)
+    status = read_status(layout.status)
+    return Situation(
+        metadir=metadir.name,
+        path=str(layout.base),
+        published=published,
+        store_problem=problem,
+        merged=_merged(status) if status is not None else None,
+        not_whole=why_not_whole(layout),
+        seen=mark_of_files(layout),
+        jobs={name: JobWanted(job.fingerprint(), grows_with_time(job.condition)) for name, job in metadir.jobs.items()},
+        runs=runs_of(instance, keys.import_job(metadir.name), metadir, status),
+        interval=metadir.sensor.interval,
+        attempts=metadir.sensor.attempts,
+        loaded=_LOADED,
+    )
+
+
+def _published(layout: Layout) -> tuple[str | None, str | None]:
+    """The raw text of the store's key, and why there is none."""
+    store = Store(layout)
+    try:
+        text = store.raw(REMOTE)
+        moment = store.moment(REMOTE)
+    except StoreAccessError as error:
+        return None, str(error).rstrip(".")
+    if text is None:
+        return None, None
+    if moment is None:
+        return None, f"{layout.store / REMOTE} holds {text[:40]!r}, which is no moment (yet)"
+    return text, None
+
+
+def _merged(status: Status) -> Merged:
+    return Merged(
+        published=status.remote_last_updated,
+        metadata_id=status.metadata_id,
+        revision=status.revision,
+        digest=status.digest,
+        state_revision=status.state_revision,
+        written_at=status.written_at,
+        jobs={
+            name: JobSeen(
+                job.fingerprint,
+                job.pending,
+                job.claimed,
+                job.done,
+                job.failed,
+                job.dead,
+                job.due,
+                job.earliest_due,
+                job.lease_until,
+                job.heartbeat,
+                job.run_id,
+            )
+            for name, job in status.jobs.items()
+        },
+    )
+
+
+def runs_of(
+    instance: dg.DagsterInstance, dagster_job: str, metadir: MetadirConfig, status: Status | None = None
+) -> list[RunView]:
+    """The latest runs of a Dagster job of a metadir, newest first."""
+    layout = layout_of(metadir)
+    wanted = dg.RunsFilter(job_name=dagster_job, tags={keys.TAG_PATH: str(metadir.path)})
+    return [_view(record, layout, status) for record in instance.get_run_records(wanted, limit=LATEST)]
+
+
+def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunView:
+    run = record.dagster_run
+    phase = _PHASES.get(run.status, Phase.STARTED)
+    created = record.create_timestamp
+    return RunView(
+        run_id=run.run_id,
+        phase=phase,
+        created=created if created.tzinfo else created.replace(tzinfo=timezone.utc),
+        started=_moment(record.start_time),
+        ended=_moment(record.end_time),
+        alive_at=None if phase.ended else _alive_at(run.run_id, layout, status),
+        run_key=run.tags.get(RUN_KEY),
+        not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
+        seen=run.tags.get(keys.TAG_SEEN),
+    )
+
+
+def _alive_at(run_id: str, layout: Layout, status: Status | None) -> datetime | None:
+    """The run's last sign of life: its own heartbeat, or that of a job which it runs, as status.json has it."""
+    signs = [last_beat(layout, run_id)]
+    if status is not None:
+        signs += [job.heartbeat for job in status.jobs.values() if job.run_id == run_id]
+    return max((sign for sign in signs if sign is not None), default=None)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc)

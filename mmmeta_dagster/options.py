@@ -1,0 +1,33 @@
+"""What a person may choose when starting a run by hand: the run config of the assets, as the Launchpad shows it.
+
+No ``from __future__ import annotations`` in the modules that define config or assets: Dagster reads the annotations.
+"""
+
+import dagster as dg
+from pydantic import Field
+
+
+class GenerateOptions(dg.Config):
+    """Options of ``<metadir>/metadata_db``; the defaults are what a schedule does."""
+
+    replace: bool = Field(default=False, description="Start a new metadata db, with a new id, from the files alone.")
+    ensure: bool = Field(default=False, description="Mark files deleted whose metadata file is gone.")
+    ensure_files: bool = Field(default=False, description="Mark files deleted whose document is gone.")
+    no_meta: bool = Field(default=False, description="Take the documents themselves; there are no metadata files.")
+    allow_mass_delete: bool = Field(default=False, description="Go on although more than half of all files vanish.")
+
+
+class UpdateOptions(dg.Config):
+    """Options of ``<metadir>/state_db``; the defaults are what the sensor does."""
+
+    replace: bool = Field(default=False, description="Rebuild the remote part of the state db. Local state is kept.")
+    accept_older: bool = Field(default=False, description="Accept a metadata db that is older than what was merged.")
+    allow_mass_delete: bool = Field(default=False, description="Go on although more than half of all files vanish.")
+
+
+class JobOptions(dg.Config):
+    """Options of a job's asset; the defaults are what the sensor does."""
+
+    limit: int | None = Field(default=None, ge=1, description="Process so many files at most in this run.")
+    retry_failed: bool = Field(default=False, description="Retry failed files now instead of when they are due.")
+    retry_dead: bool = Field(default=False, description="Retry dead files too: those whose attempts are used up.")

@@ -1,0 +1,55 @@
+"""The metadir as a Dagster resource, for the assets that ship here and for one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import dagster as dg
+from pydantic import Field
+
+from mmmeta import JobConfig, Metadir
+from mmmeta.layout import METADIR
+
+
+class MetadirResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Opens a metadir, in the assets that ship here and in one's own: `with archive_metadir.open() as m: ...`"""
+
+    path: str = Field(description="Base path of the archive: the folder that holds _mmmeta.")
+    files_root: str | None = Field(
+        default=None,
+        description="Folder with the metadata files and documents (at a server). The base path unless given.",
+    )
+    state: str | None = Field(
+        default=None, description="Where the state db lies, at a client. _mmmeta/local/state.db unless given."
+    )
+    server: bool = Field(
+        default=False, description="Write metadata here, also where the metadir looks like a client's copy."
+    )
+
+    @contextmanager
+    def open(self, *, name: str = "mmmeta", jobs: Mapping[str, JobConfig] | None = None) -> Iterator[Metadir]:
+        """The metadir, closed at the end of the block. Creates nothing by being opened.
+
+        What is not given has the defaults above; ``MMMETA_FILES_ROOT`` and ``MMMETA_STATE`` are not read (use
+        ``EnvVar`` for that).
+
+        Example:
+            >>> @dg.asset
+            ... def number_of_contracts(archive_metadir: MetadirResource) -> int:
+            ...     with archive_metadir.open() as m:
+            ...         return m.files.count(document_type="contract")
+
+        Args:
+            name: of the metadir in the project file.
+            jobs: the project file's jobs, to be had as ``m.job(name)``.
+
+        Raises:
+            StateDbError: ``state`` is a URL of a database that this version does not know.
+        """
+        base = os.path.abspath(os.path.expanduser(self.path))
+        state = self.state or os.path.join(base, METADIR, "local", "state.db")
+        root = self.files_root or base
+        with Metadir(base, root, state=state, server=self.server, name=name, jobs=jobs) as metadir:
+            yield metadir

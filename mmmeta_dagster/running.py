@@ -1,0 +1,85 @@
+"""What every asset does around its work: open the metadir, give signs of life, and say in one line what went wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from mmmeta import Metadir
+from mmmeta.errors import (
+    ConfigError,
+    DigestMismatchError,
+    FormatError,
+    MassDeletionError,
+    MetadataDbError,
+    MetadirNotFoundError,
+    MmmetaError,
+    StaleMetadataError,
+)
+from mmmeta.project import MetadirConfig
+from mmmeta_dagster import keys
+from mmmeta_dagster.files_seen import mark_of_files
+from mmmeta_dagster.heartbeat import beating
+from mmmeta_dagster.resources import MetadirResource
+
+NOT_WHOLE = (
+    MetadirNotFoundError,
+    MetadataDbError,
+    FormatError,
+    StaleMetadataError,
+    DigestMismatchError,
+    MassDeletionError,
+    ConfigError,
+)
+"""What is wrong with the metadir itself: no further attempt can help until it changes, or until a person decides."""
+
+BETWEEN_LINES = 10.0
+"""Seconds between two lines of progress in the log of a run; each line costs about 20 ms and stays in the database."""
+
+TAG_LENGTH = 500
+"""Letters of a sentence in a run tag; the UI shows tags whole."""
+
+
+@contextmanager
+def opened(context: dg.AssetExecutionContext, config: MetadirConfig) -> Iterator[Metadir]:
+    """The metadir of the resource with the jobs of the project file, for one step.
+
+    Raises:
+        Failure: with the message of the ``MmmetaError`` that ended the block. Dagster does not retry it: the sensor
+            does, and knows when that makes sense.
+    """
+    resource: MetadirResource = getattr(context.resources, keys.resource(config.name))
+    seen = ""
+    try:
+        with resource.open(name=config.name, jobs=config.jobs) as metadir:
+            seen = mark_of_files(metadir.layout)
+            with beating(metadir.layout, context.run.run_id):
+                yield metadir
+    except NOT_WHOLE as error:
+        reason = str(error)[:TAG_LENGTH]
+        context.instance.add_run_tags(context.run.run_id, {keys.TAG_NOT_WHOLE: reason, keys.TAG_SEEN: seen})
+        raise failure(str(error)) from None
+    except MmmetaError as error:
+        raise failure(str(error)) from None
+
+
+def failure(description: str, metadata: Mapping[str, Any] | None = None) -> dg.Failure:
+    """A failure that says in one line what is wrong."""
+    return dg.Failure(description=" ".join(description.split()), metadata=metadata, allow_retries=False)
+
+
+def log_progress(context: dg.AssetExecutionContext) -> Callable[[str, int, int | None], None]:
+    """Progress as lines in the log of the run, one in ten seconds at most."""
+    last = time.monotonic()
+
+    def progress(what: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= BETWEEN_LINES:
+            last = time.monotonic()
+            context.log.info(f"{what}: {done:,}" + ("" if total is None else f" of {total:,}"))
+
+    return progress

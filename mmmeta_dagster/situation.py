@@ -1,0 +1,220 @@
+"""What the sensor knows when it decides: plain values, gathered by ``sensors``, judged by ``decision``.
+
+All times are aware UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from mmmeta.clock import from_text, to_text
+
+FRESH = timedelta(seconds=30)
+"""A started run whose last sign of life is older counts as killed, and so does a worker that has claimed files: three
+missed beats of the ledger, six of ``heartbeat``. Shorter: a busy machine's runs are doubled (the
+ledger's claims keep that harmless); longer: a killed run is followed later."""
+
+STARTING = timedelta(minutes=3)
+"""So long a run may take from being handed to its launcher to its start before it counts as killed."""
+
+WARM_UP = timedelta(minutes=2)
+"""So long a started run may take to its first sign of life; usually it is a second."""
+
+
+class Phase(Enum):
+    """The life of a Dagster run, as far as the decision needs it."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def ended(self) -> bool:
+        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run of ``<metadir>_import``.
+
+    Attributes:
+        run_id: Dagster's id.
+        phase: how far it is.
+        created: when Dagster made it.
+        started: when its process began, None before.
+        ended: when it ended, None before.
+        alive_at: its last sign of life (heartbeat), None where there was none.
+        run_key: of the request it came from, None where a person started it.
+        not_whole: what it found wrong with the metadir, None where it found nothing wrong.
+        seen: the mark of the metadir's files when it looked (see ``Situation.seen``).
+    """
+
+    run_id: str
+    phase: Phase
+    created: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    alive_at: datetime | None = None
+    run_key: str | None = None
+    not_whole: str | None = None
+    seen: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As Dagster's UI abbreviates it."""
+        return self.run_id[:8]
+
+    @property
+    def last_sign(self) -> datetime:
+        """The latest moment of which something is known about this run."""
+        return max(moment for moment in (self.created, self.started, self.ended, self.alive_at) if moment is not None)
+
+    def is_alive(self, now: datetime) -> bool:
+        """Whether it is to be waited for. A queued run is held by Dagster's queue and cannot die."""
+        if self.phase.ended:
+            return False
+        if self.phase is Phase.QUEUED:
+            return True
+        if self.phase is Phase.STARTING:
+            return now - self.last_sign <= STARTING
+        if self.alive_at is not None and self.alive_at >= self.created:
+            return now - self.alive_at <= FRESH
+        return now - self.last_sign <= WARM_UP
+
+
+@dataclass(frozen=True)
+class JobWanted:
+    """A job as the project file defines it now: its fingerprint, and whether files enter it merely as time passes."""
+
+    fingerprint: str
+    grows_with_time: bool = False
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """A job as status.json records it: counts of files, the earliest retry, the latest end of a lease, and of the
+    worker that claims files, when it last said that it lives and the run that it belongs to."""
+
+    fingerprint: str
+    pending: int = 0
+    claimed: int = 0
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    due: int = 0
+    earliest_due: datetime | None = None
+    lease_until: datetime | None = None
+    heartbeat: datetime | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What status.json says: what was merged last, and where the jobs stand. ``published`` is the store's raw text."""
+
+    published: str | None
+    metadata_id: str | None = None
+    revision: int | None = None
+    digest: str | None = None
+    state_revision: int | None = None
+    written_at: datetime | None = None
+    jobs: Mapping[str, JobSeen] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that a decision rests on.
+
+    Attributes:
+        metadir: its name.
+        path: its base path.
+        published: raw text of the store's ``remote_last_updated``; None where there is none.
+        store_problem: why ``published`` could not be read, None where nothing is wrong.
+        merged: status.json; None where there is none that can be read.
+        not_whole: why a run would fail for want of a whole metadir, None where nothing speaks against it.
+        seen: a mark of the metadir's files (sizes and times), to tell whether they changed since a run saw them.
+        jobs: the jobs of the project file.
+        runs: the latest runs of ``<metadir>_import``, newest first.
+        interval: seconds between two looks; the first pause between attempts.
+        attempts: how many attempts one situation gets.
+        loaded: when this code was loaded; loading it anew is a change of the situation.
+    """
+
+    metadir: str
+    published: str | None
+    merged: Merged | None
+    path: str = ""
+    store_problem: str | None = None
+    not_whole: str | None = None
+    seen: str = ""
+    jobs: Mapping[str, JobWanted] = field(default_factory=dict)
+    runs: Sequence[RunView] = ()
+    interval: float = 30
+    attempts: int = 20
+    loaded: datetime | None = None
+
+    @property
+    def mark(self) -> str:
+        """Sixteen letters that change when anything does that the next attempt could depend on.
+
+        Leases and signs of life are no part of it: they move without anything being achieved.
+        """
+        merged = None
+        if self.merged is not None:
+            jobs = {
+                name: replace(job, lease_until=None, heartbeat=None, run_id=None)
+                for name, job in self.merged.jobs.items()
+            }
+            merged = asdict(replace(self.merged, written_at=None, jobs=jobs))
+        wanted = {name: job.fingerprint for name, job in self.jobs.items()}
+        text = json.dumps([self.metadir, self.published, merged, wanted, self.loaded], sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What the sensor remembers from tick to tick.
+
+    Attributes:
+        situation: mark of the situation that was last asked for.
+        attempt: how many times it was asked for.
+        asked_at: when, the last time; ``run_key`` of that request.
+        asks: all asks together; makes each run key new, because Dagster uses a run key once for ever.
+        gave_up: whether giving up on this situation was announced.
+        reported: raw text of the publication that was last reported to Dagster as news of the metadata db.
+    """
+
+    situation: str = ""
+    attempt: int = 0
+    asked_at: datetime | None = None
+    run_key: str = ""
+    asks: int = 0
+    gave_up: bool = False
+    reported: str = ""
+
+    def dump(self) -> str:
+        """The text that Dagster keeps."""
+        values = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps({**values, "asked_at": to_text(self.asked_at)} if self.asked_at else values)
+
+    def rested(self) -> Cursor:
+        """Without what was asked for: there is nothing to do now."""
+        return Cursor(asks=self.asks, reported=self.reported)
+
+    @classmethod
+    def parse(cls, text: str | None) -> Cursor:
+        """A cursor from its text; a new one where there is none, or where this version cannot read it."""
+        try:
+            values = json.loads(text or "{}")
+            asked_at = values.pop("asked_at", None)
+            return cls(**values, asked_at=from_text(asked_at) if asked_at else None)
+        except (ValueError, TypeError, AttributeError):
+            return cls()
