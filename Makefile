@@ -1,0 +1,83 @@
+# make install   set up .venv here, with everything
+# make demo      see the whole mission happen: publish, sync, import by Dagster, three times
+# make dev       the Dagster UI on the demo's data, with the sensor running
+# make test      the tests
+# make check     lint, format and types
+# make clean     remove what these made (the demo's data and .venv too)
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Take another Python with: make PYTHON=/path/to/python3.12 install
+PYTHON ?=
+# Processes that run tests at the same time.
+JOBS ?= 2
+# Where the Dagster UI listens: make dev PORT=3001
+PORT ?= 3000
+
+BIN := .venv/bin
+# Not the whole folder: Python in Markdown is laid out for readers.
+CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.PHONY: help install demo dev test check format constraints clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+install: $(READY)
+
+# The newest of these decides whether there is anything to do.
+$(READY): pyproject.toml constraints.txt
+	@set -eu; \
+	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+		found=; \
+		for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.10 python; do \
+			if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; \
+			then found=$$candidate; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "No Python >= 3.10 with the module venv was found (tried $(PYTHON) python3, python3.13 … python3.10)." >&2; \
+			echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python install" >&2; \
+			exit 1; \
+		fi; \
+		echo "Setting up .venv with $$("$$found" --version) …"; \
+		"$$found" -m venv --clear .venv; \
+	fi
+	@echo "Installing what constraints.txt names (a minute or two the first time) …"
+	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev]"
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python -m examples.demo
+
+dev: $(READY)
+	@$(BIN)/python -m examples.demo prepare
+	@echo "The Dagster UI: http://127.0.0.1:$(PORT)  (stop with Ctrl-C)"
+	@echo "Publish something for the sensor to notice, in another terminal: $(BIN)/python -m examples.demo publish"
+	@env -u MMMETA -u MMMETA_FILES_ROOT -u MMMETA_STATE MMMETA_PROJECT="$(CURDIR)/mmmeta.yaml" \
+		DAGSTER_HOME="$(CURDIR)/demo/dagster" PATH="$(CURDIR)/$(BIN):$$PATH" \
+		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+check: $(READY)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+# Every Python that is supported has to be there: make constraints PYTHONS="python3.10 /path/to/python3.11 …"
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+constraints: $(READY)
+	@$(BIN)/python .ci/constraints.py $(PYTHONS) > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:
+	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
