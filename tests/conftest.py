@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from archives import Archive, SettableClock
 from hypothesis import HealthCheck, settings
-
-from mmmeta import GenerateReport, Metadir, UpdateReport
-from mmmeta.clock import utcnow
 
 _NO_WATCH = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("everyday", deadline=None, max_examples=40, suppress_health_check=_NO_WATCH)
@@ -23,100 +17,6 @@ settings.register_profile(
 )
 settings.register_profile("long", deadline=None, max_examples=2_000, suppress_health_check=_NO_WATCH)
 settings.load_profile(os.environ.get("MMMETA_HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "everyday"))
-
-
-class SettableClock:
-    """A ``Clock`` that a test moves; it stands still otherwise."""
-
-    def __init__(self, now: datetime | None = None) -> None:
-        self.now = now or datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, **delta: float) -> None:
-        """Move by a ``timedelta``, also backwards."""
-        self.now += timedelta(**delta)
-
-
-class Archive:
-    """A server's folder with metadata files, a client's folder, and an ordinary copy between them.
-
-    Attributes:
-        server_path, client_path: the base paths.
-        server, client: their metadirs.
-    """
-
-    def __init__(self, root: Path, *, server_clock: Any = utcnow, client_clock: Any = utcnow) -> None:
-        self.root = root
-        self.server_path = root / "server"
-        self.client_path = root / "client"
-        self.server_path.mkdir(parents=True)
-        self.server = Metadir(self.server_path, clock=server_clock)
-        self.client = Metadir(self.client_path, clock=client_clock)
-
-    def write(self, name: str, record: Mapping[str, Any] | list[Any] | bytes | None = None, **keys: Any) -> Path:
-        """Write ``<name>.json`` at the server, renamed in; a record without ``content_hash`` gets the name as one."""
-        path = self.server_path / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(record, bytes):
-            data = record
-        elif isinstance(record, list):
-            data = json.dumps(record).encode()
-        else:
-            data = json.dumps({"content_hash": name, **(record or {}), **keys}).encode()
-        temporary = path.with_suffix(".part")
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-        return path
-
-    def remove(self, name: str) -> None:
-        """Remove ``<name>.json`` at the server."""
-        (self.server_path / f"{name}.json").unlink()
-
-    def sync(self) -> None:
-        """Copy the metadir to the client as a sync tool would, ``local/`` left out."""
-        copy_metadir(self.server_path, self.client_path)
-
-    def publish(self, **options: Any) -> GenerateReport:
-        """Generate at the server and sync."""
-        report = self.server.generate(**options)
-        self.sync()
-        return report
-
-    def deliver(self, **options: Any) -> UpdateReport:
-        """Generate, sync and update."""
-        self.publish()
-        return self.client.update(**options)
-
-    def client_files(self) -> dict[str, dict[str, Any]]:
-        """What the client sees of every alive file: the remote's metadata with its own values over it."""
-        return {file.unique_value: dict(file) for file in self.client.files}
-
-    def close(self) -> None:
-        """Close both metadirs."""
-        self.server.close()
-        self.client.close()
-
-
-def copy_metadir(source: Path, target: Path) -> None:
-    """Make the target's metadir what the source's is, ``local/`` left out and left alone; files are renamed in."""
-    wanted = {
-        path.relative_to(source / "_mmmeta")
-        for path in (source / "_mmmeta").rglob("*")
-        if path.is_file() and path.relative_to(source / "_mmmeta").parts[0] != "local"
-    }
-    metadir = target / "_mmmeta"
-    for relative in wanted:
-        destination = metadir / relative
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = destination.with_name(f".{destination.name}.sync")
-        shutil.copy2(source / "_mmmeta" / relative, temporary)
-        os.replace(temporary, destination)
-    for path in metadir.rglob("*"):
-        relative = path.relative_to(metadir)
-        if path.is_file() and relative.parts[0] != "local" and relative not in wanted:
-            path.unlink()
 
 
 @pytest.fixture(autouse=True)

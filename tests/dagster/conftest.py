@@ -1,0 +1,51 @@
+"""Fixtures: archives, and real Dagster instances."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from small_archive import ACTIONS, PROJECT, Archive
+
+
+@pytest.fixture
+def empty_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """A project file and the function that it names, but no metadir."""
+    archive = Archive(tmp_path)
+    archive.configure(PROJECT)
+    (tmp_path / "dagster_test_actions.py").write_text(ACTIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "dagster_test_actions", raising=False)
+    return archive
+
+
+@pytest.fixture
+def archive(empty_archive: Archive) -> Archive:
+    """Three contracts and two letters, published and synced, nothing updated yet."""
+    for number in range(3):
+        empty_archive.write(f"contract{number}", "contract", url=str(number))
+    for number in range(2):
+        empty_archive.write(f"letter{number}", "letter")
+    empty_archive.publish()
+    return empty_archive
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A real Dagster instance, in memory."""
+    with dg.DagsterInstance.ephemeral() as memory:
+        yield memory
+
+
+@pytest.fixture(params=["memory", "disk"])
+def each_instance(request: pytest.FixtureRequest) -> Iterator[dg.DagsterInstance]:
+    """Both kinds, for what depends on how Dagster keeps its own things."""
+    if request.param == "memory":
+        with dg.DagsterInstance.ephemeral() as memory:
+            yield memory
+    else:
+        with dg.instance_for_test() as disk:
+            yield disk

@@ -1,0 +1,349 @@
+"""The sensor against real files and a real Dagster instance; the decision itself is tested in test_decision."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import pairwise
+
+import dagster as dg
+import pytest
+from small_archive import Archive
+
+from mmmeta.clock import utcnow
+from mmmeta_dagster import build_import_job, build_remote_sensor, keys
+
+
+class Watch:
+    """Evaluates the sensor of an archive, tick after tick, and runs what it asks for."""
+
+    def __init__(self, archive: Archive, instance: dg.DagsterInstance) -> None:
+        self.archive = archive
+        self.instance = instance
+        self.cursor: str | None = None
+        self.ahead = timedelta()
+
+    def tick(self) -> dg.SensorResult:
+        """One evaluation; the cursor is kept, as the daemon does."""
+        config = self.archive.config
+        job = build_import_job(metadir=config)
+        sensor = build_remote_sensor(metadir=config, job=job, clock=lambda: utcnow() + self.ahead)
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        return result
+
+    def asks(self) -> dg.RunRequest:
+        """A tick that has to ask."""
+        result = self.tick()
+        assert result.run_requests, result.skip_reason
+        (request,) = result.run_requests
+        return request
+
+    def skips(self) -> str:
+        """A tick that has to skip; its reason."""
+        result = self.tick()
+        assert not result.run_requests
+        assert result.skip_reason is not None
+        return str(result.skip_reason.skip_message)
+
+    def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        """Run ``archive_import`` as a request asks for it."""
+        job = self.archive.definitions.resolve_job_def("archive_import")
+        return job.execute_in_process(
+            instance=self.instance, raise_on_error=False, tags={**request.tags, "dagster/run_key": request.run_key}
+        )
+
+
+@pytest.fixture
+def watch(archive: Archive) -> Iterator[Watch]:
+    """The sensor of the archive; Dagster's own database is in memory here, on disk further down."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Watch(archive, instance)
+
+
+def test_it_asks_for_what_was_published_and_then_rests(watch: Watch) -> None:
+    """publish → run → nothing to do → publish → run."""
+    request = watch.asks()
+    assert "nothing was merged yet" in request.tags[keys.TAG_REASON]
+    assert keys.TAG_ATTEMPT not in request.tags
+    assert watch.run(request).success
+    assert watch.skips() == (
+        "Nothing to do: revision 1 is merged; download_contracts: 3 done; load_all: 5 done; look: 2 done."
+    )
+    watch.archive.write("contract3", "contract")
+    watch.archive.publish()
+    second = watch.asks()
+    assert second.run_key != request.run_key
+    assert watch.run(second).success
+    assert watch.skips().startswith("Nothing to do: revision 2 is merged; download_contracts: 4 done;")
+
+
+def test_news_of_the_metadata_db_are_reported_once_each(watch: Watch) -> None:
+    """A runless materialization with the publication as data version; real changes only, and only what is whole."""
+    first = watch.tick()
+    (event,) = first.asset_events
+    assert isinstance(event, dg.AssetMaterialization)
+    assert event.asset_key == keys.asset_key("archive", "metadata_db")
+    assert event.tags is not None
+    with watch.archive.open() as m:
+        assert event.tags["dagster/data_version"] == m.store.raw("remote_last_updated")
+    assert not watch.tick().asset_events
+    watch.run(first.run_requests[0])
+    assert not watch.tick().asset_events
+    watch.archive.write("contract3", "contract")
+    watch.archive.publish()
+    meta_db = watch.archive.client / "_mmmeta" / "meta.db"
+    meta_db.rename(meta_db.with_suffix(".away"))
+    assert not watch.tick().asset_events
+    meta_db.with_suffix(".away").rename(meta_db)
+    assert watch.tick().asset_events
+    assert not watch.tick().asset_events
+
+
+def test_a_touch_by_hand_counts_as_published_once(watch: Watch) -> None:
+    """`m.touch("remote_last_updated")`: a run, and not one after another for ever."""
+    watch.run(watch.asks())
+    with watch.archive.open() as m:
+        m.touch("remote_last_updated")
+    watch.run(watch.asks())
+    assert watch.skips().startswith("Nothing to do")
+
+
+def test_what_is_newer_in_the_store_only_because_a_clock_was_set_back_counts(watch: Watch) -> None:
+    """Different is enough."""
+    watch.run(watch.asks())
+    with watch.archive.open() as m:
+        m.store["remote_last_updated"] = m.store["remote_last_updated"].replace(year=2001)
+    watch.run(watch.asks())
+    assert watch.skips().startswith("Nothing to do")
+
+
+def test_it_says_what_is_missing_before_the_first_sync(empty_archive: Archive, instance: dg.DagsterInstance) -> None:
+    """No red tick."""
+    assert Watch(empty_archive, instance).skips().startswith(f"No metadata yet at {empty_archive.client}")
+
+
+def test_a_store_that_arrives_before_the_metadata_db_is_waited_for(watch: Watch) -> None:
+    """In alphabetical order `_store` comes first; no attempt is spent."""
+    meta_db = watch.archive.client / "_mmmeta" / "meta.db"
+    whole = meta_db.read_bytes()
+    meta_db.unlink()
+    assert "meta.db is not there yet" in watch.skips()
+    meta_db.write_bytes(whole[: len(whole) // 2])
+    assert "a sync may be under way" in watch.skips()
+    meta_db.write_bytes(b"")
+    assert "is empty or cut off" in watch.skips()
+    meta_db.write_bytes(b"<html>" * 100)
+    assert "is not a SQLite database" in watch.skips()
+    meta_db.write_bytes(whole)
+    assert keys.TAG_ATTEMPT not in watch.asks().tags
+
+
+def test_what_only_a_run_can_see_is_waited_for_until_it_changes(watch: Watch) -> None:
+    """A metadata db of another time than its digest: the run says so, and no further one is asked for."""
+    watch.run(watch.asks())
+    old = (watch.archive.client / "_mmmeta" / "meta.db").read_bytes()
+    watch.archive.write("contract3", "contract")
+    watch.archive.publish()
+    watch.run(watch.asks())
+    watch.archive.write("contract4", "contract")
+    watch.archive.publish()
+    meta_db = watch.archive.client / "_mmmeta" / "meta.db"
+    new = meta_db.read_bytes()
+    meta_db.write_bytes(old)
+    assert not watch.run(watch.asks()).success
+    for _ in range(5):
+        assert watch.skips().startswith("Waiting for the metadir to change")
+    meta_db.write_bytes(new)
+    request = watch.asks()
+    assert keys.TAG_ATTEMPT not in request.tags
+    assert watch.run(request).success
+
+
+@pytest.mark.parametrize("text", ["", "2026-0", "hello", "\x00", "{"])
+def test_a_half_written_store_is_a_skip_that_says_so(watch: Watch, text: str) -> None:
+    """No red tick, and no run either."""
+    watch.run(watch.asks())
+    (watch.archive.client / "_mmmeta" / "_store" / "remote_last_updated").write_text(text)
+    assert "which is no moment (yet)" in watch.skips()
+
+
+def test_a_store_that_cannot_be_read_is_a_skip_that_says_so(watch: Watch) -> None:
+    """A folder in the place of a file stands for all of it; root can read everything else."""
+    key = watch.archive.client / "_mmmeta" / "_store" / "remote_last_updated"
+    watch.run(watch.asks())
+    key.unlink()
+    assert "no remote_last_updated any more" in watch.skips()
+    key.mkdir()
+    assert "no remote_last_updated any more" in watch.skips()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', "\x00"])
+def test_a_status_that_cannot_be_read_is_asked_for_and_repaired(watch: Watch, text: str) -> None:
+    """It is derived: a run writes it anew."""
+    watch.run(watch.asks())
+    watch.skips()
+    (watch.archive.client / "_mmmeta" / "local" / "status.json").write_text(text)
+    watch.run(watch.asks())
+    assert watch.skips().startswith("Nothing to do")
+
+
+def test_work_that_is_due_is_asked_for_although_nothing_was_published(watch: Watch) -> None:
+    """A failed file: after its pause, and after a `retry` that a person typed."""
+    watch.archive.fail("letter1.txt")
+    watch.run(watch.asks())
+    assert "look: 1 done, 1 failed, next retry at" in watch.skips()
+    time.sleep(1.3)
+    assert "look: a retry is due since" in watch.asks().tags[keys.TAG_REASON]
+    watch.archive.fail()
+    with watch.archive.open() as m:
+        m.job(watch.archive.config.jobs["look"]).retry()
+    watch.run(watch.asks())
+    assert "look: 2 done" in watch.skips()
+
+
+def test_the_rest_of_a_limit_is_asked_for_until_nothing_is_left(watch: Watch) -> None:
+    """Two files a run: three runs for five files, without a pause between them."""
+    text = watch.archive.project.read_text()
+    watch.archive.configure(text.replace("table: documents}", "table: documents}\n        limit: {files: 2}"))
+    reasons = []
+    for _ in range(3):
+        request = watch.asks()
+        assert keys.TAG_ATTEMPT not in request.tags
+        reasons.append(request.tags[keys.TAG_REASON])
+        watch.run(request)
+    assert reasons[1:] == ["load_all: 3 files are due.", "load_all: 1 file is due."]
+    assert watch.skips().startswith("Nothing to do")
+
+
+def test_a_job_that_is_added_or_changed_is_asked_for(watch: Watch) -> None:
+    """The project file is the client's own; nothing at the remote moves."""
+    watch.run(watch.asks())
+    text = watch.archive.project.read_text()
+    watch.archive.configure(text.replace("document_type: letter", "document_type: contract"))
+    assert watch.asks().tags[keys.TAG_REASON] == "look: the job was changed."
+    watch.archive.configure(f"{text}      more:\n        call: {{function: 'dagster_test_actions:look'}}\n")
+    watch.cursor = None
+    assert "more: the job is new" in watch.asks().tags[keys.TAG_REASON]
+
+
+def test_how_a_job_is_shown_asks_for_nothing(watch: Watch) -> None:
+    """Owners and tags are no change of the work."""
+    watch.run(watch.asks())
+    text = watch.archive.project.read_text()
+    watch.archive.configure(
+        text.replace("attempts: 3\n        backoff", "owners: ['team:x']\n        attempts: 3\n        backoff")
+    )
+    assert watch.skips().startswith("Nothing to do")
+
+
+def test_a_run_that_failed_is_followed_by_others_and_given_up_loudly(watch: Watch) -> None:
+    """A function that cannot be imported: three attempts with growing pauses, then a reason that stays."""
+    text = watch.archive.project.read_text()
+    watch.archive.configure(text.replace("dagster_test_actions:look", "dagster_test_actions:lok"))
+    attempts = []
+    for tick in range(40):
+        watch.ahead = timedelta(seconds=tick * 5)
+        result = watch.tick()
+        if result.run_requests:
+            attempts.append((tick * 5, result.run_requests[0].tags.get(keys.TAG_ATTEMPT)))
+            assert not watch.run(result.run_requests[0]).success
+    # The first run merged the metadata and downloaded, so the situation was another afterwards.
+    assert [attempt for _, attempt in attempts] == [None, None, "2 of 3", "3 of 3"]
+    pauses = [later - earlier for (earlier, _), (later, _) in pairwise(attempts)]
+    assert pauses[1:] == [5, 10]
+    assert watch.skips().startswith("Gave up after 3 attempts: run ")
+    watch.archive.write("contract3", "contract")
+    watch.archive.publish()
+    assert keys.TAG_ATTEMPT not in watch.asks().tags
+
+
+def test_nothing_is_asked_for_while_a_run_is_alive(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is stuck in a slow document: a tick in the middle, with news to import."""
+    (archive.root / "slow.py").write_text(
+        "import time, pathlib\n"
+        "HERE = pathlib.Path(__file__).parent\n"
+        "def look(file):\n"
+        "    (HERE / 'looking').touch()\n"
+        "    while not (HERE / 'go').exists():\n"
+        "        time.sleep(0.02)\n"
+    )
+    archive.configure(archive.project.read_text().replace("dagster_test_actions:look", "slow:look"))
+    with dg.instance_for_test() as instance:
+        watch = Watch(archive, instance)
+        thread = threading.Thread(target=watch.run, args=[watch.asks()])
+        thread.start()
+        _until((archive.root / "looking").exists)
+        archive.write("contract3", "contract")
+        archive.publish()
+        assert "is started. To do: the remote has metadata of" in watch.skips()
+        (archive.root / "go").touch()
+        thread.join()
+        assert watch.run(watch.asks()).success
+
+
+def test_a_run_without_a_sign_of_life_is_reported_as_failed_and_followed(archive: Archive) -> None:
+    """What Dagster still calls started, the sensor ends, so that it blocks no queue."""
+    with dg.instance_for_test() as instance:
+        watch = Watch(archive, instance)
+        job = archive.definitions.resolve_job_def("archive_import")
+        killed = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.tags)
+        beat = archive.client / "_mmmeta" / "local" / "runs" / killed.run_id
+        beat.parent.mkdir(parents=True)
+        beat.touch()
+        assert "is started" in watch.skips()
+        watch.ahead = timedelta(seconds=31)
+        request = watch.asks()
+        assert f"run {killed.run_id[:8]} gave no sign of life since" in request.tags[keys.TAG_REASON]
+        run = instance.get_run_by_id(killed.run_id)
+        assert run is not None
+        assert run.status is dg.DagsterRunStatus.FAILURE
+        assert watch.run(request).success
+
+
+def test_another_archive_of_the_same_name_is_none_of_its_business(archive: Archive) -> None:
+    """Two code locations in one Dagster."""
+    with dg.instance_for_test() as instance:
+        shutil.copytree(archive.client, archive.root / "other")
+        text = archive.project.read_text()
+        archive.configure(text.replace("path: ./client", "path: ./other"))
+        other = archive.definitions.resolve_job_def("archive_import")
+        instance.create_run_for_job(other, status=dg.DagsterRunStatus.STARTED, tags=other.tags)
+        archive.configure(text)
+        assert Watch(archive, instance).asks()
+
+
+def test_it_opens_no_database(watch: Watch) -> None:
+    """Nor leaves anything behind: what SQLite makes when it opens a file would show."""
+    watch.run(watch.asks())
+    before = {path: path.stat().st_atime_ns for path in (watch.archive.client / "_mmmeta").rglob("*.db*")}
+    for path in before:
+        path.chmod(0o000)
+    watch.skips()
+    assert set((watch.archive.client / "_mmmeta").rglob("*.db*")) == set(before)
+
+
+def test_a_tick_without_news_costs_little(archive: Archive) -> None:
+    """20 ms of its own at most; here with Dagster's database on disk."""
+    with dg.instance_for_test() as instance:
+        watch = Watch(archive, instance)
+        watch.run(watch.asks())
+        seconds = []
+        for _ in range(20):
+            begun = time.perf_counter()
+            watch.skips()
+            seconds.append(time.perf_counter() - begun)
+        assert statistics.median(seconds) < 0.2
+
+
+def _until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)

@@ -1,0 +1,450 @@
+"""The ledger: what becomes pending, what is done once, what comes again, and whose claim counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archives import Archive, SettableClock
+
+from mmmeta import File, Job
+from mmmeta.ledger import Claim, Ledger, Outcome
+from mmmeta.workers import Worker, is_dead
+
+
+@pytest.fixture
+def archive(tmp_path: Path, clock: SettableClock) -> Iterator[Archive]:
+    """An archive whose files are identified by ``id``; their ``content_hash`` may change. The client's clock obeys."""
+    made = Archive(tmp_path, client_clock=clock)
+    made.server.layout.config.parent.mkdir(parents=True)
+    made.server.layout.config.write_text("metadata:\n  unique: id\n")
+    yield made
+    made.close()
+
+
+def publish(archive: Archive, *names: str, **keys: Any) -> None:
+    """Write these files with content ``1`` unless given, and merge."""
+    for name in names:
+        archive.write(name, {"id": name, "content_hash": "1", **keys})
+    archive.deliver()
+
+
+def run(job: Job, **options: Any) -> str:
+    """Run the job; gives the files it was handed, in order."""
+    seen: list[str] = []
+    job.run(lambda file: seen.append(file.unique_value), **options)
+    return "".join(seen)
+
+
+def pending(job: Job) -> str:
+    return "".join(file.unique_value for file in job.pending())
+
+
+def ledger(job: Job) -> Any:
+    """The job's ledger in a transaction, for what the runner does not show."""
+    bench = job._bench
+    return bench.ledger(bench.backend.catalog())
+
+
+def claim(job: Job, count: int, worker: Worker) -> list[Claim]:
+    job.evaluate()
+    with ledger(job) as opened:
+        claims: list[Claim] = opened.claim(count, worker=worker.name, run_id="run", lease=600)
+    return claims
+
+
+@pytest.fixture
+def worker(archive: Archive) -> Iterator[Worker]:
+    """A living worker of the client's."""
+    made = Worker(archive.client.layout.local / "workers")
+    made.start()
+    yield made
+    made.stop()
+
+
+# What is pending
+
+
+def test_each_file_is_done_once(archive: Archive) -> None:
+    """What matched when it came; later ones as they come; none again."""
+    publish(archive, "a", "b", kind="x")
+    publish(archive, "c", kind="y")
+    job = archive.client.job("import", where={"kind": "x"})
+    assert pending(job) == "ab"
+    assert run(job) == "ab"
+    assert run(job) == ""
+    publish(archive, "d", kind="x")
+    assert run(job) == "d"
+    status = job.status()
+    assert (status.pending, status.done, status.due, status.claimed) == (0, 3, 0, 0)
+
+
+def test_two_jobs_have_their_own_ledgers(archive: Archive) -> None:
+    """What one did, the other has still to do."""
+    publish(archive, "a")
+    assert run(archive.client.job("one")) == "a"
+    assert run(archive.client.job("two")) == "a"
+
+
+@pytest.mark.parametrize(
+    ("rerun_on", "title", "content", "tag"),
+    [("content", "", "a", ""), ("metadata", "a", "a", "a"), ("never", "", "", ""), (["title", "tag"], "a", "", "a")],
+)
+def test_rerun_on(archive: Archive, rerun_on: Any, title: str, content: str, tag: str) -> None:
+    """Only what the rule names makes a done file due again; keys may be the client's own."""
+    publish(archive, "a", "b", title="t")
+    job = archive.client.job("import", rerun_on=rerun_on)
+    run(job)
+    publish(archive, "a", title="u")
+    assert run(job) == title
+    publish(archive, "a", title="u", content_hash="2")
+    assert run(job) == content
+    if rerun_on != "metadata":
+        file = archive.client.files.get("a")
+        assert file is not None
+        file["tag"] = "mine"
+        file.save()
+        assert run(job) == tag
+    assert run(job) == ""
+
+
+def test_the_selection_may_ask_for_what_the_client_set(archive: Archive) -> None:
+    """A save is a change like any other."""
+    publish(archive, "a", "b")
+    job = archive.client.job("import", where={"wanted": True})
+    assert run(job) == ""
+    file = archive.client.files.get("b")
+    assert file is not None
+    file["wanted"] = True
+    file.save()
+    assert run(job) == "b"
+
+
+def test_a_window_that_moves(archive: Archive, clock: SettableClock) -> None:
+    """Files come into "the last 7 days" when published; once selected they stay, although the days have passed."""
+    publish(archive, "a", at="2026-02-27")
+    publish(archive, "b", at="2026-01-01")
+    job = archive.client.job("import", where={"at": {">=": {"ago": "7d"}}})
+    assert pending(job) == "a"
+    clock.forward(days=30)
+    publish(archive, "c", at="2026-02-28")
+    assert pending(job) == "a"
+    assert run(job) == "a"
+
+
+def test_files_that_grow_old_enough(archive: Archive, clock: SettableClock) -> None:
+    """Into "older than 7 days" a file comes merely because time passes, without any update."""
+    publish(archive, "a", at="2026-02-27")
+    publish(archive, "b", at="2026-02-10")
+    job = archive.client.job("import", where={"at": {"<": {"ago": "7d"}}})
+    assert run(job) == "b"
+    clock.forward(days=2)
+    assert run(job) == ""
+    clock.forward(days=3)
+    assert run(job) == "a"
+    assert run(job) == ""
+
+
+def test_once_selected_a_file_stays(archive: Archive) -> None:
+    """A pending file that no longer matches is still done; one that was done does not come again."""
+    publish(archive, "a", "b", kind="x")
+    job = archive.client.job("import", where={"kind": "x"})
+    assert pending(job) == "ab"
+    publish(archive, "a", kind="y")
+    assert run(job) == "ab"
+    publish(archive, "a", kind="x")
+    assert run(job) == ""
+
+
+def test_deleted_and_returning_files(archive: Archive) -> None:
+    """Deleted ones leave, returning ones enter; what was done before it was deleted is done still."""
+    publish(archive, "a", "b", "c")
+    job = archive.client.job("import")
+    assert run(job, limit=1) == "a"
+    archive.server.files.delete(id=["a", "b"])
+    archive.sync()
+    archive.client.update()
+    assert pending(job) == "c"
+    status = job.status()
+    assert (status.done, status.pending, status.skipped) == (1, 1, 1)
+    archive.write("a", {"id": "a", "content_hash": "1", "back": 1})
+    archive.write("b", {"id": "b", "content_hash": "1", "back": 1})
+    archive.deliver()
+    assert run(job) == "bc"
+
+
+def test_a_file_deleted_between_claim_and_work(archive: Archive, worker: Worker) -> None:
+    """It is set aside untried; done although deleted meanwhile is done."""
+    publish(archive, "a", "b")
+    job = archive.client.job("import")
+    claims = claim(job, 2, worker)
+    archive.server.files.delete(id=["a", "b"])
+    archive.sync()
+    archive.client.update()
+    with ledger(job) as opened:
+        opened.skip(claims[:1])
+        assert [entry.status for entry in opened.settle([Outcome(claims[1])], run_id=None, worker="w")] == ["done"]
+    assert (job.status().skipped, job.status().done) == (1, 1)
+
+
+# Changes of the definition
+
+
+def test_another_selection(archive: Archive) -> None:
+    """What it does not mean leaves the pending files, what it means enters, and nothing done comes again."""
+    publish(archive, "a", "b", kind="x")
+    publish(archive, "c", kind="y")
+    job = archive.client.job("import", where={"kind": "x"})
+    assert run(job, limit=1) == "a"
+    job = archive.client.job("import", where={"kind": ["y", "z"]})
+    assert job.plan().newly_selected == 1
+    assert pending(job) == "c"
+    assert job.status().skipped == 1
+    assert run(archive.client.job("import", where={})) == "bc"
+
+
+def test_another_rerun_on_does_not_start_over(archive: Archive) -> None:
+    """What is done counts as done in the version it has now; later changes go by the new rule."""
+    publish(archive, "a", "b", title="t")
+    run(archive.client.job("import"))
+    by_metadata = archive.client.job("import", rerun_on="metadata")
+    assert run(by_metadata) == ""
+    publish(archive, "a", title="u")
+    assert run(by_metadata) == "a"
+    assert run(archive.client.job("import", rerun_on="never")) == ""
+    by_title = archive.client.job("import", rerun_on=["title"])
+    assert run(by_title) == ""
+    publish(archive, "b", title="u")
+    assert run(by_title) == "b"
+
+
+def test_a_change_just_before_another_rerun_on_is_not_lost(archive: Archive) -> None:
+    """What became due under the old rule and was not looked at yet is due under the new one."""
+    publish(archive, "a", "b", title="t")
+    run(archive.client.job("import"))
+    publish(archive, "a", content_hash="2", title="t")
+    assert run(archive.client.job("import", rerun_on=["title"])) == "a"
+
+
+def test_another_order(archive: Archive) -> None:
+    """order_by applies to what is pending already, and makes nothing done due again."""
+    for name, pages in [("a", 2), ("b", 3), ("c", 1), ("d", None)]:
+        publish(archive, name, pages=pages)
+    assert pending(archive.client.job("import", order_by="pages")) == "dcab"
+    job = archive.client.job("import", order_by="-pages")
+    assert pending(job) == "bacd"
+    assert run(job, limit=1) == "b"
+    publish(archive, "c", pages=9)
+    assert run(archive.client.job("import", order_by="-pages")) == "cad"
+    assert run(archive.client.job("import")) == ""
+
+
+# Failures
+
+
+def fail(file: File) -> None:
+    raise ValueError(f"bad {file.unique_value}")
+
+
+def test_attempts_backoff_and_death(archive: Archive, clock: SettableClock) -> None:
+    """A failed file waits, longer each time, and is dead when its attempts are used up; it stops nobody."""
+    publish(archive, "a", "b")
+    job = archive.client.job("import", attempts=3, backoff="1m")
+    report = job.run(fail)
+    assert (report.failed, report.dead, report.attempted, report.due_later, report.pending) == (2, 0, 2, 2, 0)
+    assert run(job) == ""
+    status = job.status()
+    assert (status.failed, status.due) == (2, 0)
+    assert status.earliest_due is not None
+    assert timedelta(seconds=45) <= status.earliest_due - clock.now <= timedelta(seconds=75)
+    clock.forward(seconds=76)
+    assert job.status().due == 2
+    assert run(job, limit=1) == "a"
+    assert job.run(fail).failed == 1
+    entry = job.files("failed")[0]
+    assert (entry.file, entry.attempts, entry.error_type, entry.error_message) == ("b", 2, "ValueError", "bad b")
+    assert "raise ValueError" in str(entry.error_lines)
+    assert entry.due is not None
+    assert timedelta(seconds=90) <= entry.due - clock.now <= timedelta(seconds=150)
+    clock.forward(seconds=151)
+    report = job.run(fail)
+    assert (report.failed, report.dead, report.failures[0].status, report.failures[0].attempts) == (0, 1, "dead", 3)
+    clock.forward(days=100)
+    assert run(job) == ""
+    assert (job.status().dead, job.status().due) == (1, 0)
+
+
+def test_retry(archive: Archive, clock: SettableClock) -> None:
+    """Failed files now, dead ones if asked, or only those named; with all attempts before them again."""
+    publish(archive, "a", "b", "c")
+    job = archive.client.job("import", attempts=1)
+    job.run(fail, limit=1)
+    job = archive.client.job("import", attempts=2)
+    job.run(fail)
+    assert job.retry() == 2
+    assert pending(job) == "bc"
+    assert job.retry(dead=True, files=["nobody"]) == 0
+    assert job.retry(dead=True, files=["a"]) == 1
+    assert run(job) == "abc"
+    assert job.retry(dead=True) == 0
+
+
+@pytest.mark.parametrize("attempts", [1, 5])
+def test_a_new_version_of_a_failed_or_dead_file(archive: Archive, attempts: int) -> None:
+    """It is pending at once, and starts afresh."""
+    publish(archive, "a", "b")
+    job = archive.client.job("import", attempts=attempts)
+    job.run(fail)
+    publish(archive, "a", title="only a new title")
+    assert pending(job) == ""
+    publish(archive, "a", content_hash="2")
+    assert run(job) == "a"
+    assert job.files("done")[0].attempts == 1
+
+
+def test_a_failed_file_that_is_deleted(archive: Archive, clock: SettableClock) -> None:
+    """Nobody waits for it any more."""
+    publish(archive, "a")
+    job = archive.client.job("import")
+    job.run(fail)
+    archive.server.files.delete(id="a")
+    archive.sync()
+    archive.client.update()
+    assert (job.status().failed, job.status().skipped) == (0, 1)
+    clock.forward(days=2)
+    assert run(job) == ""
+
+
+# Claims
+
+
+def test_a_new_version_while_a_file_is_worked_on(archive: Archive, worker: Worker) -> None:
+    """Done or failed, the new version is pending, with all its attempts."""
+    publish(archive, "a", "b")
+    job = archive.client.job("import", attempts=1)
+    claims = claim(job, 2, worker)
+    publish(archive, "a", "b", content_hash="2")
+    job.evaluate()
+    with ledger(job) as opened:
+        settled = opened.settle([Outcome(claims[0]), Outcome(claims[1], "Error", "x")], run_id=None, worker=worker.name)
+    assert [entry.status for entry in settled] == ["pending", "pending"]
+    assert run(job) == "ab"
+    assert run(job) == ""
+
+
+def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Worker) -> None:
+    """Its lease ended, another took over: what it says late is lost, and the other's word counts."""
+    publish(archive, "a")
+    job = archive.client.job("import", lease=1)
+    job.evaluate()
+    with ledger(job) as opened:
+        late = opened.claim(1, worker=worker.name, run_id=None, lease=-1)
+    other = Worker(archive.client.layout.local / "workers")
+    other.start()
+    (taken,) = claim(job, 1, other)
+    assert taken.token > late[0].token
+    with ledger(job) as opened:
+        assert opened.settle([Outcome(late[0])], run_id=None, worker=worker.name)[0].status == "lost"
+        opened.release(late)
+        opened.skip(late)
+        assert opened.settle([Outcome(taken, "Error", "x")], run_id=None, worker=other.name)[0].status == "failed"
+        assert opened.settle([Outcome(taken)], run_id=None, worker=other.name)[0].status == "lost"
+    other.stop()
+    assert job.status().failed == 1
+
+
+def test_claims_of_a_dead_worker_come_back_at_once(archive: Archive, worker: Worker) -> None:
+    """Its lock is free; a living one keeps its claims. The file comes alone, for it may have been the reason."""
+    publish(archive, "a", "b", "c", "d")
+    job = archive.client.job("import", attempts=2)
+    dead = Worker(archive.client.layout.local / "workers")
+    dead.start()
+    claim(job, 2, dead)
+    claim(job, 1, worker)
+    assert not is_dead(archive.client.layout.local / "workers", dead.name)
+    dead.stop()
+    batches: list[list[str]] = []
+    job.run(lambda files: batches.append([file.unique_value for file in files]), batch=True)
+    assert batches == [["a"], ["b"], ["d"]]
+    assert job.status().claimed == 1
+
+
+def test_a_file_that_kills_its_workers_is_dead_at_last(archive: Archive) -> None:
+    """It uses up its attempts although no worker lives to tell, and blocks nobody."""
+    publish(archive, "a", "b")
+    job = archive.client.job("import", attempts=2)
+    for _ in range(2):
+        victim = Worker(archive.client.layout.local / "workers")
+        victim.start()
+        assert claim(job, 1, victim)[0].file == "a"
+        victim.stop()
+    assert run(job) == "b"
+    (entry,) = job.files("dead")
+    assert (entry.file, entry.attempts, entry.error_type) == ("a", 2, "WorkerDied")
+    assert job.retry(dead=True) == 1
+    assert run(job) == "a"
+
+
+def test_leases_of_another_boot_are_void(archive: Archive, worker: Worker) -> None:
+    """After a reboot everything claimed is pending, and the attempt does not count."""
+    publish(archive, "a")
+    job = archive.client.job("import", attempts=1)
+    claim(job, 1, worker)
+    with archive.client._backend.state.atomic() as connection:
+        connection.execute("UPDATE ledger SET boot = 'another'")
+    assert run(job) == "a"
+
+
+def test_released_claims_count_no_attempt(archive: Archive, worker: Worker) -> None:
+    """Given back untried."""
+    publish(archive, "a")
+    job = archive.client.job("import")
+    with ledger(job) as opened:
+        assert isinstance(opened, Ledger)
+    (taken,) = claim(job, 5, worker)
+    with ledger(job) as opened:
+        opened.release([taken])
+    assert pending(job) == "a"
+    assert claim(job, 5, worker) == [Claim("a", taken.token + 2, 1)]
+
+
+# What is recorded
+
+
+def test_the_ledger_remembers(archive: Archive, clock: SettableClock) -> None:
+    """Run, times, attempts, content and revision; and each attempt in the history."""
+    publish(archive, "a")
+    job = archive.client.job("import", backoff=1)
+    selected = clock.now
+    job.run(fail, run_id="first")
+    clock.forward(seconds=5)
+    job.run(lambda file: None, run_id="second")
+    (entry,) = job.files("done")
+    assert (entry.run_id, entry.attempts, entry.error_type, entry.due) == ("second", 2, None, None)
+    assert (entry.selected_at, entry.settled_at) == (selected, clock.now)
+    with archive.client._backend.state.reading() as connection:
+        rows = connection.execute("SELECT content, rev FROM ledger").fetchall()
+        history = connection.execute(
+            "SELECT run_id, status, error_type, started_at IS NOT NULL, ended_at IS NOT NULL FROM attempts ORDER BY id"
+        ).fetchall()
+    assert rows == [("1", 1)]
+    assert history == [("first", "failed", "ValueError", 1, 1), ("second", "done", None, 1, 1)]
+
+
+def test_indexes_answer_claims(archive: Archive) -> None:
+    """The next pending file in either order is read from the index, nothing is sorted."""
+    publish(archive, "a", pages=1)
+    for order_by in (None, "pages", "-pages"):
+        job = archive.client.job(f"job{'desc' if order_by == '-pages' else 'asc'}", order_by=order_by)
+        job.evaluate()
+        direction = "DESC" if order_by == "-pages" else "ASC"
+        with archive.client._backend.state.reading() as connection:
+            plan = connection.execute(
+                "EXPLAIN QUERY PLAN SELECT file, token + 1, attempts + 1, error_type IS 'x' FROM ledger "
+                f"WHERE job = 'x' AND status = 'pending' AND file NOT IN () ORDER BY priority {direction}, file {direction} "
+                "LIMIT 10"
+            ).fetchall()
+        assert [row[3] for row in plan] == ["SEARCH ledger USING INDEX ledger_pending (job=?)"]
