@@ -35,12 +35,21 @@ class Action(Protocol):
     Attributes:
         batched: whether ``process`` wants all files at once; otherwise it gets one at a time, from several threads
             where the job has workers.
+        keeps_time: whether it ends by itself when the job's ``timeout`` is over.
     """
 
     batched: bool
+    keeps_time: bool
+
+    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+        """Undo what ``process`` did with files that were deleted since."""
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
         """Work on files and say of each how it ended; raises nothing for a file's own failure."""
+
+    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
+        """Which of these files are not, in their present version, where the action puts them: unique value → why, in
+        words that follow "but". None where that cannot be known."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -48,6 +57,8 @@ class Action(Protocol):
 
 class CallFunction:
     """Calls a function with each file, or with the list of a batch's files; what it raises is the files' failure."""
+
+    keeps_time = False
 
     def __init__(self, function: Callable[[Any], object], *, batched: bool) -> None:
         self.batched = batched
@@ -64,6 +75,12 @@ class CallFunction:
             return [failed(item.claim, error) for item in items]
         return [Outcome(item.claim) for item in items]
 
+    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+        return self.process(items)
+
+    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
+        return None
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -72,6 +89,13 @@ class Download:
     """Fetches documents into a folder; checked against the content digest where that is a known one."""
 
     batched = False
+    keeps_time = True
+
+    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+        raise NotImplementedError
+
+    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
+        raise NotImplementedError
 
     def __init__(self, action: DownloadAction, config: Config, layout: Layout) -> None:
         self._root = Path(action.to)
@@ -115,6 +139,13 @@ class Load:
     """Writes metadata rows into an SQL table with receipts in the same transaction: exactly once."""
 
     batched = True
+    keeps_time = True
+
+    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+        raise NotImplementedError
+
+    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
+        raise NotImplementedError
 
     def __init__(self, action: LoadAction, config: Config, job: str, state_id: str) -> None:
         from mmmeta.load import SqlTarget

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from mmmeta.catalog import Catalog, Row
+from mmmeta.claims import FileClaim
 from mmmeta.clock import Clock
 from mmmeta.config import Config
 from mmmeta.database import Database
 from mmmeta.file import File
 from mmmeta.layout import Layout
-from mmmeta.ledger import Ledger
+from mmmeta.ledger import Claim, Ledger
 from mmmeta.ledger_view import job_status
 from mmmeta.project_models import JobConfig
 from mmmeta.selection import JobRules
@@ -60,6 +62,7 @@ class Bench:
             backoff=config.backoff,
             order_by=config.order_by,
             fingerprint=config.fingerprint(),
+            on_delete=config.on_delete,
         )
 
     @property
@@ -73,9 +76,51 @@ class Bench:
         with self.backend.state.atomic() as connection:
             yield Ledger(connection, catalog, self.rules, self.workers, self.backend.clock())
 
-    def file(self, row: Row, catalog: Catalog) -> File:
+    @contextmanager
+    def rolled_back(self, catalog: Catalog) -> Iterator[Ledger]:
+        """The job's ledger in a transaction that leaves nothing behind: to see what would happen."""
+        with self.ledger(catalog) as ledger:
+            connection = ledger.connection
+            connection.execute("SAVEPOINT look")
+            try:
+                yield ledger
+            finally:
+                connection.execute("ROLLBACK TO look")
+                connection.execute("RELEASE look")
+
+    def file(self, row: Row, catalog: Catalog, claim: Claim | None = None) -> File:
         """A row as people get it."""
-        return File(row, catalog.unique, self.backend.config.remote, self.backend.save)
+        ours = None
+        if claim is not None:
+            ours = FileClaim(claim.file, claim.token, claim.attempt, claim.retract, self.config.name, self.state_id)
+        return File(row, catalog.unique, self.backend.config.remote, self.backend.save, ours)
+
+    @cached_property
+    def state_id(self) -> str:
+        """Of the state db that this job's tokens come from."""
+        return self.backend.ensure_state().state_id
+
+    def claim(self, count: int, worker: str, run_id: str | None, without: Sequence[str] = ()) -> list[File] | None:
+        """Claim up to so many files, each with its ``claim``; None when nothing is pending.
+
+        Those that were deleted, or came back, since they were selected are settled on the way, so the list may be
+        shorter, even empty.
+        """
+        catalog = self.backend.catalog()
+        with self.ledger(catalog) as ledger:
+            claims = ledger.claim(count, worker=worker, run_id=run_id, lease=self.config.lease, without=without)
+        if not claims:
+            return None
+        rows = catalog.by_unique([claim.file for claim in claims])
+        alive = {name for name, row in rows.items() if not row.system["__deleted"]}
+        gone = [claim for claim in claims if claim.file not in alive and not claim.retract]
+        back = [claim for claim in claims if claim.file in alive and claim.retract]
+        if gone or back:
+            with self.ledger(catalog) as ledger:
+                ledger.skip(gone)
+                ledger.keep(back)
+        settled = {claim.file for claim in (*gone, *back)}
+        return [self.file(rows[claim.file], catalog, claim) for claim in claims if claim.file not in settled]
 
     def status(self) -> JobStatus:
         """The job in numbers, as the ledger has it now."""

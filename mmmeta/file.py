@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mmmeta.catalog import Row
+from mmmeta.claims import FileClaim
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
 from mmmeta.remote import Remote
 from mmmeta.values import RESERVED_PREFIX, clean
@@ -27,11 +28,31 @@ class File(MutableMapping[str, Any]):
         meta: the remote's metadata, read-only.
         local: what this client has set, read-only.
         remote: the URL templates of config.yml filled for this file, as attributes: ``file.remote.url``.
+        claim: where a job handed the file out: its fencing token, the attempt, and the receipt for a SQL target.
     """
 
-    __slots__ = ("_changed", "_local", "_meta", "_removed", "_save", "_system", "_templates", "_unique", "unique_value")
+    __slots__ = (
+        "_changed",
+        "_local",
+        "_meta",
+        "_removed",
+        "_save",
+        "_system",
+        "_templates",
+        "_unique",
+        "claim",
+        "unique_value",
+    )
 
-    def __init__(self, row: Row, unique: str, templates: Mapping[str, str], save: SaveFile) -> None:
+    def __init__(
+        self,
+        row: Row,
+        unique: str,
+        templates: Mapping[str, str],
+        save: SaveFile,
+        claim: FileClaim | None = None,
+    ) -> None:
+        self.claim = claim
         self.unique_value = row.unique_value
         self._meta = row.remote
         self._local = row.local

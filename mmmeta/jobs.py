@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from mmmeta.actions import Action, CallFunction, make_action
@@ -11,15 +13,21 @@ from mmmeta.bench import Backend, Bench
 from mmmeta.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, near_misses
 from mmmeta.file import File
-from mmmeta.filters import describe
-from mmmeta.ledger_view import LedgerEntry, entries
+from mmmeta.filters import describe, parse
+from mmmeta.hands import Hands
+from mmmeta.ledger_view import Attempt, LedgerEntry, entries, history, oldest_pending, set_aside
 from mmmeta.project_models import JobConfig
 from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
-from mmmeta.selection import Evaluation, JobRules
+from mmmeta.selection import Evaluation, JobRules, lacking_keys
 from mmmeta.status import JobStatus
+from mmmeta.why import Explanation, explain
 from mmmeta.workers import Worker
 
-__all__ = ["Failure", "Job", "Plan", "RunReport"]
+__all__ = ["Attempt", "Failure", "Job", "LedgerEntry", "Plan", "RunReport"]
+
+
+ADOPTED_AT_ONCE = 500
+"""Files that are looked for at once."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,22 @@ class Plan:
 
     Attributes:
         files: files that a run would take now.
-        bytes: their size, None where the metadata does not tell.
+        bytes: their size, as far as the metadata tells; None where it tells of none.
         newly_selected: of these, files that were not pending before.
+        left: pending files that would be set aside: deleted, or not meant by the definition any more.
+        retract: files that were done, are deleted now, and would be handed to the action to be undone.
+        changed: whether the selection is another one than at the last run.
+        lacking: key of the selection → files that cannot match because they have no such key.
         condition_words: the selection in words.
     """
 
     files: int
     bytes: int | None
     newly_selected: int
+    left: int
+    retract: int
+    changed: bool
+    lacking: dict[str, int]
     condition_words: str
 
 
@@ -59,6 +75,7 @@ class Job:
                 "use content, metadata, never or other keys"
             )
         self._bench = Bench(config, backend)
+        self._hands = Hands(self._bench)
 
     @property
     def rules(self) -> JobRules:
@@ -82,9 +99,23 @@ class Job:
         return [self._bench.file(rows[name], catalog) for name in names if name in rows]
 
     def plan(self) -> Plan:
-        """What a run would do; the selection is evaluated, nothing is claimed."""
-        evaluation = self.evaluate()
-        return Plan(self._bench.due_count(), None, evaluation.selected, describe(self.config.condition))
+        """What a run would do now, and what a changed definition would change; nothing is written."""
+        merged = self._backend.ensure_state()
+        catalog = self._backend.catalog()
+        self._check_keys(catalog)
+        with self._bench.rolled_back(catalog) as ledger:
+            evaluation = ledger.selection.evaluate(merged.state_revision)
+            files, size = ledger.selection.due()
+        return Plan(
+            files=files,
+            bytes=size,
+            newly_selected=evaluation.selected,
+            left=evaluation.left,
+            retract=evaluation.retract,
+            changed=evaluation.changed,
+            lacking=lacking_keys(catalog, self.config.condition),
+            condition_words=describe(self.config.condition),
+        )
 
     def status(self) -> JobStatus:
         """The job in numbers, after evaluating its selection."""
@@ -98,13 +129,142 @@ class Job:
         with self._backend.state.reading() as connection:
             return entries(connection, self.name, [status] if isinstance(status, str) else list(status))
 
+    def history(self, *, file: str | None = None, run_id: str | None = None, limit: int | None = 100) -> list[Attempt]:
+        """What happened: attempts of the last 90 days, the latest first; of one file, or of one run (the beginning of
+        its id is enough)."""
+        if not self._backend.state.exists():
+            return []
+        with self._backend.state.reading() as connection:
+            return history(connection, job=self.name, file=file, run_id=run_id, limit=limit)
+
+    def why(self, file: str) -> Explanation:
+        """What the job makes of the file with this unique value: selected or not, and why; done, failed, waiting.
+
+        Raises:
+            JobError: there is no such file.
+        """
+        self._backend.ensure_state()
+        return explain(self._bench, file)
+
+    def set_aside(self) -> dict[str, int]:
+        """Reason → how many files were set aside unprocessed: ``Deleted``, ``LeftSelection``, ``Retracted``."""
+        with self._backend.state.reading() as connection:
+            return set_aside(connection, self.name)
+
+    def oldest_pending(self) -> datetime | None:
+        """Since when (aware UTC) the file that has waited longest is pending; None if none is."""
+        with self._backend.state.reading() as connection:
+            return oldest_pending(connection, self.name)
+
     def retry(self, *, dead: bool = False, files: Sequence[str] | None = None) -> int:
-        """Make failed files due now, dead ones too if asked; returns how many."""
+        """Make failed files due now, dead ones too if asked; or exactly these files, done ones as well.
+
+        They have all their attempts before them again. Returns how many; files in a worker's hands are left alone.
+        """
         self.evaluate()
         with self._bench.ledger(self._backend.catalog()) as ledger:
             count = ledger.retry(dead=dead, files=files)
         self._backend.write_status()
         return count
+
+    def adopt(self, files: Iterable[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+        """Take selected files for done, because somebody did them before: nothing is processed.
+
+        Later versions of them come as those of any other file.
+
+        Args:
+            files: their unique values.
+            where: a filter, such as ``{"imported": True}`` for the flag of a script that the job replaces.
+
+        Returns:
+            How many files; those that are not selected, done or claimed are left alone.
+        """
+        if (files is None) == (where is None):
+            raise JobError(f"job {self.name!r}: adopt takes files or where")
+        self.evaluate()
+        catalog = self._backend.catalog()
+        if files is None:
+            files = [row.unique_value for row in catalog.rows(parse(where or {}))]
+        with self._bench.ledger(catalog) as ledger:
+            count = ledger.adopt(files)
+        self._backend.write_status()
+        return count
+
+    def adopt_present(self) -> int:
+        """Take for done what is already where the job puts it: rows in the table that it loads, documents with the
+        right digest in its download folder. Returns how many.
+
+        Raises:
+            JobError: the job calls a function or a command; nobody knows where to look.
+        """
+        merged = self._backend.ensure_state()
+        action = make_action(self.config, self._backend.config, self._backend.layout, merged.state_id)
+        present: list[str] = []
+        try:
+            pending = self.pending()
+            for start in range(0, len(pending), ADOPTED_AT_ONCE):
+                files = pending[start : start + ADOPTED_AT_ONCE]
+                missing = action.missing(files)
+                if missing is None:
+                    raise JobError(f"job {self.name!r}: nobody knows where its results are; name files or a filter")
+                present += [file.unique_value for file in files if file.unique_value not in missing]
+        finally:
+            action.close()
+        return self.adopt(present)
+
+    def forget(self) -> int:
+        """Remove the job's part of the ledger; the next run does every file again. Returns how many were known."""
+        if not self._backend.state.exists():
+            return 0
+        with self._bench.ledger(self._backend.catalog()) as ledger:
+            count = ledger.forget()
+        self._backend.write_status()
+        return count
+
+    # With a loop of one's own
+
+    def claim(self, count: int = 1) -> list[File]:
+        """Take up to so many pending files for a loop of one's own; say of each ``done``, ``failed`` or ``release``.
+
+        Nobody else gets them meanwhile. ``file.claim`` has the attempt, whether the file is to be undone
+        (``retract``), and the receipt for an SQL database. None when nothing is pending: an empty list.
+        """
+        self.evaluate()
+        return self._hands.claim(count)
+
+    def done(self, *files: File, bytes: int | None = None) -> list[str]:
+        """Record that claimed files were done; returns each one's status, ``lost`` if another worker has it by now."""
+        return self._hands.settle(files, size=bytes)
+
+    def failed(self, file: File, error: Exception) -> str:
+        """Record that a claimed file failed; it is ``failed`` (due again later) or ``dead`` now."""
+        return self._hands.settle([file], error)[0]
+
+    def release(self, *files: File) -> None:
+        """Give claimed files back untried; all of them, if none are named."""
+        self._hands.release(files)
+
+    @contextmanager
+    def one(self) -> Iterator[File | None]:
+        """One file, claimed for the block, or None: done at its end, failed if it raises (which goes on rising)."""
+        with self.several(1) as files:
+            yield files[0] if files else None
+
+    @contextmanager
+    def several(self, count: int) -> Iterator[list[File]]:
+        """Up to so many files, claimed for the block: all done at its end, all failed if it raises."""
+        files = self.claim(count)
+        try:
+            yield files
+        except Exception as error:
+            if files:
+                self._hands.settle(files, error)
+            raise
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            self._hands.release(files)
+            raise
+        if files:
+            self._hands.settle(files)
 
     def run(
         self,

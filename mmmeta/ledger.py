@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from mmmeta.catalog import Catalog
 from mmmeta.clock import to_text
-from mmmeta.selection import DELETED, JobRules, Selection
+from mmmeta.selection import ACTION, DELETED, REASONS, RETRACTED, JobRules, Selection
 from mmmeta.workers import boot_id, boot_seconds, is_dead
 
 LONGEST_BACKOFF = 86_400.0
@@ -27,17 +27,27 @@ WORKER_DIED = "WorkerDied"
 LEASE_ENDED = "LeaseEnded"
 """Error types of files whose worker did not say how they ended."""
 
+HISTORY_DAYS = 90
+"""How long attempts are kept; longer costs space in the state db, about 200 bytes each."""
+
 ERROR_LINES = 4_000
 """Characters of a traceback that are kept."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One file in this worker's hands; ``attempt`` counts from 1."""
+    """One file in this worker's hands.
+
+    Attributes:
+        token: fencing token; larger than that of every earlier claim of the file.
+        attempt: counts from 1.
+        retract: the file was deleted after it was done; what is asked for is to undo it.
+    """
 
     file: str
     token: int
     attempt: int
+    retract: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settled:
-    """What the ledger made of an outcome: ``done``, ``failed``, ``dead``, ``pending`` (it changed meanwhile) or ``lost``
-    (the claim had passed to another)."""
+    """What the ledger made of an outcome: ``done``, ``skipped`` (done with a deleted file), ``failed``, ``dead``,
+    ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another)."""
 
     outcome: Outcome
     status: str
@@ -84,6 +94,7 @@ class Ledger:
     """One job's part of the ledger; every method works inside the caller's transaction of the state db.
 
     Args:
+        connection: the state db's, in a transaction.
         workers: folder of the workers' locks.
         now: aware UTC.
     """
@@ -91,7 +102,7 @@ class Ledger:
     def __init__(
         self, connection: sqlite3.Connection, catalog: Catalog, rules: JobRules, workers: Path, now: datetime
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._catalog = catalog
         self._rules = rules
         self._workers = workers
@@ -114,17 +125,16 @@ class Ledger:
         descending = self._rules.order_by is not None and self._rules.order_by.startswith("-")
         # Both keys in one direction: the index is read forwards or backwards, and nothing is sorted.
         order = "priority DESC, file DESC" if descending else "priority, file"
-        rows = self._connection.execute(
-            "SELECT file, token + 1, attempts + 1, error_type IS ? FROM ledger WHERE job = ? AND status = 'pending' "
+        rows = self.connection.execute(
+            "SELECT file, token + 1, attempts + 1, retract, error_type IS ? FROM ledger WHERE job = ? AND status = 'pending' "
             f"AND file NOT IN ({', '.join('?' * len(without))}) ORDER BY {order} LIMIT ?",
             (WORKER_DIED, self._rules.name, *without, count),
         ).fetchall()
-        claims = [Claim(*row[:3]) for row in takewhile(lambda row: not row[3], rows)]
-        if rows and not claims:
-            claims = [Claim(*rows[0][:3])]
+        taken = list(takewhile(lambda row: not row[4], rows)) or rows[:1]
+        claims = [Claim(file, token, attempt, bool(retract)) for file, token, attempt, retract, _ in taken]
         current = f"(SELECT {self._basis} FROM files WHERE {self._catalog.unique_sql} = ledger.file)"
         until, boot = boot_seconds() + lease, boot_id()
-        self._connection.executemany(
+        self.connection.executemany(
             f"UPDATE ledger SET status = 'claimed', token = ?, attempts = ?, tried = {current}, lease_until = ?, "
             "boot = ?, worker = ?, run_id = ?, claimed_at = ?, due = NULL WHERE job = ? AND file = ?",
             [
@@ -137,17 +147,17 @@ class Ledger:
 
     def _take_back(self) -> None:
         name = self._rules.name
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE ledger SET status = 'pending', due = NULL WHERE job = ? AND status = 'failed' AND due <= ?",
             (name, self._now.timestamp()),
         )
         # SQLite's state db is on one host: a lease of another boot is void, and the file is not to blame.
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE ledger SET status = 'pending', token = token + 1, attempts = attempts - 1 "
             "WHERE job = ? AND status = 'claimed' AND boot <> ?",
             (name, boot_id()),
         )
-        workers = self._connection.execute(
+        workers = self.connection.execute(
             "SELECT DISTINCT worker FROM ledger WHERE job = ? AND status = 'claimed'", (name,)
         ).fetchall()
         for (worker,) in workers:
@@ -159,7 +169,7 @@ class Ledger:
 
     def _take_from(self, condition: str, parameter: str | float, error_type: str, message: str) -> None:
         """Take claims from a worker that is gone; a file that this happens to as often as it may fail is dead."""
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE ledger SET status = CASE WHEN attempts >= ? THEN 'dead' ELSE 'pending' END, token = token + 1, "
             "error_type = ?, error_message = ?, error_lines = NULL, settled_at = ?, lease_until = NULL, worker = NULL "
             f"WHERE job = ? AND status = 'claimed' AND {condition}",
@@ -168,7 +178,7 @@ class Ledger:
 
     def renew(self, worker: str, lease: float, run_id: str | None) -> None:
         """Prolong this worker's leases."""
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE ledger SET lease_until = ? WHERE job = ? AND status = 'claimed' AND worker = ?",
             (boot_seconds() + lease, self._rules.name, worker),
         )
@@ -176,7 +186,7 @@ class Ledger:
 
     def beat(self, run_id: str | None) -> None:
         """Say that a run of this job lives."""
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE jobs SET heartbeat = ?, run_id = ? WHERE job = ?", (self._stamp, run_id, self._rules.name)
         )
 
@@ -189,7 +199,7 @@ class Ledger:
             lost = claim is None or claim.token != outcome.claim.token
             settled.append(Settled(outcome, "lost" if claim is None or lost else self._status_after(outcome, claim)))
         self._write_outcomes([entry for entry in settled if entry.status != "lost"], held)
-        self._connection.executemany(
+        self.connection.executemany(
             "INSERT INTO attempts (job, file, token, run_id, worker, started_at, ended_at, status, error_type, "
             "error_message, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -201,7 +211,7 @@ class Ledger:
                     worker,
                     held[entry.outcome.claim.file].since if entry.status != "lost" else None,
                     self._stamp,
-                    "done" if entry.outcome.ok and entry.status == "pending" else entry.status,
+                    _attempt_status(entry),
                     entry.outcome.error_type,
                     entry.outcome.error_message,
                     entry.outcome.bytes,
@@ -223,14 +233,19 @@ class Ledger:
         held: dict[str, _Held] = {}
         for start in range(0, len(files), 500):
             chunk = files[start : start + 500]
-            rows = self._connection.execute(f"{sql}({', '.join('?' * len(chunk))})", (self._rules.name, *chunk))
+            rows = self.connection.execute(f"{sql}({', '.join('?' * len(chunk))})", (self._rules.name, *chunk))
             held.update((row[0], _Held(*row[1:])) for row in rows)
         return held
 
     def _status_after(self, outcome: Outcome, held: _Held) -> str:
+        retract = outcome.claim.retract
         if outcome.ok:
-            return "done" if held.current or held.deleted else "pending"
-        if not held.current:
+            if retract:
+                return "skipped" if held.deleted else "pending"
+            if held.deleted:
+                return "pending" if self._rules.on_delete == ACTION else "done"
+            return "done" if held.current else "pending"
+        if retract != bool(held.deleted and (retract or self._rules.on_delete == ACTION)) or not held.current:
             return "pending"  # a new version came while the old one failed: it starts afresh
         return "dead" if outcome.claim.attempt >= self._rules.attempts else "failed"
 
@@ -238,32 +253,42 @@ class Ledger:
         rows = []
         for entry in settled:
             outcome, claim = entry.outcome, held[entry.outcome.claim.file]
-            processed = outcome.ok and claim.current
+            retracted = outcome.ok and outcome.claim.retract
+            processed = outcome.ok and not outcome.claim.retract
+            known = processed and claim.current
             rows.append(
                 (
                     entry.status,
                     self._due(outcome.claim.attempt) if entry.status == "failed" else None,
-                    outcome.error_type,
-                    outcome.error_message,
+                    RETRACTED if entry.status == "skipped" else outcome.error_type,
+                    REASONS[RETRACTED] if entry.status == "skipped" else outcome.error_message,
                     outcome.error_lines,
                     outcome.bytes,
                     self._stamp,
-                    outcome.ok,
-                    claim.content if processed else None,
-                    claim.revision if processed else None,
+                    "none" if retracted else "tried" if processed else "kept",
+                    claim.content if known else None,
+                    claim.revision if known else None,
+                    self._must_retract(outcome, claim),
                     self._rules.name,
                     outcome.claim.file,
                     outcome.claim.token,
                 )
             )
-        self._connection.executemany(
+        self.connection.executemany(
             "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
             "settled_at = ?7, lease_until = NULL, worker = NULL, "
             "attempts = CASE WHEN ?1 = 'pending' THEN 0 ELSE attempts END, "
-            "basis = CASE WHEN ?8 THEN tried ELSE basis END, "
-            "content = ifnull(?9, content), rev = ifnull(?10, rev) WHERE job = ?11 AND file = ?12 AND token = ?13",
+            "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, "
+            "content = ifnull(?9, content), rev = ifnull(?10, rev), retract = ?11 "
+            "WHERE job = ?12 AND file = ?13 AND token = ?14",
             rows,
         )
+
+    def _must_retract(self, outcome: Outcome, held: _Held) -> bool:
+        """Whether what is to be done with the file from now on is to undo it."""
+        if not held.deleted or self._rules.on_delete != ACTION:
+            return False
+        return outcome.claim.retract != outcome.ok  # done and deleted meanwhile, or not undone yet
 
     def _due(self, attempt: int) -> float:
         """When a file that failed so many times is tried again, seconds since 1970."""
@@ -272,27 +297,112 @@ class Ledger:
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back untried."""
-        self._connection.executemany(
+        self.connection.executemany(
             "UPDATE ledger SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, "
             "worker = NULL WHERE job = ? AND file = ? AND status = 'claimed' AND token = ?",
             [(self._rules.name, claim.file, claim.token) for claim in claims],
         )
 
+    def give_back(self, worker: str) -> None:
+        """Give back all that a worker still holds, untried."""
+        self.connection.execute(
+            "UPDATE ledger SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, "
+            "worker = NULL WHERE job = ? AND status = 'claimed' AND worker = ?",
+            (self._rules.name, worker),
+        )
+
     def skip(self, claims: Sequence[Claim]) -> None:
-        """Set aside claimed files that were deleted before their turn."""
-        self._connection.executemany(
-            "UPDATE ledger SET status = 'skipped', attempts = attempts - 1, error_message = ?, lease_until = NULL, "
-            "worker = NULL WHERE job = ? AND file = ? AND status = 'claimed' AND token = ?",
-            [(DELETED, self._rules.name, claim.file, claim.token) for claim in claims],
+        """Set aside claimed files that were deleted before their turn; what an older version left is to be undone."""
+        undo = self._rules.on_delete == ACTION
+        self.connection.executemany(
+            "UPDATE ledger SET status = CASE WHEN ?1 AND basis IS NOT NULL THEN 'pending' ELSE 'skipped' END, "
+            "retract = ?1 AND basis IS NOT NULL, attempts = attempts - 1, token = token + 1, error_type = ?2, "
+            "error_message = ?3, lease_until = NULL, worker = NULL "
+            "WHERE job = ?4 AND file = ?5 AND status = 'claimed' AND token = ?6",
+            [(undo, DELETED, REASONS[DELETED], self._rules.name, claim.file, claim.token) for claim in claims],
+        )
+
+    def keep(self, claims: Sequence[Claim]) -> None:
+        """Let be what was to be undone, because the file is back: done as before, or pending if it is another now."""
+        self.connection.executemany(
+            "UPDATE ledger SET status = CASE WHEN basis IS tried THEN 'done' ELSE 'pending' END, retract = 0, "
+            "attempts = 0, token = token + 1, lease_until = NULL, worker = NULL "
+            "WHERE job = ? AND file = ? AND status = 'claimed' AND token = ?",
+            [(self._rules.name, claim.file, claim.token) for claim in claims],
         )
 
     def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
-        """Make failed files (and dead ones) pending now; returns how many."""
-        statuses = "('failed', 'dead')" if dead else "('failed')"
+        """Make failed files (and dead ones) pending now, or just the named ones, done ones included; returns how many."""
+        statuses = "'failed', 'dead', 'done'" if files is not None else "'failed', 'dead'" if dead else "'failed'"
         sql = (
             "UPDATE ledger SET status = 'pending', attempts = 0, token = token + 1, due = NULL "
-            f"WHERE job = ? AND status IN {statuses}"
+            f"WHERE job = ? AND status IN ({statuses})"
         )
         if files is None:
-            return int(self._connection.execute(sql, (self._rules.name,)).rowcount)
-        return sum(self._connection.execute(f"{sql} AND file = ?", (self._rules.name, file)).rowcount for file in files)
+            return int(self.connection.execute(sql, (self._rules.name,)).rowcount)
+        return sum(self.connection.execute(f"{sql} AND file = ?", (self._rules.name, file)).rowcount for file in files)
+
+    def adopt(self, files: Iterable[str]) -> int:
+        """Take selected files for done in the version they have now, because they are already where they should be.
+
+        Files that are claimed, done already, or not selected are left alone; returns how many were taken.
+        """
+        rules = self._rules
+        self.connection.execute("CREATE TEMP TABLE IF NOT EXISTS adopted (file TEXT PRIMARY KEY)")
+        self.connection.execute("DELETE FROM temp.adopted")
+        self.connection.executemany("INSERT OR IGNORE INTO temp.adopted VALUES (?)", ((file,) for file in files))
+        which = "job = ? AND status IN ('pending', 'failed', 'dead') AND NOT retract AND file IN temp.adopted"
+        self.connection.execute(
+            "INSERT INTO attempts (job, file, token, started_at, ended_at, status) "
+            f"SELECT job, file, token + 1, ?, ?, 'adopted' FROM ledger WHERE {which}",
+            (self._stamp, self._stamp, rules.name),
+        )
+        content = f"CAST({self._catalog.compiler.value(rules.content_key)} AS TEXT)"
+        file = f"FROM files WHERE {self._catalog.unique_sql} = ledger.file"
+        return self.connection.execute(
+            f"UPDATE ledger SET status = 'done', basis = (SELECT {self._basis} {file}), tried = (SELECT {self._basis} {file}), "
+            f"content = (SELECT {content} {file}), rev = (SELECT files.__rev {file}), attempts = 0, token = token + 1, "
+            "due = NULL, run_id = NULL, error_type = NULL, error_message = NULL, error_lines = NULL, settled_at = ? "
+            f"WHERE {which}",
+            (self._stamp, rules.name),
+        ).rowcount
+
+    def forget(self) -> int:
+        """Remove all that is known of the job; returns of how many files.
+
+        Tokens go on from where they were: receipts in a target outlive the ledger, and would refuse smaller ones.
+        """
+        name = self._rules.name
+        self.connection.execute(
+            "UPDATE info SET value = max(value, (SELECT ifnull(max(token), 0) + 1 FROM ledger WHERE job = ?)) "
+            "WHERE name = 'token_base'",
+            (name,),
+        )
+        count = self.connection.execute("DELETE FROM ledger WHERE job = ?", (name,)).rowcount
+        for table in ("ledger_counts", "attempts", "jobs"):
+            self.connection.execute(f"DELETE FROM {table} WHERE job = ?", (name,))
+        return int(count)
+
+    def trim_history(self) -> None:
+        """Remove attempts that are older than ``HISTORY_DAYS``; the ledger keeps how each file ended last."""
+        before = to_text(self._now - timedelta(days=HISTORY_DAYS))
+        row = self.connection.execute("SELECT ended_at FROM attempts ORDER BY id LIMIT 1").fetchone()
+        while row is not None and row[0] < before:
+            # The oldest come first, so nothing is read that stays.
+            deleted = self.connection.execute(
+                "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts ORDER BY id LIMIT 1000) AND ended_at < ?",
+                (before,),
+            ).rowcount
+            row = self.connection.execute("SELECT ended_at FROM attempts ORDER BY id LIMIT 1").fetchone()
+            if not deleted:
+                break
+
+
+def _attempt_status(settled: Settled) -> str:
+    """How an attempt went, whatever the ledger makes of it."""
+    outcome = settled.outcome
+    if settled.status == "lost":
+        return "lost"
+    if not outcome.ok:
+        return "dead" if settled.status == "dead" else "failed"
+    return "retracted" if outcome.claim.retract else "done"

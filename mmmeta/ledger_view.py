@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from mmmeta.clock import from_text
 from mmmeta.status import JobStatus
@@ -24,9 +25,33 @@ class LedgerEntry:
     error_lines: str | None
     run_id: str | None
     bytes: int | None
+    retract: bool
     selected_at: datetime | None
+    claimed_at: datetime | None
     settled_at: datetime | None
     due: datetime | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of one file; times are aware UTC.
+
+    Attributes:
+        status: ``done``, ``failed``, ``dead`` (failed for the last time), ``lost`` (the claim had passed to another),
+            ``retracted`` (undone after the file was deleted) or ``adopted``.
+        worker: None where no worker was needed.
+    """
+
+    job: str
+    file: str
+    status: str
+    run_id: str | None
+    worker: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    error_type: str | None
+    error_message: str | None
+    bytes: int | None
 
 
 def job_status(connection: sqlite3.Connection, name: str, now: datetime) -> JobStatus | None:
@@ -34,9 +59,7 @@ def job_status(connection: sqlite3.Connection, name: str, now: datetime) -> JobS
     row = connection.execute("SELECT fingerprint, run_id, heartbeat FROM jobs WHERE job = ?", (name,)).fetchone()
     if row is None:
         return None
-    counts = dict(
-        connection.execute("SELECT status, count(*) FROM ledger WHERE job = ? GROUP BY status", (name,)).fetchall()
-    )
+    counts = dict(connection.execute("SELECT status, files FROM ledger_counts WHERE job = ?", (name,)).fetchall())
     due_now, earliest = connection.execute(
         "SELECT count(*) FILTER (WHERE due <= ?1), min(due) FROM ledger WHERE job = ?2 AND status = 'failed'",
         (now.timestamp(), name),
@@ -64,17 +87,88 @@ def job_status(connection: sqlite3.Connection, name: str, now: datetime) -> JobS
     )
 
 
+_ENTRY = (
+    "SELECT file, status, attempts, error_type, error_message, error_lines, run_id, bytes, retract, selected_at, "
+    "claimed_at, settled_at, due FROM ledger WHERE job = ?"
+)
+
+
 def entries(connection: sqlite3.Connection, name: str, statuses: Sequence[str]) -> list[LedgerEntry]:
     """The files of a job that have one of these statuses, the last settled first."""
+    found: list[LedgerEntry] = []
+    for status in dict.fromkeys(statuses):  # each by itself, so that it finds its index
+        text = status.replace("'", "''")
+        found += [_entry(row) for row in connection.execute(f"{_ENTRY} AND status = '{text}'", (name,))]
+    return sorted(found, key=lambda entry: (-(entry.settled_at.timestamp() if entry.settled_at else 0), entry.file))
+
+
+def entry(connection: sqlite3.Connection, name: str, file: str) -> LedgerEntry | None:
+    """What the ledger of a job says of one file; None if it never was selected."""
+    row = connection.execute(f"{_ENTRY} AND file = ?", (name, file)).fetchone()
+    return None if row is None else _entry(row)
+
+
+def _entry(row: tuple[Any, ...]) -> LedgerEntry:
+    file, status, attempts, kind, message, lines, run_id, size, retract, selected, claimed, settled, due = row
+    return LedgerEntry(
+        file,
+        status,
+        attempts,
+        kind,
+        message,
+        lines,
+        run_id,
+        size,
+        bool(retract),
+        _moment(selected),
+        _moment(claimed),
+        _moment(settled),
+        _due(due),
+    )
+
+
+def history(
+    connection: sqlite3.Connection,
+    *,
+    job: str | None = None,
+    file: str | None = None,
+    run_id: str | None = None,
+    limit: int | None = None,
+) -> list[Attempt]:
+    """Attempts of a job, of a file, of a run (the beginning of its id is enough), or of all, the latest first."""
+    wanted = {"job = ?": job, "file = ?": file}
+    conditions = [text for text, value in wanted.items() if value is not None]
+    parameters: list[Any] = [value for value in wanted.values() if value is not None]
+    if run_id is not None:
+        # A range, which the index serves; no id has a character behind this one.
+        conditions += ["run_id >= ?", "run_id < ?"]
+        parameters += [run_id, run_id + "\U0010ffff"]
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     rows = connection.execute(
-        "SELECT file, status, attempts, error_type, error_message, error_lines, run_id, bytes, selected_at, settled_at, due "
-        f"FROM ledger WHERE job = ? AND status IN ({', '.join('?' * len(statuses))}) ORDER BY settled_at DESC, file",
-        (name, *statuses),
+        "SELECT job, file, status, run_id, worker, error_type, error_message, bytes, started_at, ended_at FROM attempts "
+        f"{where}ORDER BY id DESC LIMIT ?",
+        (*parameters, -1 if limit is None else limit),
     ).fetchall()
-    found = []
-    for *cells, selected, settled, due in rows:
-        found.append(LedgerEntry(*cells, _moment(selected), _moment(settled), _due(due)))  # type: ignore[call-arg]
-    return found
+    return [
+        Attempt(job, file, status, run, worker, _moment(started), _moment(ended), kind, message, size)
+        for job, file, status, run, worker, kind, message, size, started, ended in rows
+    ]
+
+
+def oldest_pending(connection: sqlite3.Connection, name: str) -> datetime | None:
+    """When the file that has waited longest was selected; reads all pending rows of the job."""
+    (text,) = connection.execute(
+        "SELECT min(selected_at) FROM ledger WHERE job = ? AND status = 'pending'", (name,)
+    ).fetchone()
+    return _moment(text)
+
+
+def set_aside(connection: sqlite3.Connection, name: str) -> dict[str, int]:
+    """Reason → how many files of a job were set aside for it (see ``selection.REASONS``)."""
+    rows = connection.execute(
+        "SELECT error_type, count(*) FROM ledger WHERE job = ? AND status = 'skipped' GROUP BY error_type", (name,)
+    )
+    return {reason: count for reason, count in rows if reason is not None}
 
 
 def _moment(text: str | None) -> datetime | None:

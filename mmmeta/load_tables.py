@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError
 from mmmeta.load_columns import OVERFLOW, Columns, TargetColumn, column_name, needed_kinds
-from mmmeta.receipts import receipts_table
+from mmmeta.receipts import create_receipts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -94,7 +94,7 @@ def prepare(
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
     registry = registry_table(dialect)
     registry.create(connection, checkfirst=True)
-    receipts_table(dialect).create(connection, checkfirst=True)
+    create_receipts(connection)
     version = read_version(connection, table) + 1
     if not inspect(connection).has_table(table):
         new, _ = needed_kinds(rows, {unique}, dialect)

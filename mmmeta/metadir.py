@@ -24,6 +24,7 @@ from mmmeta.store import Store
 from mmmeta.update import UpdateOptions, UpdateReport
 
 if TYPE_CHECKING:
+    from mmmeta.check import CheckReport
     from mmmeta.jobs import Job
     from mmmeta.project_models import JobConfig, MetadirConfig
 
@@ -196,6 +197,22 @@ class Metadir:
                 f"There are: {', '.join(sorted(self.job_configs))}"
             )
         return Job(job_config(name, where, **rules), self._backend, strict=False)
+
+    def check(self) -> CheckReport:
+        """Prove that the state db holds what was merged, and that what the project file's jobs did is really there.
+
+        Reads every cell and looks for every result; changes nothing.
+
+        Raises:
+            StateDbError: there is no state db, or it cannot be read.
+        """
+        from mmmeta.bench import Bench
+        from mmmeta.check import Checker
+
+        if self._backend.merged() is None:
+            raise StateDbError(f"no state db at {self.layout.state}: run `mmmeta update` first")
+        jobs = [Bench(config, self._backend) for config in self.job_configs.values()]
+        return Checker(self._backend, jobs).run()
 
     def touch(self, key: str) -> datetime:
         """Set a store key to now; returns it as it reads back, naive local time."""

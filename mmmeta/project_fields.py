@@ -149,6 +149,13 @@ def _some_time(value: Any) -> float:
     return seconds
 
 
+def _timeout(value: Any) -> float:
+    seconds = filters.parse_duration(value)
+    if seconds <= 0:
+        raise ValueError("needs more than no time: 30s, 5m")
+    return seconds
+
+
 def _whole_seconds(value: Any) -> int:
     seconds = _some_time(value)
     if seconds != int(seconds):
@@ -268,6 +275,7 @@ FileNameTemplate = Annotated[str, AfterValidator(_file_name)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool), WithJsonSchema(_SHARE_SCHEMA)]
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Timeout = Annotated[float, BeforeValidator(_timeout), WithJsonSchema(_DURATION_SCHEMA)]
 Lease = Annotated[float, BeforeValidator(_some_time), WithJsonSchema(_DURATION_SCHEMA)]
 WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
@@ -40,6 +40,7 @@ from mmmeta.project_fields import (
     StatePath,
     TableName,
     TagText,
+    Timeout,
     Where,
     WholeSeconds,
     check_name,
@@ -111,6 +112,10 @@ class JobConfig(_Model):
     attempts: Annotated[Count, Field(description="tries before a file is dead and waits for a person")] = 5
     backoff: Annotated[Duration, Field(description="wait before the second try; longer before the next ones")] = 60.0
     lease: Annotated[Lease, Field(description="how long a worker may hold a file without a sign of life")] = 600.0
+    timeout: Annotated[Timeout | None, Field(description="longest time for one file")] = None
+    on_delete: Annotated[
+        Literal["ignore", "action"], Field(description="what to do with a file that was deleted after it was done")
+    ] = "ignore"
     batch_size: Annotated[Count, Field(description="files that are claimed at once")] = 100
     workers: Annotated[Count, Field(description="files that are worked on at the same time")] = 1
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
@@ -141,6 +146,14 @@ class JobConfig(_Model):
         """``where``, parsed."""
         return filters.parse(self.where)
 
+    @property
+    def rerun_words(self) -> str:
+        """What makes a done file due again, in words that follow "again when"."""
+        if isinstance(self.rerun_on, list):
+            return f"{' or '.join(self.rerun_on)} changes"
+        words = {"content": "its content changes", "metadata": "its metadata changes", "never": "a person says so"}
+        return words[self.rerun_on]
+
     def fingerprint(self) -> str:
         """Hexadecimal text that changes when the job would select, try or do something else.
 
@@ -159,6 +172,10 @@ class JobConfig(_Model):
             "load": None if self.load is None else [without_password(self.load.to), self.load.table],
             "call": None if self.call is None else [self.call.function, self.call.batch],
         }
+        if self.on_delete != "ignore":
+            definition["on_delete"] = self.on_delete
+        if self.timeout is not None:
+            definition["timeout"] = self.timeout
         return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:32]
 
 

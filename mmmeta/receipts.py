@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from mmmeta.errors import LoadError
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
@@ -91,6 +93,49 @@ class Receipts:
     def _mine(self) -> Any:
         table = self._table
         return (table.c.state_id == self._owner["state_id"]) & (table.c.job == self._owner["job"])
+
+
+def write_receipt(connection: Connection, *, state_id: str, job: str, file: str, token: int) -> bool:
+    """Write the receipt of one file, making the table if need be; False if a later claim's is there already.
+
+    Raises:
+        LoadError: the database does not take it.
+    """
+    from sqlalchemy import exc
+
+    dialect = connection.dialect.name
+    try:
+        create_receipts(connection)
+        if dialect in ("sqlite", "postgresql"):
+            # One statement, so that it is a fence whatever the caller's transaction has read before.
+            insert = upserting(dialect)(receipts_table(dialect))
+            newer = insert.excluded.token > insert.table.c.token
+            written = connection.execute(
+                insert.values(state_id=state_id, job=job, file=file, token=token).on_conflict_do_update(
+                    index_elements=["state_id", "job", "file"], set_={"token": insert.excluded.token}, where=newer
+                )
+            )
+            return bool(written.rowcount == 1)
+        receipts = Receipts(dialect, state_id, job)
+        if receipts.refused(connection, {file: token}):
+            return False
+        receipts.record(connection, {file: token})
+        return True
+    except exc.SQLAlchemyError as error:
+        raise LoadError(f"the receipt of {file!r} for job {job!r} cannot be written: {error}") from error
+
+
+def create_receipts(connection: Connection) -> None:
+    """Make the table of the receipts where it is not there."""
+    from sqlalchemy import inspect
+
+    if inspect(connection).has_table(TABLE):
+        return
+    if connection.dialect.name == "postgresql":
+        # Workers make the table at the same time, and CREATE … IF NOT EXISTS does not wait there. Until the end of the
+        # transaction, so never when the table is there.
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('_mmmeta_receipts'))")
+    receipts_table(connection.dialect.name).create(connection, checkfirst=True)
 
 
 def receipts_table(dialect: str) -> Table:

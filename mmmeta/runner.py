@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from mmmeta.actions import Action, Item
 from mmmeta.bench import Bench
 from mmmeta.errors import JobFailedError, MmmetaError
-from mmmeta.ledger import Claim, Outcome, Settled
+from mmmeta.ledger import Outcome, Settled
+from mmmeta.quantities import format_duration
 from mmmeta.selection import Evaluation
 from mmmeta.workers import Worker
 
@@ -30,6 +32,8 @@ FAILURES_KEPT = 1_000
 
 REDONE_AT_MOST = 3
 """How often one run does a file again because it changed meanwhile; an action that changes it each time would not end."""
+
+Work = Callable[[list[Item]], list[Outcome]]
 
 Progress = Callable[[str, int, "int | None"], None]
 
@@ -51,7 +55,9 @@ class RunReport:
 
     Attributes:
         selected: files that became pending when the run started.
-        attempted: files that the action was given; ``done``, ``failed`` (due again later) and ``dead`` of these.
+        left: files that were set aside unprocessed then: deleted, or not meant by a changed definition.
+        attempted: files that the action was given; of these ``done``, ``retracted`` (undone after they were deleted),
+            ``failed`` (due again later) and ``dead``.
         lost: files whose claim passed to another worker while this one was at it.
         pending: files left for the next run; ``due_later`` ones failed and wait.
         bytes: of the documents.
@@ -62,8 +68,10 @@ class RunReport:
 
     job: str
     selected: int
+    left: int
     attempted: int
     done: int
+    retracted: int
     failed: int
     dead: int
     lost: int
@@ -142,12 +150,11 @@ class Run:
         self._progress = progress
         self._stop = stop
         self._started = time.monotonic()
-        self._counts = dict.fromkeys(("done", "failed", "dead", "lost"), 0)
+        self._counts = dict.fromkeys(("done", "retracted", "failed", "dead", "lost"), 0)
         self._bytes = 0
         self._failures: list[Failure] = []
         self._stopped = False
         self._total: int | None = None
-        self._unsettled: dict[str, Claim] = {}
         self._outcomes: list[Outcome] = []
         self._last_settled = time.monotonic()
         self._redone: Counter[str] = Counter()
@@ -174,44 +181,33 @@ class Run:
         return self._stopped or spent
 
     def _claim(self) -> list[Item] | None:
-        """Claim a batch; None when nothing is pending. Files deleted meanwhile are set aside."""
-        config = self._bench.config
-        count = config.batch_size if self._files_left is None else min(config.batch_size, self._files_left)
-        catalog = self._bench.backend.catalog()
-        with self._bench.ledger(catalog) as ledger:
-            claims = ledger.claim(
-                count,
-                worker=self._worker.name,
-                run_id=self._run_id,
-                lease=config.lease,
-                without=[file for file, times in self._redone.items() if times >= REDONE_AT_MOST],
-            )
-        if not claims:
-            return None
-        self._unsettled = {claim.file: claim for claim in claims}
-        rows = catalog.by_unique([claim.file for claim in claims])
-        gone = [claim for claim in claims if claim.file not in rows or rows[claim.file].system["__deleted"]]
-        if gone:
-            with self._bench.ledger(catalog) as ledger:
-                ledger.skip(gone)
-            for claim in gone:
-                del self._unsettled[claim.file]
-        return [Item(self._bench.file(rows[name], catalog), claim) for name, claim in self._unsettled.items()]
+        """Claim a batch; None when nothing is pending."""
+        size = self._bench.config.batch_size
+        files = self._bench.claim(
+            size if self._files_left is None else min(size, self._files_left),
+            self._worker.name,
+            self._run_id,
+            [file for file, times in self._redone.items() if times >= REDONE_AT_MOST],
+        )
+        return None if files is None else [Item(file, file.claim) for file in files if file.claim is not None]
 
     def _process(self, items: list[Item]) -> None:
-        if not items:
-            return
-        if self._action.batched:
-            self._note(self._action.process(items))
-        elif self._bench.config.workers == 1:
-            for item in items:
-                if self._finished():
-                    return
-                self._note(self._action.process([item]))
-        else:
-            self._process_in_threads(items)
+        undo = [item for item in items if item.claim.retract]
+        do = [item for item in items if not item.claim.retract]
+        for work, part in ((self._action.retract, undo), (self._action.process, do)):
+            if not part:
+                continue
+            if self._action.batched:
+                self._note(self._within_time(work, part))
+            elif self._bench.config.workers == 1:
+                for item in part:
+                    if self._finished():
+                        return
+                    self._note(self._within_time(work, [item]))
+            else:
+                self._process_in_threads(work, part)
 
-    def _process_in_threads(self, items: list[Item]) -> None:
+    def _process_in_threads(self, work: Work, items: list[Item]) -> None:
         workers = self._bench.config.workers
         queue = iter(items)
         running: set[Future[list[Outcome]]] = set()
@@ -222,7 +218,7 @@ class Run:
                         item = next(queue, None)
                         if item is None:
                             break
-                        running.add(pool.submit(self._action.process, [item]))
+                        running.add(pool.submit(self._within_time, work, [item]))
                     if not running:
                         return
                     ready, running = wait(running, return_when=FIRST_COMPLETED)
@@ -232,6 +228,34 @@ class Run:
                 # Interrupted: what the threads are at is done, and must not count as untried.
                 for future in wait(running).done:
                     self._outcomes.extend(future.result())
+
+    def _within_time(self, work: Work, items: list[Item]) -> list[Outcome]:
+        """Work on files, each no longer than the job's ``timeout``.
+
+        Nothing can end a Python function from outside. So it runs in a thread that is left to itself when the time is
+        over: the run goes on, and what that thread does later counts for nothing.
+        """
+        timeout = self._bench.config.timeout
+        if timeout is None or self._action.keeps_time:
+            return work(items)
+        answer: SimpleQueue[tuple[list[Outcome], Exception | None]] = SimpleQueue()
+
+        def call() -> None:
+            try:
+                answer.put((work(items), None))
+            except Exception as error:  # raised again where the run can see it
+                answer.put(([], error))
+
+        threading.Thread(target=call, name=f"mmmeta-{self._bench.config.name}", daemon=True).start()
+        limit = timeout * len(items)
+        try:
+            outcomes, problem = answer.get(timeout=limit)
+        except Empty:
+            message = f"took longer than {format_duration(limit)}, the job's timeout, and was left behind"
+            return [Outcome(item.claim, "TimeoutError", message) for item in items]
+        if problem is not None:
+            raise problem
+        return outcomes
 
     def _note(self, outcomes: list[Outcome]) -> None:
         self._outcomes.extend(outcomes)
@@ -249,7 +273,6 @@ class Run:
         with self._bench.ledger(self._bench.backend.catalog()) as ledger:
             settled = ledger.settle(outcomes, run_id=self._run_id, worker=self._worker.name)
         for entry in settled:
-            self._unsettled.pop(entry.outcome.claim.file, None)
             self._count(entry)
         self._last_settled = time.monotonic()
         if self._progress is not None:
@@ -261,6 +284,8 @@ class Run:
         if status == "pending":  # it changed meanwhile and comes again; what was done was done nevertheless
             self._redone[outcome.claim.file] += 1
             status = "done" if outcome.ok else "failed"
+        if outcome.ok and outcome.claim.retract and status != "lost":
+            status = "retracted"
         self._counts[status] += 1
         self._bytes += outcome.bytes or 0
         if status in ("failed", "dead") and len(self._failures) < FAILURES_KEPT:
@@ -277,18 +302,19 @@ class Run:
     def _give_back(self) -> None:
         """Record what is finished and release what is not, also on the way out of an interrupted run."""
         self._settle()
-        if self._unsettled:
-            with self._bench.ledger(self._bench.backend.catalog()) as ledger:
-                ledger.release(list(self._unsettled.values()))
-            self._unsettled = {}
+        with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+            ledger.give_back(self._worker.name)
+            ledger.trim_history()
 
     def _report(self, evaluation: Evaluation) -> RunReport:
         status = self._bench.status()
         return RunReport(
             job=self._bench.config.name,
             selected=evaluation.selected,
+            left=evaluation.left,
             attempted=sum(self._counts.values()),
             done=self._counts["done"],
+            retracted=self._counts["retracted"],
             failed=self._counts["failed"],
             dead=self._counts["dead"],
             lost=self._counts["lost"],

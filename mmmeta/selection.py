@@ -13,14 +13,29 @@ from datetime import datetime
 
 from mmmeta.catalog import Catalog
 from mmmeta.clock import to_text
-from mmmeta.filters import Condition, from_json, grows_with_time, to_json
+from mmmeta.filters import Compare, Condition, from_json, grows_with_time, to_json, walk
 
 CONTENT = "content"
 METADATA = "metadata"
 NEVER = "never"
 
-DELETED = "the file was deleted before it was processed"
-LEFT = "left the selection when the job's definition changed"
+SIZE_KEYS = ("size", "file_size", "_file_size", "content_length", "headers:content-length")
+"""Where metadata tells how many bytes a document has; the first that a file has counts."""
+
+IGNORE = "ignore"
+ACTION = "action"
+"""What ``on_delete`` says."""
+
+DELETED = "Deleted"
+LEFT = "LeftSelection"
+RETRACTED = "Retracted"
+"""Why files are set aside, in place of an error's type."""
+
+REASONS = {
+    DELETED: "the file was deleted before it was processed",
+    LEFT: "left the selection when the job's definition changed",
+    RETRACTED: "the file was deleted, and what the job had done with it was undone",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class JobRules:
         content_key: config.yml's ``metadata.content``.
         attempts: tries before a file is dead.
         backoff: seconds before the second try; doubled for each further one, with jitter.
+        on_delete: ``"ignore"``, or ``"action"``: a file that is deleted after it was done is handed to the action.
         fingerprint: of the whole definition, the action included.
     """
 
@@ -43,6 +59,7 @@ class JobRules:
     backoff: float
     order_by: str | None
     fingerprint: str
+    on_delete: str = IGNORE
 
     @property
     def selection(self) -> str:
@@ -60,6 +77,7 @@ class JobRules:
                 "attempts": self.attempts,
                 "backoff": self.backoff,
                 "order_by": self.order_by,
+                "on_delete": self.on_delete,
             },
             sort_keys=True,
         )
@@ -78,15 +96,25 @@ def rules_from(name: str, selection: str, rules: str, fingerprint: str) -> JobRu
         backoff=values["backoff"],
         order_by=values["order_by"],
         fingerprint=fingerprint,
+        on_delete=values["on_delete"],
     )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluating a selection did: files newly pending, and files that left it unprocessed."""
+    """What evaluating a selection did.
+
+    Attributes:
+        selected: files newly pending.
+        left: files set aside unprocessed: deleted, or not meant by a changed definition.
+        retract: files that were done and are deleted now, handed to the action.
+        changed: whether the definition's selection was another one before.
+    """
 
     selected: int = 0
     left: int = 0
+    retract: int = 0
+    changed: bool = False
 
 
 class Selection:
@@ -109,60 +137,86 @@ class Selection:
         row = self._connection.execute(
             "SELECT selection, rules, evaluated FROM jobs WHERE job = ?", (rules.name,)
         ).fetchone()
-        known_selection, known_rules, evaluated = row if row is not None else (None, None, 0)
-        changed = row is not None and known_selection != rules.selection
-        if known_selection is not None and known_rules is not None and known_rules != rules.rules:
+        known_selection, known_rules, evaluated = row if row is not None else (rules.selection, rules.rules, 0)
+        changed = known_selection != rules.selection
+        adopted = known_rules != rules.rules
+        if adopted:
             self._adopt_rules(known_selection, known_rules, evaluated)
-        result = Evaluation()
-        if row is None or changed or evaluated < state_revision or grows_with_time(rules.condition):
-            since = 0 if row is None or changed or grows_with_time(rules.condition) else evaluated
-            result = Evaluation(self._select(since), self._drop(since, definition_changed=changed))
+        result = Evaluation(changed=changed)
+        everything = row is None or changed or adopted or grows_with_time(rules.condition)
+        if everything or evaluated < state_revision:
+            since = 0 if everything else evaluated
+            selected = self._select(since)
+            retract = self._retract(since) if rules.on_delete == ACTION else 0
+            result = Evaluation(selected, self._drop(since, definition_changed=changed), retract, changed)
         self._connection.execute(
             "INSERT INTO jobs (job, selection, rules, selection_fingerprint, fingerprint, evaluated) "
             "VALUES (?1, ?2, ?3, ?2, ?4, ?5) ON CONFLICT (job) DO UPDATE SET selection = ?2, rules = ?3, "
-            "selection_fingerprint = ?2, fingerprint = ?4, evaluated = ?5",
+            "selection_fingerprint = ?2, fingerprint = ?4, evaluated = ?5 WHERE evaluated <> ?5 OR fingerprint <> ?4 "
+            "OR selection <> ?2 OR rules <> ?3",
             (rules.name, rules.selection, rules.rules, rules.fingerprint, state_revision),
         )
         return result
 
     def _select(self, since: int) -> int:
-        """Make pending what the selection finds among the rows that changed, where it was not processed so already."""
+        """Make pending what the selection finds among the rows that changed, where it was not processed so already.
+
+        What is claimed is left to its worker; settling looks at the file again.
+        """
         where, parameters = self._catalog.where(self._rules.condition)
         before = self._count("pending")
+        waits = "(status = 'pending' AND NOT retract)"
         self._connection.execute(
-            f"INSERT INTO ledger (job, file, status, priority, tried, selected_at) "
-            f"SELECT ?, {self._catalog.unique_sql}, 'pending', {self.priority_sql}, {self.basis_sql}, ? "
+            f"INSERT INTO ledger (job, file, status, priority, tried, selected_at, token) "
+            f"SELECT ?, {self._catalog.unique_sql}, 'pending', {self.priority_sql}, {self.basis_sql}, ?, "
+            "(SELECT value FROM info WHERE name = 'token_base') "
             f"FROM files WHERE files.__state_rev > ? AND {where} "
             "ON CONFLICT (job, file) DO UPDATE SET priority = excluded.priority, "
-            "status = CASE WHEN status = 'skipped' AND basis IS excluded.tried THEN 'done' "
-            "WHEN status IN ('pending', 'claimed') THEN status ELSE 'pending' END, "
-            "attempts = CASE WHEN status IN ('pending', 'claimed') THEN attempts ELSE 0 END, "
-            "token = CASE WHEN status IN ('pending', 'claimed') THEN token ELSE token + 1 END, "
-            "due = CASE WHEN status IN ('pending', 'claimed') THEN due END "
-            "WHERE (status = 'pending' AND priority IS NOT excluded.priority) OR status = 'skipped' "
+            "status = CASE WHEN (status = 'skipped' OR retract) AND basis IS excluded.tried THEN 'done' ELSE 'pending' END, "
+            f"attempts = CASE WHEN {waits} THEN attempts ELSE 0 END, "
+            f"token = CASE WHEN {waits} THEN token ELSE token + 1 END, "
+            "error_type = CASE WHEN status = 'skipped' THEN NULL ELSE error_type END, "
+            "error_message = CASE WHEN status = 'skipped' THEN NULL ELSE error_message END, "
+            "retract = 0, due = NULL "
+            "WHERE status <> 'claimed' AND (retract OR status = 'skipped' "
+            "OR (status = 'pending' AND priority IS NOT excluded.priority) "
             "OR (status = 'done' AND basis IS NOT excluded.tried) "
-            "OR (status IN ('failed', 'dead') AND tried IS NOT excluded.tried)",
+            "OR (status IN ('failed', 'dead') AND tried IS NOT excluded.tried))",
             (self._rules.name, self._stamp, since, *parameters),
         )
         return max(0, self._count("pending") - before)
 
+    def _retract(self, since: int) -> int:
+        """Make pending, to be undone, what was done with files that are deleted now."""
+        return self._connection.execute(
+            "UPDATE ledger SET status = 'pending', retract = 1, attempts = 0, token = token + 1, due = NULL, "
+            "error_type = NULL, error_message = NULL, error_lines = NULL "
+            "WHERE job = ? AND basis IS NOT NULL AND NOT retract AND status <> 'claimed' "
+            f"AND file IN ({self._gone})",
+            (self._rules.name, since),
+        ).rowcount
+
     def _drop(self, since: int, *, definition_changed: bool) -> int:
         """Set aside what was deleted before its turn, and after a change of the definition what it does not mean."""
-        gone = f"SELECT {self._catalog.unique_sql} FROM files WHERE files.__state_rev > ? AND files.__deleted"
+        aside = (
+            "UPDATE ledger SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL "
+            "WHERE job = ? AND status IN ('pending', 'failed', 'dead') AND NOT retract"
+        )
+        name = self._rules.name
         dropped = self._connection.execute(
-            "UPDATE ledger SET status = 'skipped', error_type = NULL, error_message = ? "
-            f"WHERE job = ? AND status IN ('pending', 'failed') AND file IN ({gone})",
-            (DELETED, self._rules.name, since),
+            f"{aside} AND file IN ({self._gone})", (DELETED, REASONS[DELETED], name, since)
         ).rowcount
         if definition_changed:
             where, parameters = self._catalog.where(self._rules.condition)
             dropped += self._connection.execute(
-                "UPDATE ledger SET status = 'skipped', error_type = NULL, error_message = ? "
-                "WHERE job = ? AND status IN ('pending', 'failed') "
-                f"AND file NOT IN (SELECT {self._catalog.unique_sql} FROM files WHERE {where})",
-                (LEFT, self._rules.name, *parameters),
+                f"{aside} AND file NOT IN (SELECT {self._catalog.unique_sql} FROM files WHERE {where})",
+                (LEFT, REASONS[LEFT], name, *parameters),
             ).rowcount
         return int(dropped)
+
+    @property
+    def _gone(self) -> str:
+        return f"SELECT {self._catalog.unique_sql} FROM files WHERE files.__state_rev > ? AND files.__deleted"
 
     def _adopt_rules(self, known_selection: str, known_rules: str, evaluated: int) -> None:
         """After a change of ``rerun_on`` or ``order_by``: what is done counts as done in the version that it has now."""
@@ -183,6 +237,19 @@ class Selection:
                 f"UPDATE ledger SET priority = {priority} WHERE job = ? AND status NOT IN ('done', 'skipped')",
                 (rules.name,),
             )
+
+    def due(self) -> tuple[int, int | None]:
+        """How many files are due now, and their bytes, None where no metadata tells of a size."""
+        compiler = self._catalog.compiler
+        known = [key for key in SIZE_KEYS if self._catalog.knows(key)]
+        sizes = [f"CAST({compiler.value(key)} AS INTEGER)" for key in known]
+        size = f"sum(coalesce({', '.join([*sizes, 'NULL'])}))" if sizes else "NULL"
+        count, total = self._connection.execute(
+            f"SELECT count(*), {size} FROM ledger JOIN files ON {self._catalog.unique_sql} = ledger.file "
+            "WHERE job = ? AND (status = 'pending' OR (status = 'failed' AND due <= ?))",
+            (self._rules.name, self._now.timestamp()),
+        ).fetchone()
+        return int(count), None if total is None else int(total)
 
     @property
     def basis_sql(self) -> str:
@@ -205,7 +272,19 @@ class Selection:
         return self._catalog.compiler.value(order_by.removeprefix("-"))
 
     def _count(self, status: str) -> int:
-        (count,) = self._connection.execute(
-            "SELECT count(*) FROM ledger WHERE job = ? AND status = ?", (self._rules.name, status)
+        row = self._connection.execute(
+            "SELECT files FROM ledger_counts WHERE job = ? AND status = ?", (self._rules.name, status)
         ).fetchone()
-        return int(count)
+        return 0 if row is None else int(row[0])
+
+
+def lacking_keys(catalog: Catalog, condition: Condition) -> dict[str, int]:
+    """Key → how many files do not have it, for the keys that a condition asks for; those that all files have are left
+    out, and so are those compared with true and false, for which absent counts as false."""
+    keys = {
+        comparison.key
+        for comparison in walk(condition)
+        if comparison.value is not None and not isinstance(comparison.value, bool)
+    }
+    counts = {key: catalog.count(Compare(key, "=", None)) for key in sorted(keys)}
+    return {key: count for key, count in counts.items() if count}

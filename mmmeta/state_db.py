@@ -63,6 +63,7 @@ CREATE TABLE ledger (
     claimed_at TEXT,
     settled_at TEXT,
     due REAL,                           -- failed: seconds since 1970 from when it may be tried again
+    retract INTEGER NOT NULL DEFAULT 0, -- the file was deleted: what is due is to undo it
     PRIMARY KEY (job, file)
 ) WITHOUT ROWID"""
 
@@ -82,13 +83,32 @@ CREATE TABLE attempts (
     bytes INTEGER
 )"""
 
+_CREATE_COUNTS = """
+CREATE TABLE ledger_counts (            -- kept by triggers: nobody counts a million rows to say "nothing to do"
+    job TEXT NOT NULL,
+    status TEXT NOT NULL,
+    files INTEGER NOT NULL,
+    PRIMARY KEY (job, status)
+) WITHOUT ROWID"""
+
+_COUNT_ONE = "INSERT INTO ledger_counts VALUES (new.job, new.status, 1) ON CONFLICT (job, status) DO UPDATE SET files = files + 1;"
+_COUNT_OFF = "UPDATE ledger_counts SET files = files - 1 WHERE job = old.job AND status = old.status;"
+_TRIGGERS = (
+    f"CREATE TRIGGER ledger_came AFTER INSERT ON ledger BEGIN {_COUNT_ONE} END",
+    f"CREATE TRIGGER ledger_went AFTER DELETE ON ledger BEGIN {_COUNT_OFF} END",
+    "CREATE TRIGGER ledger_moved AFTER UPDATE OF status ON ledger WHEN old.status <> new.status "
+    f"BEGIN {_COUNT_OFF} {_COUNT_ONE} END",
+)
+
 _INDEXES = (
     "CREATE INDEX files_state_rev ON files (__state_rev)",
     "CREATE INDEX ledger_pending ON ledger (job, priority, file) WHERE status = 'pending'",
     "CREATE INDEX ledger_failed ON ledger (job, due) WHERE status = 'failed'",
     "CREATE INDEX ledger_claimed ON ledger (job, lease_until) WHERE status = 'claimed'",
-    "CREATE INDEX ledger_status ON ledger (job, status)",
-    "CREATE INDEX attempts_job ON attempts (job, file)",
+    "CREATE INDEX ledger_dead ON ledger (job) WHERE status = 'dead'",
+    "CREATE INDEX ledger_skipped ON ledger (job) WHERE status = 'skipped'",
+    "CREATE INDEX attempts_file ON attempts (job, file)",
+    "CREATE INDEX attempts_run ON attempts (run_id) WHERE run_id IS NOT NULL",
 )
 
 
@@ -150,7 +170,7 @@ def merged_from(info: dict[str, Any]) -> Merged:
 
 def create_tables(connection: sqlite3.Connection, unique: str) -> None:
     """Make an empty state db."""
-    for sql in (CREATE_INFO, CREATE_REGISTRY, _CREATE_JOBS, _CREATE_LEDGER, _CREATE_ATTEMPTS):
+    for sql in (CREATE_INFO, CREATE_REGISTRY, _CREATE_JOBS, _CREATE_LEDGER, _CREATE_COUNTS, _CREATE_ATTEMPTS):
         connection.execute(sql)
     write_info(
         connection,
@@ -164,9 +184,10 @@ def create_tables(connection: sqlite3.Connection, unique: str) -> None:
         remote_last_updated=None,
         state_revision=0,
         alive=0,
+        token_base=0,
     )
     create_files_table(connection, unique, STATE_SYSTEM)
-    for sql in _INDEXES:
+    for sql in (*_TRIGGERS, *_INDEXES):
         connection.execute(sql)
 
 

@@ -158,7 +158,7 @@ def _place(metadir: MetadirConfig) -> dict[str, dg.MetadataValue]:
 
 
 def _description(job: JobConfig, selection: str) -> str:
-    return f"{_action(job)} Selects files where {selection}. Each of them once, and again when {_again(job)}."
+    return f"{_action(job)} Selects files where {selection}. Each of them once, and again when {job.rerun_words}."
 
 
 def _action(job: JobConfig) -> str:
@@ -172,18 +172,10 @@ def _action(job: JobConfig) -> str:
     return "Does nothing with its files."
 
 
-def _again(job: JobConfig) -> str:
-    if isinstance(job.rerun_on, list):
-        return f"{' or '.join(job.rerun_on)} changes"
-    return {"content": "its content changes", "metadata": "its metadata changes", "never": "a person says so"}[
-        job.rerun_on
-    ]
-
-
 def _rules(job: JobConfig) -> dg.MarkdownMetadataValue:
     return reporting.rules(
         {
-            "again when": _again(job),
+            "again when": job.rerun_words,
             "attempts": job.attempts,
             "pause after a failure": f"{format_duration(job.backoff)}, doubled each time",
         }

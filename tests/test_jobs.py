@@ -74,11 +74,16 @@ def test_batches(archive: Archive) -> None:
 
 
 def test_plan(archive: Archive) -> None:
-    """How many files a run would take, in words what they are; nothing is claimed or done."""
-    publish(archive, *"abc", kind="contract")
+    """How many files a run would take, in words what they are, and what is missing; nothing is written."""
+    publish(archive, *"abc", kind="contract", size=10)
+    publish(archive, "d")
     job = archive.client.job("import", where={"kind": "contract"})
     plan = job.plan()
-    assert (plan.files, plan.newly_selected, plan.condition_words) == (3, 3, 'kind is "contract"')
+    assert (plan.files, plan.bytes, plan.newly_selected, plan.changed) == (3, 30, 3, False)
+    assert plan.condition_words == 'kind is "contract"'
+    assert plan.lacking == {"kind": 1}
+    assert job.plan() == plan
+    job.evaluate()
     assert (job.plan().files, job.plan().newly_selected) == (3, 0)
     assert [file.unique_value for file in job.pending(limit=2)] == ["a", "b"]
 

@@ -64,7 +64,6 @@ def test_run_limits_and_plans(project: Path, tmp_path: Path, run: Run) -> None:
     assert tree(tmp_path / "client") == before
 
 
-@pytest.mark.xfail(reason="Job.plan() keeps the selection that it evaluates")
 def test_dry_run_of_a_changed_selection_writes_nothing(project: Path, tmp_path: Path, run: Run) -> None:
     """It is shown before it counts."""
     run("run", "contracts")

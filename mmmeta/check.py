@@ -1,0 +1,146 @@
+"""``mmmeta check``: proves that the state db is what was merged, and the ledger what is really there.
+
+Reads everything, so it costs several times a cold update. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mmmeta.actions import make_action
+from mmmeta.bench import Backend, Bench
+from mmmeta.file import File
+from mmmeta.ledger_view import entries
+from mmmeta.schema import REMOTE, STATE_SYSTEM, Columns
+from mmmeta.values import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
+
+PROBLEMS_KEPT = 1_000
+"""Problems named in a report; all are counted."""
+
+AT_ONCE = 500
+"""Files that are looked for in a target at once."""
+
+
+@dataclass(frozen=True)
+class CheckProblem:
+    """Something that is not as it should be.
+
+    Attributes:
+        where: ``state db``, or the name of a job.
+        file: unique value; None where it concerns no single file.
+    """
+
+    where: str
+    file: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        files: how many files' cells were compared with their fingerprints.
+        documents: how many done files were looked for where their jobs put them.
+        unchecked: jobs whose results cannot be looked for (functions and commands).
+        problems: how many; ``named`` has the first 1,000.
+    """
+
+    files: int
+    documents: int
+    unchecked: tuple[str, ...]
+    problems: int
+    named: tuple[CheckProblem, ...]
+
+
+class Checker:
+    """Checks one client.
+
+    Args:
+        jobs: whose results are looked for.
+    """
+
+    def __init__(self, backend: Backend, jobs: list[Bench]) -> None:
+        self._backend = backend
+        self._jobs = jobs
+        self._problems = 0
+        self._named: list[CheckProblem] = []
+        self._files = 0
+        self._documents = 0
+
+    def run(self) -> CheckReport:
+        """Look at everything.
+
+        Raises:
+            StateDbError: the state db cannot be read at all.
+        """
+        if not self._backend.state.is_sound():
+            self._add("state db", None, "SQLite finds the file damaged; see PRAGMA integrity_check")
+        self._check_cells()
+        self._check_counts()
+        unchecked = [bench.config.name for bench in self._jobs if not self._check_results(bench)]
+        return CheckReport(self._files, self._documents, tuple(unchecked), self._problems, tuple(self._named))
+
+    def _add(self, where: str, file: str | None, message: str) -> None:
+        self._problems += 1
+        if len(self._named) < PROBLEMS_KEPT:
+            self._named.append(CheckProblem(where, file, message))
+
+    def _check_cells(self) -> None:
+        """Each file's cells against its fingerprint, and the sum of the fingerprints against the digest."""
+        merged = self._backend.ensure_state()
+        total = 0
+        with self._backend.state.reading() as connection:
+            columns = Columns.load(connection, REMOTE, merged.unique)
+            unique = columns.slots[merged.unique].column or merged.unique
+            names = [*STATE_SYSTEM, *columns.sql]
+            place = {name: at for at, name in enumerate(STATE_SYSTEM)}
+            width = len(STATE_SYSTEM)
+            cursor = connection.execute(f"SELECT {', '.join(names)} FROM files WHERE __fingerprint IS NOT NULL")
+            at = width + [slot.column for slot in columns.ordered].index(unique)
+            for row in cursor:
+                self._files += 1
+                known = bytes(row[place["__fingerprint"]])
+                total += int.from_bytes(known, "big")
+                found = fingerprint(columns.decode(row[width:], row[place["__types"]], row[place["__more"]]))
+                if known != (deleted_fingerprint(found) if row[place["__deleted"]] else found):
+                    self._add("state db", str(row[at]), "its cells are not what its fingerprint says")
+        if digest_bytes(total % DIGEST_MODULUS) != merged.digest:
+            self._add("state db", None, "the files are not those that were merged; `mmmeta update --replace` mends it")
+
+    def _check_counts(self) -> None:
+        with self._backend.state.reading() as connection:
+            kept = {row[:2]: row[2] for row in connection.execute("SELECT * FROM ledger_counts WHERE files <> 0")}
+            real = {
+                row[:2]: row[2]
+                for row in connection.execute("SELECT job, status, count(*) FROM ledger GROUP BY job, status")
+            }
+        for job, status in sorted(kept.items() ^ real.items()):
+            name, what = job
+            self._add(str(name), None, f"the count of {what} files is kept or counted as {status}")
+
+    def _check_results(self, bench: Bench) -> bool:
+        """Whether what the ledger calls done is there; False where that cannot be looked for."""
+        backend = self._backend
+        action = make_action(bench.config, backend.config, backend.layout, bench.state_id)
+        try:
+            for files in self._done(bench):
+                missing = action.missing(files)
+                if missing is None:
+                    return False
+                self._documents += len(files)
+                for name, reason in missing.items():
+                    self._add(bench.config.name, name, f"done, but {reason}")
+        finally:
+            action.close()
+        return True
+
+    def _done(self, bench: Bench) -> Iterator[list[File]]:
+        """The files that are done in the version that the state db has."""
+        catalog = bench.backend.catalog()
+        with self._backend.state.reading() as connection:
+            names = [entry.file for entry in entries(connection, bench.config.name, ["done"])]
+        for start in range(0, len(names), AT_ONCE):
+            rows = catalog.by_unique(names[start : start + AT_ONCE])
+            yield [bench.file(row, catalog) for row in rows.values() if not row.system["__deleted"]]

@@ -1,0 +1,137 @@
+"""Why a file is, or is not, done by a job: what ``mmmeta why FILE JOB`` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mmmeta.bench import Bench
+from mmmeta.clock import to_text
+from mmmeta.errors import JobError, near_misses
+from mmmeta.filters import All, Condition, describe, walk
+from mmmeta.ledger_view import Attempt, LedgerEntry, entry, history
+from mmmeta.selection import REASONS
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """A part of the selection that a file does not meet: in words, and what the file has instead."""
+
+    condition: str
+    actual: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a job makes of a file.
+
+    Attributes:
+        selected: whether the selection means the file as it is now.
+        unmet: the parts of the selection that do not hold; empty where it is selected.
+        entry: the ledger's row; None where the file never was selected.
+        attempts: the latest first.
+    """
+
+    file: str
+    job: str
+    deleted: bool
+    selected: bool
+    unmet: tuple[Unmet, ...]
+    entry: LedgerEntry | None
+    attempts: tuple[Attempt, ...]
+    most_attempts: int
+    again: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The same in sentences."""
+        lines = [self._verdict]
+        if self.deleted:
+            lines.append("The file is marked deleted at the remote.")
+        elif self.selected:
+            lines.append("The selection means it.")
+        lines += [f"Not selected: {unmet.condition} does not hold, {unmet.actual}." for unmet in self.unmet]
+        lines += [_attempt(attempt) for attempt in self.attempts]
+        return lines
+
+    @property
+    def _verdict(self) -> str:
+        known = self.entry
+        name = f"{self.file}: "
+        if known is None:
+            return name + ("pending: the next run selects it." if self.selected else "never selected.")
+        if known.status == "pending":
+            undo = ", to be undone because the file was deleted" if known.retract else ""
+            return f"{name}pending since {_time(known.selected_at)}{undo}."
+        if known.status == "claimed":
+            return f"{name}in the hands of a worker since {_time(known.claimed_at)}{_run(known.run_id)}."
+        if known.status == "done":
+            return f"{name}done {_time(known.settled_at)}{_run(known.run_id)}; again when {self.again}."
+        why = f"{known.error_type}: {known.error_message}"
+        if known.status == "failed":
+            return f"{name}failed {known.attempts} of {self.most_attempts} times, waits until {_time(known.due)}. Last: {why}"
+        if known.status == "dead":
+            return f"{name}dead after {known.attempts} attempts, waits for `jobs retry`. Last: {why}"
+        return f"{name}set aside {_time(known.settled_at)}: {REASONS.get(known.error_type or '', why)}."
+
+
+def explain(bench: Bench, file: str) -> Explanation:
+    """What the job makes of a file.
+
+    Raises:
+        JobError: there is no such file.
+    """
+    catalog = bench.backend.catalog()
+    row = catalog.by_unique([file]).get(file)
+    if row is None:
+        with bench.backend.state.reading() as connection:
+            names = connection.execute(
+                f"SELECT {catalog.unique_sql} FROM files WHERE {catalog.unique_sql} >= ? ORDER BY 1 LIMIT 20",
+                (file[:2],),
+            )
+            hint = near_misses(file, [name for (name,) in names])
+        raise JobError(f"there is no file {file!r}: give its {catalog.unique}.{hint}")
+    values = bench.file(row, catalog)
+    deleted = bool(row.system["__deleted"])
+    unmet = []
+    for part in _parts(bench.rules.condition):
+        where, parameters = catalog.where(part, deleted=None)
+        with bench.backend.state.reading() as connection:
+            holds = connection.execute(
+                f"SELECT 1 FROM files WHERE {catalog.unique_sql} = ? AND {where}", (file, *parameters)
+            ).fetchone()
+        if holds is None:
+            keys = sorted({comparison.key for comparison in walk(part)})
+            actual = ", ".join(f"{key} is {values[key]!r}" if key in values else f"{key} is absent" for key in keys)
+            unmet.append(Unmet(describe(part), f"for {actual}"))
+    with bench.backend.state.reading() as connection:
+        known = entry(connection, bench.config.name, file)
+        attempts = tuple(history(connection, job=bench.config.name, file=file, limit=10))
+    return Explanation(
+        file=file,
+        job=bench.config.name,
+        deleted=deleted,
+        selected=not unmet and not deleted,
+        unmet=tuple(unmet),
+        entry=known,
+        attempts=attempts,
+        most_attempts=bench.config.attempts,
+        again=bench.config.rerun_words,
+    )
+
+
+def _parts(condition: Condition) -> tuple[Condition, ...]:
+    return condition.parts if isinstance(condition, All) else (condition,)
+
+
+def _attempt(attempt: Attempt) -> str:
+    problem = f": {attempt.error_type}: {attempt.error_message}" if attempt.error_type else ""
+    return f"{_time(attempt.ended_at)} {attempt.status}{_run(attempt.run_id)}{problem}"
+
+
+def _run(run_id: str | None) -> str:
+    return "" if run_id is None else f" by run {run_id[:8]}"
+
+
+def _time(moment: datetime | None) -> str:
+    return "some time ago" if moment is None else to_text(moment)[:19].replace("T", " ") + " UTC"
