@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from mmmeta.actions import failed
+from mmmeta.action import failed
 from mmmeta.bench import Bench
 from mmmeta.errors import JobError
 from mmmeta.file import File

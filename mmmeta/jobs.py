@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mmmeta.actions import Action, CallFunction, make_action
+from mmmeta.action import Action
+from mmmeta.action_call import CallFunction
+from mmmeta.actions import make_action
 from mmmeta.bench import Backend, Bench
 from mmmeta.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, near_misses

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from mmmeta.actions import Action, Item
+from mmmeta.action import Action, Item
 from mmmeta.bench import Bench
 from mmmeta.errors import JobFailedError, MmmetaError
 from mmmeta.ledger import Outcome, Settled

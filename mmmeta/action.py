@@ -1,0 +1,54 @@
+"""What an action is: it gets claimed files and says of each how it ended.
+
+It never touches the ledger. One bad file is one failed outcome, the others go on.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mmmeta.file import File
+from mmmeta.ledger import ERROR_LINES, Claim, Outcome
+
+
+@dataclass(frozen=True)
+class Item:
+    """One claimed file."""
+
+    file: File
+    claim: Claim
+
+
+class Action(Protocol):
+    """Works on claimed files.
+
+    Attributes:
+        batched: whether ``process`` wants all files at once; otherwise it gets one at a time, from several threads
+            where the job has workers.
+        keeps_time: whether it ends by itself when the job's ``timeout`` is over.
+    """
+
+    batched: bool
+    keeps_time: bool
+
+    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+        """Undo what ``process`` did with files that were deleted since."""
+
+    def process(self, items: Sequence[Item]) -> list[Outcome]:
+        """Work on files and say of each how it ended; raises nothing for a file's own failure."""
+
+    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
+        """Which of these files are not, in their present version, where the action puts them: unique value → why, in
+        words that follow "but". None where that cannot be known."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+def failed(claim: Claim, error: Exception) -> Outcome:
+    """The outcome of a file whose processing raised: type, message and the last lines of the traceback."""
+    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return Outcome(claim, type(error).__name__, str(error) or repr(error), lines[-ERROR_LINES:])
