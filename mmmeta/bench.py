@@ -132,25 +132,13 @@ class Bench:
     def due(self, limit: int | None = None) -> list[str]:
         """The unique values of the files that could run now, in the order of the runs."""
         descending = self.config.order_by is not None and self.config.order_by.startswith("-")
-        return [row[0] for row in self._due("file", f"ORDER BY {_order(descending)} LIMIT {_limit(limit)}")]
-
-    def due_count(self) -> int:
-        """How many files could run now."""
-        return int(self._due("count(*)", "")[0][0])
-
-    def _due(self, columns: str, rest: str) -> list[tuple[Any, ...]]:
+        order = "priority DESC, file DESC" if descending else "priority, file"
         # Two statements in one, so that each has its index.
         with self.backend.state.reading() as connection:
-            return connection.execute(
-                f"SELECT {columns} FROM (SELECT file, priority FROM ledger WHERE job = ?1 AND status = 'pending' UNION ALL "
-                f"SELECT file, priority FROM ledger WHERE job = ?1 AND status = 'failed' AND due <= ?2) {rest}",
-                (self.config.name, self.backend.clock().timestamp()),
-            ).fetchall()
-
-
-def _order(descending: bool) -> str:
-    return "priority DESC, file DESC" if descending else "priority, file"
-
-
-def _limit(limit: int | None) -> int:
-    return -1 if limit is None else limit
+            rows = connection.execute(
+                "SELECT file FROM (SELECT file, priority FROM ledger INDEXED BY ledger_pending "
+                "WHERE job = ?1 AND status = 'pending' UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
+                f"WHERE job = ?1 AND status = 'failed' AND due <= ?2) ORDER BY {order} LIMIT ?3",
+                (self.config.name, self.backend.clock().timestamp(), -1 if limit is None else limit),
+            )
+            return [file for (file,) in rows]

@@ -52,6 +52,8 @@ class Hands:
         Raises:
             JobError: a file is not held here.
         """
+        if not files:
+            return []
         with self._lock:
             outcomes = []
             for file in files:

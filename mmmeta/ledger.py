@@ -126,7 +126,8 @@ class Ledger:
         # Both keys in one direction: the index is read forwards or backwards, and nothing is sorted.
         order = "priority DESC, file DESC" if descending else "priority, file"
         rows = self.connection.execute(
-            "SELECT file, token + 1, attempts + 1, retract, error_type IS ? FROM ledger WHERE job = ? AND status = 'pending' "
+            "SELECT file, token + 1, attempts + 1, retract, error_type IS ? FROM ledger INDEXED BY ledger_pending "
+            "WHERE job = ? AND status = 'pending' "
             f"AND file NOT IN ({', '.join('?' * len(without))}) ORDER BY {order} LIMIT ?",
             (WORKER_DIED, self._rules.name, *without, count),
         ).fetchall()
@@ -148,17 +149,18 @@ class Ledger:
     def _take_back(self) -> None:
         name = self._rules.name
         self.connection.execute(
-            "UPDATE ledger SET status = 'pending', due = NULL WHERE job = ? AND status = 'failed' AND due <= ?",
+            "UPDATE ledger INDEXED BY ledger_failed SET status = 'pending', due = NULL "
+            "WHERE job = ? AND status = 'failed' AND due <= ?",
             (name, self._now.timestamp()),
         )
         # SQLite's state db is on one host: a lease of another boot is void, and the file is not to blame.
         self.connection.execute(
-            "UPDATE ledger SET status = 'pending', token = token + 1, attempts = attempts - 1 "
+            "UPDATE ledger INDEXED BY ledger_claimed SET status = 'pending', token = token + 1, attempts = attempts - 1 "
             "WHERE job = ? AND status = 'claimed' AND boot <> ?",
             (name, boot_id()),
         )
         workers = self.connection.execute(
-            "SELECT DISTINCT worker FROM ledger WHERE job = ? AND status = 'claimed'", (name,)
+            "SELECT DISTINCT worker FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'", (name,)
         ).fetchall()
         for (worker,) in workers:
             if is_dead(self._workers, worker):
@@ -170,7 +172,8 @@ class Ledger:
     def _take_from(self, condition: str, parameter: str | float, error_type: str, message: str) -> None:
         """Take claims from a worker that is gone; a file that this happens to as often as it may fail is dead."""
         self.connection.execute(
-            "UPDATE ledger SET status = CASE WHEN attempts >= ? THEN 'dead' ELSE 'pending' END, token = token + 1, "
+            "UPDATE ledger INDEXED BY ledger_claimed "
+            "SET status = CASE WHEN attempts >= ? THEN 'dead' ELSE 'pending' END, token = token + 1, "
             "error_type = ?, error_message = ?, error_lines = NULL, settled_at = ?, lease_until = NULL, worker = NULL "
             f"WHERE job = ? AND status = 'claimed' AND {condition}",
             (self._rules.attempts, error_type, message, self._stamp, self._rules.name, parameter),
@@ -179,7 +182,7 @@ class Ledger:
     def renew(self, worker: str, lease: float, run_id: str | None) -> None:
         """Prolong this worker's leases."""
         self.connection.execute(
-            "UPDATE ledger SET lease_until = ? WHERE job = ? AND status = 'claimed' AND worker = ?",
+            "UPDATE ledger INDEXED BY ledger_claimed SET lease_until = ? WHERE job = ? AND status = 'claimed' AND worker = ?",
             (boot_seconds() + lease, self._rules.name, worker),
         )
         self.beat(run_id)
@@ -306,8 +309,8 @@ class Ledger:
     def give_back(self, worker: str) -> None:
         """Give back all that a worker still holds, untried."""
         self.connection.execute(
-            "UPDATE ledger SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, "
-            "worker = NULL WHERE job = ? AND status = 'claimed' AND worker = ?",
+            "UPDATE ledger INDEXED BY ledger_claimed SET status = 'pending', attempts = attempts - 1, token = token + 1, "
+            "lease_until = NULL, worker = NULL WHERE job = ? AND status = 'claimed' AND worker = ?",
             (self._rules.name, worker),
         )
 
@@ -333,14 +336,21 @@ class Ledger:
 
     def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
         """Make failed files (and dead ones) pending now, or just the named ones, done ones included; returns how many."""
-        statuses = "'failed', 'dead', 'done'" if files is not None else "'failed', 'dead'" if dead else "'failed'"
-        sql = (
-            "UPDATE ledger SET status = 'pending', attempts = 0, token = token + 1, due = NULL "
-            f"WHERE job = ? AND status IN ({statuses})"
-        )
+        again = "SET status = 'pending', attempts = 0, token = token + 1, due = NULL WHERE job = ?"
+        name = self._rules.name
         if files is None:
-            return int(self.connection.execute(sql, (self._rules.name,)).rowcount)
-        return sum(self.connection.execute(f"{sql} AND file = ?", (self._rules.name, file)).rowcount for file in files)
+            return sum(
+                self.connection.execute(
+                    f"UPDATE ledger INDEXED BY ledger_{status} {again} AND status = '{status}'", (name,)
+                ).rowcount
+                for status in (("failed", "dead") if dead else ("failed",))
+            )
+        return sum(
+            self.connection.execute(
+                f"UPDATE ledger {again} AND +status IN ('failed', 'dead', 'done') AND file = ?", (name, file)
+            ).rowcount
+            for file in files
+        )
 
     def adopt(self, files: Iterable[str]) -> int:
         """Take selected files for done in the version they have now, because they are already where they should be.

@@ -160,12 +160,13 @@ class Run:
         self._redone: Counter[str] = Counter()
 
     def work(self, evaluation: Evaluation) -> RunReport:
-        self._total = self._bench.due_count()
         try:
             while not self._finished():
                 items = self._claim()
                 if items is None:
                     break
+                if self._total is None:  # not before the first claim, which takes back what dead workers held
+                    self._total = self._files_in_this_run(len(items))
                 self._process(items)
                 self._settle()
         finally:
@@ -179,6 +180,10 @@ class Run:
             self._bytes_left is not None and self._bytes_left <= 0
         )
         return self._stopped or spent
+
+    def _files_in_this_run(self, claimed: int) -> int:
+        total = claimed + self._bench.status().due
+        return total if self._files_left is None else min(total, self._files_left)
 
     def _claim(self) -> list[Item] | None:
         """Claim a batch; None when nothing is pending."""
