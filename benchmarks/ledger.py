@@ -35,8 +35,8 @@ GOALS = {
 FILES_A_SECOND = 5_000
 
 OLD_VERSION = "mmmeta==0.4.4"
-OLD_FILES = 500
-"""mmmeta 0.4.4 leaks an engine with every save; about 500 fit into the usual limit of open files."""
+OLD_FILES = 300
+"""mmmeta 0.4.4 leaks an engine with every save, and a few hundred fit into the usual limit of open files."""
 
 OLD_PROGRAM = """
 import json, sys, time
