@@ -159,7 +159,7 @@ def old_rate(folder: Path) -> float:
     install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", OLD_VERSION, "dataset<2"]
     subprocess.run(install, check=True)
     program = subprocess.run(
-        [python, "-c", OLD_PROGRAM, folder / "archive"], check=True, capture_output=True, text=True
+        [python, "-I", "-c", OLD_PROGRAM, folder / "archive"], check=True, capture_output=True, text=True
     )
     count, seconds = json.loads(program.stdout.splitlines()[-1])
     return float(count / seconds)
