@@ -14,6 +14,7 @@ from mmmeta.clock import Clock
 from mmmeta.config import Config
 from mmmeta.database import Database
 from mmmeta.file import File
+from mmmeta.filters import Condition
 from mmmeta.layout import Layout
 from mmmeta.ledger import Claim, Ledger
 from mmmeta.ledger_view import job_status
@@ -100,7 +101,14 @@ class Bench:
         """Of the state db that this job's tokens come from."""
         return self.backend.ensure_state().state_id
 
-    def claim(self, count: int, worker: str, run_id: str | None, without: Sequence[str] = ()) -> list[File] | None:
+    def claim(
+        self,
+        count: int,
+        worker: str,
+        run_id: str | None,
+        without: Sequence[str] = (),
+        among: Sequence[str] | None = None,
+    ) -> list[File] | None:
         """Claim up to so many files, each with its ``claim``; None when nothing is pending.
 
         Those that were deleted, or came back, since they were selected are settled on the way, so the list may be
@@ -108,7 +116,9 @@ class Bench:
         """
         catalog = self.backend.catalog()
         with self.ledger(catalog) as ledger:
-            claims = ledger.claim(count, worker=worker, run_id=run_id, lease=self.config.lease, without=without)
+            claims = ledger.claim(
+                count, worker=worker, run_id=run_id, lease=self.config.lease, without=without, among=among
+            )
         if not claims:
             return None
         rows = catalog.by_unique([claim.file for claim in claims])
@@ -131,14 +141,29 @@ class Bench:
 
     def due(self, limit: int | None = None) -> list[str]:
         """The unique values of the files that could run now, in the order of the runs."""
-        descending = self.config.order_by is not None and self.config.order_by.startswith("-")
-        order = "priority DESC, file DESC" if descending else "priority, file"
         # Two statements in one, so that each has its index.
         with self.backend.state.reading() as connection:
             rows = connection.execute(
                 "SELECT file FROM (SELECT file, priority FROM ledger INDEXED BY ledger_pending "
                 "WHERE job = ?1 AND status = 'pending' UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
-                f"WHERE job = ?1 AND status = 'failed' AND due <= ?2) ORDER BY {order} LIMIT ?3",
+                f"WHERE job = ?1 AND status = 'failed' AND due <= ?2) ORDER BY {self._order} LIMIT ?3",
                 (self.config.name, self.backend.clock().timestamp(), -1 if limit is None else limit),
             )
             return [file for (file,) in rows]
+
+    def due_among(self, condition: Condition) -> list[str]:
+        """The same, of the files that a condition means: what is to be done, and what is to be undone."""
+        catalog = self.backend.catalog()
+        where, parameters = catalog.where(condition, deleted=None)
+        with self.backend.state.reading() as connection:
+            rows = connection.execute(
+                f"SELECT file FROM ledger JOIN files ON {catalog.unique_sql} = file WHERE job = ? "
+                f"AND (status = 'pending' OR (status = 'failed' AND due <= ?)) AND {where} ORDER BY {self._order}",
+                (self.config.name, self.backend.clock().timestamp(), *parameters),
+            )
+            return [file for (file,) in rows]
+
+    @property
+    def _order(self) -> str:
+        descending = self.config.order_by is not None and self.config.order_by.startswith("-")
+        return "priority DESC, file DESC" if descending else "priority, file"

@@ -275,6 +275,7 @@ class Job:
         batch: bool = False,
         run_id: str | None = None,
         limit: int | None = None,
+        only: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> RunReport:
@@ -287,6 +288,8 @@ class Job:
             action: a function of one ``File`` (of a list of them with ``batch``); the definition's own unless given.
             run_id: recorded in the ledger, such as Dagster's.
             limit: files at most; the definition's own limit unless given.
+            only: of the pending files those that this filter means, such as ``{"retrieved_at": {">=": "2026-05-01"}}``;
+                the others stay pending.
             progress: called with what is done, how many, and of how many.
             stop: asked between files; True ends the run early.
 
@@ -300,7 +303,7 @@ class Job:
             doer = make_action(self.config, self._backend.config, self._backend.layout, merged.state_id)
         worker = Worker(self._bench.workers)
         worker.start()
-        run = Run(self._bench, doer, worker, run_id, limit, progress, stop)
+        run = Run(self._bench, doer, worker, run_id, limit, progress, stop, None if only is None else parse(only))
         try:
             with Keeper(self._bench, worker, run_id):
                 return run.work(self.evaluate())

@@ -112,7 +112,14 @@ class Ledger:
         self._basis = self.selection.basis_sql
 
     def claim(
-        self, count: int, *, worker: str, run_id: str | None, lease: float, without: Sequence[str] = ()
+        self,
+        count: int,
+        *,
+        worker: str,
+        run_id: str | None,
+        lease: float,
+        without: Sequence[str] = (),
+        among: Sequence[str] | None = None,
     ) -> list[Claim]:
         """Take up to so many pending files; what came due, and what dead workers held, is pending again first.
 
@@ -120,16 +127,19 @@ class Ledger:
 
         Args:
             without: files to leave alone.
+            among: the files to take from; all unless given.
         """
         self._take_back()
         descending = self._rules.order_by is not None and self._rules.order_by.startswith("-")
         # Both keys in one direction: the index is read forwards or backwards, and nothing is sorted.
         order = "priority DESC, file DESC" if descending else "priority, file"
+        # By the names where they are given, else in the order of the index of what is pending.
+        source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
+        named = "" if among is None else f"AND file IN ({_marks(among)}) "
         rows = self.connection.execute(
-            "SELECT file, token + 1, attempts + 1, retract, error_type IS ? FROM ledger INDEXED BY ledger_pending "
-            "WHERE job = ? AND status = 'pending' "
-            f"AND file NOT IN ({', '.join('?' * len(without))}) ORDER BY {order} LIMIT ?",
-            (WORKER_DIED, self._rules.name, *without, count),
+            f"SELECT file, token + 1, attempts + 1, retract, error_type IS ? FROM {source} WHERE job = ? "
+            f"AND status = 'pending' {named}AND file NOT IN ({_marks(without)}) ORDER BY {order} LIMIT ?",
+            (WORKER_DIED, self._rules.name, *(among or ()), *without, count),
         ).fetchall()
         taken = list(takewhile(lambda row: not row[4], rows)) or rows[:1]
         claims = [Claim(file, token, attempt, bool(retract)) for file, token, attempt, retract, _ in taken]
@@ -236,7 +246,7 @@ class Ledger:
         held: dict[str, _Held] = {}
         for start in range(0, len(files), 500):
             chunk = files[start : start + 500]
-            rows = self.connection.execute(f"{sql}({', '.join('?' * len(chunk))})", (self._rules.name, *chunk))
+            rows = self.connection.execute(f"{sql}({_marks(chunk)})", (self._rules.name, *chunk))
             held.update((row[0], _Held(*row[1:])) for row in rows)
         return held
 
@@ -406,6 +416,10 @@ class Ledger:
             row = self.connection.execute("SELECT ended_at FROM attempts ORDER BY id LIMIT 1").fetchone()
             if not deleted:
                 break
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _attempt_status(settled: Settled) -> str:
