@@ -7,7 +7,7 @@ import dagster as dg
 
 from mmmeta.cron import check_cron
 from mmmeta.errors import ProjectError
-from mmmeta.filters import describe, format_duration
+from mmmeta.filters import All, describe, format_duration
 from mmmeta.jobs import RunReport
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
@@ -158,7 +158,8 @@ def _place(metadir: MetadirConfig) -> dict[str, dg.MetadataValue]:
 
 
 def _description(job: JobConfig, selection: str) -> str:
-    return f"{_action(job)} Selects files where {selection}. Each of them once, and again when {job.rerun_words}."
+    selects = "all files" if job.condition == All(()) else f"files where {selection}"
+    return f"{_action(job)} Selects {selects}. Each of them once, and again when {job.rerun_words}."
 
 
 def _action(job: JobConfig) -> str:

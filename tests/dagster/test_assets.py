@@ -261,6 +261,14 @@ def test_assets_say_what_they_are(archive: Archive) -> None:
     assert "secret" not in f"{load.description}{load.metadata}"
 
 
+def test_a_job_without_a_filter_selects_all_files_in_a_sentence(archive: Archive) -> None:
+    """Not "files where all files"."""
+    load_all = archive.definitions.resolve_asset_graph().get(keys.asset_key("archive", "load_all"))
+    assert "Selects all files. Each of them once," in load_all.description
+    look = archive.definitions.resolve_asset_graph().get(keys.asset_key("archive", "look"))
+    assert 'Selects files where document_type is "letter". Each of them' in look.description
+
+
 def test_materializations_are_stable_for_downstream_only_when_nothing_changed(
     archive: Archive, each_instance: dg.DagsterInstance
 ) -> None:
