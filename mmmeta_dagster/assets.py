@@ -104,7 +104,8 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
             if config.retry_failed or config.retry_dead:
                 ready.retry(dead=config.retry_dead)
             report = ready.run(run_id=context.run.run_id, limit=config.limit, progress=log_progress(context))
-        metadata = reporting.of_run(report, selection, f"mmmeta --metadir {metadir.path} status")
+            standing = m.status().jobs[job.name]
+        metadata = reporting.of_run(report, standing, selection, f"mmmeta --metadir {metadir.path} status")
         problem = verdict(report, job.fail_run_above)
         if problem is not None:
             # A failure is no materialization; the observation keeps its numbers in the asset's plots.

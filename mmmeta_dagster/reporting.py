@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from mmmeta import Failure, GenerateReport, RunReport, UpdateReport
 from mmmeta.filters import format_size
+from mmmeta.status import JobStatus
 from mmmeta_dagster import keys
 
 ROWS = 50
@@ -50,15 +51,20 @@ def _changes(report: GenerateReport | UpdateReport) -> dict[str, Any]:
     return metadata
 
 
-def of_run(report: RunReport, selection: str, see_more: str) -> dict[str, Any]:
-    """What a job did, for its asset. ``selection`` is in words, ``see_more`` a command."""
+def of_run(report: RunReport, standing: JobStatus, selection: str, see_more: str) -> dict[str, Any]:
+    """What a job did, for its asset, and how its files stand in the ledger after it.
+
+    ``selection`` is in words, ``see_more`` a command.
+    """
     metadata: dict[str, Any] = {
-        keys.META_SUMMARY: summary(report),
+        keys.META_SUMMARY: summary(report, standing),
         keys.META_DONE: report.done,
         keys.META_FAILED: report.failed,
         keys.META_DEAD: report.dead,
         keys.META_PENDING: report.pending,
-        keys.META_DUE_LATER: report.due_later,
+        keys.META_DUE_LATER: standing.failed,
+        keys.META_DONE_IN_ALL: standing.done,
+        keys.META_DEAD_IN_ALL: standing.dead,
         keys.META_DURATION: round(report.duration, 3),
         keys.META_SELECTION: selection,
         keys.META_SEE_MORE: dg.MetadataValue.md(f"`{see_more}`"),
@@ -70,8 +76,23 @@ def of_run(report: RunReport, selection: str, see_more: str) -> dict[str, Any]:
     return metadata
 
 
-def summary(report: RunReport) -> str:
-    """One sentence: ``12 files done (1.2 MB), 1 failed, 3 left``."""
+def summary(report: RunReport, standing: JobStatus) -> str:
+    """One sentence: ``12 files done (1.2 MB), 1 failed, 3 left; 15 dead in all, waiting for a person``.
+
+    What runs before left behind belongs in it: a run without anything to do must not look as if all were well.
+    """
+    return "; ".join((_of_this_run(report), *_left_behind(report, standing)))
+
+
+def _left_behind(report: RunReport, standing: JobStatus) -> Iterator[str]:
+    in_all = " in all" if report.attempted else ""
+    if standing.failed > report.failed:
+        yield f"{standing.failed} failed{in_all}, due again later"
+    if standing.dead > report.dead:
+        yield f"{standing.dead} dead{in_all}, waiting for a person"
+
+
+def _of_this_run(report: RunReport) -> str:
     if not report.attempted:
         return "nothing was pending" if not report.pending else f"nothing could be claimed, {report.pending} pending"
     size = f" ({format_size(report.bytes)})" if report.bytes else ""

@@ -164,6 +164,37 @@ def test_dead_files_wait_for_a_person_who_retries_them_from_the_launchpad(
     assert metadata(execute(archive, instance, run_config=retry), "look")["done"] == 1
 
 
+def test_a_run_without_anything_pending_says_what_earlier_runs_left_behind(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """Dead files wait for a person, who would never look if the runs after it said "nothing was pending, dead 0"."""
+    archive.configure(
+        archive.project.read_text().replace("attempts: 3\n        backoff: 1s", "attempts: 1\n        backoff: 1h")
+    )
+    archive.fail("letter1.txt")
+    first = metadata(execute(archive, instance), "look")
+    assert (first["dead"], first["dead in all"], first["summary"]) == (1, 1, "1 file done, 1 dead")
+    again = metadata(execute(archive, instance), "look")
+    assert (again["done"], again["dead"], again["done in all"], again["dead in all"]) == (0, 0, 1, 1)
+    assert again["summary"] == "nothing was pending; 1 dead, waiting for a person"
+    archive.write("letter2", "letter")
+    archive.publish()
+    third = metadata(execute(archive, instance), "look")
+    assert third["summary"] == "1 file done; 1 dead in all, waiting for a person"
+
+
+def test_a_run_without_anything_pending_says_what_is_due_again_later(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """Failed files are not pending, and not done either."""
+    archive.configure(archive.project.read_text().replace("backoff: 1s", "backoff: 1h"))
+    archive.fail("letter1.txt")
+    execute(archive, instance)
+    again = metadata(execute(archive, instance), "look")
+    assert again["summary"] == "nothing was pending; 1 failed, due again later"
+    assert again["due later"] == 1
+
+
 def test_a_limit_from_the_launchpad_leaves_the_rest(archive: Archive, instance: dg.DagsterInstance) -> None:
     """And the rest is due."""
     limit = {"ops": {"archive__load_all": {"config": {"limit": 2}}}}
