@@ -8,12 +8,12 @@ import dagster as dg
 from mmmeta.cron import check_cron
 from mmmeta.errors import ProjectError
 from mmmeta.filters import All, describe, format_duration
-from mmmeta.jobs import RunReport
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
 from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
 from mmmeta_dagster.running import failure, log_progress, opened
+from mmmeta_dagster.verdict import verdict
 
 
 def build_metadir_assets(*, metadir: MetadirConfig) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -106,7 +106,7 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
             report = ready.run(run_id=context.run.run_id, limit=config.limit, progress=log_progress(context))
             standing = m.status().jobs[job.name]
         metadata = reporting.of_run(report, standing, selection, f"mmmeta --metadir {metadir.path} status")
-        problem = verdict(report, job.fail_run_above)
+        problem = verdict(report, standing, job.fail_run_above)
         if problem is not None:
             # A failure is no materialization; the observation keeps its numbers in the asset's plots.
             context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
@@ -114,23 +114,6 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return run
-
-
-def verdict(report: RunReport, fail_run_above: float | None) -> str | None:
-    """Why the run of a job fails, in one sentence; None where it succeeds, although files may have failed."""
-    if not report.attempted or not report.failures:
-        return None
-    first = report.failures[0]
-    example = f"{first.file}: {first.error_type}: {first.message}"
-    if report.done == 0:
-        what = "the one file that was due" if report.attempted == 1 else f"none of {report.attempted} files"
-        return f"{report.job}: {what} could {'not ' if report.attempted == 1 else ''}be done. {example}"
-    if fail_run_above is not None and report.failed_share > fail_run_above:
-        return (
-            f"{report.job}: {report.failed_share:.0%} of {report.attempted} files failed, more than the "
-            f"{fail_run_above:.0%} that fail_run_above allows. {example}"
-        )
-    return None
 
 
 def automation_condition(job: JobConfig) -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -133,6 +134,46 @@ def test_the_run_fails_if_nothing_could_be_done(archive: Archive, each_instance:
     (record,) = each_instance.fetch_observations(keys.asset_key("archive", "look"), limit=10).records
     assert record.asset_observation is not None
     assert record.asset_observation.metadata["failed"].value == 2
+
+
+def test_a_run_that_only_retries_files_that_are_known_to_be_bad_does_not_fail(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """They were told of when they failed first; a job that has done others is not broken."""
+    archive.configure(archive.project.read_text().replace("backoff: 1s", "backoff: 1s\n        fail_run_above: 0.5"))
+    archive.fail("letter1.txt")
+    assert execute(archive, instance).success
+    time.sleep(1.3)  # the backoff with its jitter
+    retried = execute(archive, instance)
+    assert retried.success
+    assert (metadata(retried, "look")["done"], metadata(retried, "look")["failed"]) == (0, 1)
+
+
+def test_one_new_bad_file_by_itself_does_not_fail_a_job_that_has_done_others(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """It is the file, as far as anybody can tell; two of them, and nothing else done, are another matter."""
+    archive.configure(archive.project.read_text().replace("attempts: 3\n        backoff", "attempts: 1\n        backoff"))
+    execute(archive, instance)
+    archive.fail("letter2.txt", "letter3.txt", "letter4.txt")
+    archive.write("letter2", "letter")
+    archive.publish()
+    assert execute(archive, instance).success
+    archive.write("letter3", "letter")
+    archive.write("letter4", "letter")
+    archive.publish()
+    result = execute(archive, instance)
+    assert not result.success
+    description = failure_of(result, "look").user_failure_data.description
+    assert description.startswith("look: none of 2 files could be done.")
+
+
+def test_a_job_that_never_did_anything_fails_whenever_it_tries(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Also when it only retries: something is wrong with the job, and it should stay in sight."""
+    archive.fail("letter0.txt", "letter1.txt")
+    assert not execute(archive, instance).success
+    time.sleep(1.3)  # the backoff with its jitter
+    assert not execute(archive, instance).success
 
 
 def test_the_run_fails_above_the_share_that_the_project_file_allows(
