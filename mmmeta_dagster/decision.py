@@ -34,6 +34,10 @@ AFTER_TERMINATION = timedelta(minutes=10)
 LOOK_AGAIN = timedelta(hours=1)
 """How often a selection that files enter merely because time passes is evaluated when nothing else happens."""
 
+GATHER_RETRIES = timedelta(minutes=1)
+"""How long the retries of a job are gathered from the first one that is due on. Files that failed together fall due
+one after the other (their pauses are jittered); each would be a run of its own."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -150,15 +154,25 @@ def _due(
         return "the job is new"
     if seen.fingerprint != wanted.fingerprint:
         return "the job was changed"
-    if seen.due:
-        return f"{_files(seen.due)} due"
-    if seen.earliest_due is not None and seen.earliest_due <= now:
-        return f"a retry is due since {_clock(seen.earliest_due)}"
+    if seen.pending:  # what is due beyond that are retries
+        return f"{_files(max(seen.due, seen.pending))} due"
+    if seen.earliest_due is not None and _gathered_until(seen) <= now:
+        return f"{_retries(seen)} due again since {_clock(seen.earliest_due)}"
     if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
         return f"{_files(seen.claimed)} claimed by {why}"
     if wanted.grows_with_time and (looked is None or now - looked >= LOOK_AGAIN):
         return "files may have entered the selection as time passed"
     return None
+
+
+def _gathered_until(seen: JobSeen) -> datetime:
+    """When to ask for a job's retries: some pass from the first that is due on, unless it is the only one."""
+    assert seen.earliest_due is not None
+    return seen.earliest_due + (GATHER_RETRIES if seen.failed > 1 else timedelta())
+
+
+def _retries(seen: JobSeen) -> str:
+    return "1 failed file is" if seen.failed <= 1 else f"the first of {seen.failed} failed files is"
 
 
 def _abandoned(seen: JobSeen, runs: Sequence[RunView], now: datetime) -> str | None:
@@ -223,8 +237,8 @@ def _standing(seen: JobSeen, now: datetime) -> str:
         words.append(f"{seen.claimed} claimed" + (f" until {_clock(seen.lease_until)}" if seen.lease_until else ""))
     if seen.failed:
         words.append(f"{seen.failed} failed")
-    if seen.earliest_due is not None and seen.earliest_due > now:
-        words.append(f"next retry at {_clock(seen.earliest_due)}")
+    if seen.earliest_due is not None and _gathered_until(seen) > now:
+        words.append(f"next retry at {_clock(_gathered_until(seen))}")
     if seen.dead:
         words.append(f"{seen.dead} dead, waiting for a person")
     return ", ".join(words)

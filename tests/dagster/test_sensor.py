@@ -200,7 +200,7 @@ def test_work_that_is_due_is_asked_for_although_nothing_was_published(watch: Wat
     watch.run(watch.asks())
     assert "look: 1 done, 1 failed, next retry at" in watch.skips()
     time.sleep(1.3)
-    assert "look: a retry is due since" in watch.asks().tags[keys.TAG_REASON]
+    assert "look: 1 failed file is due again since" in watch.asks().tags[keys.TAG_REASON]
     watch.archive.fail()
     with watch.archive.open() as m:
         m.job(watch.archive.config.jobs["look"]).retry()
