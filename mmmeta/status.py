@@ -39,6 +39,8 @@ class JobStatus:
         lease_until: aware UTC; when the last claim ends.
         heartbeat: aware UTC; when a worker last showed that it lives.
         run_id: the run that works on it or last did.
+        evaluated_at: aware UTC; when a selection that files enter merely as time passes was last brought up to date.
+            None for every other one, and where nobody knows.
     """
 
     fingerprint: str
@@ -53,6 +55,7 @@ class JobStatus:
     lease_until: datetime | None = None
     heartbeat: datetime | None = None
     run_id: str | None = None
+    evaluated_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def _job(content: Mapping[str, Any]) -> JobStatus:
         lease_until=_moment_or_none(content, "lease_until"),
         heartbeat=_moment_or_none(content, "heartbeat"),
         run_id=_text_or_none(content, "run_id"),
+        evaluated_at=_moment_or_none(content, "evaluated_at"),
     )
 
 

@@ -142,14 +142,12 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
         before = f"{_published(merged.published)} was merged last" if merged.published else "nothing was merged yet"
         yield f"the remote has metadata of {_published(published)}, {before}"
     for name, wanted in situation.jobs.items():
-        why = _due(wanted, merged.jobs.get(name), merged.written_at, situation.runs, now)
+        why = _due(wanted, merged.jobs.get(name), situation.runs, now)
         if why is not None:
             yield f"{name}: {why}"
 
 
-def _due(
-    wanted: JobWanted, seen: JobSeen | None, looked: datetime | None, runs: Sequence[RunView], now: datetime
-) -> str | None:
+def _due(wanted: JobWanted, seen: JobSeen | None, runs: Sequence[RunView], now: datetime) -> str | None:
     if seen is None:
         return "the job is new"
     if seen.fingerprint != wanted.fingerprint:
@@ -160,7 +158,7 @@ def _due(
         return f"{_retries(seen)} due again since {_clock(seen.earliest_due)}"
     if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
         return f"{_files(seen.claimed)} claimed by {why}"
-    if wanted.grows_with_time and (looked is None or now - looked >= LOOK_AGAIN):
+    if wanted.grows_with_time and (seen.evaluated_at is None or now - seen.evaluated_at >= LOOK_AGAIN):
         return "files may have entered the selection as time passed"
     return None
 

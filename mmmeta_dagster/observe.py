@@ -88,7 +88,6 @@ def _merged(status: Status) -> Merged:
         revision=status.revision,
         digest=status.digest,
         state_revision=status.state_revision,
-        written_at=status.written_at,
         jobs={
             name: JobSeen(
                 job.fingerprint,
@@ -102,6 +101,7 @@ def _merged(status: Status) -> Merged:
                 job.lease_until,
                 job.heartbeat,
                 job.run_id,
+                job.evaluated_at,
             )
             for name, job in status.jobs.items()
         },

@@ -49,7 +49,7 @@ def situation(
 ) -> Situation:
     """A metadir of which everything is merged and done, unless told otherwise."""
     jobs = {"download": job or seen()}
-    status = Merged(OLD, "id", 7, "d7", 3, NOW - timedelta(minutes=5), jobs) if merged == "merged" else merged
+    status = Merged(OLD, "id", 7, "d7", 3, jobs) if merged == "merged" else merged
     base = Situation("archive", published, status, jobs={"download": JobWanted("f1")}, seen="s1")  # type: ignore[arg-type]
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -185,9 +185,23 @@ def test_work_that_is_not_due_yet_is_a_skip_that_names_it(job: JobSeen, words: s
 def test_a_selection_that_grows_with_time_is_looked_at_now_and_then() -> None:
     """`retrieved_at older than 7 days` gains files although nothing happens."""
     grows = {"download": JobWanted("f1", grows_with_time=True)}
-    where = situation(jobs=grows)
+    where = situation(job=seen(evaluated_at=NOW), jobs=grows)
     skip(where)
     assert "as time passed" in ask(where, now=NOW + LOOK_AGAIN).reason
+    assert "as time passed" in ask(situation(jobs=grows)).reason
+
+
+def test_each_selection_that_grows_with_time_has_its_own_clock() -> None:
+    """A job that runs often must not keep another's selection from being looked at."""
+    grows = {name: JobWanted("f1", grows_with_time=True) for name in ("download", "load")}
+    jobs = {"download": seen(evaluated_at=NOW), "load": seen(evaluated_at=NOW - LOOK_AGAIN)}
+    where = situation(merged=Merged(OLD, "id", 7, "d7", 3, jobs), jobs=grows)
+    assert ask(where).reason == "load: files may have entered the selection as time passed."
+
+
+def test_a_look_at_a_selection_is_no_change_of_the_situation() -> None:
+    """A run that looks and fails would be followed for ever otherwise."""
+    assert situation(job=seen(evaluated_at=NOW)).mark == situation(job=seen()).mark
 
 
 def test_looking_now_and_then_is_never_given_up() -> None:
@@ -200,7 +214,7 @@ def test_looking_now_and_then_is_never_given_up() -> None:
         decision = ask(where, cursor, now)
         assert decision.attempt == 1
         assert where.merged is not None
-        looked = replace(where, merged=replace(where.merged, written_at=now))
+        looked = replace(where, merged=replace(where.merged, jobs={"download": seen(evaluated_at=now)}))
         cursor = skip(looked, decision.cursor, now + SECOND).cursor
 
 
@@ -384,7 +398,7 @@ def test_a_run_that_was_terminated_because_dagster_stopped_is_followed_at_once()
 def test_a_run_that_got_on_is_followed_at_once() -> None:
     """A limit left a rest: the next thousand."""
     before = situation(NEW)
-    after = situation(NEW, merged=Merged(NEW, "id", 8, "d8", 4, NOW, {"download": seen(done=1000, pending=9, due=9)}))
+    after = situation(NEW, merged=Merged(NEW, "id", 8, "d8", 4, {"download": seen(done=1000, pending=9, due=9)}))
     decision = ask(replace(after, runs=[run(Phase.SUCCEEDED, 1)]), asked(before))
     assert decision.attempt == 1
 
@@ -404,7 +418,7 @@ def test_after_all_attempts_it_gives_up_loudly_once_and_says_so_at_each_tick() -
     "change",
     [
         {"published": "2026-05-04T12:34:56+00:00"},
-        {"merged": Merged(NEW, "id", 8, "d8", 3, NOW, {"download": seen(pending=1, due=1)})},
+        {"merged": Merged(NEW, "id", 8, "d8", 3, {"download": seen(pending=1, due=1)})},
         {"jobs": {"download": JobWanted("f2")}},
         {"loaded": NOW},
     ],
@@ -470,7 +484,7 @@ def test_whatever_happens_there_is_one_run_at_a_time_and_nothing_is_forgotten(ev
     keys: set[str] = set()
 
     def world() -> Situation:
-        status = Merged(merged, "id", 7, "d", 3, now, {"download": seen()})
+        status = Merged(merged, "id", 7, "d", 3, {"download": seen()})
         return Situation("archive", published, status, jobs={"download": JobWanted("f1")}, runs=runs, attempts=4)
 
     def tick() -> Decision:

@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 from small_archive import Archive
 
+from mmmeta import Metadir
 from mmmeta.clock import utcnow
 from mmmeta_dagster import build_import_job, build_remote_sensor, keys
 
@@ -231,6 +232,26 @@ def test_a_job_that_is_added_or_changed_is_asked_for(watch: Watch) -> None:
     watch.archive.configure(f"{text}      more:\n        call: {{function: 'dagster_test_actions:look'}}\n")
     watch.cursor = None
     assert "more: the job is new" in watch.asks().tags[keys.TAG_REASON]
+
+
+def test_a_selection_that_grows_with_time_is_looked_at_although_another_job_runs_all_the_time(watch: Watch) -> None:
+    """Whoever runs one job with a script of one's own writes status.json, and evaluates no other selection."""
+    text = watch.archive.project.read_text()
+    watch.archive.configure(text.replace("{document_type: letter}", '{retrieved_at: {"<": {ago: 7d}}}'))
+    for number in range(2):
+        watch.archive.write(f"letter{number}", "letter", retrieved_at="2026-05-04")
+    watch.archive.publish()
+    watch.run(watch.asks())
+    assert watch.skips().startswith("Nothing to do")
+    look = watch.archive.status.jobs["look"]
+    assert look.evaluated_at is not None
+    hour = look.evaluated_at + timedelta(hours=1, seconds=1)
+    with Metadir(watch.archive.client, clock=lambda: hour) as m:
+        m.job("mine", where={"document_type": "contract"}).run(lambda file: None)
+    assert watch.archive.status.written_at == hour
+    assert watch.archive.status.jobs["look"].evaluated_at == look.evaluated_at
+    watch.ahead = hour - utcnow()
+    assert watch.asks().tags[keys.TAG_REASON] == "look: files may have entered the selection as time passed."
 
 
 def test_how_a_job_is_shown_asks_for_nothing(watch: Watch) -> None:
