@@ -30,7 +30,7 @@ from mmmeta.layout import Layout, write_atomic
 from mmmeta.ledger_view import job_status
 from mmmeta.metadata_db import Head, MetadataWriter, read_head
 from mmmeta.state_db import Merged, read_merged, save_local
-from mmmeta.status import JobStatus, Status, read_status, write_status
+from mmmeta.status import JobStatus, Status, file_identity, read_status, write_status
 from mmmeta.store import Store
 from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
 
@@ -276,6 +276,7 @@ class Backend:
             state_revision=merged.state_revision,
             written_at=now,
             jobs=jobs,
+            state_file=file_identity(self.layout.state),
         )
 
     def _evaluated_at(self, status: JobStatus, name: str, known: Status | None, state_id: str) -> datetime | None:

@@ -16,7 +16,7 @@ from typing import Any
 from mmmeta.clock import to_text
 from mmmeta.layout import write_atomic
 
-__all__ = ["JobStatus", "Status", "read_status", "write_status"]
+__all__ = ["JobStatus", "Status", "file_identity", "read_status", "write_status"]
 
 FORMAT = 1
 """Version of the file. A reader takes a larger one for unknown, so a client that was rolled back asks once more."""
@@ -71,6 +71,7 @@ class Status:
         state_revision: counter of merges and saves.
         jobs: by name.
         written_at: aware UTC.
+        state_file: which file the state db is (see ``file_identity``).
     """
 
     state_id: str
@@ -81,6 +82,18 @@ class Status:
     state_revision: int
     written_at: datetime
     jobs: dict[str, JobStatus] = field(default_factory=dict)
+    state_file: str | None = None
+
+
+def file_identity(path: Path) -> str | None:
+    """Text that stays the same while a file is written to, and differs for another file in its place; None for none.
+
+    It tells without opening a database that a state db was removed, restored from a backup, or made anew.
+    """
+    try:
+        return str(path.stat().st_ino)
+    except OSError:
+        return None
 
 
 def write_status(path: Path, status: Status) -> None:
@@ -93,6 +106,7 @@ def write_status(path: Path, status: Status) -> None:
     content = {
         "format": FORMAT,
         "state_id": status.state_id,
+        "state_file": status.state_file,
         "metadata_id": status.metadata_id,
         "revision": status.revision,
         "digest": status.digest,
@@ -119,6 +133,7 @@ def read_status(path: Path) -> Status | None:
             state_revision=_count(content, "state_revision"),
             written_at=_moment(_text(content, "written_at")),
             jobs={name: _job(job) for name, job in content["jobs"].items()},
+            state_file=_text_or_none(content, "state_file"),
         )
     # What a half-written or foreign file can lead to: not JSON, another shape, missing keys, absurd values.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

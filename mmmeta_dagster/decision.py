@@ -138,6 +138,8 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
         if published is not None:
             yield f"the remote has metadata of {_published(published)}, nothing was merged yet"
         return
+    if situation.state_problem is not None and published is not None:
+        yield situation.state_problem
     if published is not None and published != merged.published:
         before = f"{_published(merged.published)} was merged last" if merged.published else "nothing was merged yet"
         yield f"the remote has metadata of {_published(published)}, {before}"

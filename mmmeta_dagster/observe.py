@@ -11,7 +11,7 @@ from mmmeta.errors import StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
 from mmmeta.project import MetadirConfig
-from mmmeta.status import Status, read_status
+from mmmeta.status import Status, file_identity, read_status
 from mmmeta.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import mark_of_files, why_not_whole
@@ -56,6 +56,7 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         published=published,
         store_problem=problem,
         merged=_merged(status) if status is not None else None,
+        state_problem=_state_problem(layout, status),
         not_whole=why_not_whole(layout),
         seen=mark_of_files(layout),
         jobs={name: JobWanted(job.fingerprint(), grows_with_time(job.condition)) for name, job in metadir.jobs.items()},
@@ -79,6 +80,18 @@ def _published(layout: Layout) -> tuple[str | None, str | None]:
     if moment is None:
         return None, f"{layout.store / REMOTE} holds {text[:40]!r}, which is no moment (yet)"
     return text, None
+
+
+def _state_problem(layout: Layout, status: Status | None) -> str | None:
+    """What happened to the state db since status.json was written, which may have outlived it."""
+    if status is None:
+        return None
+    found = file_identity(layout.state)
+    if found is None:
+        return f"the state db {layout.state} is gone"
+    if found != status.state_file:
+        return f"the state db {layout.state} is another file than before"
+    return None
 
 
 def _merged(status: Status) -> Merged:

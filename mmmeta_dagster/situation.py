@@ -140,6 +140,7 @@ class Situation:
         published: raw text of the store's ``remote_last_updated``; None where there is none.
         store_problem: why ``published`` could not be read, None where nothing is wrong.
         merged: status.json; None where there is none that can be read.
+        state_problem: what happened to the state db that status.json speaks of; None where nothing did.
         not_whole: why a run would fail for want of a whole metadir, None where nothing speaks against it.
         seen: a mark of the metadir's files (sizes and times), to tell whether they changed since a run saw them.
         jobs: the jobs of the project file.
@@ -154,6 +155,7 @@ class Situation:
     merged: Merged | None
     path: str = ""
     store_problem: str | None = None
+    state_problem: str | None = None
     not_whole: str | None = None
     seen: str = ""
     jobs: Mapping[str, JobWanted] = field(default_factory=dict)
@@ -176,7 +178,8 @@ class Situation:
             }
             merged = asdict(replace(self.merged, jobs=jobs))
         wanted = {name: job.fingerprint for name, job in self.jobs.items()}
-        text = json.dumps([self.metadir, self.published, merged, wanted, self.loaded], sort_keys=True, default=str)
+        parts = [self.metadir, self.published, merged, wanted, self.state_problem, self.loaded]
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

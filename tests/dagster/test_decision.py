@@ -106,6 +106,14 @@ def test_a_store_that_is_older_than_before_is_asked_for() -> None:
     ask(situation("2025-01-01T00:00:00+00:00"))
 
 
+def test_a_state_db_that_is_gone_is_asked_for_and_given_up_like_anything_else() -> None:
+    """What status.json says of it counts for nothing."""
+    gone = situation(state_problem="the state db is gone", attempts=3, runs=[run(Phase.FAILED, 20)])
+    assert ask(gone).reason == "The state db is gone."
+    assert skip(gone, asked(gone, attempt=3)).gave_up
+    assert gone.mark != situation().mark
+
+
 def test_nothing_merged_yet_is_asked_for() -> None:
     """The first day."""
     assert "nothing was merged yet" in ask(situation(merged=None)).reason

@@ -195,6 +195,34 @@ def test_a_status_that_cannot_be_read_is_asked_for_and_repaired(watch: Watch, te
     assert watch.skips().startswith("Nothing to do")
 
 
+def test_a_state_db_that_was_removed_is_made_anew(watch: Watch) -> None:
+    """Although status.json, which a person forgot, still says that all is merged and done."""
+    watch.run(watch.asks())
+    local = watch.archive.client / "_mmmeta" / "local"
+    for path in local.glob("state.db*"):
+        path.unlink()
+    assert watch.asks().tags[keys.TAG_REASON] == f"The state db {local / 'state.db'} is gone."
+    watch.cursor = None
+    assert watch.run(watch.asks()).success
+    assert watch.skips().startswith("Nothing to do")
+
+
+def test_a_state_db_that_was_restored_from_a_backup_is_brought_up_to_date(watch: Watch) -> None:
+    """It knows less than status.json says."""
+    watch.run(watch.asks())
+    local = watch.archive.client / "_mmmeta" / "local"
+    shutil.copy2(local / "state.db", local / "backup.db")
+    watch.archive.write("letter2", "letter")
+    watch.archive.publish()
+    watch.run(watch.asks())
+    assert watch.skips().startswith("Nothing to do")
+    (local / "backup.db").rename(local / "state.db")
+    assert "is another file than before" in watch.asks().tags[keys.TAG_REASON]
+    watch.cursor = None
+    assert watch.run(watch.asks()).success
+    assert "look: 3 done" in watch.skips()
+
+
 def test_work_that_is_due_is_asked_for_although_nothing_was_published(watch: Watch) -> None:
     """A failed file: after its pause, and after a `retry` that a person typed."""
     watch.archive.fail("letter1.txt")
