@@ -106,8 +106,9 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
         raise document.problem(("path",), "a path belongs to a metadir, below metadirs:")
     filled = _Variables(document, variables)
     value = {**filled.fill(document.value, ()), "path": file}
+    context = {"folder": file.parent, "project_file": file, "needs_action": True}
     try:
-        return validate(Project, value, document, {"folder": file.parent, "needs_action": True})
+        return validate(Project, value, document, context)
     except ProjectError as error:
         reason = filled.hide(error.reason)
         raise ProjectError(reason, path=error.path, line=error.line, key=error.key) from None

@@ -14,7 +14,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from mmmeta import filters
 from mmmeta.errors import JobError, near_misses
@@ -239,9 +248,11 @@ class MetadirConfig(_Model):
     sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
     schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
     jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
+    _project_file: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _check(self) -> MetadirConfig:
+    def _check(self, info: ValidationInfo) -> MetadirConfig:
+        self._project_file = (info.context or {}).get("project_file")
         check_name(self.name, "metadir")
         for job in self.jobs:
             if job in RESERVED_JOBS:  # in Python, where nothing is named after a job, m.job("import") is fine
@@ -252,6 +263,11 @@ class MetadirConfig(_Model):
             reason = "nothing can be generated without generate: true. Set it at the server, or leave the schedule out"
             raise InnerError(reason, ("schedules", "generate"))
         return self
+
+    @property
+    def project_file(self) -> Path | None:
+        """The project file that this stands in, absolute; None for one that was made in Python."""
+        return self._project_file
 
     @property
     def state_path(self) -> Path:

@@ -3,11 +3,14 @@
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the asset functions.
 """
 
+import shlex
+
 import dagster as dg
 
 from mmmeta.cron import check_cron
 from mmmeta.errors import ProjectError
 from mmmeta.filters import All, describe, format_duration
+from mmmeta.layout import STATE_ENVIRONMENT
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
 from mmmeta_dagster import keys, reporting
@@ -22,7 +25,8 @@ def build_metadir_assets(*, metadir: MetadirConfig) -> list[dg.AssetsDefinition 
     ``metadata_db`` is external, something that arrives, unless the metadir has ``generate: true``.
 
     Example:
-        >>> from mmmeta.project import MetadirConfig
+        >>> from mmmeta.layout import STATE_ENVIRONMENT
+from mmmeta.project import MetadirConfig
         >>> assets = build_metadir_assets(metadir=MetadirConfig(name="archive", path="/data/archive"))
         >>> sorted(key.to_user_string() for asset in assets for key in ([asset.key]))
         ['archive/metadata_db', 'archive/state_db']
@@ -105,7 +109,7 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
                 ready.retry(dead=config.retry_dead)
             report = ready.run(run_id=context.run.run_id, limit=config.limit, progress=log_progress(context))
             standing = m.status().jobs[job.name]
-        metadata = reporting.of_run(report, standing, selection, f"mmmeta --metadir {metadir.path} status")
+        metadata = reporting.of_run(report, standing, selection, _see_more(metadir))
         problem = verdict(report, standing, job.fail_run_above)
         if problem is not None:
             # A failure is no materialization; the observation keeps its numbers in the asset's plots.
@@ -144,6 +148,14 @@ def _place(metadir: MetadirConfig) -> dict[str, dg.MetadataValue]:
 def _description(job: JobConfig, selection: str) -> str:
     selects = "all files" if job.condition == All(()) else f"files where {selection}"
     return f"{_action(job)} Selects {selects}. Each of them once, and again when {job.rerun_words}."
+
+
+def _see_more(metadir: MetadirConfig) -> str:
+    """The command that says more, to be pasted into a shell in any folder."""
+    if metadir.project_file is not None:
+        return shlex.join(["mmmeta", "--project", str(metadir.project_file), "--metadir", metadir.name, "status"])
+    command = shlex.join(["mmmeta", "--metadir", str(metadir.path), "status"])
+    return command if metadir.state is None else f"{STATE_ENVIRONMENT}={shlex.quote(metadir.state)} {command}"
 
 
 def _action(job: JobConfig) -> str:

@@ -67,7 +67,7 @@ def of_run(report: RunReport, standing: JobStatus, selection: str, see_more: str
         keys.META_DEAD_IN_ALL: standing.dead,
         keys.META_DURATION: round(report.duration, 3),
         keys.META_SELECTION: selection,
-        keys.META_SEE_MORE: dg.MetadataValue.md(f"`{see_more}`"),
+        keys.META_SEE_MORE: see_more,
     }
     if report.bytes:
         metadata[keys.META_BYTES] = report.bytes

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -104,6 +109,25 @@ def test_the_run_stands_in_the_ledger(archive: Archive, instance: dg.DagsterInst
     with archive.open() as m:
         entries = m.job(archive.config.jobs["look"]).files("done")
     assert {entry.run_id for entry in entries} == {result.run_id}
+
+
+def test_the_command_that_says_more_works_as_it_stands(
+    tmp_path: Path, archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """With a state db elsewhere, in a folder whose name a shell would take apart, from any other folder."""
+    folder = archive.root / "it's a folder"
+    archive.client.rename(archive.root / "moved")
+    folder.mkdir()
+    (archive.root / "moved").rename(folder / "client")
+    text = archive.project.read_text().replace("path: ./client", "path: ./client\n    state: ./elsewhere.db")
+    moved = Archive(folder)
+    moved.configure(text.replace("files_root: ./server", "files_root: ../server"))
+    command = metadata(execute(moved, instance), "look")["see more"]
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    shown = subprocess.run(command, shell=True, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert str(folder / "mmmeta.yaml") in command.replace("'\"'\"'", "'")
+    assert re.search(r"look\W+.*2", shown.stdout)
 
 
 def test_files_that_failed_are_named_with_their_reason_and_the_run_succeeds(
