@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmmeta.errors import ProjectError, near_misses
+from mmmeta.errors import InvalidFileError, ProjectError, near_misses
 from mmmeta.project_fields import NAME_PATTERN
 from mmmeta.project_models import (
     RESERVED_JOBS,
@@ -29,7 +29,7 @@ from mmmeta.project_models import (
     job_config,
 )
 from mmmeta.validation import validate
-from mmmeta.yaml_file import Document, KeyPath, read_yaml
+from mmmeta.yaml_file import Document, KeyPath, key_text, read_yaml
 
 __all__ = [
     "RESERVED_JOBS",
@@ -46,6 +46,7 @@ __all__ = [
     "job_config",
     "json_schema",
     "load_project",
+    "project_problem",
     "schema_text",
 ]
 
@@ -112,6 +113,21 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
     except ProjectError as error:
         reason = filled.hide(error.reason)
         raise ProjectError(reason, path=error.path, line=error.line, key=error.key) from None
+
+
+def project_problem(file: Path | None, key: KeyPath, reason: str) -> InvalidFileError:
+    """An error about something in a project file that only shows when it is put to use; with its line, as all others.
+
+    Args:
+        file: as in ``MetadirConfig.project_file``; None for what no file stands behind.
+        key: from the top of the file, ``("metadirs", "archive", "jobs", "extract", "automation")``.
+    """
+    try:
+        if file is not None:
+            return read_yaml(file, ProjectError).problem(key, reason)
+    except (OSError, ProjectError):
+        pass  # it was changed since it was read; the key says enough
+    return ProjectError(reason, path=file, key=key_text(key))
 
 
 def _absolute(text: str, folder: Path) -> Path:

@@ -29,6 +29,7 @@ from mmmeta import filters
 from mmmeta.errors import JobError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.project_fields import (
+    Automation,
     BasePath,
     Count,
     Cron,
@@ -48,6 +49,7 @@ from mmmeta.project_fields import (
     SqlUrl,
     StatePath,
     TableName,
+    TagKey,
     TagText,
     Timeout,
     Where,
@@ -130,9 +132,11 @@ class JobConfig(_Model):
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None
     fail_run_above: Annotated[Share | None, Field(description="share of failed files that fails the run itself")] = None
-    tags: Annotated[dict[str, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
+    tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
     owners: Annotated[list[Owner], EmptyIsList, Field(description="Dagster owners")] = []
-    automation: Annotated[str | None, Field(min_length=1, description="Dagster automation condition")] = None
+    automation: Annotated[
+        Automation | None, Field(description="Dagster's automation conditions: eager, on_missing, a cron schedule, ...")
+    ] = None
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:

@@ -7,13 +7,12 @@ import shlex
 
 import dagster as dg
 
-from mmmeta.cron import check_cron
-from mmmeta.errors import ProjectError
 from mmmeta.filters import All, describe, format_duration
 from mmmeta.layout import STATE_ENVIRONMENT
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
 from mmmeta_dagster import keys, reporting
+from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
 from mmmeta_dagster.running import failure, log_progress, opened
 from mmmeta_dagster.verdict import verdict
@@ -25,8 +24,7 @@ def build_metadir_assets(*, metadir: MetadirConfig) -> list[dg.AssetsDefinition 
     ``metadata_db`` is external, something that arrives, unless the metadir has ``generate: true``.
 
     Example:
-        >>> from mmmeta.layout import STATE_ENVIRONMENT
-from mmmeta.project import MetadirConfig
+        >>> from mmmeta.project import MetadirConfig
         >>> assets = build_metadir_assets(metadir=MetadirConfig(name="archive", path="/data/archive"))
         >>> sorted(key.to_user_string() for asset in assets for key in ([asset.key]))
         ['archive/metadata_db', 'archive/state_db']
@@ -99,7 +97,7 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
         tags=job.tags,
         owners=job.owners,
         metadata={keys.META_SELECTION: selection, keys.META_ACTION: _action(job), keys.META_RULES: _rules(job)},
-        automation_condition=automation_condition(job),
+        automation_condition=automation_condition(metadir, job),
         required_resource_keys={keys.resource(metadir.name)},
     )
     def run(context: dg.AssetExecutionContext, config: JobOptions) -> dg.MaterializeResult[None]:
@@ -118,24 +116,6 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return run
-
-
-def automation_condition(job: JobConfig) -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] | None:
-    """Dagster's condition for a job's ``automation``: ``eager`` (after each update) or a cron string.
-
-    Raises:
-        ProjectError: it is neither.
-    """
-    if job.automation is None:
-        return None
-    if job.automation == "eager":
-        return dg.AutomationCondition.eager()
-    try:
-        return dg.AutomationCondition.on_cron(check_cron(job.automation))
-    except ValueError as error:
-        raise ProjectError(
-            f"automation of job {job.name!r} is {job.automation!r}: write eager, or when, as cron does ({error})"
-        ) from None
 
 
 def _place(metadir: MetadirConfig) -> dict[str, dg.MetadataValue]:

@@ -206,14 +206,14 @@ def test_environment_variables_are_filled_in_everywhere(tmp_path: Path) -> None:
     rules = """\
 where: {a: ["{{ env.A }}-{{env.B}}", "{{ env.X | default('d') }}"], b: {"{{ env.A }}": 1, ">": 5}}
 attempts: "{{ env.N }}"
-tags: {t: '{{ env.EMPTY | default("x") }}|{{ env.X | default("") }}'}"""
+tags: {t: '{{ env.EMPTY | default("x") }}.{{ env.X | default("") }}'}"""
     environ = {"A": "{{ env.B }}", "B": "b", "N": "7", "EMPTY": ""}
     with pytest.raises(ProjectError, match="is not an operator"):
         job(tmp_path, rules, environ)
     config = job(tmp_path, rules.replace('"{{ env.A }}": 1, ', ""), environ)
     assert config.where["a"] == ["{{ env.B }}-b", "d"]
     assert config.attempts == 7
-    assert config.tags == {"t": "|"}
+    assert config.tags == {"t": "."}
 
 
 def test_the_process_environment_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,9 @@ def test_one_new_bad_file_by_itself_does_not_fail_a_job_that_has_done_others(
     archive: Archive, instance: dg.DagsterInstance
 ) -> None:
     """It is the file, as far as anybody can tell; two of them, and nothing else done, are another matter."""
-    archive.configure(archive.project.read_text().replace("attempts: 3\n        backoff", "attempts: 1\n        backoff"))
+    archive.configure(
+        archive.project.read_text().replace("attempts: 3\n        backoff", "attempts: 1\n        backoff")
+    )
     execute(archive, instance)
     archive.fail("letter2.txt", "letter3.txt", "letter4.txt")
     archive.write("letter2", "letter")
