@@ -28,8 +28,8 @@ from mmmeta.project_models import (
     SensorConfig,
     job_config,
 )
-from mmmeta.validation import validate
-from mmmeta.yaml_file import Document, KeyPath, key_text, read_yaml
+from mmmeta.validation import all_problems, validate
+from mmmeta.yaml_file import KeyPath, key_text, read_yaml
 
 __all__ = [
     "RESERVED_JOBS",
@@ -105,8 +105,10 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
         raise document.problem(("version",), f"this mmmeta knows version 1, not {version}. Upgrade mmmeta")
     if "path" in document.value:
         raise document.problem(("path",), "a path belongs to a metadir, below metadirs:")
-    filled = _Variables(document, variables)
+    filled = _Variables(variables)
     value = {**filled.fill(document.value, ()), "path": file}
+    if filled.problems:
+        raise all_problems(document, filled.problems)
     context = {"folder": file.parent, "project_file": file, "needs_action": True}
     try:
         return validate(Project, value, document, context)
@@ -135,12 +137,16 @@ def _absolute(text: str, folder: Path) -> Path:
 
 
 class _Variables:
-    """Fills in environment variables and remembers what they held."""
+    """Fills in environment variables and remembers what they held.
 
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
-        self._document = document
+    Attributes:
+        problems: what could not be filled in, and why.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._used: dict[str, str] = {}
+        self.problems: list[tuple[KeyPath, str]] = []
 
     def fill(self, value: Any, key: KeyPath) -> Any:
         """A copy of a value with every string filled."""
@@ -161,7 +167,8 @@ class _Variables:
             if found is None:
                 hint = near_misses(name, self._environ)
                 remedy = f'Set it, or write {{{{ env.{name} | default("…") }}}}'
-                raise self._document.problem(key, f"the environment variable {name} is not set.{hint} {remedy}")
+                self.problems.append((key, f"the environment variable {name} is not set.{hint} {remedy}"))
+                found = match.group()
             if name in self._environ:
                 self._used[found] = f"{{{{ env.{name} }}}}"
             yield found
@@ -171,7 +178,7 @@ class _Variables:
         if "{{" in text:
             start = text.index("{{")
             known = '{{ env.NAME }} and {{ env.NAME | default("…") }}'
-            raise self._document.problem(key, f"{text[start : start + 40]!r} is not known here. There are {known}")
+            self.problems.append((key, f"{text[start : start + 40]!r} is not known here. There are {known}"))
         return text
 
     def hide(self, message: str) -> str:

@@ -31,7 +31,7 @@ def automation_condition(metadir: MetadirConfig, job: JobConfig) -> Condition | 
     if job.automation is None:
         return None
     try:
-        condition = _build(parse_automation(job.automation))
+        condition: Condition = _build(parse_automation(job.automation))
     # What Dagster says of arguments that it does not take is of many types.
     except Exception as error:
         key = ("metadirs", metadir.name, "jobs", job.name, "automation")
@@ -40,8 +40,10 @@ def automation_condition(metadir: MetadirConfig, job: JobConfig) -> Condition | 
 
 
 def _build(part: Automation) -> Any:
-    arguments = [_build(value) if isinstance(value, Automation) else value for value in part.arguments]
-    options = {name: _build(value) if isinstance(value, Automation) else value for name, value in part.options}
+    arguments: list[Any] = [_build(value) if isinstance(value, Automation) else value for value in part.arguments]
+    options: dict[str, Any] = {
+        name: _build(value) if isinstance(value, Automation) else value for name, value in part.options
+    }
     if part.name == AND:
         return arguments[0] & arguments[1]
     if part.name == OR:
