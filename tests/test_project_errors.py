@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -223,6 +225,17 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
         f"{path}:31: {J}.extract.atempts:",
     ]
     assert "Did you mean 'attempts'?" in str(error).splitlines()[2]
+
+
+def test_the_command_line_gives_each_mistake_a_line(tmp_path: Path) -> None:
+    """As an editor or a CI log can jump to it."""
+    path = tmp_path / "mmmeta.yaml"
+    path.write_text(BASE.replace("attempts: 5", "atempts: 5").replace("table:", "tabel:"))
+    command = [sys.executable, "-m", "mmmeta", "--project", str(path), "status"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert [line.partition(": metadirs")[0] for line in lines] == [f"Error: {path}:23", f"{path}:31"]
 
 
 def test_a_file_full_of_mistakes_is_told_in_ten_lines(tmp_path: Path) -> None:

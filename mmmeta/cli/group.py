@@ -63,9 +63,14 @@ class VerbGroup(click.Group):
 
 
 def one_line(error: Exception) -> str | None:
-    """What to tell a person about an error, or None where it is no such error (a bug, click's own, a closed pipe)."""
-    from mmmeta.errors import MmmetaError
+    """What to tell a person about an error, or None where it is no such error (a bug, click's own, a closed pipe).
 
+    One line, but for a file that people write: of its mistakes each has one.
+    """
+    from mmmeta.errors import InvalidFileError, MmmetaError
+
+    if isinstance(error, InvalidFileError):
+        return "\n".join(" ".join(line.split()) for line in str(error).splitlines())
     if isinstance(error, MmmetaError) or (isinstance(error, OSError) and error.errno not in (None, errno.EPIPE)):
         return " ".join(str(error).split()) or type(error).__name__
     return None
