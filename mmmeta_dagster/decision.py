@@ -217,6 +217,8 @@ def _nothing_to_do(situation: Situation, now: datetime) -> str:
         parts = [f"the store cannot be read: {situation.store_problem}"]
     elif situation.published is None and merged is None:
         where = f" at {situation.path}" if situation.path else ""
+        if situation.not_whole is not None:
+            return f"No metadata yet: {situation.not_whole}."
         return f"No metadata yet{where}: the store has no remote_last_updated. Sync the metadir, or generate it."
     elif situation.published is None:
         parts = ["the store has no remote_last_updated any more"]

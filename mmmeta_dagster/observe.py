@@ -14,7 +14,7 @@ from mmmeta.project import MetadirConfig
 from mmmeta.status import Status, file_identity, read_status
 from mmmeta.store import Store
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_seen import mark_of_files, why_not_whole
+from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.heartbeat import last_beat
 from mmmeta_dagster.situation import JobSeen, JobWanted, Merged, Phase, RunView, Situation
 
@@ -38,11 +38,6 @@ _PHASES = {
     dg.DagsterRunStatus.CANCELED: Phase.CANCELED,
 }
 """Any other status (and Dagster gains new ones) is some way of having started."""
-
-
-def layout_of(metadir: MetadirConfig) -> Layout:
-    """Where a metadir of the project file lies."""
-    return Layout.at(metadir.path, metadir.files_root, metadir.state)
 
 
 def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:

@@ -22,7 +22,7 @@ from mmmeta.errors import (
 )
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_seen import mark_of_files
+from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_there
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.resources import MetadirResource
 
@@ -60,9 +60,11 @@ def opened(context: dg.AssetExecutionContext, config: MetadirConfig) -> Iterator
             with beating(metadir.layout, context.run.run_id):
                 yield metadir
     except NOT_WHOLE as error:
-        reason = str(error)[:TAG_LENGTH]
-        context.instance.add_run_tags(context.run.run_id, {keys.TAG_NOT_WHOLE: reason, keys.TAG_SEEN: seen})
-        raise failure(str(error)) from None
+        missing = None if config.generate else why_not_there(layout_of(config))
+        reason = str(error) if missing is None else f"There is no metadata db: {missing}"
+        tags = {keys.TAG_NOT_WHOLE: reason[:TAG_LENGTH], keys.TAG_SEEN: seen}
+        context.instance.add_run_tags(context.run.run_id, tags)
+        raise failure(reason) from None
     except MmmetaError as error:
         raise failure(str(error)) from None
 

@@ -10,8 +10,9 @@ from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.decision import decide
+from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.jobs import DagsterJob
-from mmmeta_dagster.observe import layout_of, observe
+from mmmeta_dagster.observe import observe
 from mmmeta_dagster.situation import Cursor, Situation
 
 TAG_LENGTH = 500

@@ -278,7 +278,10 @@ def test_an_archive_that_is_not_there_is_one_line(
     result = execute(empty_archive, each_instance, job)
     assert not result.success
     failure = failure_of(result, "state_db").user_failure_data
-    assert str(empty_archive.client) in failure.description
+    assert failure.description == (
+        f"There is no metadata db: {empty_archive.client / '_mmmeta'} is not there yet; run what makes it (in a clone of "
+        "mmmeta: make demo), or sync it"
+    )
     assert "\n" not in failure.description
     assert not empty_archive.client.exists()
     run = each_instance.get_run_by_id(result.run_id)

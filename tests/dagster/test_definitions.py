@@ -256,6 +256,19 @@ def test_dagster_job_execute_says_in_one_line_what_is_missing(empty_archive: Arc
     assert "MetadirNotFoundError" not in result.stderr
 
 
+def test_loading_says_which_archive_is_not_there_yet(empty_archive: Archive, home: Path) -> None:
+    """In the terminal of `dagster dev`; it loads all the same, and is quiet once there is a metadir."""
+    validate = ("dagster", "definitions", "validate", "-m", "mmmeta_dagster.definitions")
+    before = command(home, empty_archive.root, *validate)
+    assert before.returncode == 0, before.stderr
+    words = f"archive: {empty_archive.client / '_mmmeta'} is not there yet; run what makes it"
+    assert words in before.stdout + before.stderr
+    (empty_archive.client / "_mmmeta").mkdir(parents=True)
+    after = command(home, empty_archive.root, *validate)
+    assert after.returncode == 0, after.stderr
+    assert "is not there yet" not in after.stdout + after.stderr
+
+
 def test_the_code_location_loads_through_the_workspace_file(archive: Archive, home: Path) -> None:
     """`-w workspace.yaml`, in the folder of a project file."""
     validate = ("dagster", "definitions", "validate", "-w", str(ROOT / "workspace.yaml"))

@@ -127,7 +127,13 @@ def test_what_is_newer_in_the_store_only_because_a_clock_was_set_back_counts(wat
 
 def test_it_says_what_is_missing_before_the_first_sync(empty_archive: Archive, instance: dg.DagsterInstance) -> None:
     """No red tick."""
-    assert Watch(empty_archive, instance).skips().startswith(f"No metadata yet at {empty_archive.client}")
+    metadir = empty_archive.client / "_mmmeta"
+    watch = Watch(empty_archive, instance)
+    assert watch.skips() == (
+        f"No metadata yet: {metadir} is not there yet; run what makes it (in a clone of mmmeta: make demo), or sync it."
+    )
+    metadir.mkdir(parents=True)
+    assert watch.skips() == f"No metadata yet: {metadir / 'meta.db'} is not there yet."
 
 
 def test_a_store_that_arrives_before_the_metadata_db_is_waited_for(watch: Watch) -> None:
