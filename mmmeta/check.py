@@ -106,7 +106,7 @@ class Checker:
             for row in cursor:
                 self._files += 1
                 if self._progress is not None and self._files % AT_ONCE == 0:
-                    self._progress("cells of files", self._files, merged.alive)
+                    self._progress("cells of files", self._files, None)
                 known = bytes(row[place["__fingerprint"]])
                 total += int.from_bytes(known, "big")
                 found = fingerprint(columns.decode(row[width:], row[place["__types"]], row[place["__more"]]))

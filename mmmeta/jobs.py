@@ -118,6 +118,11 @@ class Job:
             condition_words=describe(self.config.condition),
         )
 
+    def selected(self) -> int:
+        """How many files the selection means now, whatever became of them."""
+        self._backend.ensure_state()
+        return self._backend.catalog().count(self.config.condition)
+
     def status(self) -> JobStatus:
         """The job in numbers, after evaluating its selection."""
         self.evaluate()

@@ -210,7 +210,7 @@ class Metadir:
         """
         from mmmeta.ledger_view import history
 
-        self._require_state()
+        self.require_state()
         with self._backend.state.reading() as connection:
             return history(connection, job=job, file=file, run_id=run_id, limit=limit)
 
@@ -228,11 +228,16 @@ class Metadir:
         from mmmeta.bench import Bench
         from mmmeta.check import Checker
 
-        self._require_state()
+        self.require_state()
         jobs = [Bench(config, self._backend) for config in self.job_configs.values()]
         return Checker(self._backend, jobs, progress).run()
 
-    def _require_state(self) -> None:
+    def require_state(self) -> None:
+        """Refuse to go on where nothing was merged yet.
+
+        Raises:
+            StateDbError: there is no state db.
+        """
         if self._backend.merged() is None:
             raise StateDbError(f"no state db at {self.layout.state}: run `mmmeta update` first")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmmeta.cli.group import dry_run_option, json_option, one_line, settings_options
+from mmmeta.cli.job_names import choose_jobs
 from mmmeta.cli.targets import Target, act_on, find_targets
-from mmmeta.errors import near_misses
 
 if TYPE_CHECKING:
     from mmmeta.jobs import Job, RunReport
@@ -76,40 +76,6 @@ def verb(
         ctx.exit(128 + stop.signal_number)
 
 
-def choose_jobs(targets: list[Target], names: Iterable[str]) -> dict[Target, list[str]]:
-    """Which jobs run where; without names all of all.
-
-    Raises:
-        click.UsageError: a name that no metadir has (with the near misses), or that several have.
-    """
-    names = list(names)
-    if not names:
-        return {target: list(target.jobs) for target in targets}
-    known = {f"{target.name}/{job}": (target, job) for target in targets for job in target.jobs}
-    chosen: dict[Target, list[str]] = {}
-    for name in dict.fromkeys(names):
-        full = [key for key in known if name in (key, key.partition("/")[2])]
-        if len(full) != 1:
-            raise click.BadParameter(_not_one(name, full, known, targets[0]), param_hint="JOB")
-        target, job = known[full[0]]
-        if job not in chosen.setdefault(target, []):
-            chosen[target].append(job)
-    return chosen
-
-
-def _not_one(name: str, full: list[str], known: Iterable[str], target: Target) -> str:
-    if full:
-        return f"several metadirs have a job {name!r}: write {' or '.join(full)}."
-    if target.project is None:
-        return f"{name!r}: there are no jobs without a project file (MMMETA_PROJECT, ./mmmeta.yaml or --project)."
-    if not target.jobs and not known:
-        return f"{name!r}: {target.project} has no jobs for {target.path}."
-    short = [job.partition("/")[2] for job in known]
-    return (
-        f"there is no job {name!r} in {target.project}.{near_misses(name, [*known, *short])} It has {', '.join(known)}."
-    )
-
-
 def _run(target: Target, names: list[str], options: Options) -> int:
     """One metadir: update, then its jobs. Returns the exit code that this part asks for."""
     from mmmeta.cli.lock import run_lock
@@ -162,7 +128,7 @@ def _process(target: Target, job: Job, options: Options) -> tuple[dict[str, Any]
     from mmmeta.cli.output import plain
     from mmmeta.cli.progress import progress_bar
 
-    with progress_bar(f"{job.name}: ") as progress:
+    with progress_bar(f"{target.name}/") as progress:
         report = job.run(limit=options.limit, progress=progress, stop=options.stop)
     if not options.as_json:
         _tell(target, job, report)
@@ -193,13 +159,12 @@ def _tell(target: Target, job: Job, report: RunReport) -> None:
 
 def _plan(target: Target, job: Job, options: Options) -> tuple[dict[str, Any], int]:
     """What a job would do with what is merged so far."""
+    from mmmeta.cli.jobs_plan import tell
     from mmmeta.cli.output import plain
-    from mmmeta.quantities import format_size
 
     plan = job.plan()
     if not options.as_json:
-        size = "" if plan.bytes is None else f" ({format_size(plan.bytes)})"
-        click.echo(f"{target.name}/{job.name}: would process {plan.files:,} files{size}: {plan.condition_words}")
+        tell(f"{target.name}/{job.name}", job, plan)
     return plain(plan), 0
 
 

@@ -32,7 +32,8 @@ def test_help_lists_the_verbs_in_the_order_of_the_work(run: Run) -> None:
     listed = [
         line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line.startswith("  ") and line[2] != " "
     ]
-    assert listed[:8] == ["generate", "update", "run", "status", "inspect", "find", "dump", "store"]
+    verbs = ["generate", "update", "run", "status", "jobs", "why", "check", "inspect", "find", "dump", "store"]
+    assert listed[: len(verbs)] == verbs
 
 
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
@@ -43,7 +44,10 @@ def test_every_command_explains_itself(words: tuple[str, ...], run: Run) -> None
     first = (found.help or "").strip().split("\n\n")[0]
     assert first.endswith(".")
     assert f"mmmeta {' '.join(words)}" in " ".join(output.split("Example", 1)[1].split())
-    written = words[-1] in ("generate", "update", "run", "set", "touch", "delete")
+    written = words[-1] in (
+        *("generate", "update", "run", "set", "touch", "delete"),
+        *("retry", "forget", "adopt"),
+    )
     assert written is any(parameter.name == "dry_run" for parameter in found.params)
     assert any("--json" in parameter.opts for parameter in found.params)
 
