@@ -10,11 +10,12 @@ from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, walk
 from mmmeta.ledger_view import Attempt, LedgerEntry, entry, history
 from mmmeta.selection import REASONS
+from mmmeta.values import json_text
 
 
 @dataclass(frozen=True)
 class Unmet:
-    """A part of the selection that a file does not meet: in words, and what the file has instead."""
+    """A part of the selection that a file does not meet: in words, and a sentence on what the file has instead."""
 
     condition: str
     actual: str
@@ -49,7 +50,9 @@ class Explanation:
             lines.append("The file is marked deleted at the remote.")
         elif self.selected:
             lines.append("The selection means it.")
-        lines += [f"Not selected: {unmet.condition} does not hold, {unmet.actual}." for unmet in self.unmet]
+        lines += [
+            f"Not selected, because this does not hold: {unmet.condition}. {unmet.actual}." for unmet in self.unmet
+        ]
         lines += [_attempt(attempt) for attempt in self.attempts]
         return lines
 
@@ -95,8 +98,8 @@ def explain(bench: Bench, file: str) -> Explanation:
             ).fetchone()
         if holds is None:
             keys = sorted({comparison.key for comparison in walk(part)})
-            actual = ", ".join(f"{key} is {values[key]!r}" if key in values else f"{key} is absent" for key in keys)
-            unmet.append(Unmet(describe(part), f"for {actual}"))
+            actual = ", ".join(f"{key}: {json_text(values[key])}" if key in values else f"no {key}" for key in keys)
+            unmet.append(Unmet(describe(part), f"The file has {actual}"))
     with bench.backend.state.reading() as connection:
         known = entry(connection, bench.config.name, file)
         attempts = tuple(history(connection, job=bench.config.name, file=file, limit=10))

@@ -105,7 +105,7 @@ def _tell(target: Target, updated: bool, rows: Sequence[dict[str, Any]]) -> None
         where = f"{target.project} has none for it" if target.project else "there is no project file"
         note(f"{target.name}: no jobs: {where}")
         return
-    columns = [target.name, "selected", *COUNTS, "oldest pending"]
+    columns = [target.name, "selected", *COUNTS, "oldest\npending"]
     numbers = columns[1:-1]
     draw_table(
         columns,

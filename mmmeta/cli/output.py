@@ -132,7 +132,8 @@ def _by_column(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[l
 def _width_of(texts: Sequence[str]) -> int:
     from rich.cells import cell_len
 
-    return max(map(cell_len, texts))
+    # A name may be broken into lines, a value never is.
+    return max(cell_len(line) for text in texts for line in text.split("\n"))
 
 
 def _needed(texts: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,13 +37,14 @@ class Stop:
 
 @dataclass(frozen=True)
 class Options:
-    """What was typed, for one metadir."""
+    """What was typed, and the id under which the ledger remembers this run."""
 
     limit: int | None
     exclusive: bool
     dry_run: bool
     as_json: bool
     stop: Stop = field(default_factory=Stop)
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 @click.command("run")
@@ -129,7 +131,7 @@ def _process(target: Target, job: Job, options: Options) -> tuple[dict[str, Any]
     from mmmeta.cli.progress import progress_bar
 
     with progress_bar(f"{target.name}/") as progress:
-        report = job.run(limit=options.limit, progress=progress, stop=options.stop)
+        report = job.run(run_id=options.run_id, limit=options.limit, progress=progress, stop=options.stop)
     if not options.as_json:
         _tell(target, job, report)
     return plain(report), _exit_code(job, report)
@@ -147,12 +149,14 @@ def _tell(target: Target, job: Job, report: RunReport) -> None:
     from mmmeta.cli.output import counts, listing
     from mmmeta.quantities import format_duration
 
-    done = counts(done=report.done, failed=report.failed, dead=report.dead)
+    done = counts(done=report.done, undone=report.retracted, failed=report.failed, dead=report.dead, lost=report.lost)
     left = counts(still_pending=report.pending, due_later=report.due_later)
     rest = "" if left == "nothing" else f"; {left}"
     did = "nothing to do" if done == "nothing" else done
     stopped = ", stopped" if report.stopped else ""
-    click.echo(f"{target.name}/{job.name}: {did}{rest} ({format_duration(report.duration)}{stopped})")
+    # Where something was done, by which run: `mmmeta jobs history --run` tells the rest.
+    run = f", run {report.run_id[:8]}" if report.attempted and report.run_id else ""
+    click.echo(f"{target.name}/{job.name}: {did}{rest} ({format_duration(report.duration)}{stopped}{run})")
     failures = [f"  {failure.file}: {failure.error_type}: {failure.message}" for failure in report.failures]
     listing(f"  failed in {target.name}/{job.name}:", failures)
 
