@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -277,6 +278,14 @@ class MetadirConfig(_Model):
     def state_path(self) -> Path:
         """The state db's file, the usual one unless ``state`` names another."""
         return Path(self.state) if self.state else self.path / METADIR / "local" / "state.db"
+
+    def command(self, words: str) -> str:
+        """A command line about this metadir that works when it is copied, in whatever folder: ``mmmeta … status``."""
+        if self._project_file is not None:
+            # Jobs and state db come along; the name, because a project file may have several metadirs.
+            return f"mmmeta --project {shlex.quote(str(self._project_file))} --metadir {self.name} {words}"
+        state = f"MMMETA_STATE={shlex.quote(str(self.state))} " if self.state else ""
+        return f"{state}mmmeta --metadir {shlex.quote(str(self.path))} {words}"
 
 
 class Project(_Model):

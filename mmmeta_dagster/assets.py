@@ -3,12 +3,9 @@
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the asset functions.
 """
 
-import shlex
-
 import dagster as dg
 
 from mmmeta.filters import All, describe, format_duration
-from mmmeta.layout import STATE_ENVIRONMENT
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
 from mmmeta_dagster import keys, reporting
@@ -107,7 +104,8 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
                 ready.retry(dead=config.retry_dead)
             report = ready.run(run_id=context.run.run_id, limit=config.limit, progress=log_progress(context))
             standing = m.status().jobs[job.name]
-        metadata = reporting.of_run(report, standing, selection, _see_more(metadir))
+        see_more = metadir.command(f"jobs history {job.name} --run {context.run.run_id[:8]}")
+        metadata = reporting.of_run(report, standing, selection, see_more)
         problem = verdict(report, standing, job.fail_run_above)
         if problem is not None:
             # A failure is no materialization; the observation keeps its numbers in the asset's plots.
@@ -128,14 +126,6 @@ def _place(metadir: MetadirConfig) -> dict[str, dg.MetadataValue]:
 def _description(job: JobConfig, selection: str) -> str:
     selects = "all files" if job.condition == All(()) else f"files where {selection}"
     return f"{_action(job)} Selects {selects}. Each of them once, and again when {job.rerun_words}."
-
-
-def _see_more(metadir: MetadirConfig) -> str:
-    """The command that says more, to be pasted into a shell in any folder."""
-    if metadir.project_file is not None:
-        return shlex.join(["mmmeta", "--project", str(metadir.project_file), "--metadir", metadir.name, "status"])
-    command = shlex.join(["mmmeta", "--metadir", str(metadir.path), "status"])
-    return command if metadir.state is None else f"{STATE_ENVIRONMENT}={shlex.quote(metadir.state)} {command}"
 
 
 def _action(job: JobConfig) -> str:
