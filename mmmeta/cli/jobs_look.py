@@ -144,14 +144,15 @@ def _draw_history(target: Target, found: list[Attempt], more: bool, all_jobs: bo
     if not found:
         note(f"{target.name}: nothing in the history")
         return
-    columns = ["when", "file", "status", "run", *(["job"] if all_jobs else []), "error"]
+    several = all_jobs and len({attempt.job for attempt in found}) > 1
+    columns = ["when", "file", "status", "run", *(["job"] if several else []), "error"]
     rows = [
         [
             moment_text(attempt.ended_at),
             attempt.file,
             attempt.status,
             (attempt.run_id or "")[:8],
-            *([f"{target.name}/{attempt.job}"] if all_jobs else []),
+            *([attempt.job] if several else []),
             _error(attempt),
         ]
         for attempt in found

@@ -73,7 +73,11 @@ def verb(
     with _signals() as stop:
         options = Options(limit, exclusive, dry_run, as_json, stop)
         chosen = choose_jobs(find_targets(ctx), jobs)
-        act_on(ctx, list(chosen), lambda target: 0 if stop() else _run(target, chosen[target], options))
+        try:
+            act_on(ctx, list(chosen), lambda target: 0 if stop() else _run(target, chosen[target], options))
+        except click.exceptions.Exit:
+            if not stop():  # that it was stopped says more than that files failed
+                raise
     if stop.signal_number is not None:
         ctx.exit(128 + stop.signal_number)
 
@@ -183,9 +187,12 @@ def _signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
     def ask(number: int, frame: FrameType | None) -> None:
+        if stop():
+            # On the way out, claims are given back untried.
+            restore()
+            raise SystemExit(128 + number)
         stop.signal_number = number
         click.echo("Stopping after the files at hand; once more to end at once.", err=True)
-        restore()
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
