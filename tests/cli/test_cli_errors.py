@@ -108,6 +108,6 @@ def test_inspect_tells_unreadable_from_missing(tmp_path: Path, run: Run) -> None
     """A meta.db that is no database is there nevertheless."""
     write(tmp_path / "_mmmeta", "meta.db", "hello")
     result = run("--metadir", tmp_path, "inspect", code=3)
-    assert "metadata db  cannot be read" in result.stdout
+    assert "metadata db cannot be read" in " ".join(result.stdout.split())
     assert "is not an SQLite database" in result.stderr
     assert json.loads(run("--metadir", tmp_path, "inspect", "--json", code=3).stdout)["unreadable"] == ["metadata"]
