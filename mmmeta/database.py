@@ -309,12 +309,13 @@ class Database:
     def _translated(self, attached: Database | None = None) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            # The second comes where SQLite's own message quotes damage that is no text.
             # One transaction, two files: SQLite does not say which of them it stumbled over.
             blamed = self if attached is None or attached.is_sound() else attached
             raise blamed._translate(error) from error
 
-    def _translate(self, error: sqlite3.Error) -> MmmetaError:
+    def _translate(self, error: sqlite3.Error | UnicodeDecodeError) -> MmmetaError:
         text = str(error)
         if "locked" in text or "busy" in text:
             return self._error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s; try again")
@@ -323,7 +324,7 @@ class Database:
                 f"metadata db {self.path} comes with the journal of an unfinished write ({self.path.name}-journal). At the "
                 "server run `mmmeta generate`, which recovers it; at a client sync the metadir again"
             )
-        if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
+        if isinstance(error, UnicodeDecodeError) or "malformed" in text or "not a database" in text:
             return self._error(f"is damaged or was copied while it was written ({text})")
         if "full" in text:
             return self._error(f"cannot grow: {text}")

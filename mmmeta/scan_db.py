@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,9 @@ from mmmeta.scan import Entry, Walk
 _RACY = -1
 """Remembered instead of an mtime that is not older than the scan: a later write could leave the same mtime."""
 
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises; the second where SQLite's own message quotes what it found."""
+
 _SCHEMA = (
     "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
     "CREATE TABLE seen (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID",
@@ -30,7 +33,7 @@ _SCHEMA = (
 class ScanDbError(MmmetaError):
     """scan.db cannot be used. It is only a memory: where ``damaged`` is true, throw it away and begin again."""
 
-    def __init__(self, path: Path, error: sqlite3.Error) -> None:
+    def __init__(self, path: Path, error: Exception) -> None:
         text = str(error)
         super().__init__(
             f"another generate is writing {path.parent.parent}: {error}; try again"
@@ -87,7 +90,7 @@ class ScanDb:
 
     def belongs_to(self) -> tuple[str, int, bytes] | None:
         """Metadata db id, revision and digest that this memory was made with; None if there is none to use."""
-        info = dict(self._run("SELECT name, value FROM info").fetchall())
+        info = dict(self._fetch("SELECT name, value FROM info"))
         if info.get("identity") != self._identity:
             return None
         metadata_id, revision, digest = info.get("metadata_id"), info.get("revision"), info.get("digest")
@@ -150,12 +153,12 @@ class ScanDb:
 
     def sees(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and still is that of ``file``, or cannot be read now."""
-        row = self._run("SELECT file FROM seen WHERE path = ?", (key,)).fetchone()
+        row = self._first("SELECT file FROM seen WHERE path = ?", (key,))
         return row is not None and row[0] in (None, file)
 
     def read_now(self, key: bytes) -> Seen | None:
         """What this run has read at a key; None where it has not come there, or the file is as remembered."""
-        row = self._run("SELECT file FROM temp.fresh WHERE path = ?", (key,)).fetchone()
+        row = self._first("SELECT file FROM temp.fresh WHERE path = ?", (key,))
         return None if row is None else Seen(row[0])
 
     def others(self, files: set[str]) -> Iterator[tuple[bytes, str]]:
@@ -166,16 +169,16 @@ class ScanDb:
 
     def entry(self, key: bytes) -> Entry | None:
         """The remembered entry at a key."""
-        row = self._run("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", (key,)).fetchone()
+        row = self._first("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", (key,))
         return Entry(*row) if row is not None else None
 
     def duplicates(self, *, changed: bool) -> int:
         """How many metadata files beyond the first share a unique value; counted again only where something changed."""
         if not changed:
-            row = self._run("SELECT value FROM info WHERE name = 'duplicates'").fetchone()
-            if row is not None:
-                return int(row[0])
-        (count,) = self._run("SELECT count(file) - count(DISTINCT file) FROM seen").fetchone()
+            row = self._first("SELECT value FROM info WHERE name = 'duplicates'")
+            if row is not None and isinstance(row[0], int):
+                return row[0]
+        ((count,),) = self._fetch("SELECT count(file) - count(DISTINCT file) FROM seen")
         return int(count)
 
     def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int) -> None:
@@ -197,24 +200,35 @@ class ScanDb:
         self._connection.close()
 
     def _run(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        try:
+        try:  # once for every metadata file that is read, so without a context manager
             return self._connection.execute(sql, parameters)
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             raise ScanDbError(self.path, error) from error
 
     def _run_many(self, sql: str, parameters: list[tuple[object, ...]]) -> None:
-        try:
+        with self._translated():
             self._connection.executemany(sql, parameters)
-        except sqlite3.Error as error:
+
+    def _fetch(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        # Some damage shows only when the rows are fetched.
+        with self._translated():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def _first(self, sql: str, parameters: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
+        return next(iter(self._fetch(sql, parameters)), None)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except _UNREADABLE as error:
             raise ScanDbError(self.path, error) from error
 
     def _rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
         cursor = self._run(sql)
         while True:
-            try:
+            with self._translated():
                 rows = cursor.fetchmany(1_000)
-            except sqlite3.Error as error:
-                raise ScanDbError(self.path, error) from error
             if not rows:
                 return
             yield from rows
@@ -228,15 +242,14 @@ class ScanDb:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            return self._connect()
-        except sqlite3.Error as error:
-            if not ScanDbError(self.path, error).damaged:
-                raise ScanDbError(self.path, error) from error
+            with self._translated():
+                return self._connect()
+        except ScanDbError as error:
+            if not error.damaged:
+                raise
         discard(self.path)
-        try:
+        with self._translated():
             return self._connect()
-        except sqlite3.Error as error:
-            raise ScanDbError(self.path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT)
@@ -256,7 +269,7 @@ class ScanDb:
                 connection.execute("COMMIT")
             connection.execute("SELECT count(*) FROM info").fetchone()
             connection.execute("SELECT path, size, mtime, ctime, inode, file FROM seen LIMIT 1").fetchone()
-        except sqlite3.DatabaseError:
+        except _UNREADABLE:
             connection.close()
             raise
         return connection
