@@ -220,7 +220,7 @@ def test_a_scan_db_of_which_only_parts_are_damaged_is_thrown_away(archive: Archi
     archive.write("a", n=0)
     archive.server.generate()
     whole = archive.server.layout.scan_db.read_bytes()
-    name = whole.index(b"CREATE TABLE seen")
+    name = whole.index(b"TABLE seen")
     value = whole.index(b"identity") + len(b"identity") + 2
     page = int.from_bytes(whole[16:18], "big")
     for number, (start, damage) in enumerate([(name, b"\xf6"), (value, b"\xf6"), (page, bytes(page))], 1):
@@ -238,7 +238,7 @@ def test_a_metadata_db_whose_schema_is_no_text_is_named(archive: Archive) -> Non
     archive.client.close()
     path = archive.client.layout.meta_db
     whole = path.read_bytes()
-    path.write_bytes(whole.replace(b"CREATE TABLE info", b"\xf6REATE TABLE info"))
+    path.write_bytes(whole.replace(b"CREATE TABLE info", b"CREATE \xf6ABLE info"))
     with pytest.raises(MetadataDbError, match=r"meta\.db is damaged"):
         archive.client.update(replace=True)
 
