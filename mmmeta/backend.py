@@ -121,9 +121,15 @@ class Backend:
             return self.metadata
         return self.metadata_reader
 
-    def catalog(self) -> Catalog:
+    def catalog(self, *, warn: bool = True) -> Catalog:
+        """The files of the state db once an update has run, else those of the metadata db.
+
+        Args:
+            warn: look whether metadata was not merged yet. Within a run nobody asks for the latest news, and what is
+                being recorded must not stumble over a warning.
+        """
         database = self.database()
-        if database is self.state:
+        if warn and database is self.state:
             self._warn_if_outdated()
         return Catalog(database, self.clock())
 

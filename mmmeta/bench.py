@@ -41,8 +41,8 @@ class Backend(Protocol):
     def ensure_state(self) -> Merged:
         """Merge for the first time if that has not happened; what is merged."""
 
-    def catalog(self) -> Catalog:
-        """The state db's files."""
+    def catalog(self, *, warn: bool = True) -> Catalog:
+        """The state db's files; ``warn`` if metadata was not merged yet."""
 
     def write_status(self) -> None:
         """Bring status.json up to date."""
@@ -114,7 +114,7 @@ class Bench:
         Those that were deleted, or came back, since they were selected are settled on the way, so the list may be
         shorter, even empty.
         """
-        catalog = self.backend.catalog()
+        catalog = self.backend.catalog(warn=False)
         with self.ledger(catalog) as ledger:
             claims = ledger.claim(
                 count, worker=worker, run_id=run_id, lease=self.config.lease, without=without, among=among

@@ -124,7 +124,7 @@ class Keeper:
         lease = self._bench.config.lease
         while not self._over.wait(min(BEAT_EVERY, lease / 3)):
             try:
-                with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+                with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
                     ledger.renew(self._worker.name, lease, self._run_id)
                 self._bench.backend.write_status()
             except (MmmetaError, OSError) as error:
@@ -294,7 +294,7 @@ class Run:
         if not self._outcomes:
             return
         outcomes, self._outcomes = self._outcomes, []
-        with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+        with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
             settled = ledger.settle(outcomes, run_id=self._run_id, worker=self._worker.name)
         for entry in settled:
             self._count(entry)
@@ -326,7 +326,7 @@ class Run:
     def _give_back(self) -> None:
         """Record what is finished and release what is not, also on the way out of an interrupted run."""
         self._settle()
-        with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+        with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
             ledger.give_back(self._worker.name)
             ledger.trim_history()
 

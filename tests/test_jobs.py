@@ -472,3 +472,17 @@ def test_a_run_for_some_files_keeps_its_limit(archive: Archive) -> None:
     job = archive.client.job("some", batch_size=2)
     assert job.run(nothing, only={"kind": "wanted"}, limit=3).done == 3
     assert job.run(nothing, only={"kind": "wanted"}).done == 2
+
+
+def test_news_that_arrive_in_the_middle_of_a_run_do_not_disturb_it(archive: Archive) -> None:
+    """What is recorded does not stumble over the warning that metadata was not merged yet."""
+    publish(archive, "a", "b")
+    seen: list[str] = []
+
+    def work(file: File) -> None:
+        seen.append(file.unique_value)
+        archive.write(f"news{len(seen)}")
+        archive.publish()
+
+    report = archive.client.job("import", batch_size=1).run(work)
+    assert (report.done, seen) == (2, ["a", "b"])
