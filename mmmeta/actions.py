@@ -22,7 +22,7 @@ def make_action(job: JobConfig, config: Config, layout: Layout, state_id: str) -
     if isinstance(action, DownloadAction):
         return Download(action, config, layout)
     if isinstance(action, LoadAction):
-        return Load(action, config, job.name, state_id)
+        return Load(action, config, layout, job, state_id)
     if isinstance(action, CallAction):
         return CallFunction(import_function(action.function, job.name), batched=action.batch)
     raise JobError(f"job {job.name!r} has no action; give it download, load or call, or pass a function to run()")

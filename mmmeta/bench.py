@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmmeta.catalog import Catalog, Row
-from mmmeta.claims import FileClaim
+from mmmeta.claims import FileClaim, version_of
 from mmmeta.clock import Clock
 from mmmeta.config import Config
 from mmmeta.database import Database
@@ -93,7 +93,9 @@ class Bench:
         """A row as people get it."""
         ours = None
         if claim is not None:
-            ours = FileClaim(claim.file, claim.token, claim.attempt, claim.retract, self.config.name, self.state_id)
+            values, known = {**row.remote, **row.local}, bytes(row.system["__fingerprint"] or b"").hex()
+            version = version_of(self.rules.rerun_on, self.rules.content_key, values, known)
+            ours = FileClaim(**vars(claim), job=self.config.name, state_id=self.state_id, version=version)
         return File(row, catalog.unique, self.backend.config.remote, self.backend.save, ours)
 
     @cached_property

@@ -42,12 +42,15 @@ class Claim:
         token: fencing token; larger than that of every earlier claim of the file.
         attempt: counts from 1.
         retract: the file was deleted after it was done; what is asked for is to undo it.
+        asked: the token when a person last asked for the file anew. A target's receipt with a larger one tells of an
+            import that the ledger never heard of.
     """
 
     file: str
     token: int
     attempt: int
     retract: bool = False
+    asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,12 +140,12 @@ class Ledger:
         source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
         named = "" if among is None else f"AND file IN ({_marks(among)}) "
         rows = self.connection.execute(
-            f"SELECT file, token + 1, attempts + 1, retract, error_type IS ? FROM {source} WHERE job = ? "
+            f"SELECT file, token + 1, attempts + 1, retract, asked, error_type IS ? FROM {source} WHERE job = ? "
             f"AND status = 'pending' {named}AND file NOT IN ({_marks(without)}) ORDER BY {order} LIMIT ?",
             (WORKER_DIED, self._rules.name, *(among or ()), *without, count),
         ).fetchall()
-        taken = list(takewhile(lambda row: not row[4], rows)) or rows[:1]
-        claims = [Claim(file, token, attempt, bool(retract)) for file, token, attempt, retract, _ in taken]
+        taken = list(takewhile(lambda row: not row[5], rows)) or rows[:1]
+        claims = [Claim(file, token, attempt, bool(undo), asked) for file, token, attempt, undo, asked, _ in taken]
         current = f"(SELECT {self._basis} FROM files WHERE {self._catalog.unique_sql} = ledger.file)"
         until, boot = boot_seconds() + lease, boot_id()
         self.connection.executemany(
@@ -346,7 +349,10 @@ class Ledger:
 
     def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
         """Make failed files (and dead ones) pending now, or just the named ones, done ones included; returns how many."""
-        again = "SET status = 'pending', attempts = 0, token = token + 1, due = NULL WHERE job = ?"
+        again = (
+            "SET status = 'pending', attempts = 0, token = token + 1, due = NULL, "
+            "asked = CASE WHEN status = 'done' THEN token + 1 ELSE asked END WHERE job = ?"
+        )
         name = self._rules.name
         if files is None:
             return sum(

@@ -29,6 +29,7 @@ from pydantic import (
 from mmmeta import filters
 from mmmeta.errors import JobError, near_misses
 from mmmeta.layout import METADIR
+from mmmeta.load_fields import LoadColumns, LoadContent
 from mmmeta.project_fields import (
     Automation,
     BasePath,
@@ -84,6 +85,32 @@ class LoadAction(_Model):
 
     to: Annotated[SqlUrl, Field(description="SQLAlchemy URL of the database", repr=False)]
     table: Annotated[TableName, Field(description="table to write into; made if it is not there")]
+    mode: Annotated[
+        Literal["upsert", "append"],
+        Field(description="upsert: one row a file, its latest version; append: a row for each version"),
+    ] = "upsert"
+    columns: Annotated[
+        LoadColumns | None, Field(description="these keys only; a rename is {column: key}. All keys, if not given")
+    ] = None
+    content: Annotated[LoadContent | None, Field(description="the document's own content, in a column")] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> LoadAction:
+        chosen = {name.lower() for name in self.columns or ()}
+        if self.content is not None and self.content.column.lower() in chosen:
+            reason = f"the column {self.content.column!r} is among columns: already. Choose another for the content"
+            raise InnerError(reason, ("content", "column"))
+        return self
+
+    def identity(self) -> list[Any]:
+        """What a job's fingerprint is made of; what is not said adds nothing, so that older jobs stay what they were."""
+        more = {
+            "mode": None if self.mode == "upsert" else self.mode,
+            "columns": None if self.columns is None else sorted(self.columns.items()),
+            "content": None if self.content is None else self.content.identity(),
+        }
+        said = {name: value for name, value in more.items() if value is not None}
+        return [without_password(self.to), self.table, *([said] if said else [])]
 
 
 class CallAction(_Model):
@@ -183,7 +210,7 @@ class JobConfig(_Model):
             "limit": None if self.limit is None else [self.limit.files, self.limit.bytes],
             "order_by": self.order_by,
             "download": None if self.download is None else [self.download.to, self.download.name],
-            "load": None if self.load is None else [without_password(self.load.to), self.load.table],
+            "load": None if self.load is None else self.load.identity(),
             "call": None if self.call is None else [self.call.function, self.call.batch],
         }
         if self.on_delete != "ignore":

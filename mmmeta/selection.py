@@ -167,9 +167,9 @@ class Selection:
         before = self._count("pending")
         waits = "(status = 'pending' AND NOT retract)"
         self._connection.execute(
-            f"INSERT INTO ledger (job, file, status, priority, tried, selected_at, token) "
+            f"INSERT INTO ledger (job, file, status, priority, tried, selected_at, token, asked) "
             f"SELECT ?, {self._catalog.unique_sql}, 'pending', {self.priority_sql}, {self.basis_sql}, ?, "
-            "(SELECT value FROM info WHERE name = 'token_base') "
+            "(SELECT value FROM info WHERE name = 'token_base'), (SELECT value FROM info WHERE name = 'token_base') "
             f"FROM files WHERE files.__state_rev > ? AND {where} "
             "ON CONFLICT (job, file) DO UPDATE SET priority = excluded.priority, "
             "status = CASE WHEN (status = 'skipped' OR retract) AND basis IS excluded.tried THEN 'done' ELSE 'pending' END, "

@@ -51,6 +51,7 @@ CREATE TABLE ledger (
     content TEXT,                       -- value of the content key last done
     rev INTEGER,                        -- revision of the metadata db last done
     token INTEGER NOT NULL DEFAULT 0,   -- fencing token of the last claim or reset
+    asked INTEGER NOT NULL DEFAULT 0,   -- token when a person last asked for it anew; receipts up to it do not count
     lease_until REAL,                   -- seconds of the boot-time clock
     boot TEXT,                          -- boot that lease_until counts in
     worker TEXT,

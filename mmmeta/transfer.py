@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
@@ -172,6 +172,29 @@ def download(
     except OSError as error:
         raise DownloadError(f"{source}: cannot be copied to {target}: {_reason(error)}") from error
     return Downloaded(target, size, fetched=True)
+
+
+def read_document(source: str, *, allowed_roots: Sequence[Path], largest: int, expected_digest: object = None) -> bytes:
+    """One document, whole and checked.
+
+    Args:
+        source, allowed_roots, expected_digest: as in ``download``.
+        largest: bytes; a larger document is not read.
+
+    Raises:
+        DownloadError: as ``download``, or it is too large.
+    """
+    origin = _allowed(source, allowed_roots)
+    kind = digest_kind(expected_digest)
+    document = BytesIO()
+    try:
+        with _open_source(origin, source) as stream:
+            if (size := _size(stream)) > largest:
+                raise DownloadError(f"{source}: has {size} bytes, more than the {largest} that `max` allows")
+            _copy(stream, document, source, kind, str(expected_digest).lower() if kind else None, None)
+    except OSError as error:
+        raise DownloadError(f"{source}: cannot be read: {_reason(error)}") from error
+    return document.getvalue()
 
 
 def _copy(

@@ -404,7 +404,7 @@ def test_a_killed_writer_leaves_rows_and_receipts_together(tmp_path: Path) -> No
 
 def test_a_locked_database_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing is written; the file is not to blame."""
-    monkeypatch.setattr("mmmeta.load.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("mmmeta.load_engine.LOCK_SECONDS", 0.1)
     url = f"sqlite:///{tmp_path}/target.db"
     with SqlTarget(url, "documents", "content_hash") as target:
         write(target, ("a", {"v": 1}, 1))
