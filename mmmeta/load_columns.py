@@ -25,8 +25,9 @@ from mmmeta.load_fields import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-LIMITS = {"sqlite": 1000, "postgresql": 400}
-"""Columns a table. SQLite stops at 2,000; a PostgreSQL row of 8 kB holds 400 values however long (18 bytes each)."""
+LIMITS = {"sqlite": 1000, "postgresql": 300}
+"""Columns a table. SQLite stops at 2,000. A PostgreSQL row has 8 kB: longer values are kept elsewhere, but up to 24 bytes
+stay in the row, also of a value that was longer and could be compressed."""
 
 OTHER_LIMIT = 200
 """Columns a table in other databases; MariaDB stops at rows of 64 kB."""
