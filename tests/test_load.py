@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -18,27 +17,6 @@ import pytest
 from mmmeta.errors import LoadError
 from mmmeta.load import Row, SqlTarget, Written
 from mmmeta.load_columns import OVERFLOW, column_name, wider
-
-POSTGRES = os.environ.get("MMMETA_TEST_POSTGRES")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database; PostgreSQL where MMMETA_TEST_POSTGRES names one that may be emptied."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/target.db"
-        return
-    if not POSTGRES:
-        pytest.skip("MMMETA_TEST_POSTGRES is not set")
-    from sqlalchemy import create_engine
-
-    engine = create_engine(POSTGRES)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
-    engine.dispose()
-    yield POSTGRES
-
 
 @pytest.fixture
 def target(url: str) -> Iterator[SqlTarget]:
