@@ -134,7 +134,8 @@ class Receipts:
             set_={"token": new.token, "version": new.version},
             where=and_(new.token > table.c.token, not_(present)),
         )
-        if connection.execute(statement).rowcount == 1:
+        # Otherwise SQLAlchemy forgets how many rows an INSERT wrote.
+        if connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1:
             return True
         # Of this version already: from now on under this token, so that an older claim's late commit is refused.
         mine = and_(self._mine(), table.c.file == file, table.c.token < stamp.token)
@@ -199,6 +200,7 @@ def write_receipt(connection: Connection, *, state_id: str, job: str, file: str,
 def create_receipts(connection: Connection) -> None:
     """Make the table of the receipts where it is not there."""
     from sqlalchemy import inspect
+    from sqlalchemy.schema import CreateTable
 
     if inspect(connection).has_table(TABLE):
         return
@@ -206,7 +208,12 @@ def create_receipts(connection: Connection) -> None:
         # Workers make the table at the same time, and CREATE … IF NOT EXISTS does not wait there. Until the end of the
         # transaction, so never when the table is there.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('_mmmeta_receipts'))")
-    receipts_table(connection.dialect.name).create(connection, checkfirst=True)
+    table = receipts_table(connection.dialect.name)
+    if connection.dialect.name == "sqlite":
+        # A caller's transaction may not have the write lock yet, and another worker make the table meanwhile.
+        connection.execute(CreateTable(table, if_not_exists=True))
+    else:
+        table.create(connection, checkfirst=True)
 
 
 def receipts_table(dialect: str) -> Table:
