@@ -18,6 +18,7 @@ from mmmeta.errors import LoadError
 from mmmeta.load import Row, SqlTarget, Written
 from mmmeta.load_columns import OVERFLOW, column_name, wider
 
+
 @pytest.fixture
 def target(url: str) -> Iterator[SqlTarget]:
     with SqlTarget(url, "documents", "content_hash") as opened:

@@ -313,12 +313,12 @@ def test_rows_that_are_there_are_taken_for_done(archive: Archive, url: str) -> N
     query(url, "CREATE TABLE documents (id VARCHAR(20) PRIMARY KEY, content_hash VARCHAR(20))")
     query(url, "INSERT INTO documents VALUES ('a', '1'), ('b', 'older')")
     job = load(archive, url)
-    assert job.adopt_present() == 1
+    assert job.adopt_present().adopted == 1
     assert job.run().done == 2
     publish(archive, {"a": {"content_hash": "2"}, "b": {"content_hash": "2"}})
-    assert job.adopt_present() == 0
+    assert job.adopt_present().adopted == 0
     assert job.run().done == 2
-    assert archive.client.job("other", load={"to": url, "table": "documents"}).adopt_present() == 3
+    assert archive.client.job("other", load={"to": url, "table": "documents"}).adopt_present().adopted == 3
 
 
 def test_numbers_identify_files_in_a_table_of_somebody_else(archive: Archive, url: str) -> None:
@@ -326,7 +326,7 @@ def test_numbers_identify_files_in_a_table_of_somebody_else(archive: Archive, ur
     publish(archive, {"1": {}, "2": {}})
     query(url, "CREATE TABLE documents (id INTEGER PRIMARY KEY)")
     query(url, "INSERT INTO documents VALUES (1)")
-    assert load(archive, url).adopt_present() == 1
+    assert load(archive, url).adopt_present().adopted == 1
 
 
 def test_check_finds_what_is_not_in_the_target(archive: Archive, url: str, tmp_path: Path) -> None:
