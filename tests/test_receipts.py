@@ -128,7 +128,7 @@ def test_a_database_that_takes_no_receipt(tmp_path: Path) -> None:
     """One clear error that names file and job."""
     query(f"sqlite:///{tmp_path}/t.db", "CREATE TABLE mine (id)")
     engine = create_engine(f"sqlite:///file:{tmp_path}/t.db?mode=ro&uri=true")
-    with engine.begin() as connection, pytest.raises(LoadError, match="receipt of 'a' for job 'j' cannot be written.*read"):
+    with engine.begin() as connection, pytest.raises(LoadError, match=r"receipt of 'a' for job 'j' cannot be written.*read"):
         claim(1).receipt(connection)
     engine.dispose()
 
