@@ -25,7 +25,9 @@ def engine(url: str) -> Iterator[Engine]:
     made.dispose()
 
 
-def claim(token: int, version: str = "content 1", *, asked: int = 0, retract: bool = False, job: str = "j") -> FileClaim:
+def claim(
+    token: int, version: str = "content 1", *, asked: int = 0, retract: bool = False, job: str = "j"
+) -> FileClaim:
     return FileClaim("a", token, 1, retract, asked, job=job, state_id="state", version=version)
 
 
@@ -128,7 +130,10 @@ def test_a_database_that_takes_no_receipt(tmp_path: Path) -> None:
     """One clear error that names file and job."""
     query(f"sqlite:///{tmp_path}/t.db", "CREATE TABLE mine (id)")
     engine = create_engine(f"sqlite:///file:{tmp_path}/t.db?mode=ro&uri=true")
-    with engine.begin() as connection, pytest.raises(LoadError, match=r"receipt of 'a' for job 'j' cannot be written.*read"):
+    with (
+        engine.begin() as connection,
+        pytest.raises(LoadError, match=r"receipt of 'a' for job 'j' cannot be written.*read"),
+    ):
         claim(1).receipt(connection)
     engine.dispose()
 
@@ -142,7 +147,9 @@ def test_the_version_is_what_makes_a_file_due_again() -> None:
     assert content == version_of("content", "content_hash", {**values, "a": 2}, "g")
     assert content != version_of("content", "content_hash", {**values, "content_hash": 1}, "f")
     keys = version_of(["a", "b"], "content_hash", values, "f")
-    assert keys == version_of(("b", "a"), "content_hash", {"a": 1}, "f") != version_of(["a"], "content_hash", values, "f")
+    assert (
+        keys == version_of(("b", "a"), "content_hash", {"a": 1}, "f") != version_of(["a"], "content_hash", values, "f")
+    )
     assert keys != version_of(["a", "b"], "content_hash", {"a": 1.0}, "f")
 
 
