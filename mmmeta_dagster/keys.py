@@ -62,9 +62,9 @@ def resource(metadir: str) -> str:
 TAG_METADIR = "mmmeta/metadir"
 """On every Dagster job: the name of the metadir."""
 
-TAG_PATH = "mmmeta/path"
+TAG_PATH = ".dagster/mmmeta_path"
 """On every Dagster job: the base path of the metadir. The sensor finds its own runs by it, also where two code
-locations have a metadir of the same name."""
+locations have a metadir of the same name. Dagster's UI does not show tags that begin like this."""
 
 TAG_ATTEMPT = "mmmeta/attempt"
 """On a run that the sensor asked for: the how manieth attempt in the same situation; not on a first one."""
@@ -106,7 +106,7 @@ META_PENDING = "pending"
 META_DUE_LATER = "due later"
 META_DONE_IN_ALL = "done in all"
 META_DEAD_IN_ALL = "dead in all"
-META_BYTES = "bytes"
+META_BYTES = "size (bytes)"
 META_FAILURES = "failures"
 META_SUMMARY = "summary"
 META_SELECTION = "selection"

@@ -22,6 +22,7 @@ LATEST = 25
 """Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""
 
 REMOTE = "remote_last_updated"
+REMOTE_REVISION = "remote_revision"
 
 RUN_KEY = "dagster/run_key"
 """Dagster's own tag on a run that a sensor asked for."""

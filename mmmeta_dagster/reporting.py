@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -62,6 +63,7 @@ def of_run(report: RunReport, standing: JobStatus, selection: str, see_more: str
         keys.META_FAILED: report.failed,
         keys.META_DEAD: report.dead,
         keys.META_PENDING: report.pending,
+        keys.META_BYTES: report.bytes,
         keys.META_DUE_LATER: standing.failed,
         keys.META_DONE_IN_ALL: standing.done,
         keys.META_DEAD_IN_ALL: standing.dead,
@@ -69,8 +71,6 @@ def of_run(report: RunReport, standing: JobStatus, selection: str, see_more: str
         keys.META_SELECTION: selection,
         keys.META_SEE_MORE: see_more,
     }
-    if report.bytes:
-        metadata[keys.META_BYTES] = report.bytes
     if report.failures:
         metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead)
     return metadata
@@ -111,6 +111,16 @@ def failure_table(failures: Iterable[Failure], total: int) -> dg.MarkdownMetadat
         for failure in failures
     ]
     return table(("file", "why", "attempts", "now"), rows, total)
+
+
+def of_publication(published: datetime | None, revision: int | None, size: int) -> dict[str, Any]:
+    """What was found of a metadata db that came from elsewhere: when it was published, which revision, its bytes."""
+    metadata: dict[str, Any] = {}
+    if published is not None:
+        metadata[keys.META_PUBLISHED] = dg.MetadataValue.timestamp(published)
+    if revision is not None:
+        metadata[keys.META_REVISION] = revision
+    return {**metadata, keys.META_BYTES: size}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], total: int) -> dg.MarkdownMetadataValue:

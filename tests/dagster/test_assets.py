@@ -97,7 +97,7 @@ def test_a_single_job_updates_first_and_leaves_the_others_alone(archive: Archive
     assert metadata(result, "state_db")["added"] == 5
     said = metadata(result, "download_contracts")
     assert said["done"] == 3
-    assert said["bytes"] == sum(len(f"contract contract{number}") for number in range(3))
+    assert said["size (bytes)"] == sum(len(f"contract contract{number}") for number in range(3))
     assert said["selection"] == 'document_type is "contract"'
     assert said["summary"] == "3 files done (54 bytes)"
     assert archive.looked == []

@@ -84,6 +84,14 @@ def test_the_jobs_use_one_process_and_the_definitions_no_executor_of_their_own(a
     assert dg.Definitions.merge(archive.definitions, dg.Definitions(executor=dg.multiprocess_executor))
 
 
+def test_runs_show_the_name_of_the_metadir_and_not_its_path(archive: Archive) -> None:
+    """The UI shows tags whole, in each line of its list of runs; what begins with .dagster/ it keeps to itself."""
+    job = archive.definitions.resolve_job_def("archive_import")
+    shown = {key: value for key, value in job.tags.items() if not key.startswith(".dagster/")}
+    assert shown == {"mmmeta/metadir": "archive"}
+    assert job.tags[keys.TAG_PATH] == str(archive.client)
+
+
 def test_sensor_and_schedules_run_unless_told_otherwise(archive: Archive) -> None:
     """`sensor: {enabled: false}` is for those who only want the clock."""
     text = archive.project.read_text()

@@ -94,6 +94,14 @@ def test_news_of_the_metadata_db_are_reported_once_each(watch: Watch) -> None:
     assert event.tags is not None
     with watch.archive.open() as m:
         assert event.tags["dagster/data_version"] == m.store.raw("remote_last_updated")
+        published = m.store.moment("remote_last_updated")
+    # A moment that the UI shows in the reader's own time zone, and numbers with their unit.
+    assert published is not None
+    assert event.metadata == {
+        "published": dg.MetadataValue.timestamp(published),
+        "revision": dg.MetadataValue.int(1),
+        "size (bytes)": dg.MetadataValue.int((watch.archive.client / "_mmmeta" / "meta.db").stat().st_size),
+    }
     assert not watch.tick().asset_events
     watch.run(first.run_requests[0])
     assert not watch.tick().asset_events
