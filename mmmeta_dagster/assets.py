@@ -5,13 +5,15 @@ No ``from __future__ import annotations`` here: Dagster reads the annotations of
 
 import dagster as dg
 
+from mmmeta import Metadir
 from mmmeta.filters import All, describe, format_duration
+from mmmeta.jobs import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
 from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
-from mmmeta_dagster.running import failure, log_progress, opened
+from mmmeta_dagster.running import Progress, failure, opened
 from mmmeta_dagster.verdict import verdict
 
 
@@ -53,7 +55,7 @@ def _metadata_db(metadir: MetadirConfig) -> dg.AssetsDefinition:
     )
     def metadata_db(context: dg.AssetExecutionContext, config: GenerateOptions) -> dg.MaterializeResult[None]:
         with opened(context, metadir) as m:
-            report = m.generate(**config.model_dump(), progress=log_progress(context))
+            report = m.generate(**config.model_dump(), progress=Progress(context))
         return dg.MaterializeResult(metadata=reporting.of_generate(report))
 
     return metadata_db
@@ -72,7 +74,7 @@ def _state_db(metadir: MetadirConfig) -> dg.AssetsDefinition:
     )
     def state_db(context: dg.AssetExecutionContext, config: UpdateOptions) -> dg.MaterializeResult[None]:
         with opened(context, metadir) as m:
-            report = m.update(**config.model_dump(), progress=log_progress(context))
+            report = m.update(**config.model_dump(), progress=Progress(context))
             merged = m.status()
             files = len(m.files)
         # The content as version: an update without news makes nothing downstream look out of date.
@@ -98,15 +100,21 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
         required_resource_keys={keys.resource(metadir.name)},
     )
     def run(context: dg.AssetExecutionContext, config: JobOptions) -> dg.MaterializeResult[None]:
+        progress = Progress(context)
         with opened(context, metadir) as m:
             ready = m.job(job.name)
             if config.retry_failed or config.retry_dead:
                 ready.retry(dead=config.retry_dead)
-            report = ready.run(run_id=context.run.run_id, limit=config.limit, progress=log_progress(context))
-            standing = m.status().jobs[job.name]
-        see_more = metadir.command(f"jobs history {job.name} --run {context.run.run_id[:8]}")
+            see_more = metadir.command(f"jobs history {job.name} --run {context.run.run_id[:8]}")
+            try:
+                report = ready.run(run_id=context.run.run_id, limit=config.limit, progress=progress)
+            except dg.DagsterExecutionInterruptedError:
+                # By now the job has recorded what it finished and given back the rest; its report is lost.
+                _tell_of_interruption(context, m, ready, progress.done, see_more)
+                raise
+            standing = reporting.Standing.of(m, ready)
         metadata = reporting.of_run(report, standing, selection, see_more)
-        problem = verdict(report, standing, job.fail_run_above)
+        problem = verdict(report, standing.counts, job.fail_run_above)
         if problem is not None:
             # A failure is no materialization; the observation keeps its numbers in the asset's plots.
             context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
@@ -114,6 +122,16 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return run
+
+
+def _tell_of_interruption(
+    context: dg.AssetExecutionContext, metadir: Metadir, job: Job, settled: int, see_more: str
+) -> None:
+    """What a run did before it was terminated, from the ledger: as a line of its log, and in the asset's plots."""
+    failed = [entry for entry in job.files(("failed", "dead")) if entry.run_id == context.run.run_id]
+    metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), see_more)
+    context.log.warning(f"{job.name} was {metadata[keys.META_SUMMARY]}")
+    context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
 
 
 def _place(metadir: MetadirConfig) -> dict[str, dg.MetadataValue]:

@@ -262,6 +262,33 @@ def test_a_run_without_anything_pending_says_what_is_due_again_later(
     assert again["due later"] == 1
 
 
+def test_numbers_that_can_be_plotted_stand_in_every_run(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """What waits, for how long, what was set aside and why; a 0 is a point in a plot, a gap is not."""
+    limit = {"ops": {"archive__look": {"config": {"limit": 1}}}}
+    first = metadata(execute(archive, instance, run_config=limit), "look")
+    assert (first["pending"], first["set aside unprocessed"], first["set aside in all"], first["retracted"]) == (
+        1,
+        0,
+        0,
+        0,
+    )
+    assert 0 <= first["oldest pending (seconds)"] < 60
+    with archive.open() as m:
+        (waiting,) = m.job(archive.config.jobs["look"]).files("pending")
+    for path in archive.server.glob("letter*.json"):
+        if waiting.file in path.read_text():
+            path.unlink()
+    with mmmeta(archive.server) as m:
+        m.generate(ensure=True)
+    archive.sync()
+    second = metadata(execute(archive, instance), "look")
+    assert (second["pending"], second["oldest pending (seconds)"], second["set aside in all"]) == (0, 0, 1)
+    assert second["why set aside"] == "- the file was deleted before it was processed: 1"
+    assert {name for name, value in first.items() if isinstance(value, int | float)} == {
+        name for name, value in second.items() if isinstance(value, int | float)
+    }
+
+
 def test_a_limit_from_the_launchpad_leaves_the_rest(archive: Archive, instance: dg.DagsterInstance) -> None:
     """And the rest is due."""
     limit = {"ops": {"archive__load_all": {"config": {"limit": 2}}}}
