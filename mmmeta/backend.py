@@ -57,8 +57,9 @@ class Backend:
         self.store = store
         self.jobs = jobs
         self.clock = clock
-        self.metadata = Database(self.layout.meta_db, role="metadata")
-        self.metadata_reader = Database(self.layout.meta_db, role="metadata", read_only=True)
+        mark = self.layout.server_mark
+        self.metadata = Database(self.layout.meta_db, role="metadata", server_mark=mark)
+        self.metadata_reader = Database(self.layout.meta_db, role="metadata", server_mark=mark, read_only=True)
         self.state = Database(self.layout.state, role="state")
         self._server = server
         self._config: Config | None = None
