@@ -104,7 +104,7 @@ class Database:
     def _begun(self, attach: Database | None) -> Iterator[sqlite3.Connection]:
         with self._translated(attach):
             connection = self._write_connection()
-            with _attached(connection, attach):
+            with self._attached(connection, attach):
                 connection.execute("BEGIN IMMEDIATE")
                 self._depth = 1
                 try:
@@ -114,6 +114,28 @@ class Database:
                     self._depth = 0
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _attached(self, connection: sqlite3.Connection, database: Database | None) -> Iterator[None]:
+        """``database`` as schema ``remote``, read-only."""
+        if database is None:
+            yield
+            return
+        identity = database._identity()
+        kind = database._check_header()
+        IN_USE.enter(identity)
+        try:
+            connection.execute("ATTACH ? AS remote", (_uri(database.path, kind),))
+            try:
+                yield
+            finally:
+                try:
+                    connection.execute("DETACH remote")
+                except sqlite3.OperationalError:
+                    # The error on its way keeps a statement open; what it says must not get lost over this.
+                    self._drop_writer()
+        finally:
+            IN_USE.leave(identity)
 
     def exists(self) -> bool:
         """Whether the file is there."""
@@ -144,9 +166,8 @@ class Database:
         for reader in readers:
             self._close(reader.connection, reader.identity)
         with self._writing:
-            if self._writer is not None and not self._depth:
-                self._close(self._writer, self._writer_identity)
-                self._writer = None
+            if not self._depth:
+                self._drop_writer()
 
     def __del__(self) -> None:
         # Whoever forgets close() shall not get warnings of unclosed connections.
@@ -192,6 +213,11 @@ class Database:
         if self.role == "metadata" and identity is not None:
             IN_USE.leave(identity)
 
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._close(self._writer, self._writer_identity)
+            self._writer = None
+
     def _identity(self) -> Identity:
         try:
             status = self.path.stat()
@@ -216,8 +242,7 @@ class Database:
                 replaced = True
             if replaced:
                 # A restored backup or a sync: what is written into the old file would be lost.
-                self._close(self._writer, self._writer_identity)
-                self._writer = None
+                self._drop_writer()
         if self._writer is None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -378,25 +403,6 @@ def _uri(path: Path, kind: str) -> str:
     """The path as SQLite wants it; three slashes, so that a path that begins with two is not taken for a host."""
     mode = {"rwc": "mode=rwc", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[kind]
     return f"file://{quote(os.fsencode(path))}?{mode}"
-
-
-@contextmanager
-def _attached(connection: sqlite3.Connection, database: Database | None) -> Iterator[None]:
-    """``database`` as schema ``remote``, read-only."""
-    if database is None:
-        yield
-        return
-    identity = database._identity()
-    kind = database._check_header()
-    IN_USE.enter(identity)
-    try:
-        connection.execute("ATTACH ? AS remote", (_uri(database.path, kind),))
-        try:
-            yield
-        finally:
-            connection.execute("DETACH remote")
-    finally:
-        IN_USE.leave(identity)
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:

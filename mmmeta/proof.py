@@ -9,8 +9,7 @@ is made.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from typing import Any
+from contextlib import closing
 
 from mmmeta.damage import Damage, why_not_whole_pages
 from mmmeta.database import Database, quote_identifier
@@ -73,16 +72,18 @@ def cells_to_prove(columns: Columns) -> str:
     return ", ".join(f"r.{name}" for name in names)
 
 
-def prove_cells(columns: Columns, rows: Iterable[tuple[Any, ...]]) -> None:
+def prove_cells(columns: Columns, rows: sqlite3.Cursor) -> None:
     """Compare the cells of rows with their fingerprints.
 
     Raises:
         Damage: they differ.
     """
-    for file, known, deleted, types, more, *cells in rows:
-        found = fingerprint(columns.decode(cells, types, more))
-        if known != (deleted_fingerprint(found) if deleted else found):
-            raise Damage(f"the cells of the file {file!r:.80} are not what its fingerprint says", columns.schema)
+    # Closed at once, for a statement that an error keeps open would keep the database attached.
+    with closing(rows):
+        for file, known, deleted, types, more, *cells in rows:
+            found = fingerprint(columns.decode(cells, types, more))
+            if known != (deleted_fingerprint(found) if deleted else found):
+                raise Damage(f"the cells of the file {file!r:.80} are not what its fingerprint says", columns.schema)
 
 
 def _prove_text(connection: sqlite3.Connection, names: list[str]) -> None:
