@@ -131,7 +131,9 @@ def _sentences(row: dict[str, Any]) -> list[str]:
 
     sentences = []
     if not row["in_project"]:
-        sentences.append("not in the project file; `mmmeta jobs forget` clears what is known of it")
+        sentences.append(
+            f"not in the project file: made in Python, or gone from there (`mmmeta jobs forget {row['job']}` clears it)"
+        )
     elif row["pending"] is None:
         sentences.append("new: the next update or run selects; see `mmmeta jobs plan`")
     elif row["changed"]:
