@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.group import json_option, settings_options
+from mmmeta.cli.group import OrderedGroup, json_option, settings_options
 from mmmeta.cli.job_names import JobName, ledger_jobs
 from mmmeta.cli.jobs_adopt import adopt
 from mmmeta.cli.jobs_change import forget, retry
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COUNTS = ("pending", "claimed", "done", "failed", "dead")
 
 
-@click.group("jobs", invoke_without_command=True)
+@click.group("jobs", cls=OrderedGroup, invoke_without_command=True)
 @json_option
 @settings_options
 @click.pass_context
@@ -63,7 +63,7 @@ def verb(ctx: click.Context, as_json: bool) -> None:
     act_on(ctx, find_targets(ctx), show)
 
 
-for command in (plan, failed, retry, forget, adopt, history):
+for command in (plan, failed, retry, history, adopt, forget):
     verb.add_command(command)
 
 

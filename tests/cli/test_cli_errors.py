@@ -77,7 +77,7 @@ def test_damaged_metadata_db_is_one_line(words: tuple[str, ...], damage: str, cl
         (("find", "contract"), "not a filter"),
         (("find", "pages=>3"), "no operator"),
         (("find", "--limit", "-1"), "--limit"),
-        (("finde",), "No such command"),
+        (("finde",), "There is no command"),
         (("store", "set", "a"), "Missing argument"),
         (("run", "extract"), "no jobs without a project file"),
     ],
