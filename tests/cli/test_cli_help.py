@@ -88,3 +88,10 @@ def test_help_imports_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"
+
+
+def test_a_mistyped_command_is_met_with_the_near_misses(run: Run) -> None:
+    """In every group."""
+    assert "Did you mean 'jobs'" in run("job", code=2).stderr
+    assert "Did you mean 'plan'" in run("jobs", "plann", code=2).stderr
+    assert "Did you mean 'delete'" in run("store", "delet", code=2).stderr
