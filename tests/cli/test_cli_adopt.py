@@ -120,3 +120,31 @@ def test_the_jobs_own_table_is_the_default(project: Path, tmp_path: Path, run: R
     run("update")
     assert "1 file would be adopted" in run("jobs", "adopt", "contracts", "--column", "sha1", "--dry-run").stdout
     assert "Did you mean 'sha1'" in run("jobs", "adopt", "contracts", "--column", "sh1", code=1).stderr
+
+
+def test_what_is_in_the_jobs_own_table_is_adopted_and_checked(project: Path, tmp_path: Path, run: Run) -> None:
+    """After a ledger was lost nothing is imported again; a row that somebody removed is found out."""
+    target = tmp_path / "rows.db"
+    project.write_text(
+        PROJECT.split("      contracts:")[0]
+        + f'      rows:\n        load: {{to: "sqlite:///{target}", table: documents}}\n'
+    )
+    run("run")
+    assert run("check").stdout.startswith(
+        "archive: no problems: compared the cells of 3 files, looked for the results of 3 done"
+    )
+    run("jobs", "forget", "rows", "--yes")
+    assert "3 files would be adopted, 3 named" in run("jobs", "adopt", "rows", "--present", "--dry-run").stdout
+    assert "3 files adopted, 3 named" in run("jobs", "adopt", "rows", "--present").stdout
+    assert "archive/rows: nothing to do" in run("run").stdout
+    connection = sqlite3.connect(target)
+    connection.execute("DELETE FROM documents WHERE content_hash = 'b2'")
+    connection.commit()
+    connection.close()
+    result = run("check", code=3)
+    assert "archive: 1 problem" in result.stdout
+    assert "b2" in result.stdout
+    assert "done, but " in result.stdout
+    run("jobs", "retry", "rows", "b2")
+    run("run")
+    run("check")
