@@ -123,6 +123,15 @@ class Job:
         self._backend.ensure_state()
         return self._backend.catalog().count(self.config.condition)
 
+    def problem(self) -> str | None:
+        """Why the selection cannot work with the files that are here, in a sentence; None where it can."""
+        self._backend.ensure_state()
+        try:
+            self._check_keys(self._backend.catalog())
+        except UnknownKeyError as error:
+            return str(error)
+        return None
+
     def status(self) -> JobStatus:
         """The job in numbers, after evaluating its selection."""
         self.evaluate()

@@ -14,6 +14,7 @@ from mmmeta.cli.jobs_change import forget, retry
 from mmmeta.cli.jobs_look import failed, history
 from mmmeta.cli.jobs_plan import plan
 from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.errors import MmmetaError
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
@@ -43,7 +44,7 @@ def verb(ctx: click.Context, as_json: bool) -> None:
     \b
     --json: {metadir, path, jobs: [{job, in_project, changed, selection,
       selected, pending, claimed, done, failed, dead, skipped, due,
-      earliest_due, oldest_pending, set_aside: {reason: files}}]}
+      earliest_due, oldest_pending, set_aside: {reason: files}, problem}]}
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -80,8 +81,12 @@ def _row(metadir: Metadir, name: JobName) -> dict[str, Any]:
         "selected": None,
         **dict.fromkeys((*COUNTS, "skipped", "due", "earliest_due", "oldest_pending")),
         "set_aside": {},
+        "problem": None,
     }
-    job = name.of(metadir)
+    try:
+        job = name.of(metadir)
+    except MmmetaError as error:
+        return row | {"problem": str(error)}
     if name.in_project:
         row["selection"] = describe(job.config.condition)
     if not metadir.is_client:
@@ -89,6 +94,7 @@ def _row(metadir: Metadir, name: JobName) -> dict[str, Any]:
     status: JobStatus | None = metadir.status().jobs.get(name.name)
     if name.in_project:
         row["selected"] = job.selected()
+        row["problem"] = job.problem()
         row["changed"] = status is None or status.fingerprint != job.config.fingerprint()
     if status is not None:
         numbers = plain(status)
@@ -130,7 +136,9 @@ def _sentences(row: dict[str, Any]) -> list[str]:
     from mmmeta.selection import REASONS
 
     sentences = []
-    if not row["in_project"]:
+    if row["problem"] is not None:
+        sentences.append(f"cannot run: {row['problem']}")
+    elif not row["in_project"]:
         sentences.append(
             f"not in the project file: made in Python, or gone from there (`mmmeta jobs forget {row['job']}` clears it)"
         )

@@ -9,6 +9,7 @@ import click
 from mmmeta.cli.group import json_option, settings_options
 from mmmeta.cli.job_names import choose_jobs
 from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.errors import MmmetaError
 
 if TYPE_CHECKING:
     from mmmeta.jobs import Job, Plan
@@ -36,18 +37,24 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
     chosen = choose_jobs(find_targets(ctx), jobs)
 
     def show(target: Target) -> int:
-        from mmmeta.cli.output import echo_report, plain
+        from mmmeta.cli.output import echo_report, note, plain
 
+        code = 0
         with target.open() as metadir:
             metadir.require_state()
             for name in chosen[target]:
-                job = metadir.job(name)
-                found = job.plan()
+                try:
+                    job = metadir.job(name)
+                    found = job.plan()
+                except MmmetaError as error:  # what is wrong with one job is no reason to say nothing of the others
+                    note(f"Error: {target.name}/{name}: {error}")
+                    code = 1
+                    continue
                 if as_json:
                     echo_report(target, {"job": name, **plain(found)})
                 else:
                     tell(f"{target.name}/{name}", job, found)
-        return 0
+        return code
 
     act_on(ctx, list(chosen), show)
 
@@ -62,8 +69,8 @@ def tell(name: str, job: Job, plan: Plan) -> None:
     lines = [f"selection: {plan.condition_words}"]
     if plan.changed:
         lines.append(
-            f"changed since it was last evaluated: {files_text(plan.newly_selected)} become eligible, {plan.left:,} no "
-            "longer are; what is done stays done"
+            f"changed since it was last evaluated: {files_text(plan.newly_selected)} newly eligible, {plan.left:,} no "
+            "longer; what is done stays done"
         )
     elif plan.left:
         lines.append(f"set aside, because deleted: {files_text(plan.left)}")

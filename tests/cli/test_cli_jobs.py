@@ -101,9 +101,7 @@ def test_a_plan_shows_a_changed_definition_before_it_counts(ran: Path, run: Run)
     before = kept(ran.parent / "client")
     text = run("jobs", "plan", "contracts").stdout
     assert text.startswith("archive/contracts: would process 1 file\n")
-    assert (
-        "changed since it was last evaluated: 1 file become eligible, 0 no longer are; what is done stays done" in text
-    )
+    assert "changed since it was last evaluated: 1 file newly eligible, 0 no longer; what is done stays done" in text
     assert "selection: pages is at least 12 and tags is given" in text
     (plan,) = lines(run("jobs", "plan", "contracts", "--json").stdout)
     assert (plan["job"], plan["files"], plan["newly_selected"], plan["changed"]) == ("contracts", 1, 1, True)
@@ -293,3 +291,15 @@ def test_a_closed_pipe_is_no_error(ran: Path) -> None:
     result = subprocess.run(["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, check=False)
     assert result.stderr == ""
     assert command("jobs", "nonsense").returncode == 2
+
+
+def test_a_job_that_cannot_run_is_named_and_the_others_are_told_of(project: Path, run: Run) -> None:
+    """In the table and by plan, which ends with 1."""
+    run("update")
+    project.write_text(PROJECT.replace("document_type: contract", "documenttype: contract"))
+    result = run("jobs")
+    assert "contracts: cannot run: job 'contracts': no file has the key 'documenttype'" in result.stderr
+    assert rows(result.stdout)[1][:2] == ["everything", "3"]
+    planned = run("jobs", "plan", code=1)
+    assert "Error: archive/contracts: " in planned.stderr
+    assert "archive/everything: would process 3 files" in planned.stdout
