@@ -31,6 +31,7 @@ from mmmeta.errors import JobError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.load_fields import LoadColumns, LoadContent
 from mmmeta.project_fields import (
+    AssetPath,
     Automation,
     BasePath,
     Count,
@@ -42,6 +43,8 @@ from mmmeta.project_fields import (
     FilesRoot,
     FolderPath,
     FunctionName,
+    Group,
+    Kinds,
     Lease,
     OrderBy,
     Owner,
@@ -162,6 +165,11 @@ class JobConfig(_Model):
     fail_run_above: Annotated[Share | None, Field(description="share of failed files that fails the run itself")] = None
     tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
     owners: Annotated[list[Owner], EmptyIsList, Field(description="Dagster owners")] = []
+    key: Annotated[AssetPath | None, Field(description="Dagster asset key: part/part; metadir/job unless given")] = None
+    group: Annotated[Group | None, Field(description="Dagster asset group; the metadir's name unless given")] = None
+    kinds: Annotated[
+        Kinds, EmptyIsList, Field(description="Dagster kinds, at most three; by the action unless given")
+    ] = []
     automation: Annotated[
         Automation | None, Field(description="Dagster's automation conditions: eager, on_missing, a cron schedule, ...")
     ] = None
