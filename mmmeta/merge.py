@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from mmmeta.damage import Damage
 from mmmeta.database import quote_identifier
 from mmmeta.metadata_db import Head
 from mmmeta.proof import cells_to_prove, prove_cells
@@ -85,13 +86,16 @@ class Merger:
         """Fill the temporary table ``changed`` with the rows to be merged and what is here of them now."""
         self._connection.execute("DROP TABLE IF EXISTS temp.changed")
         self._connection.execute("CREATE TEMP TABLE changed (file TEXT PRIMARY KEY, was BLOB, was_deleted, known)")
-        self._connection.execute(
-            "INSERT INTO temp.changed "
-            f"SELECT r.{self._their_unique}, l.__fingerprint, l.__deleted, l.{self._our_unique} IS NOT NULL "
-            f"FROM remote.files AS r LEFT JOIN main.files AS l ON l.{self._our_unique} = r.{self._their_unique} "
-            f"WHERE {condition}",
-            parameters,
-        )
+        try:
+            self._connection.execute(
+                "INSERT INTO temp.changed "
+                f"SELECT r.{self._their_unique}, l.__fingerprint, l.__deleted, l.{self._our_unique} IS NOT NULL "
+                f"FROM remote.files AS r LEFT JOIN main.files AS l ON l.{self._our_unique} = r.{self._their_unique} "
+                f"WHERE {condition}",
+                parameters,
+            )
+        except sqlite3.IntegrityError as error:
+            raise Damage("it has two rows for one file, or one without a name", "remote") from error
         # A row without a fingerprint would escape the digest.
         (unnamed,) = self._connection.execute(
             f"SELECT count(*) FROM temp.changed AS c JOIN remote.files AS r ON r.{self._their_unique} = c.file "

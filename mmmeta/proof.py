@@ -26,6 +26,11 @@ _ARGUMENTS = 100
 
 _ROWS_AT_ONCE = 2_000
 
+_WIDTH = 1 + len(META_SYSTEM)
+_FINGERPRINT, _DELETED, _TYPES, _MORE = (
+    1 + META_SYSTEM.index(name) for name in ("__fingerprint", "__deleted", "__types", "__more")
+)
+
 
 def digest_mismatch(database: Database, head: Head) -> DigestMismatchError:
     """The error for a metadata db whose rows do not add up to its digest."""
@@ -66,9 +71,9 @@ def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) 
 
 
 def cells_to_prove(columns: Columns) -> str:
-    """What a statement over ``files AS r`` selects for ``prove_cells``."""
+    """What a statement over ``files AS r`` selects for ``prove_cells``: all, for text shows what it is when fetched."""
     unique = quote_identifier(columns.slots[columns.unique].column or columns.unique)
-    names = [unique, "__fingerprint", "__deleted", "__types", "__more", *columns.sql]
+    names = [unique, *META_SYSTEM, *columns.sql]
     return ", ".join(f"r.{name}" for name in names)
 
 
@@ -80,10 +85,10 @@ def prove_cells(columns: Columns, rows: sqlite3.Cursor) -> None:
     """
     # Closed at once, for a statement that an error keeps open would keep the database attached.
     with closing(rows):
-        for file, known, deleted, types, more, *cells in rows:
-            found = fingerprint(columns.decode(cells, types, more))
-            if known != (deleted_fingerprint(found) if deleted else found):
-                raise Damage(f"the cells of the file {file!r:.80} are not what its fingerprint says", columns.schema)
+        for row in rows:
+            found = fingerprint(columns.decode(row[_WIDTH:], row[_TYPES], row[_MORE]))
+            if row[_FINGERPRINT] != (deleted_fingerprint(found) if row[_DELETED] else found):
+                raise Damage(f"the cells of the file {row[0]!r:.80} are not what its fingerprint says", columns.schema)
 
 
 def _prove_text(connection: sqlite3.Connection, names: list[str]) -> None:

@@ -537,6 +537,32 @@ def test_a_state_db_of_another_program_is_left_alone(archive: Archive) -> None:
         client.update()
 
 
+def test_a_refused_first_write_leaves_nothing_behind(archive: Archive) -> None:
+    """A mistyped path or a bad row makes no server; a write that is not refused does."""
+    for verb in (lambda: archive.server.files.insert(title="no unique"), archive.client.update):
+        with pytest.raises(MmmetaError):
+            verb()
+    assert everything(archive.root) == {}
+    assert not archive.server.layout.metadir.exists()
+    archive.server.files.insert(content_hash="x")
+    assert archive.server.is_server
+    with pytest.raises(MmmetaError):
+        archive.server.files.insert(title="no unique")
+    assert [file.unique_value for file in archive.server.files] == ["x"]
+
+
+def test_folders_where_databases_should_be_are_named(archive: Archive) -> None:
+    """For both databases."""
+    archive.write("a")
+    archive.publish()
+    with Metadir(archive.client_path, state=archive.root) as client, pytest.raises(MmmetaError, match="is a folder"):
+        client.update()
+    archive.client.layout.meta_db.unlink()
+    archive.client.layout.meta_db.mkdir()
+    with pytest.raises(MetadataDbError, match="is a folder"):
+        archive.client.update()
+
+
 @pytest.mark.parametrize("key", ["a/b", "..", "\0", "", "x" * 300, ".hidden", "\udcff"])
 def test_store_keys_that_cannot_be_file_names_are_refused(archive: Archive, key: str) -> None:
     """Reading and writing; nothing is created."""
