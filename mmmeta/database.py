@@ -344,8 +344,8 @@ class Database:
         """What to do about a file that cannot be read."""
         if self.role == "state":
             return (
-                "restore it from a backup. `mmmeta update --replace` mends what came from the remote; if all else fails, "
-                "move it away and run `mmmeta update`: what was set here and what the jobs have done is then forgotten"
+                "run `mmmeta update --replace`, which writes anew what came from the remote; if that fails, restore it from a "
+                "backup, or move it away and update: what was set here and what the jobs have done is then forgotten"
             )
         if self._server_mark is not None and self._server_mark.exists():
             return "restore it from a backup, or move it away and run `mmmeta generate`, which makes a new one"

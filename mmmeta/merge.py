@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mmmeta.damage import Damage
 from mmmeta.database import quote_identifier
 from mmmeta.metadata_db import Head
-from mmmeta.proof import cells_to_prove, prove_cells
+from mmmeta.proof import cells_to_prove, prove_cells, prove_columns
 from mmmeta.schema import META_SYSTEM, REMOTE, Columns
 from mmmeta.state_db import Merged, next_state_revision
 from mmmeta.values import DIGEST_MODULUS, digest_bytes, digest_sum
@@ -46,6 +46,7 @@ class Merger:
         self._now = now
         self._replace = replace
         self._theirs = Columns.load(connection, REMOTE, head.unique, "remote")
+        prove_columns(connection, self._theirs)
         self._ours = Columns.load(connection, REMOTE, head.unique)
         self._copyable = self._adopt_registry()
         self._their_unique = quote_identifier(self._theirs.slots[head.unique].column or head.unique)

@@ -51,6 +51,7 @@ def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) 
     if reason is not None:
         raise Damage(reason)
     columns = Columns.load(connection, REMOTE, head.unique)
+    prove_columns(connection, columns)
     _prove_text(connection, [*(name for name in META_SYSTEM if name != "__fingerprint"), *columns.sql])
     total = 0
     cursor = connection.execute("SELECT __fingerprint FROM files")
@@ -68,6 +69,20 @@ def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) 
     prove_cells(
         columns, connection.execute(f"SELECT {cells_to_prove(columns)} FROM files AS r WHERE rowid % {every} = 0")
     )
+
+
+def prove_columns(connection: sqlite3.Connection, columns: Columns) -> None:
+    """The table has the columns that the registry tells of.
+
+    Raises:
+        Damage: one is missing.
+    """
+    rows = connection.execute("SELECT name FROM pragma_table_info('files', ?)", (columns.schema,))
+    there = {name for (name,) in rows}
+    wanted = [*META_SYSTEM, *(slot.column for slot in columns.ordered)]
+    missing = next((name for name in wanted if name not in there), None)
+    if missing is not None:
+        raise Damage(f"its table files has no column {missing!r:.60}", columns.schema)
 
 
 def cells_to_prove(columns: Columns) -> str:
