@@ -169,7 +169,7 @@ class Backend:
                 f"{self.layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "
                 "the server, or, if this is the server, open it with mmmeta(path, server=True)"
             )
-        if self.layout.meta_db.exists():
+        if self.metadata.has_content():
             self.head()  # refuses what this version cannot write before anything is marked
         if not dry_run:
             self._mark_server()

@@ -154,6 +154,10 @@ class Database:
         """Whether the file is there."""
         return self.path.exists()
 
+    def has_content(self) -> bool:
+        """Whether the file is there and more than a beginning that another process is making just now."""
+        return _size(self.path) > 0
+
     def has_hot_journal(self) -> bool:
         """Whether a journal lies beside the file: of a writer that was killed, or of one at work.
 
@@ -359,17 +363,22 @@ class Database:
         except (sqlite3.Error, *STUMBLES) as error:
             if isinstance(error, MmmetaError):
                 raise
-            # One transaction, two files: SQLite does not say which of them it stumbled over.
-            blamed: Database | None = self if attached is None or attached.is_sound() else attached
-            if isinstance(error, Damage):
-                blamed = attached if error.schema == "remote" else self
-            assert blamed is not None
+            blamed = self if attached is None else self._blamed(error, attached)
             if isinstance(error, sqlite3.Error):
                 raise blamed._translate(error) from error
             reason = blamed.why_damaged()
             if reason is None:
                 raise
             raise blamed.damaged(reason) from error
+
+    def _blamed(self, error: Exception, attached: Database) -> Database:
+        """One transaction, two files: SQLite does not say which of them it stumbled over."""
+        if isinstance(error, Damage):
+            return attached if error.schema == "remote" else self
+        if not attached.is_sound():
+            return attached
+        # Where neither shows it, the one that was brought by a sync.
+        return attached if tells_damage(error) and self.is_sound() else self
 
     def _translate(self, error: sqlite3.Error) -> MmmetaError:
         text = words_of(error)

@@ -68,6 +68,13 @@ class Merger:
         counts = self._merge(None)
         return Counts(counts.added, counts.changed, counts.deleted + vanished, counts.returned)
 
+    def remote_adds_up(self) -> bool:
+        """Whether the metadata db's fingerprints are those of its revision, so that a mismatch is the state db's fault."""
+        try:
+            return digest_bytes(self._sum("SELECT __fingerprint FROM remote.files")) == self._head.digest
+        except Mismatch:
+            return False
+
     def _adopt_registry(self) -> bool:
         """Make room for the remote's keys; True if cells mean the same on both sides, so that SQL may copy them."""
         copyable = True
