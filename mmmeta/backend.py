@@ -302,4 +302,10 @@ class Backend:
         status = self.status()
         known = read_status(self.layout.status)
         if known is None or replace(known, written_at=status.written_at) != status:
-            write_status(self.layout.status, status)
+            try:
+                write_status(self.layout.status, status)
+            except OSError as error:
+                raise StateDbError(
+                    f"{self.layout.status} cannot be written: {error.strerror}; check the permissions of its folder, "
+                    "and update again"
+                ) from error

@@ -23,6 +23,8 @@ from mmmeta.headers import IN_USE, Identity, is_wal, why_not_readable
 
 __all__ = ["BUSY_TIMEOUT", "Database", "execute_in_chunks", "quote_identifier"]
 
+_PERMISSIONS = "check the permissions of the file and its folder"
+
 _IDLE_READERS = 4
 """Reading connections kept open for the next read; more are closed when given back."""
 
@@ -151,8 +153,15 @@ class Database:
             IN_USE.leave(identity)
 
     def exists(self) -> bool:
-        """Whether the file is there."""
-        return self.path.exists()
+        """Whether the file is there.
+
+        Raises:
+            MetadataDbError, StateDbError: nobody may look.
+        """
+        try:
+            return self.path.exists()
+        except OSError as error:
+            raise self._error(f"cannot be looked for: {error.strerror}", _PERMISSIONS) from error
 
     def has_content(self) -> bool:
         """Whether the file is there and more than a beginning that another process is making just now."""
@@ -253,7 +262,7 @@ class Database:
                 ) from None
             raise StateDbError(f"no state db at {self.path}: run `mmmeta update` first") from None
         except OSError as error:
-            raise self._error(f"cannot be opened: {error.strerror}") from error
+            raise self._error(f"cannot be opened: {error.strerror}", _PERMISSIONS) from error
         if stat.S_ISDIR(status.st_mode):
             raise self._error("is a folder, not a file", "check the path")
         return status.st_dev, status.st_ino
@@ -288,7 +297,7 @@ class Database:
                         return "ro"
                     reason = why_not_readable(header, self.path)
             except OSError as error:
-                raise self._error(f"cannot be read: {error.strerror}") from error
+                raise self._error(f"cannot be read: {error.strerror}", _PERMISSIONS) from error
             if self.has_hot_journal():
                 return "ro"  # in the middle of a change; SQLite knows what to do
             if reason is None:
@@ -393,6 +402,8 @@ class Database:
             return self.damaged(text)
         if "full" in text:
             return self._error(f"cannot grow: {text}", "make room on the disk")
+        if "readonly" in text or "unable to open" in text:
+            return self._error(f"cannot be used: {text}", _PERMISSIONS)
         return self._error(f"cannot be used: {text}")
 
 

@@ -285,3 +285,39 @@ def test_a_client_may_read_from_a_metadir_that_it_cannot_write(archive: Archive)
     """
     result = without_privileges(code, archive.client_path)
     assert result == {"added": 1, "how": "nothing new", "left": ["_store", "local", "meta.db"]}
+
+
+def test_what_nobody_may_read_or_write_is_named(archive: Archive) -> None:
+    """With the remedy that helps; a folder that cannot be entered is no missing archive."""
+    archive.write("a")
+    archive.deliver()
+    archive.write("b")
+    archive.publish()
+    archive.client.close()
+    archive.server.close()
+    code = """
+        import json, os, sys
+        from mmmeta import Metadir
+        from mmmeta.errors import MmmetaError
+        server, client = sys.argv[1:]
+        said = {}
+        for name, path, mode, verb in [
+            ("meta.db", f"{client}/_mmmeta/meta.db", 0, lambda: Metadir(client).update()),
+            ("status.json", f"{client}/_mmmeta/local", 0o500, lambda: Metadir(client).update()),
+            ("find", f"{client}/_mmmeta", 0, lambda: Metadir(client).files.count()),
+            ("inspect", f"{client}/_mmmeta", 0, lambda: said.setdefault("problems", Metadir(client).inspect().problems)),
+            ("insert", f"{server}/_mmmeta/meta.db", 0o400, lambda: Metadir(server).files.insert(content_hash="x")),
+        ]:
+            before = os.stat(path).st_mode
+            os.chmod(path, mode)
+            try:
+                verb()
+            except MmmetaError as error:
+                said[name] = str(error)
+            os.chmod(path, before)
+        print(json.dumps(said))
+    """
+    said = without_privileges(code, archive.server_path, archive.client_path)
+    assert said.keys() == {"meta.db", "status.json", "find", "problems", "insert"}
+    for problem in (said["meta.db"], said["status.json"], said["find"], said["insert"], *said["problems"][:2]):
+        assert "permissions" in problem
