@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -221,11 +222,21 @@ def _add(connection: Connection, columns: Columns, kinds: Mapping[str, str], ver
     adopted = {key: TargetColumn(key, name, "own") for key, name in named.items() if name in free}
     added, overflow = _new_columns(columns, kinds, adopted)
     quote = connection.dialect.identifier_preparer.quote_identifier
+    strict = _is_strict(connection, columns.table)
     for column in (*added, *overflow):
-        statement = f"ALTER TABLE {quote(columns.table)} ADD COLUMN {quote(column.name)} {sql_type(column.kind, connection.dialect.name)}"
+        kind = "ANY" if strict else sql_type(column.kind, connection.dialect.name)
+        statement = f"ALTER TABLE {quote(columns.table)} ADD COLUMN {quote(column.name)} {kind}"
         connection.exec_driver_sql(statement)
     # The unique column again: its version tells the other workers of the overflow column, which has no key.
     _register(connection, columns.table, [columns.unique, *adopted.values(), *added], version)
+
+
+def _is_strict(connection: Connection, table: str) -> bool:
+    """Whether it is one of SQLite's STRICT tables, where every column has a type, and ``ANY`` changes no value."""
+    if connection.dialect.name != "sqlite" or sqlite3.sqlite_version_info < (3, 37):
+        return False
+    found = connection.exec_driver_sql("SELECT strict FROM pragma_table_list WHERE name = ?", (table,)).scalar()
+    return bool(found)
 
 
 def _new_columns(
