@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError
-from mmmeta.load_columns import Columns, TargetColumn, Wanted
+from mmmeta.load_columns import ROWS, Columns, TargetColumn, Wanted
 from mmmeta.load_fields import OVERFLOW
 from mmmeta.receipts import create_receipts
 
@@ -172,7 +172,14 @@ def _adopt_unique(connection: Connection, table: str, wanted: Wanted, version: i
     actual = {str(column["name"]) for column in inspector.get_columns(table)}
     quote = connection.dialect.identifier_preparer.quote_identifier
     own = TargetColumn(wanted.unique, wanted.names.get(wanted.unique, wanted.unique), wanted.unique_kind)
-    others = {column.name for key, column in read_registry(connection, table).items() if key != own.key}
+    known = read_registry(connection, table)
+    if not wanted.append and wanted.unique in known and known[wanted.unique].kind == ROWS:
+        # The index that an upsert needs would refuse the next version of a file.
+        raise LoadError(
+            f"table {table!r} has a row for each version, from a job with `mode: append`. Give the job another table, or "
+            "drop this one"
+        )
+    others = {column.name for key, column in known.items() if key != own.key}
     if own.name not in actual or own.name in others:
         name = wanted.name(wanted.unique, {name.lower() for name in actual})
         own = TargetColumn(wanted.unique, name, wanted.unique_kind)
