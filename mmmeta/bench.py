@@ -129,8 +129,7 @@ class Bench:
         back = [claim for claim in claims if claim.file in alive and claim.retract]
         if gone or back:
             with self.ledger(catalog) as ledger:
-                ledger.skip(gone)
-                ledger.keep(back)
+                ledger.release([*gone, *back])
         settled = {claim.file for claim in (*gone, *back)}
         return [self.file(rows[claim.file], catalog, claim) for claim in claims if claim.file not in settled]
 
