@@ -74,7 +74,7 @@ class Bench:
     @contextmanager
     def ledger(self, catalog: Catalog) -> Iterator[Ledger]:
         """The job's ledger, in one transaction of the state db."""
-        with self.backend.state.atomic() as connection:
+        with self.backend.state.atomic(existing=True) as connection:
             yield Ledger(connection, catalog, self.rules, self.workers, self.backend.clock())
 
     @contextmanager

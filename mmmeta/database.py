@@ -81,15 +81,21 @@ class Database:
                 self._give_back(reader)
 
     @contextmanager
-    def atomic(self, *, attach: Database | None = None) -> Iterator[sqlite3.Connection]:
+    def atomic(self, *, attach: Database | None = None, existing: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction on the writing connection: committed at the end, rolled back on any error; nests by joining.
 
         Args:
             attach: another database, readable in this transaction as schema ``remote``; it is opened read-only.
+            existing: make no new file where there is none, for it would be empty.
+
+        Raises:
+            StateDbError, MetadataDbError: it cannot be used, or was removed although it has to be there.
         """
         self._forget_after_fork()
         with self._writing:
             if not self._depth:
+                if existing and not self.exists():
+                    raise self._error("is gone: it was removed while it was in use; `mmmeta update` makes it anew")
                 with self._begun(attach) as connection:
                     yield connection
                 return
