@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from archives import Archive, SettableClock
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -554,4 +555,4 @@ class LedgerMachine(RuleBasedStateMachine):
 def test_the_ledger_says_what_the_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Status and attempts of each file, what is handed over, tokens, plans and reports."""
     monkeypatch.setattr(runner, "BEAT_EVERY", 1e9)  # nobody prolongs the leases that the machine ends
-    run_state_machine_as_test(LedgerMachine)
+    run_state_machine_as_test(LedgerMachine, settings=settings(stateful_step_count=30))
