@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from mmmeta_dagster.assets import build_metadir_assets
+from mmmeta_dagster.component import MetadirComponent
 from mmmeta_dagster.decorator import mmmeta_asset
 from mmmeta_dagster.jobs import build_import_job, build_jobs
 from mmmeta_dagster.location import build_definitions
@@ -19,6 +20,7 @@ __all__ = [
     "DagsterMmmetaTranslator",
     "JobOptions",
     "MetadirAsset",
+    "MetadirComponent",
     "MetadirResource",
     "build_definitions",
     "build_import_job",
