@@ -221,3 +221,20 @@ def test_a_new_version_that_comes_while_a_worker_dies(archive: Archive) -> None:
     worker.stop()
     assert run(job) == ["a"]
     assert job.status().done == 1
+
+
+def test_a_file_that_is_back_after_a_worker_died_undoing_it(archive: Archive) -> None:
+    """Nobody knows how far it came, so it is done anew although it did not change."""
+    publish(archive, "a")
+    job = undoing(archive)
+    run(job)
+    delete(archive, "a")
+    worker = Worker(archive.client.layout.local / "workers")
+    worker.start()
+    job.evaluate()
+    (file,) = job._bench.claim(1, worker.name, None) or ()
+    assert file.claim is not None
+    assert file.claim.retract
+    worker.stop()
+    publish(archive, "a")
+    assert run(job) == ["a"]
