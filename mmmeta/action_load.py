@@ -9,7 +9,7 @@ from mmmeta.config import Config
 from mmmeta.errors import MmmetaError
 from mmmeta.file import File
 from mmmeta.ledger import Outcome
-from mmmeta.project_models import LoadAction
+from mmmeta.project_actions import LoadAction
 
 
 class Load:
