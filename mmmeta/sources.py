@@ -142,5 +142,7 @@ def shown(text: str) -> str:
 
 def reason(error: Exception) -> str:
     """What an error says, in one line without secrets."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    # Other packages put more into the text of their own OSErrors.
+    own = error.strerror if isinstance(error, OSError) and type(error).__module__ == "builtins" else None
+    text = own or str(error)
     return " ".join(shown(text or type(error).__name__).split())

@@ -76,7 +76,8 @@ class WebSources:
         with self._lock:
             systems, self._systems = self._systems, {}
         for system in systems.values():
-            session = getattr(system, "_session", None)
+            # s3fs calls it otherwise; what has neither closes itself when it is collected.
+            session = getattr(system, "_session", None) or getattr(system, "_s3", None)
             if session is not None:
                 system.close_session(system.loop, session)
 

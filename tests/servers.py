@@ -28,7 +28,7 @@ class Web:
         self.objects: dict[str, bytes] = {}
         self.over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *rest: _Handler(self, *rest))
-        self._server.daemon_threads = False
+        self._server.block_on_close = False  # a client may keep its connection open
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
