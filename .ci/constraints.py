@@ -1,4 +1,4 @@
-"""Writes constraints.txt: what `.[dagster,dev]` installs today, for every Python given.
+"""Writes constraints.txt: what `.[dagster,dev,http,s3]` installs today, for every Python given.
 
     python .ci/constraints.py python3.10 python3.11 python3.12 python3.13 > constraints.txt
 
@@ -23,7 +23,7 @@ def installed(python: str) -> tuple[str, dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True, stdout=sys.stderr)
         inner = str(Path(folder) / "bin" / "python")
-        install = [inner, "-m", "pip", "install", "--quiet", f"{ROOT}[dagster,dev]"]
+        install = [inner, "-m", "pip", "install", "--quiet", f"{ROOT}[dagster,dev,http,s3]"]
         subprocess.run(install, check=True, stdout=sys.stderr)
         code = (
             "import sys, importlib.metadata as m\n"
@@ -60,5 +60,5 @@ def marker(pythons: list[str], every: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    print("# What was tested: `pip install -c constraints.txt -e '.[dagster,dev]'`. Made by `make constraints`.")  # noqa: T201
+    print("# What was tested: `pip install -c constraints.txt -e '.[dagster,dev,http,s3]'`. Made by `make constraints`.")  # noqa: T201
     print("\n".join(constraints(dict(installed(python) for python in sys.argv[1:]))))  # noqa: T201
