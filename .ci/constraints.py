@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = "dagster,dev,http,s3"
 OURS = {"mmmeta"}
 INSTALLERS = {"pip", "setuptools", "wheel"}
 
@@ -23,7 +24,7 @@ def installed(python: str) -> tuple[str, dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True, stdout=sys.stderr)
         inner = str(Path(folder) / "bin" / "python")
-        install = [inner, "-m", "pip", "install", "--quiet", f"{ROOT}[dagster,dev,http,s3]"]
+        install = [inner, "-m", "pip", "install", "--quiet", f"{ROOT}[{EXTRAS}]"]
         subprocess.run(install, check=True, stdout=sys.stderr)
         code = (
             "import sys, importlib.metadata as m\n"
@@ -60,5 +61,5 @@ def marker(pythons: list[str], every: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    print("# What was tested: `pip install -c constraints.txt -e '.[dagster,dev,http,s3]'`. Made by `make constraints`.")  # noqa: T201
+    print(f"# What was tested: `pip install -c constraints.txt -e '.[{EXTRAS}]'`. Made by `make constraints`.")  # noqa: T201
     print("\n".join(constraints(dict(installed(python) for python in sys.argv[1:]))))  # noqa: T201

@@ -1,74 +1,29 @@
-"""``python -m benchmarks``: generate and update beside the bare work, as ratios within one run.
-
-The machine's speed drifts, so each round does the bare work and mmmeta's one after the other, and the ratio is taken
-round by round; min, median and max of all rounds are printed.
-"""
+"""``python -m benchmarks``: what mmmeta costs, part by part; each part says what it compares with."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-from benchmarks import bare, corpus
-from mmmeta import mmmeta
+from benchmarks import files, ledger
 
 
 def main() -> None:
-    """Run all and print a table."""
+    """Run one part, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("part", nargs="?", choices=("all", "files", "ledger"), default="all")
     parser.add_argument("--files", type=int, default=10_000, help="metadata files (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds after one warm-up (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default: %(default)s)")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="files of the ledger's state dbs"
+    )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mmmeta-benchmark-") as name:
-        folder = Path(name) / "archive"
-        corpus.make(folder, arguments.files)
-        rounds = [measure(folder, Path(name) / "bare.db", version) for version in range(1, arguments.rounds + 2)]
-    print(f"{arguments.files} files, {arguments.rounds} rounds, Python {sys.version.split()[0]}; seconds are medians")
-    print(f"{'work':28} {'mmmeta':>9} {'bare':>9}   ratio min / median / max")
-    for work in rounds[0]:
-        ours = [entry[work][0] for entry in rounds[1:]]
-        limits = [entry[work][1] for entry in rounds[1:]]
-        line = f"{work:28} {statistics.median(ours):9.4f}"
-        if all(limits):
-            ratios = [mine / limit for mine, limit in zip(ours, limits, strict=True)]
-            line += f" {statistics.median(limits):9.4f}   {min(ratios):.2f} / {statistics.median(ratios):.2f} / {max(ratios):.2f}"
-        print(line)
-
-
-def measure(folder: Path, database: Path, version: int) -> dict[str, tuple[float, float]]:
-    """One round: work → seconds of mmmeta and of the bare work (0 where there is none to compare with)."""
-    shutil.rmtree(folder / "_mmmeta", ignore_errors=True)
-    database.unlink(missing_ok=True)
-    result: dict[str, tuple[float, float]] = {}
-    with mmmeta(folder) as m:
-        limit = timed(lambda: bare.ingest(folder, database))
-        result["generate, cold"] = timed(m.generate), limit
-        limit = timed(lambda: bare.walk(str(folder)))
-        result["generate, nothing changed"] = timed(m.generate), limit
-        target = database.with_suffix(".state")
-        limit = timed(lambda: bare.copy(m.layout.meta_db, target))
-        for suffix in ("", "-wal", "-shm"):
-            target.with_name(target.name + suffix).unlink(missing_ok=True)
-        result["update, cold"] = timed(m.update), limit
-        result["update, nothing changed"] = timed(m.update), 0.0
-        corpus.change(folder, range(0, 1_000), version)
-        m.generate()
-        result["update, 1,000 changed"] = timed(m.update), 0.0
-        result["iterate over all"] = timed(lambda: sum(1 for _ in m.files)), 0.0
-    return result
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that the work takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    met = True
+    if arguments.part in ("all", "files"):
+        files.main(arguments.files, arguments.rounds)
+    if arguments.part in ("all", "ledger"):
+        met = ledger.main(arguments.sizes, arguments.rounds)
+    sys.exit(0 if met else 1)
 
 
 if __name__ == "__main__":

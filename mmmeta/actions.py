@@ -24,7 +24,7 @@ def make_action(job: JobConfig, config: Config, layout: Layout, state_id: str, r
     if isinstance(action, DownloadAction):
         return Download(action, config, layout, job.timeout)
     if isinstance(action, LoadAction):
-        return Load(action, config, job.name, state_id)
+        return Load(action, config, layout, job, state_id)
     if isinstance(action, CallAction):
         return CallFunction(import_function(action.function, job.name), batched=action.batch)
     if isinstance(action, CommandAction):

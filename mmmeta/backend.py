@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.catalog import Catalog
@@ -24,11 +25,12 @@ from mmmeta.errors import (
     StateDbError,
     warn_caller,
 )
+from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout, write_atomic
 from mmmeta.ledger_view import job_status
 from mmmeta.metadata_db import Head, MetadataWriter, read_head
 from mmmeta.state_db import Merged, read_merged, save_local
-from mmmeta.status import JobStatus, Status, read_status, write_status
+from mmmeta.status import JobStatus, Status, file_identity, read_status, write_status
 from mmmeta.store import Store
 from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
 
@@ -55,12 +57,14 @@ class Backend:
         self.store = store
         self.jobs = jobs
         self.clock = clock
-        self.metadata = Database(self.layout.meta_db, role="metadata")
-        self.metadata_reader = Database(self.layout.meta_db, role="metadata", read_only=True)
+        mark = self.layout.server_mark
+        self.metadata = Database(self.layout.meta_db, role="metadata", server_mark=mark)
+        self.metadata_reader = Database(self.layout.meta_db, role="metadata", server_mark=mark, read_only=True)
         self.state = Database(self.layout.state, role="state")
         self._server = server
         self._config: Config | None = None
         self._warned = False
+        self._evaluated: dict[str, datetime] = {}
 
     @property
     def config(self) -> Config:
@@ -118,9 +122,15 @@ class Backend:
             return self.metadata
         return self.metadata_reader
 
-    def catalog(self) -> Catalog:
+    def catalog(self, *, warn: bool = True) -> Catalog:
+        """The files of the state db once an update has run, else those of the metadata db.
+
+        Args:
+            warn: look whether metadata was not merged yet. Within a run nobody asks for the latest news, and what is
+                being recorded must not stumble over a warning.
+        """
         database = self.database()
-        if database is self.state:
+        if warn and database is self.state:
             self._warn_if_outdated()
         return Catalog(database, self.clock())
 
@@ -248,19 +258,22 @@ class Backend:
         for config in self.jobs.values():
             with suppress(MmmetaError):  # its own run says what is wrong with it
                 Job(config, self, strict=True).evaluate()
+                if grows_with_time(config.condition):
+                    self._evaluated[config.name] = self.clock()
 
     def status(self) -> Status:
         merged = self.merged()
         if merged is None:
             raise StateDbError(f"no state db at {self.state.path}: run `mmmeta update` first")
         now = self.clock()
+        known = read_status(self.layout.status)
         jobs: dict[str, JobStatus] = {}
         with self.state.reading() as connection:
             names = [name for (name,) in connection.execute("SELECT job FROM jobs ORDER BY job")]
             for name in names:
                 status = job_status(connection, name, now)
                 if status is not None:
-                    jobs[name] = status
+                    jobs[name] = replace(status, evaluated_at=self._evaluated_at(status, name, known, merged.state_id))
         return Status(
             state_id=merged.state_id,
             metadata_id=merged.metadata_id,
@@ -270,7 +283,15 @@ class Backend:
             state_revision=merged.state_revision,
             written_at=now,
             jobs=jobs,
+            state_file=file_identity(self.layout.state),
         )
+
+    def _evaluated_at(self, status: JobStatus, name: str, known: Status | None, state_id: str) -> datetime | None:
+        """When a selection was evaluated last: here, or by whoever wrote status.json, which alone remembers it."""
+        if name in self._evaluated or known is None or known.state_id != state_id or name not in known.jobs:
+            return self._evaluated.get(name)
+        before = known.jobs[name]
+        return before.evaluated_at if before.fingerprint == status.fingerprint else None
 
     def write_status(self) -> None:
         status = self.status()

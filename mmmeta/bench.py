@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmmeta.catalog import Catalog, Row
-from mmmeta.claims import FileClaim
+from mmmeta.claims import FileClaim, version_of
 from mmmeta.clock import Clock
 from mmmeta.config import Config
 from mmmeta.database import Database
 from mmmeta.file import File
+from mmmeta.filters import Condition
 from mmmeta.layout import Layout
 from mmmeta.ledger import Claim, Ledger
 from mmmeta.ledger_view import job_status
@@ -40,8 +41,8 @@ class Backend(Protocol):
     def ensure_state(self) -> Merged:
         """Merge for the first time if that has not happened; what is merged."""
 
-    def catalog(self) -> Catalog:
-        """The state db's files."""
+    def catalog(self, *, warn: bool = True) -> Catalog:
+        """The state db's files; ``warn`` if metadata was not merged yet."""
 
     def write_status(self) -> None:
         """Bring status.json up to date."""
@@ -92,7 +93,9 @@ class Bench:
         """A row as people get it."""
         ours = None
         if claim is not None:
-            ours = FileClaim(claim.file, claim.token, claim.attempt, claim.retract, self.config.name, self.state_id)
+            values, known = {**row.remote, **row.local}, bytes(row.system["__fingerprint"] or b"").hex()
+            version = version_of(self.rules.rerun_on, self.rules.content_key, values, known)
+            ours = FileClaim(**vars(claim), job=self.config.name, state_id=self.state_id, version=version)
         return File(row, catalog.unique, self.backend.config.remote, self.backend.save, ours)
 
     @cached_property
@@ -100,15 +103,24 @@ class Bench:
         """Of the state db that this job's tokens come from."""
         return self.backend.ensure_state().state_id
 
-    def claim(self, count: int, worker: str, run_id: str | None, without: Sequence[str] = ()) -> list[File] | None:
+    def claim(
+        self,
+        count: int,
+        worker: str,
+        run_id: str | None,
+        without: Sequence[str] = (),
+        among: Sequence[str] | None = None,
+    ) -> list[File] | None:
         """Claim up to so many files, each with its ``claim``; None when nothing is pending.
 
         Those that were deleted, or came back, since they were selected are settled on the way, so the list may be
         shorter, even empty.
         """
-        catalog = self.backend.catalog()
+        catalog = self.backend.catalog(warn=False)
         with self.ledger(catalog) as ledger:
-            claims = ledger.claim(count, worker=worker, run_id=run_id, lease=self.config.lease, without=without)
+            claims = ledger.claim(
+                count, worker=worker, run_id=run_id, lease=self.config.lease, without=without, among=among
+            )
         if not claims:
             return None
         rows = catalog.by_unique([claim.file for claim in claims])
@@ -131,26 +143,29 @@ class Bench:
 
     def due(self, limit: int | None = None) -> list[str]:
         """The unique values of the files that could run now, in the order of the runs."""
-        descending = self.config.order_by is not None and self.config.order_by.startswith("-")
-        return [row[0] for row in self._due("file", f"ORDER BY {_order(descending)} LIMIT {_limit(limit)}")]
-
-    def due_count(self) -> int:
-        """How many files could run now."""
-        return int(self._due("count(*)", "")[0][0])
-
-    def _due(self, columns: str, rest: str) -> list[tuple[Any, ...]]:
         # Two statements in one, so that each has its index.
         with self.backend.state.reading() as connection:
-            return connection.execute(
-                f"SELECT {columns} FROM (SELECT file, priority FROM ledger WHERE job = ?1 AND status = 'pending' UNION ALL "
-                f"SELECT file, priority FROM ledger WHERE job = ?1 AND status = 'failed' AND due <= ?2) {rest}",
-                (self.config.name, self.backend.clock().timestamp()),
-            ).fetchall()
+            rows = connection.execute(
+                "SELECT file FROM (SELECT file, priority FROM ledger INDEXED BY ledger_pending "
+                "WHERE job = ?1 AND status = 'pending' UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
+                f"WHERE job = ?1 AND status = 'failed' AND due <= ?2) ORDER BY {self._order} LIMIT ?3",
+                (self.config.name, self.backend.clock().timestamp(), -1 if limit is None else limit),
+            )
+            return [file for (file,) in rows]
 
+    def due_among(self, condition: Condition) -> list[str]:
+        """The same, of the files that a condition means: what is to be done, and what is to be undone."""
+        catalog = self.backend.catalog()
+        where, parameters = catalog.where(condition, deleted=None)
+        with self.backend.state.reading() as connection:
+            rows = connection.execute(
+                f"SELECT file FROM ledger JOIN files ON {catalog.unique_sql} = file WHERE job = ? "
+                f"AND (status = 'pending' OR (status = 'failed' AND due <= ?)) AND {where} ORDER BY {self._order}",
+                (self.config.name, self.backend.clock().timestamp(), *parameters),
+            )
+            return [file for (file,) in rows]
 
-def _order(descending: bool) -> str:
-    return "priority DESC, file DESC" if descending else "priority, file"
-
-
-def _limit(limit: int | None) -> int:
-    return -1 if limit is None else limit
+    @property
+    def _order(self) -> str:
+        descending = self.config.order_by is not None and self.config.order_by.startswith("-")
+        return "priority DESC, file DESC" if descending else "priority, file"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mmmeta.damage import STUMBLES, Damage
 from mmmeta.database import Database, quote_identifier
 from mmmeta.expressions import all_of
 from mmmeta.filters import All, Condition, condition_keys
@@ -58,7 +59,8 @@ class Catalog:
         with database.reading() as connection:
             if self.is_state:
                 merged = read_merged(connection, database)
-                assert merged is not None
+                if merged is None:
+                    raise Damage("it has no tables")
                 self.unique, self.alive = merged.unique, merged.alive
             else:
                 head = read_head(connection, database)
@@ -144,9 +146,9 @@ class Catalog:
         sql = f"SELECT DISTINCT {cells} FROM files WHERE {where} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
         with self._database.reading() as connection:
             rows = connection.execute(sql, parameters).fetchall()
+            combinations = [{key: _value(row[2 * at], row[2 * at + 1]) for at, key in enumerate(keys)} for row in rows]
         found: dict[str, dict[str, Any]] = {}
-        for row in rows:
-            values = {key: _value(row[2 * at], row[2 * at + 1]) for at, key in enumerate(keys)}
+        for values in combinations:
             found.setdefault(repr(values), values)
         return list(found.values())
 
@@ -175,11 +177,11 @@ class Catalog:
     def _fetch(self, numbers: Sequence[int], where: str, parameters: list[Any]) -> Iterator[Row]:
         sql = f"{self._select} WHERE files.rowid IN ({', '.join(map(str, numbers))}) AND ({where})"
         with self._database.reading() as connection:
-            rows = {raw[0]: raw for raw in connection.execute(sql, parameters)}
+            rows = {raw[0]: self._row(raw) for raw in connection.execute(sql, parameters)}
         for number in numbers:
-            raw = rows.pop(number, None)
-            if raw is not None:
-                yield self._row(raw)
+            row = rows.pop(number, None)
+            if row is not None:
+                yield row
 
     def _row(self, raw: tuple[Any, ...]) -> Row:
         width = 2 + len(self.system)
@@ -193,4 +195,7 @@ class Catalog:
 
 
 def _value(cell: Any, kind: str | None) -> Any:
-    return cell if cell is None or kind is None else from_cell(cell, kind)
+    try:
+        return cell if cell is None or kind is None else from_cell(cell, kind)
+    except STUMBLES as error:
+        raise Damage(f"a cell cannot be read: {error}") from error

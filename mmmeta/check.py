@@ -5,15 +5,17 @@ Reads everything, so it costs several times a cold update. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mmmeta.actions import make_action
 from mmmeta.bench import Backend, Bench
+from mmmeta.errors import JobError
 from mmmeta.file import File
-from mmmeta.ledger_view import entries
 from mmmeta.schema import REMOTE, STATE_SYSTEM, Columns
 from mmmeta.values import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
+
+Progress = Callable[[str, int, "int | None"], None]
 
 PROBLEMS_KEPT = 1_000
 """Problems named in a report; all are counted."""
@@ -59,11 +61,13 @@ class Checker:
 
     Args:
         jobs: whose results are looked for.
+        progress: called with what is looked at, how many, and None for of how many.
     """
 
-    def __init__(self, backend: Backend, jobs: list[Bench]) -> None:
+    def __init__(self, backend: Backend, jobs: list[Bench], progress: Progress | None = None) -> None:
         self._backend = backend
         self._jobs = jobs
+        self._progress = progress
         self._problems = 0
         self._named: list[CheckProblem] = []
         self._files = 0
@@ -101,6 +105,8 @@ class Checker:
             at = width + [slot.column for slot in columns.ordered].index(unique)
             for row in cursor:
                 self._files += 1
+                if self._progress is not None and self._files % AT_ONCE == 0:
+                    self._progress("cells of files", self._files, None)
                 known = bytes(row[place["__fingerprint"]])
                 total += int.from_bytes(known, "big")
                 found = fingerprint(columns.decode(row[width:], row[place["__types"]], row[place["__more"]]))
@@ -123,13 +129,21 @@ class Checker:
     def _check_results(self, bench: Bench) -> bool:
         """Whether what the ledger calls done is there; False where that cannot be looked for."""
         backend = self._backend
-        action = make_action(bench.config, backend.config, backend.layout, bench.state_id)
+        try:
+            action = make_action(bench.config, backend.config, backend.layout, bench.state_id)
+        except JobError as error:
+            self._add(bench.config.name, None, f"cannot be looked at: {error}")
+            return True
+        seen = 0
         try:
             for files in self._done(bench):
                 missing = action.missing(files)
                 if missing is None:
                     return False
                 self._documents += len(files)
+                seen += len(files)
+                if self._progress is not None:
+                    self._progress(bench.config.name, seen, None)
                 for name, reason in missing.items():
                     self._add(bench.config.name, name, f"done, but {reason}")
         finally:
@@ -140,7 +154,13 @@ class Checker:
         """The files that are done in the version that the state db has."""
         catalog = bench.backend.catalog()
         with self._backend.state.reading() as connection:
-            names = [entry.file for entry in entries(connection, bench.config.name, ["done"])]
+            # Names only: of a million files that is what memory has room for.
+            names = [
+                str(file)
+                for (file,) in connection.execute(
+                    "SELECT file FROM ledger WHERE job = ? AND status = 'done' ORDER BY file", (bench.config.name,)
+                )
+            ]
         for start in range(0, len(names), AT_ONCE):
             rows = catalog.by_unique(names[start : start + AT_ONCE])
             yield [bench.file(row, catalog) for row in rows.values() if not row.system["__deleted"]]

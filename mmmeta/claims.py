@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmmeta.ledger import Claim
+from mmmeta.receipts import NO_VERSION, Stamp, write_receipt
+from mmmeta.values import fingerprint as hashed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,18 +21,27 @@ class FileClaim(Claim):
     Attributes:
         job: name of the job.
         state_id: id of the state db that gave the token out.
+        version: names the version of the file, as far as the job's ``rerun_on`` tells versions apart.
     """
 
     job: str = ""
     state_id: str = ""
+    version: str = ""
+
+    @property
+    def stamp(self) -> Stamp:
+        """Under what the file is written into a target; when it is undone, no version of it is there afterwards."""
+        return Stamp(self.token, NO_VERSION if self.retract else self.version, self.asked)
 
     def receipt(self, connection: Connection) -> bool:
         """Write the receipt of this file into an SQL database, in the transaction of the rows that are imported.
 
         ``with engine.begin() as connection: if file.claim.receipt(connection): connection.execute(insert …)`` imports
-        exactly once, whatever dies in between: rows and receipt are there together or not at all, and a worker that
-        was overtaken gets False and must write nothing. Call it first in the transaction. On SQLite the transaction
-        has to begin with ``BEGIN IMMEDIATE``, which the first write (this one) does as well.
+        exactly once, whatever dies in between: rows and receipt are there together or not at all. It gives False, and
+        nothing must be written, where a worker was overtaken, and where a worker has imported this very version and
+        died before it could say so. What a person asks for anew (``retry`` of a done file, ``forget``) is imported
+        again. Call it first in the transaction. On SQLite the transaction has to begin with ``BEGIN IMMEDIATE``, which
+        the first write (this one) does as well.
 
         Args:
             connection: SQLAlchemy's, in a transaction.
@@ -37,6 +49,19 @@ class FileClaim(Claim):
         Raises:
             LoadError: the table of the receipts cannot be used.
         """
-        from mmmeta.receipts import write_receipt
+        return write_receipt(connection, state_id=self.state_id, job=self.job, file=self.file, stamp=self.stamp)
 
-        return write_receipt(connection, state_id=self.state_id, job=self.job, file=self.file, token=self.token)
+
+def version_of(rerun_on: str | Sequence[str], content_key: str, values: Mapping[str, Any], fingerprint: str) -> str:
+    """The name of a file's version: what ``rerun_on`` compares, hashed, and behind what it was compared.
+
+    Args:
+        values: the file's values, the client's own over the remote's.
+        fingerprint: of the remote's metadata, hexadecimal.
+    """
+    if rerun_on == "never":
+        return "never"
+    if rerun_on == "metadata":
+        return f"metadata {fingerprint}"
+    keys: Sequence[str] = (content_key,) if rerun_on == "content" else rerun_on
+    return f"{'content' if rerun_on == 'content' else 'keys'} {hashed({key: values.get(key) for key in keys}).hex()}"

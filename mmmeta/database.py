@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from mmmeta.clock import moment
+from mmmeta.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, StateDbError
 from mmmeta.headers import IN_USE, Identity, is_wal, why_not_readable
 
@@ -51,12 +52,14 @@ class Database:
         path: the file.
         role: ``"metadata"`` (rollback journal: one file at rest, safe to copy) or ``"state"`` (WAL, every commit flushed).
         read_only: never create or change anything; meta.db as a client opens it.
+        server_mark: the file that tells that meta.db is the server's own, where no sync helps.
     """
 
-    def __init__(self, path: Path, *, role: str, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, role: str, read_only: bool = False, server_mark: Path | None = None) -> None:
         self.path = path
         self.role = role
         self.read_only = read_only
+        self._server_mark = server_mark
         self._writing = threading.RLock()
         self._pool = threading.Lock()
         self._readers: list[_Reader] = []
@@ -89,13 +92,19 @@ class Database:
             attach: another database, readable in this transaction as schema ``remote``; it is opened read-only.
         """
         self._forget_after_fork()
-        with self._writing, self._translated(attach):
-            if self._depth:
-                assert self._writer is not None
-                yield self._writer
+        with self._writing:
+            if not self._depth:
+                with self._begun(attach) as connection:
+                    yield connection
                 return
+            assert self._writer is not None
+            yield self._writer
+
+    @contextmanager
+    def _begun(self, attach: Database | None) -> Iterator[sqlite3.Connection]:
+        with self._translated(attach):
             connection = self._write_connection()
-            with _attached(connection, attach):
+            with self._attached(connection, attach):
                 connection.execute("BEGIN IMMEDIATE")
                 self._depth = 1
                 try:
@@ -105,6 +114,28 @@ class Database:
                     self._depth = 0
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _attached(self, connection: sqlite3.Connection, database: Database | None) -> Iterator[None]:
+        """``database`` as schema ``remote``, read-only."""
+        if database is None:
+            yield
+            return
+        identity = database._identity()
+        kind = database._check_header()
+        IN_USE.enter(identity)
+        try:
+            connection.execute("ATTACH ? AS remote", (_uri(database.path, kind),))
+            try:
+                yield
+            finally:
+                try:
+                    connection.execute("DETACH remote")
+                except sqlite3.OperationalError:
+                    # The error on its way keeps a statement open; what it says must not get lost over this.
+                    self._drop_writer()
+        finally:
+            IN_USE.leave(identity)
 
     def exists(self) -> bool:
         """Whether the file is there."""
@@ -135,9 +166,8 @@ class Database:
         for reader in readers:
             self._close(reader.connection, reader.identity)
         with self._writing:
-            if self._writer is not None and not self._depth:
-                self._close(self._writer, self._writer_identity)
-                self._writer = None
+            if not self._depth:
+                self._drop_writer()
 
     def __del__(self) -> None:
         # Whoever forgets close() shall not get warnings of unclosed connections.
@@ -183,6 +213,11 @@ class Database:
         if self.role == "metadata" and identity is not None:
             IN_USE.leave(identity)
 
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._close(self._writer, self._writer_identity)
+            self._writer = None
+
     def _identity(self) -> Identity:
         try:
             status = self.path.stat()
@@ -199,7 +234,7 @@ class Database:
 
     def _write_connection(self) -> sqlite3.Connection:
         if self.read_only:
-            raise self._error("was opened for reading only")
+            raise self._error("was opened for reading only", "write at the server")
         if self._writer is not None:
             try:
                 replaced = self._identity() != self._writer_identity
@@ -207,8 +242,7 @@ class Database:
                 replaced = True
             if replaced:
                 # A restored backup or a sync: what is written into the old file would be lost.
-                self._close(self._writer, self._writer_identity)
-                self._writer = None
+                self._drop_writer()
         if self._writer is None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,6 +277,9 @@ class Database:
                 if self.role == "state" or _is_ours(connection):
                     _set_journal_mode(connection, "WAL" if self.role == "state" else "DELETE")
                 connection.execute("PRAGMA synchronous=FULL")
+                if self.role == "state":
+                    # Pages of the log before it is copied back; the usual 1,000 make every tenth batch of a job wait.
+                    connection.execute("PRAGMA wal_autocheckpoint=16000")
             connection.create_function("mmmeta_moment", 1, moment, deterministic=True)
         except sqlite3.Error:
             connection.close()
@@ -291,39 +328,74 @@ class Database:
 
     def is_sound(self) -> bool:
         """Whether the file is whole as far as SQLite can tell; reads all of it."""
-        try:
-            with self.reading() as connection:
-                return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-        except MmmetaError:
-            return False
+        return self.why_damaged() is None
 
-    def _error(self, reason: str) -> MmmetaError:
-        if self.role == "metadata":
-            return MetadataDbError(f"metadata db {self.path} {reason}; sync the metadir again")
-        return StateDbError(f"state db {self.path} {reason}")
+    def why_damaged(self) -> str | None:
+        """What is wrong with the file, as far as that can be told without knowing what it is for; reads all of it."""
+        try:
+            reader = self._take_reader()
+            try:
+                return why_not_whole(reader.connection)
+            finally:
+                self._give_back(reader)
+        except (MmmetaError, sqlite3.Error, UnicodeDecodeError) as error:
+            return None if is_busy(error) else words_of(error)
+
+    def _error(self, reason: str, remedy: str | None = None) -> MmmetaError:
+        if self.role == "state":
+            return StateDbError(f"state db {self.path} {reason}{'' if remedy is None else f'; {remedy}'}")
+        return MetadataDbError(f"metadata db {self.path} {reason}; {remedy or self._remedy()}")
+
+    def damaged(self, reason: str) -> MmmetaError:
+        """The error that says that the file is damaged, why, and what to do."""
+        if self.role == "state":
+            return self._error(f"is damaged ({reason})", self._remedy())
+        return self._error(f"is damaged or was copied while it was written ({reason})")
+
+    def _remedy(self) -> str:
+        """What to do about a file that cannot be read."""
+        if self.role == "state":
+            return (
+                "restore it from a backup. `mmmeta update --replace` mends what came from the remote; if all else fails, "
+                "move it away and run `mmmeta update`: what was set here and what the jobs have done is then forgotten"
+            )
+        if self._server_mark is not None and self._server_mark.exists():
+            return "restore it from a backup, or move it away and run `mmmeta generate`, which makes a new one"
+        return "sync the metadir again"
 
     @contextmanager
     def _translated(self, attached: Database | None = None) -> Iterator[None]:
+        """Errors of SQLite as errors of mmmeta, and what Python stumbles over where the file is to blame."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, *STUMBLES) as error:
+            if isinstance(error, MmmetaError):
+                raise
             # One transaction, two files: SQLite does not say which of them it stumbled over.
-            blamed = self if attached is None or attached.is_sound() else attached
-            raise blamed._translate(error) from error
+            blamed: Database | None = self if attached is None or attached.is_sound() else attached
+            if isinstance(error, Damage):
+                blamed = attached if error.schema == "remote" else self
+            assert blamed is not None
+            if isinstance(error, sqlite3.Error):
+                raise blamed._translate(error) from error
+            reason = blamed.why_damaged()
+            if reason is None:
+                raise
+            raise blamed.damaged(reason) from error
 
     def _translate(self, error: sqlite3.Error) -> MmmetaError:
-        text = str(error)
-        if "locked" in text or "busy" in text:
-            return self._error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s; try again")
+        text = words_of(error)
+        if is_busy(error):
+            return self._error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s", "try again")
         if self.role == "metadata" and self.has_hot_journal():
             return HotJournalError(
                 f"metadata db {self.path} comes with the journal of an unfinished write ({self.path.name}-journal). At the "
                 "server run `mmmeta generate`, which recovers it; at a client sync the metadir again"
             )
-        if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
-            return self._error(f"is damaged or was copied while it was written ({text})")
+        if tells_damage(error):
+            return self.damaged(text)
         if "full" in text:
-            return self._error(f"cannot grow: {text}")
+            return self._error(f"cannot grow: {text}", "make room on the disk")
         return self._error(f"cannot be used: {text}")
 
 
@@ -331,25 +403,6 @@ def _uri(path: Path, kind: str) -> str:
     """The path as SQLite wants it; three slashes, so that a path that begins with two is not taken for a host."""
     mode = {"rwc": "mode=rwc", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[kind]
     return f"file://{quote(os.fsencode(path))}?{mode}"
-
-
-@contextmanager
-def _attached(connection: sqlite3.Connection, database: Database | None) -> Iterator[None]:
-    """``database`` as schema ``remote``, read-only."""
-    if database is None:
-        yield
-        return
-    identity = database._identity()
-    kind = database._check_header()
-    IN_USE.enter(identity)
-    try:
-        connection.execute("ATTACH ? AS remote", (_uri(database.path, kind),))
-        try:
-            yield
-        finally:
-            connection.execute("DETACH remote")
-    finally:
-        IN_USE.leave(identity)
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:

@@ -84,6 +84,8 @@ def _parse_word(word: str) -> Compare:
             return compare(key, "in" if operator == "=" else "notin", entries)
         return compare(key, operator, entries[0])
     if operator in ("<", "<=", ">", ">="):
+        if not text:
+            raise FilterError(f"{word!r}: nothing to compare with. Write {key}{match['operator']}10, a date, or 7d.")
         if is_duration(text):
             return compare(key, operator, Ago(parse_duration(text)))
         return compare(key, operator, _value(word, text))

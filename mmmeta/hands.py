@@ -52,6 +52,8 @@ class Hands:
         Raises:
             JobError: a file is not held here.
         """
+        if not files:
+            return []
         with self._lock:
             outcomes = []
             for file in files:
@@ -59,7 +61,7 @@ class Hands:
                     raise JobError(f"job {self._bench.config.name!r}: {file.unique_value!r} is not claimed here")
                 outcomes.append(Outcome(file.claim, bytes=size) if error is None else failed(file.claim, error))
             assert self._worker is not None
-            with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+            with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
                 settled = ledger.settle(outcomes, run_id=self._run_id, worker=self._worker.name)
             self._let_go(files)
         return [entry.status for entry in settled]
@@ -69,7 +71,7 @@ class Hands:
         with self._lock:
             files = files or list(self._held.values())
             claims = [file.claim for file in files if file.claim is not None]
-            with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+            with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
                 ledger.release(claims)
             self._let_go(files)
 

@@ -19,7 +19,7 @@ class DatabaseFacts:
 
     Attributes:
         path: of the file.
-        id: made once, with the database.
+        id: of this database, made once, with it; a state db has one of its own.
         revision: of the metadata db; for a state db the one it merged last.
         digest: hexadecimal.
         files: not deleted ones; ``deleted`` counts the others.
@@ -44,6 +44,7 @@ class Inspection:
     """What is there; made without writing anything.
 
     Attributes:
+        unreadable: ``metadata``, ``state``: databases that are there and cannot be read; problems says why.
         shadowed: keys that the client has set over the remote's.
         store: the store's values.
         problems: what could not be read, in sentences.
@@ -58,11 +59,13 @@ class Inspection:
     shadowed: tuple[str, ...]
     store: dict[str, Any]
     problems: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 def inspect(backend: Backend) -> Inspection:
     """Look at everything; what cannot be read is a problem in the result, not an error."""
     problems: list[str] = []
+    unreadable: list[str] = []
     facts: dict[str, DatabaseFacts] = {}
     shadowed: tuple[str, ...] = ()
     for role, database in (("metadata", backend.metadata_reader), ("state", backend.state)):
@@ -74,6 +77,7 @@ def inspect(backend: Backend) -> Inspection:
             if role == "state":
                 shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))
         except MmmetaError as error:
+            unreadable.append(role)
             problems.append(str(error))
     store: dict[str, Any] = {}
     try:
@@ -90,6 +94,7 @@ def inspect(backend: Backend) -> Inspection:
         shadowed=shadowed,
         store=store,
         problems=tuple(problems),
+        unreadable=tuple(unreadable),
     )
 
 

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mmmeta import adoption
 from mmmeta.action import Action
 from mmmeta.action_call import CallFunction
 from mmmeta.actions import make_action
+from mmmeta.adoption import Adoption
 from mmmeta.bench import Backend, Bench
 from mmmeta.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, near_misses
 from mmmeta.file import File
 from mmmeta.filters import describe, parse
 from mmmeta.hands import Hands
-from mmmeta.ledger_view import Attempt, LedgerEntry, entries, history, oldest_pending, set_aside
+from mmmeta.ledger import Ledger
+from mmmeta.ledger_view import Attempt, LedgerEntry, entries, entry, history, oldest_pending, set_aside
 from mmmeta.project_models import JobConfig
 from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
 from mmmeta.selection import Evaluation, JobRules, lacking_keys
@@ -25,11 +28,7 @@ from mmmeta.status import JobStatus
 from mmmeta.why import Explanation, explain
 from mmmeta.workers import Worker
 
-__all__ = ["Attempt", "Failure", "Job", "LedgerEntry", "Plan", "RunReport"]
-
-
-ADOPTED_AT_ONCE = 500
-"""Files that are looked for at once."""
+__all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "RunReport"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,20 @@ class Job:
             condition_words=describe(self.config.condition),
         )
 
+    def selected(self) -> int:
+        """How many files the selection means now, whatever became of them."""
+        self._backend.ensure_state()
+        return self._backend.catalog().count(self.config.condition)
+
+    def problem(self) -> str | None:
+        """Why the selection cannot work with the files that are here, in a sentence; None where it can."""
+        self._backend.ensure_state()
+        try:
+            self._check_keys(self._backend.catalog())
+        except UnknownKeyError as error:
+            return str(error)
+        return None
+
     def status(self) -> JobStatus:
         """The job in numbers, after evaluating its selection."""
         self.evaluate()
@@ -158,18 +171,22 @@ class Job:
         with self._backend.state.reading() as connection:
             return oldest_pending(connection, self.name)
 
-    def retry(self, *, dead: bool = False, files: Sequence[str] | None = None) -> int:
+    def entry(self, file: str) -> LedgerEntry | None:
+        """What the ledger of this job says of one file; None if it never was selected."""
+        with self._backend.state.reading() as connection:
+            return entry(connection, self.name, file)
+
+    def retry(self, *, dead: bool = False, files: Sequence[str] | None = None, dry_run: bool = False) -> int:
         """Make failed files due now, dead ones too if asked; or exactly these files, done ones as well.
 
         They have all their attempts before them again. Returns how many; files in a worker's hands are left alone.
         """
-        self.evaluate()
-        with self._bench.ledger(self._backend.catalog()) as ledger:
-            count = ledger.retry(dead=dead, files=files)
-        self._backend.write_status()
-        return count
+        with self._changing(dry_run) as (ledger, _):
+            return ledger.retry(dead=dead, files=files)
 
-    def adopt(self, files: Iterable[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+    def adopt(
+        self, files: Iterable[str] | None = None, *, where: Mapping[str, Any] | None = None, dry_run: bool = False
+    ) -> Adoption:
         """Take selected files for done, because somebody did them before: nothing is processed.
 
         Later versions of them come as those of any other file.
@@ -177,51 +194,54 @@ class Job:
         Args:
             files: their unique values.
             where: a filter, such as ``{"imported": True}`` for the flag of a script that the job replaces.
+            dry_run: say what would happen, change nothing.
 
         Returns:
-            How many files; those that are not selected, done or claimed are left alone.
+            How many files were adopted, and what became of the others; those that are not selected, done or claimed
+            are left alone.
         """
         if (files is None) == (where is None):
             raise JobError(f"job {self.name!r}: adopt takes files or where")
-        self.evaluate()
-        catalog = self._backend.catalog()
-        if files is None:
-            files = [row.unique_value for row in catalog.rows(parse(where or {}))]
-        with self._bench.ledger(catalog) as ledger:
-            count = ledger.adopt(files)
-        self._backend.write_status()
-        return count
+        with self._changing(dry_run) as (ledger, catalog):
+            if files is None:
+                files = [row.unique_value for row in catalog.rows(parse(where or {}))]
+            return adoption.adopt(ledger, catalog, self.name, files)
 
-    def adopt_present(self) -> int:
+    def adopt_present(self, *, dry_run: bool = False) -> Adoption:
         """Take for done what is already where the job puts it: rows in the table that it loads, documents with the
-        right digest in its download folder. Returns how many.
+        right digest in its download folder.
 
         Raises:
             JobError: the job calls a function or a command; nobody knows where to look.
         """
-        merged = self._backend.ensure_state()
-        action = make_action(self.config, self._backend.config, self._backend.layout, merged.state_id)
-        present: list[str] = []
-        try:
-            pending = self.pending()
-            for start in range(0, len(pending), ADOPTED_AT_ONCE):
-                files = pending[start : start + ADOPTED_AT_ONCE]
-                missing = action.missing(files)
-                if missing is None:
-                    raise JobError(f"job {self.name!r}: nobody knows where its results are; name files or a filter")
-                present += [file.unique_value for file in files if file.unique_value not in missing]
-        finally:
-            action.close()
-        return self.adopt(present)
+        with self._changing(dry_run) as (ledger, _):
+            names = adoption.unsettled(ledger, self.name)
+        # Looking may take long, so no transaction is open meanwhile.
+        return self.adopt(list(adoption.present(self._bench, names)), dry_run=dry_run)
 
-    def forget(self) -> int:
+    def forget(self, *, dry_run: bool = False) -> int:
         """Remove the job's part of the ledger; the next run does every file again. Returns how many were known."""
         if not self._backend.state.exists():
             return 0
-        with self._bench.ledger(self._backend.catalog()) as ledger:
+        opened = self._bench.rolled_back if dry_run else self._bench.ledger
+        with opened(self._backend.catalog()) as ledger:
             count = ledger.forget()
-        self._backend.write_status()
+        if not dry_run:
+            self._backend.write_status()
         return count
+
+    @contextmanager
+    def _changing(self, dry_run: bool) -> Iterator[tuple[Ledger, Catalog]]:
+        """The evaluated ledger in one transaction, of which a dry run leaves nothing."""
+        merged = self._backend.ensure_state()
+        catalog = self._backend.catalog()
+        self._check_keys(catalog)
+        opened = self._bench.rolled_back if dry_run else self._bench.ledger
+        with opened(catalog) as ledger:
+            ledger.selection.evaluate(merged.state_revision)
+            yield ledger, catalog
+        if not dry_run:
+            self._backend.write_status()
 
     # With a loop of one's own
 
@@ -275,6 +295,7 @@ class Job:
         batch: bool = False,
         run_id: str | None = None,
         limit: int | None = None,
+        only: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> RunReport:
@@ -287,6 +308,8 @@ class Job:
             action: a function of one ``File`` (of a list of them with ``batch``); the definition's own unless given.
             run_id: recorded in the ledger, such as Dagster's.
             limit: files at most; the definition's own limit unless given.
+            only: of the pending files those that this filter means, such as ``{"retrieved_at": {">=": "2026-05-01"}}``;
+                the others stay pending.
             progress: called with what is done, how many, and of how many.
             stop: asked between files; True ends the run early.
 
@@ -300,7 +323,7 @@ class Job:
             doer = make_action(self.config, self._backend.config, self._backend.layout, merged.state_id, run_id)
         worker = Worker(self._bench.workers)
         worker.start()
-        run = Run(self._bench, doer, worker, run_id, limit, progress, stop)
+        run = Run(self._bench, doer, worker, run_id, limit, progress, stop, None if only is None else parse(only))
         try:
             with Keeper(self._bench, worker, run_id):
                 return run.work(self.evaluate())

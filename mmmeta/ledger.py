@@ -42,12 +42,15 @@ class Claim:
         token: fencing token; larger than that of every earlier claim of the file.
         attempt: counts from 1.
         retract: the file was deleted after it was done; what is asked for is to undo it.
+        asked: the token when a person last asked for the file anew. A target's receipt with a larger one tells of an
+            import that the ledger never heard of.
     """
 
     file: str
     token: int
     attempt: int
     retract: bool = False
+    asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,14 @@ class Ledger:
         self._basis = self.selection.basis_sql
 
     def claim(
-        self, count: int, *, worker: str, run_id: str | None, lease: float, without: Sequence[str] = ()
+        self,
+        count: int,
+        *,
+        worker: str,
+        run_id: str | None,
+        lease: float,
+        without: Sequence[str] = (),
+        among: Sequence[str] | None = None,
     ) -> list[Claim]:
         """Take up to so many pending files; what came due, and what dead workers held, is pending again first.
 
@@ -120,18 +130,22 @@ class Ledger:
 
         Args:
             without: files to leave alone.
+            among: the files to take from; all unless given.
         """
         self._take_back()
         descending = self._rules.order_by is not None and self._rules.order_by.startswith("-")
         # Both keys in one direction: the index is read forwards or backwards, and nothing is sorted.
         order = "priority DESC, file DESC" if descending else "priority, file"
+        # By the names where they are given, else in the order of the index of what is pending.
+        source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
+        named = "" if among is None else f"AND file IN ({_marks(among)}) "
         rows = self.connection.execute(
-            "SELECT file, token + 1, attempts + 1, retract, error_type IS ? FROM ledger WHERE job = ? AND status = 'pending' "
-            f"AND file NOT IN ({', '.join('?' * len(without))}) ORDER BY {order} LIMIT ?",
-            (WORKER_DIED, self._rules.name, *without, count),
+            f"SELECT file, token + 1, attempts + 1, retract, asked, error_type IS ? FROM {source} WHERE job = ? "
+            f"AND status = 'pending' {named}AND file NOT IN ({_marks(without)}) ORDER BY {order} LIMIT ?",
+            (WORKER_DIED, self._rules.name, *(among or ()), *without, count),
         ).fetchall()
-        taken = list(takewhile(lambda row: not row[4], rows)) or rows[:1]
-        claims = [Claim(file, token, attempt, bool(retract)) for file, token, attempt, retract, _ in taken]
+        taken = list(takewhile(lambda row: not row[5], rows)) or rows[:1]
+        claims = [Claim(file, token, attempt, bool(undo), asked) for file, token, attempt, undo, asked, _ in taken]
         current = f"(SELECT {self._basis} FROM files WHERE {self._catalog.unique_sql} = ledger.file)"
         until, boot = boot_seconds() + lease, boot_id()
         self.connection.executemany(
@@ -148,17 +162,18 @@ class Ledger:
     def _take_back(self) -> None:
         name = self._rules.name
         self.connection.execute(
-            "UPDATE ledger SET status = 'pending', due = NULL WHERE job = ? AND status = 'failed' AND due <= ?",
+            "UPDATE ledger INDEXED BY ledger_failed SET status = 'pending', due = NULL "
+            "WHERE job = ? AND status = 'failed' AND due <= ?",
             (name, self._now.timestamp()),
         )
         # SQLite's state db is on one host: a lease of another boot is void, and the file is not to blame.
         self.connection.execute(
-            "UPDATE ledger SET status = 'pending', token = token + 1, attempts = attempts - 1 "
+            "UPDATE ledger INDEXED BY ledger_claimed SET status = 'pending', token = token + 1, attempts = attempts - 1 "
             "WHERE job = ? AND status = 'claimed' AND boot <> ?",
             (name, boot_id()),
         )
         workers = self.connection.execute(
-            "SELECT DISTINCT worker FROM ledger WHERE job = ? AND status = 'claimed'", (name,)
+            "SELECT DISTINCT worker FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'", (name,)
         ).fetchall()
         for (worker,) in workers:
             if is_dead(self._workers, worker):
@@ -170,7 +185,8 @@ class Ledger:
     def _take_from(self, condition: str, parameter: str | float, error_type: str, message: str) -> None:
         """Take claims from a worker that is gone; a file that this happens to as often as it may fail is dead."""
         self.connection.execute(
-            "UPDATE ledger SET status = CASE WHEN attempts >= ? THEN 'dead' ELSE 'pending' END, token = token + 1, "
+            "UPDATE ledger INDEXED BY ledger_claimed "
+            "SET status = CASE WHEN attempts >= ? THEN 'dead' ELSE 'pending' END, token = token + 1, "
             "error_type = ?, error_message = ?, error_lines = NULL, settled_at = ?, lease_until = NULL, worker = NULL "
             f"WHERE job = ? AND status = 'claimed' AND {condition}",
             (self._rules.attempts, error_type, message, self._stamp, self._rules.name, parameter),
@@ -179,7 +195,7 @@ class Ledger:
     def renew(self, worker: str, lease: float, run_id: str | None) -> None:
         """Prolong this worker's leases."""
         self.connection.execute(
-            "UPDATE ledger SET lease_until = ? WHERE job = ? AND status = 'claimed' AND worker = ?",
+            "UPDATE ledger INDEXED BY ledger_claimed SET lease_until = ? WHERE job = ? AND status = 'claimed' AND worker = ?",
             (boot_seconds() + lease, self._rules.name, worker),
         )
         self.beat(run_id)
@@ -233,7 +249,7 @@ class Ledger:
         held: dict[str, _Held] = {}
         for start in range(0, len(files), 500):
             chunk = files[start : start + 500]
-            rows = self.connection.execute(f"{sql}({', '.join('?' * len(chunk))})", (self._rules.name, *chunk))
+            rows = self.connection.execute(f"{sql}({_marks(chunk)})", (self._rules.name, *chunk))
             held.update((row[0], _Held(*row[1:])) for row in rows)
         return held
 
@@ -306,8 +322,8 @@ class Ledger:
     def give_back(self, worker: str) -> None:
         """Give back all that a worker still holds, untried."""
         self.connection.execute(
-            "UPDATE ledger SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, "
-            "worker = NULL WHERE job = ? AND status = 'claimed' AND worker = ?",
+            "UPDATE ledger INDEXED BY ledger_claimed SET status = 'pending', attempts = attempts - 1, token = token + 1, "
+            "lease_until = NULL, worker = NULL WHERE job = ? AND status = 'claimed' AND worker = ?",
             (self._rules.name, worker),
         )
 
@@ -333,14 +349,24 @@ class Ledger:
 
     def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
         """Make failed files (and dead ones) pending now, or just the named ones, done ones included; returns how many."""
-        statuses = "'failed', 'dead', 'done'" if files is not None else "'failed', 'dead'" if dead else "'failed'"
-        sql = (
-            "UPDATE ledger SET status = 'pending', attempts = 0, token = token + 1, due = NULL "
-            f"WHERE job = ? AND status IN ({statuses})"
+        again = (
+            "SET status = 'pending', attempts = 0, token = token + 1, due = NULL, "
+            "asked = CASE WHEN status = 'done' THEN token + 1 ELSE asked END WHERE job = ?"
         )
+        name = self._rules.name
         if files is None:
-            return int(self.connection.execute(sql, (self._rules.name,)).rowcount)
-        return sum(self.connection.execute(f"{sql} AND file = ?", (self._rules.name, file)).rowcount for file in files)
+            return sum(
+                self.connection.execute(
+                    f"UPDATE ledger INDEXED BY ledger_{status} {again} AND status = '{status}'", (name,)
+                ).rowcount
+                for status in (("failed", "dead") if dead else ("failed",))
+            )
+        return sum(
+            self.connection.execute(
+                f"UPDATE ledger {again} AND +status IN ('failed', 'dead', 'done') AND file = ?", (name, file)
+            ).rowcount
+            for file in files
+        )
 
     def adopt(self, files: Iterable[str]) -> int:
         """Take selected files for done in the version they have now, because they are already where they should be.
@@ -396,6 +422,10 @@ class Ledger:
             row = self.connection.execute("SELECT ended_at FROM attempts ORDER BY id LIMIT 1").fetchone()
             if not deleted:
                 break
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _attempt_status(settled: Settled) -> str:

@@ -9,8 +9,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from mmmeta.clock import from_text
+from mmmeta.errors import JobError
 from mmmeta.status import JobStatus
 from mmmeta.workers import boot_id, boot_seconds
+
+STATUSES = ("pending", "claimed", "done", "failed", "dead", "skipped")
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,13 @@ def job_status(connection: sqlite3.Connection, name: str, now: datetime) -> JobS
         return None
     counts = dict(connection.execute("SELECT status, files FROM ledger_counts WHERE job = ?", (name,)).fetchall())
     due_now, earliest = connection.execute(
-        "SELECT count(*) FILTER (WHERE due <= ?1), min(due) FROM ledger WHERE job = ?2 AND status = 'failed'",
+        "SELECT count(*) FILTER (WHERE due <= ?1), min(due) FROM ledger INDEXED BY ledger_failed "
+        "WHERE job = ?2 AND status = 'failed'",
         (now.timestamp(), name),
     ).fetchone()
     lease, boot = connection.execute(
-        "SELECT max(lease_until), max(boot) FROM ledger WHERE job = ? AND status = 'claimed'", (name,)
+        "SELECT max(lease_until), max(boot) FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'",
+        (name,),
     ).fetchone()
     lease_until = None
     if lease is not None:
@@ -89,22 +94,29 @@ def job_status(connection: sqlite3.Connection, name: str, now: datetime) -> JobS
 
 _ENTRY = (
     "SELECT file, status, attempts, error_type, error_message, error_lines, run_id, bytes, retract, selected_at, "
-    "claimed_at, settled_at, due FROM ledger WHERE job = ?"
+    "claimed_at, settled_at, due FROM ledger"
 )
 
 
 def entries(connection: sqlite3.Connection, name: str, statuses: Sequence[str]) -> list[LedgerEntry]:
-    """The files of a job that have one of these statuses, the last settled first."""
+    """The files of a job that have one of these statuses, the last settled first.
+
+    Raises:
+        JobError: there is no such status.
+    """
     found: list[LedgerEntry] = []
-    for status in dict.fromkeys(statuses):  # each by itself, so that it finds its index
-        text = status.replace("'", "''")
-        found += [_entry(row) for row in connection.execute(f"{_ENTRY} AND status = '{text}'", (name,))]
+    for status in dict.fromkeys(statuses):
+        if status not in STATUSES:
+            raise JobError(f"{status!r} is no status of a file; there are {', '.join(STATUSES)}")
+        index = "" if status == "done" else f"INDEXED BY ledger_{status}"  # all that is not done is found at once
+        sql = f"{_ENTRY} {index} WHERE job = ? AND status = '{status}'"
+        found += [_entry(row) for row in connection.execute(sql, (name,))]
     return sorted(found, key=lambda entry: (-(entry.settled_at.timestamp() if entry.settled_at else 0), entry.file))
 
 
 def entry(connection: sqlite3.Connection, name: str, file: str) -> LedgerEntry | None:
     """What the ledger of a job says of one file; None if it never was selected."""
-    row = connection.execute(f"{_ENTRY} AND file = ?", (name, file)).fetchone()
+    row = connection.execute(f"{_ENTRY} WHERE job = ? AND file = ?", (name, file)).fetchone()
     return None if row is None else _entry(row)
 
 
@@ -158,7 +170,7 @@ def history(
 def oldest_pending(connection: sqlite3.Connection, name: str) -> datetime | None:
     """When the file that has waited longest was selected; reads all pending rows of the job."""
     (text,) = connection.execute(
-        "SELECT min(selected_at) FROM ledger WHERE job = ? AND status = 'pending'", (name,)
+        "SELECT min(selected_at) FROM ledger INDEXED BY ledger_pending WHERE job = ? AND status = 'pending'", (name,)
     ).fetchone()
     return _moment(text)
 
@@ -166,7 +178,9 @@ def oldest_pending(connection: sqlite3.Connection, name: str) -> datetime | None
 def set_aside(connection: sqlite3.Connection, name: str) -> dict[str, int]:
     """Reason → how many files of a job were set aside for it (see ``selection.REASONS``)."""
     rows = connection.execute(
-        "SELECT error_type, count(*) FROM ledger WHERE job = ? AND status = 'skipped' GROUP BY error_type", (name,)
+        "SELECT error_type, count(*) FROM ledger INDEXED BY ledger_skipped WHERE job = ? AND status = 'skipped' "
+        "GROUP BY error_type",
+        (name,),
     )
     return {reason: count for reason, count in rows if reason is not None}
 

@@ -1,47 +1,47 @@
-"""Writes metadata rows into any SQL database: an upsert by the unique key, exactly once, in one transaction a batch.
+"""Writes metadata rows into any SQL database, exactly once, in one transaction a batch; and takes them out again.
 
 SQLAlchemy is only imported when a target is opened.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError
-from mmmeta.load_columns import Columns, column_name
+from mmmeta.load_columns import Columns, Wanted, column_name
+from mmmeta.load_engine import READING, concerns_all, is_missing, open_engine
+from mmmeta.load_statements import Statement, append, delete, upsert
 from mmmeta.load_tables import prepare, read_columns, read_version
-from mmmeta.receipts import Receipts, upserting
+from mmmeta.receipts import NO_VERSION, Receipts, Stamp, create_receipts
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 ROUNDS = 20
 """How often a batch is tried again because other workers change the table's columns meanwhile."""
 
-LOCK_SECONDS = 30
-"""How long a locked SQLite target is waited for."""
-
 
 @dataclass(frozen=True)
 class Row:
-    """One file to write.
+    """One file to write, or to take out.
 
     Attributes:
         unique: the file's unique value.
         values: key → value, flattened.
         token: the fencing token under which the ledger gave the file out; larger with every claim and reset.
+        version: names the version of the file, so that ``append`` adds it once; never the same, if it is not given.
+        asked: the token when a person last asked for the file anew; see ``receipts``.
     """
 
     unique: str
     values: Mapping[str, Any]
     token: int
+    version: str = NO_VERSION
+    asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Written:
     """What a batch did.
 
     Attributes:
-        written: files that are in the target now, with their receipts.
+        written: files that are in the target now (or out of it), with their receipts.
         refused: files that another worker wrote under the same or a larger token; nothing was changed.
         failed: file → why the target did not take it; the others of the batch are in.
     """
@@ -68,26 +68,28 @@ class SqlTarget:
     Args:
         url: a SQLAlchemy URL.
         table: the table's name, taken literally.
-        unique: the metadata key that identifies a file.
+        wanted: which columns are written, and whether a file has one row or one a version; the name of the unique key
+            alone stands for one row a file with all keys.
 
     Raises:
         LoadError: the URL cannot be read, or its driver is not installed.
     """
 
-    def __init__(self, url: str, table: str, unique: str) -> None:
+    def __init__(self, url: str, table: str, wanted: str | Wanted) -> None:
         if column_name(table, ()) != table or table.lower().startswith(("_mmmeta_", "sqlite_")):
             raise LoadError(f"{table!r} cannot be the name of a table: 1 to 63 bytes, not _mmmeta_… or sqlite_…")
         self.table = table
-        self.unique = unique
-        self._engine, self.url = _engine(url)
+        self.wanted = Wanted(wanted) if isinstance(wanted, str) else wanted
+        self._engine, self.url = open_engine(url)
         self._columns: Columns | None = None
         self._fixed: dict[str, str] = {}
 
     def write(self, rows: Sequence[Row], *, state_id: str, job: str) -> Written:
-        """Upsert a batch and write its receipts, in one transaction.
+        """Write a batch and its receipts, in one transaction: an upsert, or with ``append`` a new row for each file.
 
-        A row whose token is not larger than its receipt's is refused. If the database does not take the batch, its rows
-        are written one by one, so that a bad one loses nobody but itself.
+        A row whose token is not larger than its receipt's is refused. With ``append``, a version that is there already
+        counts as written, unless a person asked for it anew. If the database does not take the batch, its rows are
+        written one by one, so that a bad one loses nobody but itself.
 
         Args:
             rows: files, each at most once.
@@ -98,20 +100,48 @@ class SqlTarget:
             LoadError: nothing was written: the database cannot be reached, is locked, full or read-only, or the table
                 cannot be used. The message names URL (without password), table and reason.
         """
+        return self._carry_out(append if self.wanted.append else upsert, rows, state_id, job)
+
+    def remove(self, rows: Sequence[Row], *, state_id: str, job: str) -> Written:
+        """Remove all rows of files, in one transaction with their receipts; a file that has none counts as removed.
+
+        Args, refusals and errors as ``write``; what the rows' values are does not matter.
+        """
+        return self._carry_out(delete, rows, state_id, job)
+
+    def _carry_out(self, statement: Statement, rows: Sequence[Row], state_id: str, job: str) -> Written:
         if len({row.unique for row in rows}) != len(rows):
             raise ValueError("a file comes twice in one batch")
         receipts = Receipts(self._engine.dialect.name, state_id, job)
         for _ in range(ROUNDS):
             with self._errors():
-                written = self._attempt(rows, receipts)
+                written = self._attempt(statement, rows, receipts)
                 if written is not None:
                     return written
                 with self._engine.begin() as connection:
-                    prepare(connection, self.table, self.unique, [row.values for row in rows], self._fixed)
+                    values = [] if statement is delete else [row.values for row in rows]
+                    prepare(connection, self.table, self.wanted, values, self._fixed)
                 self._columns = None
         raise LoadError(
             f"{self.url}, table {self.table!r}: its columns were changed by others {ROUNDS} times; try again"
         )
+
+    @property
+    def sqlite_path(self) -> str | None:
+        """The file of a SQLite target, as its URL has it; None for other databases."""
+        url = self._engine.url
+        plain = url.get_backend_name() == "sqlite" and url.database and not url.database.startswith("file:")
+        return url.database if plain else None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that only reads.
+
+        Raises:
+            LoadError: the target cannot be read.
+        """
+        with self._errors(), self._engine.connect() as connection:
+            yield connection.execution_options(**{READING: True})
 
     def receipts(self, files: Iterable[str], *, state_id: str, job: str) -> dict[str, int]:
         """File → token of its last committed import; a worker that takes over asks here what is done already."""
@@ -122,7 +152,8 @@ class SqlTarget:
         with self._errors(), self._engine.begin() as connection:
             if not inspect(connection).has_table(TABLE):
                 return {}
-            return Receipts(self._engine.dialect.name, state_id, job).read(connection, files)
+            found = Receipts(self._engine.dialect.name, state_id, job).read(connection, files)
+        return {file: receipt.token for file, receipt in found.items()}
 
     def close(self) -> None:
         """Close all connections."""
@@ -136,48 +167,49 @@ class SqlTarget:
     ) -> None:
         self.close()
 
-    def _attempt(self, rows: Sequence[Row], receipts: Receipts) -> Written | None:
-        """Write the batch; None where columns have to be made first."""
+    def _attempt(self, statement: Statement, rows: Sequence[Row], receipts: Receipts) -> Written | None:
+        """Do the batch; None where columns have to be made first."""
         from sqlalchemy import exc
 
         before = self._columns
         try:
-            return self._write(rows, receipts, together=True)
+            return self._do(statement, rows, receipts, together=True)
         except exc.DBAPIError as error:
-            if _is_missing(error) and before is not None and self._columns is before:
+            if is_missing(error) and before is not None and self._columns is before:
                 # Somebody dropped the table or a column since an earlier batch.
                 self._columns = None
                 return None
-            if _concerns_all(error):
+            if concerns_all(error):
                 raise
-            return self._write(rows, receipts, together=False)
+            return self._do(statement, rows, receipts, together=False)
 
-    def _write(self, rows: Sequence[Row], receipts: Receipts, *, together: bool) -> Written | None:
+    def _do(self, statement: Statement, rows: Sequence[Row], receipts: Receipts, *, together: bool) -> Written | None:
+        removing = statement is delete
         with self._engine.begin() as connection:
             columns = self._current(connection)
-            if columns is None or columns.needs(row.values for row in rows):
+            if columns is None and removing and not self._has_table(connection):
+                create_receipts(connection)
+            elif columns is None or (not removing and columns.needs(row.values for row in rows)):
                 return None
-            failed: dict[str, str] = {}
-            bound: dict[str, dict[str, Any]] = {}
-            for row in rows:
-                try:
-                    bound[row.unique] = columns.parameters(row.unique, row.values)
-                except ValueError as error:
-                    failed[row.unique] = str(error)
-            tokens = {row.unique: row.token for row in rows if row.unique in bound}
-            refused = receipts.refused(connection, tokens)
-            wanted = [unique for unique in bound if unique not in refused]
-            if together:
-                _upsert(connection, columns, [bound[unique] for unique in wanted])
+            bound, failed = _bind(columns, rows, removing=removing)
+            stamps = {row.unique: Stamp(row.token, row.version, row.asked) for row in rows if row.unique in bound}
+            verdict = receipts.judge(connection, stamps)
+            present = verdict.present if statement is append else frozenset()
+            wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused | present}
+            if columns is None:
+                pass  # no table, no rows to remove
+            elif together:
+                statement(connection, columns, list(wanted.values()))
             else:
-                failed |= self._one_by_one(connection, columns, {unique: bound[unique] for unique in wanted})
-            receipts.record(connection, {file: tokens[file] for file in wanted if file not in failed})
+                failed |= self._one_by_one(connection, statement, columns, wanted)
+            done = [unique for unique in (*wanted, *present) if unique not in failed]
+            receipts.record(connection, {file: stamps[file] for file in done})
             if not together:
-                receipts.forget_locks(connection, failed.keys() & tokens.keys())
-        return Written(len([file for file in wanted if file not in failed]), tuple(sorted(refused)), failed)
+                receipts.forget_locks(connection, failed.keys() & stamps.keys())
+        return Written(len(done), tuple(sorted(verdict.refused)), failed)
 
     def _one_by_one(
-        self, connection: Connection, columns: Columns, bound: Mapping[str, dict[str, Any]]
+        self, connection: Connection, statement: Statement, columns: Columns, bound: Mapping[str, dict[str, Any]]
     ) -> dict[str, str]:
         """Each row under its own savepoint; gives the reasons of those that were not taken."""
         from sqlalchemy import exc
@@ -186,12 +218,17 @@ class SqlTarget:
         for unique, values in bound.items():
             try:
                 with connection.begin_nested():
-                    _upsert(connection, columns, [values])
+                    statement(connection, columns, [values])
             except exc.DBAPIError as error:
-                if _concerns_all(error):
+                if concerns_all(error):
                     raise
                 failed[unique] = self._reason(error)
         return failed
+
+    def _has_table(self, connection: Connection) -> bool:
+        from sqlalchemy import inspect
+
+        return inspect(connection).has_table(self.table)
 
     def _current(self, connection: Connection) -> Columns | None:
         """The columns as this transaction sees them, and nobody changes them until it ends."""
@@ -202,7 +239,7 @@ class SqlTarget:
                 connection.exec_driver_sql(f"LOCK TABLE {quote(self.table)} IN ROW EXCLUSIVE MODE")
             if columns.version == read_version(connection, self.table):
                 return columns
-        self._columns = read_columns(connection, self.table, self.unique, self._fixed)
+        self._columns = read_columns(connection, self.table, self.wanted, self._fixed)
         return self._columns
 
     @contextmanager
@@ -221,81 +258,18 @@ class SqlTarget:
         return text.replace(password, "***") if password else text
 
 
-def _upsert(connection: Connection, columns: Columns, bound: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the rows, or overwrite all of our columns where the unique value is there."""
-    from sqlalchemy import bindparam, select
-
-    if not bound:
-        return
-    table = columns.sqlalchemy_table
-    if connection.dialect.name in ("sqlite", "postgresql"):
-        insert = upserting(connection.dialect.name)(table)
-        others = {column: insert.excluded[column.key] for column in table.c if column.key != "u"}
-        statement = (
-            insert.on_conflict_do_update(index_elements=[table.c.u], set_=others)
-            if others
-            else insert.on_conflict_do_nothing(index_elements=[table.c.u])
-        )
-        connection.execute(statement, list(bound))
-        return
-    uniques = [row["u"] for row in bound]
-    there = {str(found) for (found,) in connection.execute(select(table.c.u).where(table.c.u.in_(uniques)))}
-    if new := [row for row in bound if row["u"] not in there]:
-        connection.execute(table.insert(), new)
-    # A parameter must not have a column's name in an UPDATE.
-    if old := [{**row, "the_unique": row["u"]} for row in bound if row["u"] in there]:
-        connection.execute(table.update().where(table.c.u == bindparam("the_unique")), old)
-
-
-def _engine(url: str) -> tuple[Engine, str]:
-    """An engine and the URL as it may be shown. SQLite transactions take the write lock at once: a fence needs it."""
-    from sqlalchemy import create_engine, event, exc
-    from sqlalchemy.engine import make_url
-
-    shown = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", url)
-    try:
-        parsed = make_url(re.sub(r"^postgres://", "postgresql://", url))
-        shown = parsed.render_as_string(hide_password=True)
-        sqlite = parsed.get_backend_name() == "sqlite"
-        if sqlite and parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
-            Path(os.path.expanduser(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
-        engine = create_engine(parsed, hide_parameters=True, **arguments)
-    except (exc.ArgumentError, ImportError, OSError, ValueError) as error:
-        raise LoadError(f"{shown}: cannot be opened: {error}") from error
-    if sqlite:
-        event.listen(engine, "connect", _manual_transactions)
-        event.listen(engine, "begin", _begin_immediate)
-    return engine, shown
-
-
-def _manual_transactions(connection: Any, record: object) -> None:
-    connection.isolation_level = None
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _state(error: Any) -> str:
-    """The five characters of a PostgreSQL error, empty elsewhere."""
-    return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or "")
-
-
-def _is_missing(error: Any) -> bool:
-    """Whether a table or a column is not there."""
-    return _state(error) in ("42P01", "42703") or bool(
-        re.match(r"no such (table|column)|.*has no column", str(error.orig))
-    )
-
-
-def _concerns_all(error: Any) -> bool:
-    """Whether the database, not a row, is the reason: it is gone, locked, full, read-only, or forbids it."""
-    from sqlalchemy import exc
-
-    if error.connection_invalidated or _is_missing(error):
-        return True
-    state = _state(error)
-    if state:
-        return state[:2] in ("08", "25", "28", "40", "53", "55", "57", "58") or state == "42501"
-    return isinstance(error, exc.OperationalError)
+def _bind(
+    columns: Columns | None, rows: Sequence[Row], *, removing: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """File → bound values; and of those that no column can hold, the reason."""
+    bound: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    for row in rows:
+        if columns is None or removing:
+            bound[row.unique] = {"u": row.unique}
+            continue
+        try:
+            bound[row.unique] = columns.parameters(row.unique, row.values)
+        except ValueError as error:
+            failed[row.unique] = str(error)
+    return bound, failed

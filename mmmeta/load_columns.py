@@ -19,31 +19,79 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mmmeta.errors import LoadError
+from mmmeta.load_fields import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
+
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-OVERFLOW = "_mmmeta_more"
-"""The column of the keys that got none of their own: a JSON object, or NULL."""
-
-LIMITS = {"sqlite": 1000, "postgresql": 400}
-"""Columns a table. SQLite stops at 2,000; a PostgreSQL row of 8 kB holds 400 values however long (18 bytes each)."""
+LIMITS = {"sqlite": 1000, "postgresql": 300}
+"""Columns a table. SQLite stops at 2,000. A PostgreSQL row has 8 kB: longer values are kept elsewhere, but up to 24 bytes
+stay in the row, also of a value that was longer and could be compressed."""
 
 OTHER_LIMIT = 200
 """Columns a table in other databases; MariaDB stops at rows of 64 kB."""
 
-NAME_BYTES = 63
-"""PostgreSQL cuts longer names silently; the same limit everywhere, so that a name is the same everywhere."""
+UNIQUE = "unique"
+"""Kind of the column that is known to have a unique index, so that an upsert works."""
 
-SYSTEM_NAMES = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", OVERFLOW})
-"""Names that PostgreSQL keeps for itself in every table, and ours."""
-
-DISTURBING = ("%(", "__[")
-"""What SQLAlchemy takes for a parameter of its own, even inside a quoted name."""
+ROWS = "rows"
+"""Kind of the column that identifies a file in a table with several rows a file."""
 
 EXACT_INTEGER = 2**53
 """Up to here a double holds every integer."""
 
 NUMBERS = frozenset({"small", "integer", "float", "number"})
+
+OWN_KEY = "__column:"
+"""What the keys of columns begin with that hold another key's value, or the content. Metadata keys never begin so. Thus
+``{title: headline}`` and a key ``title`` are told apart, and a job that writes all metadata leaves such columns alone."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which columns of a table a job writes.
+
+    Attributes:
+        unique: key of the column that identifies a file.
+        append: whether there is a row for each version of a file; otherwise one a file.
+        names: key → the name of its column, where a person chose it.
+        kinds: key → kind of its column, where that is known beforehand.
+        only: the keys that are written, in the order of their columns; None for all that come.
+    """
+
+    unique: str
+    append: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[str, ...] | None = None
+
+    @property
+    def unique_kind(self) -> str:
+        """What the registry says of the unique key's column."""
+        return ROWS if self.append else UNIQUE
+
+    def writes(self, key: str) -> bool:
+        """Whether a column of this key is the job's to write, also with NULL."""
+        if self.only is not None:
+            return key in self.only
+        return not key.startswith(OWN_KEY) or key in self.names
+
+    def name(self, key: str, taken: Collection[str]) -> str:
+        """The name of a new column.
+
+        Raises:
+            LoadError: the name that a person chose is not free.
+        """
+        name = self.names.get(key)
+        if name is None:
+            return column_name(key, taken)
+        if name.lower() in taken:
+            raise LoadError(
+                f"the column {name!r} is there already, for another key or in another case. Choose another name in "
+                "`columns:` or `content:`"
+            )
+        return name
 
 
 @dataclass(frozen=True)
@@ -53,8 +101,8 @@ class TargetColumn:
     Attributes:
         key: the metadata key.
         name: the column's name.
-        kind: ``any`` (SQLite), ``boolean``, ``integer``, ``float``, ``number``, ``text``; or ``own`` for a column that
-            somebody else made, whose type is left alone.
+        kind: ``any`` (SQLite), ``boolean``, ``integer``, ``float``, ``number``, ``text``, ``bytes``; ``null`` for a
+            chosen one that had no value yet; ``own`` for one that somebody else made, whose type is left alone.
     """
 
     key: str
@@ -70,7 +118,9 @@ class Columns:
         dialect: SQLAlchemy's name of the database.
         table: the target's table.
         unique: the unique key's column.
-        by_key: key → column, without the unique key's.
+        wanted: which of them the job writes.
+        by_key: key → column, of those that the job writes, without the unique key's.
+        registered: names of all columns that hold something for some job.
         taken: names of all columns of the table, lower case.
         version: grows with every column that is added or widened.
         fixed: key → why its column could not be widened.
@@ -82,12 +132,14 @@ class Columns:
     by_key: Mapping[str, TargetColumn]
     taken: frozenset[str]
     version: int
+    wanted: Wanted
+    registered: frozenset[str] = frozenset()
     fixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def overflows(self) -> bool:
-        """Whether there is a column for the keys that have none."""
-        return OVERFLOW in self.taken
+        """Whether there is a column for the keys that have none. Chosen keys always have one."""
+        return OVERFLOW in self.taken and self.wanted.only is None
 
     @property
     def room(self) -> int:
@@ -102,10 +154,22 @@ class Columns:
         absent, kinds = needed_kinds(rows, self.by_key.keys() | {self.unique.key}, self.dialect)
         if self.overflows and not self.room:
             absent = {}
+        absent = self._chosen(kinds) if self.wanted.only is not None else absent | self._chosen(kinds)
         for key, kind in kinds.items():
             column = self.by_key.get(key)
-            if column and column.kind != "own" and key not in self.fixed and wider(column.kind, kind) != column.kind:
-                absent[key] = wider(column.kind, kind)
+            if column is None or column.kind == "own" or key in self.fixed or key in self.wanted.kinds:
+                continue
+            if wider(column.kind, kind) != column.kind:
+                absent[key] = stored(wider(column.kind, kind))
+        return absent
+
+    def _chosen(self, kinds: Mapping[str, str]) -> dict[str, str]:
+        """Key → kind of the columns that a person chose and that are not there; they are made without a value, too."""
+        default = "any" if self.dialect == "sqlite" else "null" if self.dialect == "postgresql" else "text"
+        absent = {}
+        for key in self.wanted.names if self.wanted.only is None else self.wanted.only:
+            if key not in self.by_key and key != self.unique.key:
+                absent[key] = self.wanted.kinds.get(key) or stored(kinds.get(key, default))
         return absent
 
     def parameters(self, unique: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +202,7 @@ class Columns:
     @cached_property
     def sqlalchemy_table(self) -> Table:
         """The target for statements. Its columns have the keys that ``parameters`` binds, so no name can disturb."""
-        from sqlalchemy import BigInteger, Boolean, Column, Float, MetaData, Numeric, Table, Text
+        from sqlalchemy import BigInteger, Boolean, Column, Float, LargeBinary, MetaData, Numeric, Table, Text
         from sqlalchemy.sql import quoted_name
         from sqlalchemy.types import NullType
 
@@ -148,6 +212,8 @@ class Columns:
             "float": Float(),
             "number": Numeric(),
             "text": Text(),
+            "null": Text(),
+            "bytes": LargeBinary(),
         }
         columns = [TargetColumn("u", self.unique.name, self.unique.kind)]
         columns += [TargetColumn(f"c{index}", own.name, own.kind) for index, own in enumerate(self.by_key.values())]
@@ -200,7 +266,7 @@ def stored(kind: str) -> str:
 
 def wider(first: str | None, second: str) -> str:
     """The kind that holds both without loss."""
-    if first is None or first == second:
+    if first in (None, "null") or first == second:
         return second
     if first not in NUMBERS or second not in NUMBERS:
         return "text"
@@ -218,6 +284,8 @@ def encode(value: Any, kind: str, dialect: str) -> Any:
         TypeError: a value of a type that metadata does not have.
         ValueError: text that is not valid Unicode.
     """
+    if isinstance(value, bytes) and kind in ("bytes", "own"):
+        return value
     if isinstance(value, bool | int | float) and kind != "text":
         if kind == "number":
             return Decimal(repr(value))

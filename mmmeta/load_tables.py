@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError
-from mmmeta.load_columns import OVERFLOW, Columns, TargetColumn, column_name, needed_kinds
+from mmmeta.load_columns import Columns, TargetColumn, Wanted
+from mmmeta.load_fields import OVERFLOW
 from mmmeta.receipts import create_receipts
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ SQL_TYPES = {
     "float": "DOUBLE PRECISION",
     "number": "NUMERIC",
     "text": "TEXT",
+    "null": "TEXT",
+    "bytes": "BLOB",
 }
 """Kind → type in SQL. ``any`` is SQLite's column without affinity: it changes no value."""
 
-
-UNIQUE = "unique"
-"""Kind of the column that is known to have a unique index, so that an upsert works."""
+BYTES = {"postgresql": "BYTEA", "mysql": "LONGBLOB", "mariadb": "LONGBLOB"}
+"""Where bytes are called otherwise."""
 
 
 def read_version(connection: Connection, table: str) -> int:
@@ -44,46 +46,56 @@ def read_version(connection: Connection, table: str) -> int:
     return int(connection.execute(select(func.max(registry.c.version)).where(mine)).scalar() or 0)
 
 
-def read_columns(connection: Connection, table: str, unique: str, fixed: Mapping[str, str]) -> Columns | None:
+def read_columns(connection: Connection, table: str, wanted: Wanted, fixed: Mapping[str, str]) -> Columns | None:
     """The columns as they are; None where the table or the column of the unique key has to be made first."""
-    from sqlalchemy import inspect, select
+    from sqlalchemy import inspect
 
     inspector = inspect(connection)
     if not inspector.has_table(table) or not inspector.has_table(REGISTRY):
         return None
     actual = {str(column["name"]) for column in inspector.get_columns(table)}
-    registry = registry_table(connection.dialect.name)
-    query = select(registry.c.metadata_key, registry.c.column_name, registry.c.kind)
-    query = query.where(registry.c.table_name == _registered(connection, table))
     # A column that somebody dropped is made again when its key comes.
-    known = {
-        _unescape(key): TargetColumn(_unescape(key), name, kind)
-        for key, name, kind in connection.execute(query.order_by(registry.c.version, registry.c.metadata_key))
-        if name in actual
-    }
-    if unique not in known or known[unique].kind != UNIQUE:
+    known = {key: column for key, column in read_registry(connection, table).items() if column.name in actual}
+    unique = known.pop(wanted.unique, None)
+    if unique is None or unique.kind != wanted.unique_kind:
         return None
     return Columns(
         dialect=connection.dialect.name,
         table=table,
-        unique=known.pop(unique),
-        by_key=known,
+        unique=unique,
+        by_key={key: column for key, column in known.items() if wanted.writes(key)},
         taken=frozenset(name.lower() for name in actual),
         version=read_version(connection, table),
+        wanted=wanted,
+        registered=frozenset(column.name for column in (unique, *known.values())),
         fixed=fixed,
     )
 
 
+def read_registry(connection: Connection, table: str) -> dict[str, TargetColumn]:
+    """Key → column, as it was decided, for all jobs that write into a table; its registry is there."""
+    from sqlalchemy import select
+
+    registry = registry_table(connection.dialect.name)
+    query = select(registry.c.metadata_key, registry.c.column_name, registry.c.kind)
+    query = query.where(registry.c.table_name == _registered(connection, table))
+    return {
+        _unescape(key): TargetColumn(_unescape(key), name, kind)
+        for key, name, kind in connection.execute(query.order_by(registry.c.version, registry.c.metadata_key))
+    }
+
+
 def prepare(
-    connection: Connection, table: str, unique: str, rows: Sequence[Mapping[str, Any]], fixed: dict[str, str]
+    connection: Connection, table: str, wanted: Wanted, rows: Sequence[Mapping[str, Any]], fixed: dict[str, str]
 ) -> None:
-    """Make what is missing for these rows: the tables, the unique index, columns. One transaction, the caller's.
+    """Make what is missing for these rows: the tables, the index, columns. One transaction, the caller's.
 
     A table that is there already is used as it is: its columns keep their types, and it gets an index where the unique
     key has none. A column that cannot be widened is named in ``fixed`` with the reason.
 
     Raises:
-        LoadError: the unique key of an existing table has duplicates.
+        LoadError: the table does not fit the job: an upsert needs the unique key to be unique, ``append`` needs it not to
+            be, or the name of a chosen column is not free.
     """
     from sqlalchemy import inspect
 
@@ -97,13 +109,12 @@ def prepare(
     create_receipts(connection)
     version = read_version(connection, table) + 1
     if not inspect(connection).has_table(table):
-        new, _ = needed_kinds(rows, {unique}, dialect)
-        _create(connection, table, unique, new, version)
+        _create(connection, table, wanted, rows, version)
         return
-    columns = read_columns(connection, table, unique, fixed)
+    columns = read_columns(connection, table, wanted, fixed)
     if columns is None:
-        _adopt_unique(connection, table, unique, version)
-        columns = read_columns(connection, table, unique, fixed)
+        _adopt_unique(connection, table, wanted, version)
+        columns = read_columns(connection, table, wanted, fixed)
         assert columns is not None
     needs = columns.needs(rows)
     _widen(connection, columns, {key: kind for key, kind in needs.items() if key in columns.by_key}, version, fixed)
@@ -126,30 +137,44 @@ def registry_table(dialect: str) -> Table:
     )
 
 
-def _create(connection: Connection, table: str, unique: str, kinds: Mapping[str, str], version: int) -> None:
+def _create(
+    connection: Connection, table: str, wanted: Wanted, rows: Sequence[Mapping[str, Any]], version: int
+) -> None:
     """A new table with all columns of the first batch at once: one statement instead of one a column."""
     dialect = connection.dialect.name
-    own = TargetColumn(unique, column_name(unique, ()), UNIQUE)
-    empty = Columns(dialect, table, own, {}, frozenset({own.name.lower()}), version)
-    added, overflow = _new_columns(empty, kinds, {})
+    own = TargetColumn(wanted.unique, wanted.name(wanted.unique, ()), wanted.unique_kind)
+    empty = Columns(dialect, table, own, {}, frozenset({own.name.lower()}), version, wanted)
+    added, overflow = _new_columns(empty, empty.needs(rows), {})
     quote = connection.dialect.identifier_preparer.quote_identifier
     text = "TEXT" if dialect in ("sqlite", "postgresql") else "VARCHAR(255)"
-    parts = [f"{quote(own.name)} {text} NOT NULL PRIMARY KEY"]
-    parts += [f"{quote(column.name)} {SQL_TYPES[column.kind]}" for column in (*added, *overflow)]
+    parts = [f"{quote(own.name)} {text} NOT NULL{'' if wanted.append else ' PRIMARY KEY'}"]
+    parts += [f"{quote(column.name)} {sql_type(column.kind, dialect)}" for column in (*added, *overflow)]
     connection.exec_driver_sql(f"CREATE TABLE {quote(table)} ({', '.join(parts)})")
+    if wanted.append:
+        _index(connection, table, own.name, unique=False)
+    # A table of this name may have been dropped, with other columns.
+    registry = registry_table(dialect)
+    connection.execute(registry.delete().where(registry.c.table_name == _registered(connection, table)))
     _register(connection, table, [own, *added], version)
 
 
-def _adopt_unique(connection: Connection, table: str, unique: str, version: int) -> None:
+def sql_type(kind: str, dialect: str) -> str:
+    """The type of a column of this kind."""
+    return BYTES.get(dialect, SQL_TYPES[kind]) if kind == "bytes" else SQL_TYPES[kind]
+
+
+def _adopt_unique(connection: Connection, table: str, wanted: Wanted, version: int) -> None:
     """Use, or add, the unique key's column of a table that somebody else made, and give it the index it needs."""
     from sqlalchemy import exc, inspect
 
     inspector = inspect(connection)
     actual = {str(column["name"]) for column in inspector.get_columns(table)}
     quote = connection.dialect.identifier_preparer.quote_identifier
-    own = TargetColumn(unique, unique, UNIQUE)
-    if unique not in actual:
-        own = TargetColumn(unique, column_name(unique, {name.lower() for name in actual}), UNIQUE)
+    own = TargetColumn(wanted.unique, wanted.names.get(wanted.unique, wanted.unique), wanted.unique_kind)
+    others = {column.name for key, column in read_registry(connection, table).items() if key != own.key}
+    if own.name not in actual or own.name in others:
+        name = wanted.name(wanted.unique, {name.lower() for name in actual})
+        own = TargetColumn(wanted.unique, name, wanted.unique_kind)
         connection.exec_driver_sql(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(own.name)} {SQL_TYPES['text']}")
     keys: list[Sequence[str | None]] = [inspector.get_pk_constraint(table)["constrained_columns"]]
     keys += [constraint["column_names"] for constraint in inspector.get_unique_constraints(table)]
@@ -159,17 +184,30 @@ def _adopt_unique(connection: Connection, table: str, unique: str, version: int)
         for index in inspector.get_indexes(table)
         if index["unique"] and not any(option.endswith("_where") for option in index.get("dialect_options", {}))
     ]
-    if [own.name] not in keys:
-        mark = hashlib.blake2b(f"{table}\0{own.name}".encode(), digest_size=6).hexdigest()
+    if wanted.append and [own.name] in keys:
+        raise LoadError(
+            f"table {table!r} takes one row for each {own.name!r} only, and `mode: append` adds one for each version. "
+            "Give the job another table, or `mode: upsert`"
+        )
+    if not wanted.append and [own.name] not in keys:
         try:
-            connection.exec_driver_sql(
-                f"CREATE UNIQUE INDEX {quote(f'_mmmeta_unique_{mark}')} ON {quote(table)} ({quote(own.name)})"
-            )
+            _index(connection, table, own.name, unique=True)
         except exc.IntegrityError as error:
             raise LoadError(
                 f"table {table!r} has several rows with the same {own.name!r}; an upsert needs it to be unique"
             ) from error
+    if wanted.append and not any(index["column_names"][:1] == [own.name] for index in inspector.get_indexes(table)):
+        _index(connection, table, own.name, unique=False)
     _register(connection, table, [own], version)
+
+
+def _index(connection: Connection, table: str, column: str, *, unique: bool) -> None:
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    word = "unique" if unique else "rows"
+    mark = hashlib.blake2b(f"{table}\0{column}".encode(), digest_size=6).hexdigest()
+    connection.exec_driver_sql(
+        f"CREATE {'UNIQUE ' if unique else ''}INDEX {quote(f'_mmmeta_{word}_{mark}')} ON {quote(table)} ({quote(column)})"
+    )
 
 
 def _add(connection: Connection, columns: Columns, kinds: Mapping[str, str], version: int) -> None:
@@ -178,12 +216,13 @@ def _add(connection: Connection, columns: Columns, kinds: Mapping[str, str], ver
     if not kinds:
         return
     actual = {str(column["name"]) for column in inspect(connection).get_columns(columns.table)}
-    mapped = {column.name for column in columns.by_key.values()} | {columns.unique.name}
-    adopted = {key: TargetColumn(key, key, "own") for key in kinds if key in actual - mapped}
+    free = actual - columns.registered
+    named = {key: columns.wanted.names.get(key, key) for key in kinds}
+    adopted = {key: TargetColumn(key, name, "own") for key, name in named.items() if name in free}
     added, overflow = _new_columns(columns, kinds, adopted)
     quote = connection.dialect.identifier_preparer.quote_identifier
     for column in (*added, *overflow):
-        statement = f"ALTER TABLE {quote(columns.table)} ADD COLUMN {quote(column.name)} {SQL_TYPES[column.kind]}"
+        statement = f"ALTER TABLE {quote(columns.table)} ADD COLUMN {quote(column.name)} {sql_type(column.kind, connection.dialect.name)}"
         connection.exec_driver_sql(statement)
     # The unique column again: its version tells the other workers of the overflow column, which has no key.
     _register(connection, columns.table, [columns.unique, *adopted.values(), *added], version)
@@ -198,11 +237,14 @@ def _new_columns(
     # One place stays for the overflow column, unless it is there.
     room = max(0, columns.room - (not columns.overflows))
     added = []
-    for key in keys[:room]:
-        column = TargetColumn(key, column_name(key, taken), kinds[key])
+    # What a person chose gets its column, and under its name, before all others.
+    chosen = [key for key in keys if key in columns.wanted.names]
+    others = [key for key in keys if key not in columns.wanted.names]
+    for key in (*chosen, *others[: max(0, room - len(chosen))]):
+        column = TargetColumn(key, columns.wanted.name(key, taken), kinds[key])
         taken.add(column.name.lower())
         added.append(column)
-    over = len(keys) > room and not columns.overflows
+    over = len(added) < len(keys) and not columns.overflows
     text = "any" if columns.dialect == "sqlite" else "text"
     return added, [TargetColumn(OVERFLOW, OVERFLOW, text)] if over else []
 
@@ -216,7 +258,7 @@ def _widen(
     quote = connection.dialect.identifier_preparer.quote_identifier
     for key, kind in kinds.items():
         column = columns.by_key[key]
-        name, target = quote(column.name), SQL_TYPES[kind]
+        name, target = quote(column.name), sql_type(kind, "postgresql")
         try:
             with connection.begin_nested():
                 connection.exec_driver_sql(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mmmeta.database import quote_identifier
 from mmmeta.metadata_db import Head
+from mmmeta.proof import cells_to_prove, prove_cells
 from mmmeta.schema import META_SYSTEM, REMOTE, Columns
 from mmmeta.state_db import Merged, next_state_revision
 from mmmeta.values import DIGEST_MODULUS, digest_bytes, digest_sum
@@ -57,7 +58,7 @@ class Merger:
     def merge_everything(self) -> Counts:
         """Merge all rows that differ, and mark deleted what the metadata db does not have."""
         (present,) = self._connection.execute("SELECT EXISTS (SELECT 1 FROM main.files)").fetchone()
-        if not present:
+        if not present and not self._merged.metadata_id:
             return self._merge_first()
         differs = "1" if self._replace else "l.__fingerprint IS NOT r.__fingerprint OR l.__source IS NOT r.__source"
         self._note_changed(differs, ())
@@ -101,6 +102,7 @@ class Merger:
 
     def _merge(self, digest_before: int | None) -> Counts:
         """Merge the rows of ``changed``, and prove by the digest that both sides hold the same versions."""
+        self._prove_changed_cells()
         state_revision = next_state_revision(self._connection)
         counts = self._count()
         if self._copyable:
@@ -119,8 +121,18 @@ class Merger:
         self._prove(digest)
         return counts
 
+    def _prove_changed_cells(self) -> None:
+        """Damage in a cell would be merged, and stay, because the fingerprint says that all is well."""
+        prove_cells(
+            self._theirs,
+            self._connection.execute(
+                f"SELECT {cells_to_prove(self._theirs)} FROM temp.changed AS c "
+                f"JOIN remote.files AS r ON r.{self._their_unique} = c.file"
+            ),
+        )
+
     def _merge_first(self) -> Counts:
-        """Merge everything into an empty table: no comparing, one INSERT … SELECT."""
+        """Merge everything into an empty table: no comparing, one INSERT … SELECT, for ``prove_whole`` has looked at it."""
         state_revision = next_state_revision(self._connection)
         if self._copyable:
             self._copy(state_revision, "", upsert=False)

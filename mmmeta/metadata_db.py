@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mmmeta.clock import from_text
+from mmmeta.damage import Damage, checked_info
 from mmmeta.database import Database, execute_in_chunks, quote_identifier
 from mmmeta.errors import FormatError, LegacyMetadirError, MassDeletionError, MetadataDbError, MmmetaError
 from mmmeta.filters import Condition
@@ -100,10 +101,13 @@ def read_head(connection: sqlite3.Connection, database: Database, schema: str = 
             f"SELECT name FROM {quote_identifier(schema)}.sqlite_master WHERE type = 'table'"
         )
     }
+    if "info" not in names and {"registry", "revisions"} <= names:
+        raise Damage("its table info is missing", schema)
     if "info" not in names:
         raise no_metadata_db(names, database)
     info = read_info(connection, schema)
     check_format(info, "metadata", database)
+    checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
     return Head(info["id"], info["revision"], info["digest"], info["unique"], info["alive"])
 
 

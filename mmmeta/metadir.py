@@ -26,6 +26,7 @@ from mmmeta.update import UpdateOptions, UpdateReport
 if TYPE_CHECKING:
     from mmmeta.check import CheckReport
     from mmmeta.jobs import Job
+    from mmmeta.ledger_view import Attempt
     from mmmeta.project_models import JobConfig, MetadirConfig
 
 Progress = Callable[[str, int, "int | None"], None]
@@ -198,10 +199,28 @@ class Metadir:
             )
         return Job(job_config(name, where, **rules), self._backend, strict=False)
 
-    def check(self) -> CheckReport:
+    def history(
+        self, *, job: str | None = None, file: str | None = None, run_id: str | None = None, limit: int | None = 100
+    ) -> list[Attempt]:
+        """What happened, the latest first: attempts of the last 90 days, of all jobs or one, of one file, or of one run
+        (the beginning of its id is enough).
+
+        Raises:
+            StateDbError: there is no state db, or it cannot be read.
+        """
+        from mmmeta.ledger_view import history
+
+        self.require_state()
+        with self._backend.state.reading() as connection:
+            return history(connection, job=job, file=file, run_id=run_id, limit=limit)
+
+    def check(self, *, progress: Progress | None = None) -> CheckReport:
         """Prove that the state db holds what was merged, and that what the project file's jobs did is really there.
 
         Reads every cell and looks for every result; changes nothing.
+
+        Args:
+            progress: called with what is looked at, how many, and None for of how many.
 
         Raises:
             StateDbError: there is no state db, or it cannot be read.
@@ -209,10 +228,18 @@ class Metadir:
         from mmmeta.bench import Bench
         from mmmeta.check import Checker
 
+        self.require_state()
+        jobs = [Bench(config, self._backend) for config in self.job_configs.values()]
+        return Checker(self._backend, jobs, progress).run()
+
+    def require_state(self) -> None:
+        """Refuse to go on where nothing was merged yet.
+
+        Raises:
+            StateDbError: there is no state db.
+        """
         if self._backend.merged() is None:
             raise StateDbError(f"no state db at {self.layout.state}: run `mmmeta update` first")
-        jobs = [Bench(config, self._backend) for config in self.job_configs.values()]
-        return Checker(self._backend, jobs).run()
 
     def touch(self, key: str) -> datetime:
         """Set a store key to now; returns it as it reads back, naive local time."""

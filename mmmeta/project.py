@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmmeta.errors import ProjectError, near_misses
+from mmmeta.errors import InvalidFileError, ProjectError, near_misses
 from mmmeta.project_actions import CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project_fields import NAME_PATTERN
 from mmmeta.project_models import (
@@ -26,8 +26,8 @@ from mmmeta.project_models import (
     SensorConfig,
     job_config,
 )
-from mmmeta.validation import validate
-from mmmeta.yaml_file import Document, KeyPath, read_yaml
+from mmmeta.validation import all_problems, validate
+from mmmeta.yaml_file import KeyPath, key_text, read_yaml
 
 __all__ = [
     "RESERVED_JOBS",
@@ -45,6 +45,7 @@ __all__ = [
     "job_config",
     "json_schema",
     "load_project",
+    "project_problem",
     "schema_text",
 ]
 
@@ -103,13 +104,31 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
         raise document.problem(("version",), f"this mmmeta knows version 1, not {version}. Upgrade mmmeta")
     if "path" in document.value:
         raise document.problem(("path",), "a path belongs to a metadir, below metadirs:")
-    filled = _Variables(document, variables)
+    filled = _Variables(variables)
     value = {**filled.fill(document.value, ()), "path": file}
+    if filled.problems:
+        raise all_problems(document, filled.problems)
+    context = {"folder": file.parent, "project_file": file, "needs_action": True}
     try:
-        return validate(Project, value, document, {"folder": file.parent, "needs_action": True})
+        return validate(Project, value, document, context)
     except ProjectError as error:
         reason = filled.hide(error.reason)
         raise ProjectError(reason, path=error.path, line=error.line, key=error.key) from None
+
+
+def project_problem(file: Path | None, key: KeyPath, reason: str) -> InvalidFileError:
+    """An error about something in a project file that only shows when it is put to use; with its line, as all others.
+
+    Args:
+        file: as in ``MetadirConfig.project_file``; None for what no file stands behind.
+        key: from the top of the file, ``("metadirs", "archive", "jobs", "extract", "automation")``.
+    """
+    try:
+        if file is not None:
+            return read_yaml(file, ProjectError).problem(key, reason)
+    except (OSError, ProjectError):
+        pass  # it was changed since it was read; the key says enough
+    return ProjectError(reason, path=file, key=key_text(key))
 
 
 def _absolute(text: str, folder: Path) -> Path:
@@ -117,12 +136,16 @@ def _absolute(text: str, folder: Path) -> Path:
 
 
 class _Variables:
-    """Fills in environment variables and remembers what they held."""
+    """Fills in environment variables and remembers what they held.
 
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
-        self._document = document
+    Attributes:
+        problems: what could not be filled in, and why.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._used: dict[str, str] = {}
+        self.problems: list[tuple[KeyPath, str]] = []
 
     def fill(self, value: Any, key: KeyPath) -> Any:
         """A copy of a value with every string filled."""
@@ -143,7 +166,8 @@ class _Variables:
             if found is None:
                 hint = near_misses(name, self._environ)
                 remedy = f'Set it, or write {{{{ env.{name} | default("…") }}}}'
-                raise self._document.problem(key, f"the environment variable {name} is not set.{hint} {remedy}")
+                self.problems.append((key, f"the environment variable {name} is not set.{hint} {remedy}"))
+                found = match.group()
             if name in self._environ:
                 self._used[found] = f"{{{{ env.{name} }}}}"
             yield found
@@ -153,7 +177,7 @@ class _Variables:
         if "{{" in text:
             start = text.index("{{")
             known = '{{ env.NAME }} and {{ env.NAME | default("…") }}'
-            raise self._document.problem(key, f"{text[start : start + 40]!r} is not known here. There are {known}")
+            self.problems.append((key, f"{text[start : start + 40]!r} is not known here. There are {known}"))
         return text
 
     def hide(self, message: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from mmmeta.errors import MmmetaError
-from mmmeta.project_fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName
+from mmmeta.load_fields import LoadColumns, LoadContent
+from mmmeta.project_fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName, without_password
 from mmmeta.templates import Place, parse_template
 from mmmeta.validation import InnerError
 from mmmeta.values import RESERVED_PREFIX
@@ -110,6 +111,32 @@ class LoadAction(_Action):
 
     to: Annotated[SqlUrl, Field(description="SQLAlchemy URL of the database", repr=False)]
     table: Annotated[TableName, Field(description="table to write into; made if it is not there")]
+    mode: Annotated[
+        Literal["upsert", "append"],
+        Field(description="upsert: one row a file, its latest version; append: a row for each version"),
+    ] = "upsert"
+    columns: Annotated[
+        LoadColumns | None, Field(description="these keys only; a rename is {column: key}. All keys, if not given")
+    ] = None
+    content: Annotated[LoadContent | None, Field(description="the document's own content, in a column")] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> LoadAction:
+        chosen = {name.lower() for name in self.columns or ()}
+        if self.content is not None and self.content.column.lower() in chosen:
+            reason = f"the column {self.content.column!r} is among columns: already. Choose another for the content"
+            raise InnerError(reason, ("content", "column"))
+        return self
+
+    def identity(self) -> list[Any]:
+        """What a job's fingerprint is made of; what is not said adds nothing, so that older jobs stay what they were."""
+        more = {
+            "mode": None if self.mode == "upsert" else self.mode,
+            "columns": None if self.columns is None else sorted(self.columns.items()),
+            "content": None if self.content is None else self.content.identity(),
+        }
+        said = {name: value for name, value in more.items() if value is not None}
+        return [without_password(self.to), self.table, *([said] if said else [])]
 
 
 class CallAction(_Action):

@@ -19,6 +19,7 @@ from mmmeta import filters
 from mmmeta.cron import check_cron
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.layout import METADIR
+from mmmeta.project_automation import parse_automation
 from mmmeta.remote import render_name
 from mmmeta.templates import parse_template
 from mmmeta.validation import InnerError
@@ -28,10 +29,14 @@ NAME_PATTERN = r"^[A-Za-z0-9_]+$"
 """Names of metadirs and jobs: what Dagster takes as the name of a job."""
 
 _RERUN_WORDS = ("content", "metadata", "never")
+_TAG_RULE = "use up to 63 letters from a to z, digits, _, - and ."
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?)://(?:/(?P<path>[^?]*))?(\?.*)?", re.DOTALL)
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_OWNER = re.compile(r"team:.+|[^@\s]+@[^@\s]+\.[^@\s]+")
+# Dagster's own rules (1.13) for the owners and tags of assets.
+_OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+_TAG_KEY = re.compile(r"(dagster/kind/|[A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}")
+_TAG_TEXT = re.compile(r"[A-Za-z0-9_.-]{0,63}")
 _PASSWORD = re.compile(r"^([\w+.-]+://[^:/]*):[^@]*@")
 _PASSWORD_OPTION = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^&]*", re.IGNORECASE)
 
@@ -202,6 +207,24 @@ def _tag(value: object) -> object:
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+def _tag_key(text: str) -> str:
+    if not _TAG_KEY.fullmatch(text):
+        raise ValueError(f"{text!r} cannot be a Dagster tag: {_TAG_RULE}, and one / after a namespace")
+    return text
+
+
+def _tag_text(text: str) -> str:
+    if not _TAG_TEXT.fullmatch(text):
+        fixed = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[:63]
+        raise ValueError(f"{text!r} cannot be the value of a Dagster tag: {_TAG_RULE}: {fixed}")
+    return text
+
+
+def _automation(text: str) -> str:
+    parse_automation(text)
+    return text
+
+
 def _owner(text: str) -> str:
     if not _OWNER.fullmatch(text):
         raise ValueError(f"{text!r} is no owner. Write a mail address or team:name")
@@ -282,7 +305,9 @@ Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 Cron = Annotated[str, BeforeValidator(_cron), _TEXT_SCHEMA]
 OrderBy = Annotated[str, AfterValidator(_order_by)]
 Owner = Annotated[str, AfterValidator(_owner)]
-TagText = Annotated[str, BeforeValidator(_tag)]
+TagKey = Annotated[str, AfterValidator(_tag_key)]
+TagText = Annotated[str, BeforeValidator(_tag), AfterValidator(_tag_text)]
+Automation = Annotated[str, AfterValidator(_automation), _TEXT_SCHEMA]
 RerunOn = Annotated[
     Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)
 ]

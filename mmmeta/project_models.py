@@ -9,18 +9,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from mmmeta import filters
 from mmmeta.errors import JobError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.project_actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project_fields import (
+    Automation,
     BasePath,
     Count,
     Cron,
@@ -35,12 +46,12 @@ from mmmeta.project_fields import (
     Share,
     Size,
     StatePath,
+    TagKey,
     TagText,
     Timeout,
     Where,
     WholeSeconds,
     check_name,
-    without_password,
 )
 from mmmeta.validation import InnerError, reason_of
 
@@ -100,9 +111,11 @@ class JobConfig(_Model):
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None
     fail_run_above: Annotated[Share | None, Field(description="share of failed files that fails the run itself")] = None
-    tags: Annotated[dict[str, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
+    tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
     owners: Annotated[list[Owner], EmptyIsList, Field(description="Dagster owners")] = []
-    automation: Annotated[str | None, Field(min_length=1, description="Dagster automation condition")] = None
+    automation: Annotated[
+        Automation | None, Field(description="Dagster's automation conditions: eager, on_missing, a cron schedule, ...")
+    ] = None
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:
@@ -148,7 +161,7 @@ class JobConfig(_Model):
             "limit": None if self.limit is None else [self.limit.files, self.limit.bytes],
             "order_by": self.order_by,
             "download": None if self.download is None else [self.download.to, self.download.name],
-            "load": None if self.load is None else [without_password(self.load.to), self.load.table],
+            "load": None if self.load is None else self.load.identity(),
             "call": None if self.call is None else [self.call.function, self.call.batch],
         }
         if self.download is not None and self.download.protocols != PROTOCOLS:
@@ -222,9 +235,11 @@ class MetadirConfig(_Model):
     sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
     schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
     jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
+    _project_file: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _check(self) -> MetadirConfig:
+    def _check(self, info: ValidationInfo) -> MetadirConfig:
+        self._project_file = (info.context or {}).get("project_file")
         check_name(self.name, "metadir")
         for job in self.jobs:
             if job in RESERVED_JOBS:  # in Python, where nothing is named after a job, m.job("import") is fine
@@ -237,9 +252,22 @@ class MetadirConfig(_Model):
         return self
 
     @property
+    def project_file(self) -> Path | None:
+        """The project file that this stands in, absolute; None for one that was made in Python."""
+        return self._project_file
+
+    @property
     def state_path(self) -> Path:
         """The state db's file, the usual one unless ``state`` names another."""
         return Path(self.state) if self.state else self.path / METADIR / "local" / "state.db"
+
+    def command(self, words: str) -> str:
+        """A command line about this metadir that works when it is copied, in whatever folder: ``mmmeta … status``."""
+        if self._project_file is not None:
+            # Jobs and state db come along; the name, because a project file may have several metadirs.
+            return f"mmmeta --project {shlex.quote(str(self._project_file))} --metadir {self.name} {words}"
+        state = f"MMMETA_STATE={shlex.quote(str(self.state))} " if self.state else ""
+        return f"{state}mmmeta --metadir {shlex.quote(str(self.path))} {words}"
 
 
 class Project(_Model):

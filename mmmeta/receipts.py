@@ -1,13 +1,16 @@
 """Receipts: what makes an import into a SQL database happen exactly once, and never an older version after a newer.
 
 Beside the imported rows the database keeps, per state db, job and file, the fencing token under which the file was
-written. Rows and receipt are one transaction, so neither is there without the other; and a worker whose token is not
-larger than the receipt's was overtaken, so that its late commit is refused.
+written, and its version. Rows and receipt are one transaction, so neither is there without the other. A worker whose
+token is not larger than the receipt's was overtaken, and its late commit is refused. Where the receipt is of the same
+version already, and nobody asked for the file anew since, a worker committed and died before it could say so: adding
+the rows once more would double them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,45 @@ PLACEHOLDER = -1
 CHUNK = 500
 """Files a statement: SQLite before 3.32 takes 999 variables."""
 
+NO_VERSION = ""
+"""Version of a file that is not in the target: nothing equals it, so that the file is written when it comes again."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Under what a file is written.
+
+    Attributes:
+        token: the claim's fencing token.
+        version: names the version of the file as far as the job tells versions apart.
+        asked: a receipt whose token is not larger is from before a person asked for the file anew.
+    """
+
+    token: int
+    version: str = NO_VERSION
+    asked: int = 0
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the target says of a file: the token it was last written under, and in which version."""
+
+    token: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be written.
+
+    Attributes:
+        refused: files that another worker wrote under the same or a larger token.
+        present: files that are in the target in this very version; its worker died before the ledger heard of it.
+    """
+
+    refused: frozenset[str]
+    present: frozenset[str]
+
 
 class Receipts:
     """The receipts of one job in one target; every call works inside the caller's transaction.
@@ -40,35 +82,65 @@ class Receipts:
         self._table = receipts_table(dialect)
         self._owner = {"state_id": state_id, "job": job}
 
-    def refused(self, connection: Connection, tokens: Mapping[str, int]) -> set[str]:
-        """The files whose token is not larger than their receipt's.
+    def judge(self, connection: Connection, stamps: Mapping[str, Stamp]) -> Verdict:
+        """What may be written of these files.
 
         The receipts of all files stay locked until the transaction ends. On SQLite the transaction must hold the write
         lock already (``BEGIN IMMEDIATE``).
         """
-        if self.dialect == "postgresql" and tokens:
+        if self.dialect == "postgresql" and stamps:
             # A row that is not there cannot be locked, so it is made; always in one order, against deadlocks.
-            waiting = [{**self._owner, "file": file, "token": PLACEHOLDER} for file in sorted(tokens)]
+            waiting = [self._row(file, Stamp(PLACEHOLDER)) for file in sorted(stamps)]
             connection.execute(upserting(self.dialect)(self._table).on_conflict_do_nothing(), waiting)
-        found = self.read(connection, tokens, lock=True)
-        return {file for file, token in found.items() if tokens[file] <= token}
+        refused, present = set(), set()
+        for file, receipt in self.read(connection, stamps, lock=True).items():
+            stamp = stamps[file]
+            if stamp.token <= receipt.token:
+                refused.add(file)
+            elif stamp.version != NO_VERSION and stamp.version == receipt.version and receipt.token > stamp.asked:
+                present.add(file)
+        return Verdict(frozenset(refused), frozenset(present))
 
-    def record(self, connection: Connection, tokens: Mapping[str, int]) -> None:
+    def record(self, connection: Connection, stamps: Mapping[str, Stamp]) -> None:
         """Write the receipts; the files were just written by the same transaction, and were not refused."""
-        if not tokens:
+        if not stamps:
             return
-        rows = [{**self._owner, "file": file, "token": token} for file, token in sorted(tokens.items())]
+        rows = [self._row(file, stamp) for file, stamp in sorted(stamps.items())]
         table = self._table
         if self.dialect in ("sqlite", "postgresql"):
             insert = upserting(self.dialect)(table)
             update = insert.on_conflict_do_update(
-                index_elements=["state_id", "job", "file"], set_={"token": insert.excluded.token}
+                index_elements=["state_id", "job", "file"],
+                set_={"token": insert.excluded.token, "version": insert.excluded.version},
             )
             connection.execute(update, rows)
             return
-        for chunk in _chunks(tokens):
+        for chunk in _chunks(stamps):
             connection.execute(table.delete().where(self._mine(), table.c.file.in_(chunk)))
         connection.execute(table.insert(), rows)
+
+    def take(self, connection: Connection, file: str, stamp: Stamp) -> bool:
+        """``judge`` and ``record`` in one statement, for SQLite and PostgreSQL: a fence whatever the caller's
+        transaction has read before. Gives whether the rows are to be written."""
+        from sqlalchemy import and_, not_
+
+        table = self._table
+        insert = upserting(self.dialect)(table)
+        new = insert.excluded
+        # With the excluded version in it the condition holds for the receipt that is there when the lock is got.
+        present = and_(table.c.version == new.version, new.version != NO_VERSION, table.c.token > stamp.asked)
+        statement = insert.values(self._row(file, stamp)).on_conflict_do_update(
+            index_elements=["state_id", "job", "file"],
+            set_={"token": new.token, "version": new.version},
+            where=and_(new.token > table.c.token, not_(present)),
+        )
+        # Otherwise SQLAlchemy forgets how many rows an INSERT wrote.
+        if connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1:
+            return True
+        # Of this version already: from now on under this token, so that an older claim's late commit is refused.
+        mine = and_(self._mine(), table.c.file == file, table.c.token < stamp.token)
+        connection.execute(table.update().where(mine).values(token=stamp.token))
+        return False
 
     def forget_locks(self, connection: Connection, files: Iterable[str]) -> None:
         """Remove what ``refused`` made only to lock, for files that were not written after all."""
@@ -78,25 +150,33 @@ class Receipts:
                 table.delete().where(self._mine(), table.c.token == PLACEHOLDER, table.c.file.in_(chunk))
             )
 
-    def read(self, connection: Connection, files: Iterable[str], *, lock: bool = False) -> dict[str, int]:
-        """File → token of the last committed import, for those that have one."""
+    def read(self, connection: Connection, files: Iterable[str], *, lock: bool = False) -> dict[str, Receipt]:
+        """File → its receipt, for those that have one."""
         from sqlalchemy import select
 
-        table, found = self._table, {}
+        table = self._table
+        found: dict[str, Receipt] = {}
         for chunk in _chunks(sorted(files)):
-            query = select(table.c.file, table.c.token).where(self._mine(), table.c.file.in_(chunk))
+            query = select(table.c.file, table.c.token, table.c.version).where(self._mine(), table.c.file.in_(chunk))
             query = query.order_by(table.c.file)
-            for file, token in connection.execute(query.with_for_update() if lock else query):
-                found[str(file)] = int(token)
+            for file, token, version in connection.execute(query.with_for_update() if lock else query):
+                found[str(file)] = Receipt(int(token), str(version))
         return found
+
+    def _row(self, file: str, stamp: Stamp) -> dict[str, Any]:
+        return {**self._owner, "file": file, "token": stamp.token, "version": stamp.version}
 
     def _mine(self) -> Any:
         table = self._table
         return (table.c.state_id == self._owner["state_id"]) & (table.c.job == self._owner["job"])
 
 
-def write_receipt(connection: Connection, *, state_id: str, job: str, file: str, token: int) -> bool:
-    """Write the receipt of one file, making the table if need be; False if a later claim's is there already.
+def write_receipt(connection: Connection, *, state_id: str, job: str, file: str, stamp: Stamp) -> bool:
+    """Write the receipt of one file, making the table if need be.
+
+    Returns:
+        Whether the rows are to be written; False where a later claim's receipt is there, or one of the same version
+        that the ledger does not know of.
 
     Raises:
         LoadError: the database does not take it.
@@ -104,23 +184,15 @@ def write_receipt(connection: Connection, *, state_id: str, job: str, file: str,
     from sqlalchemy import exc
 
     dialect = connection.dialect.name
+    receipts = Receipts(dialect, state_id, job)
     try:
         create_receipts(connection)
         if dialect in ("sqlite", "postgresql"):
-            # One statement, so that it is a fence whatever the caller's transaction has read before.
-            insert = upserting(dialect)(receipts_table(dialect))
-            newer = insert.excluded.token > insert.table.c.token
-            written = connection.execute(
-                insert.values(state_id=state_id, job=job, file=file, token=token).on_conflict_do_update(
-                    index_elements=["state_id", "job", "file"], set_={"token": insert.excluded.token}, where=newer
-                )
-            )
-            return bool(written.rowcount == 1)
-        receipts = Receipts(dialect, state_id, job)
-        if receipts.refused(connection, {file: token}):
-            return False
-        receipts.record(connection, {file: token})
-        return True
+            return receipts.take(connection, file, stamp)
+        verdict = receipts.judge(connection, {file: stamp})
+        if file not in verdict.refused:
+            receipts.record(connection, {file: stamp})
+        return file not in verdict.refused | verdict.present
     except exc.SQLAlchemyError as error:
         raise LoadError(f"the receipt of {file!r} for job {job!r} cannot be written: {error}") from error
 
@@ -128,6 +200,7 @@ def write_receipt(connection: Connection, *, state_id: str, job: str, file: str,
 def create_receipts(connection: Connection) -> None:
     """Make the table of the receipts where it is not there."""
     from sqlalchemy import inspect
+    from sqlalchemy.schema import CreateTable
 
     if inspect(connection).has_table(TABLE):
         return
@@ -135,7 +208,12 @@ def create_receipts(connection: Connection) -> None:
         # Workers make the table at the same time, and CREATE … IF NOT EXISTS does not wait there. Until the end of the
         # transaction, so never when the table is there.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('_mmmeta_receipts'))")
-    receipts_table(connection.dialect.name).create(connection, checkfirst=True)
+    table = receipts_table(connection.dialect.name)
+    if connection.dialect.name == "sqlite":
+        # A caller's transaction may not have the write lock yet, and another worker make the table meanwhile.
+        connection.execute(CreateTable(table, if_not_exists=True))
+    else:
+        table.create(connection, checkfirst=True)
 
 
 def receipts_table(dialect: str) -> Table:
@@ -150,6 +228,7 @@ def receipts_table(dialect: str) -> Table:
         Column("job", text, primary_key=True),
         Column("file", text, primary_key=True),
         Column("token", BigInteger, nullable=False),
+        Column("version", text, nullable=False),
     )
 
 

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from mmmeta.action import Action, Interruptible, Item
 from mmmeta.bench import Bench
 from mmmeta.errors import JobFailedError, MmmetaError
+from mmmeta.filters import Condition
 from mmmeta.ledger import Outcome, Settled
 from mmmeta.quantities import format_duration
 from mmmeta.selection import Evaluation
@@ -32,6 +33,9 @@ FAILURES_KEPT = 1_000
 
 REDONE_AT_MOST = 3
 """How often one run does a file again because it changed meanwhile; an action that changes it each time would not end."""
+
+NAMED_AT_ONCE = 500
+"""Files claimed at once where a run is for some files only."""
 
 Work = Callable[[list[Item]], list[Outcome]]
 
@@ -120,7 +124,7 @@ class Keeper:
         lease = self._bench.config.lease
         while not self._over.wait(min(BEAT_EVERY, lease / 3)):
             try:
-                with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+                with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
                     ledger.renew(self._worker.name, lease, self._run_id)
                 self._bench.backend.write_status()
             except (MmmetaError, OSError) as error:
@@ -139,6 +143,7 @@ class Run:
         limit: int | None,
         progress: Progress | None,
         stop: Callable[[], bool] | None,
+        only: Condition | None = None,
     ) -> None:
         own = bench.config.limit
         self._bench = bench
@@ -149,6 +154,9 @@ class Run:
         self._bytes_left = own.bytes if own is not None else None
         self._progress = progress
         self._stop = stop
+        self._only = only
+        self._names: list[str] = []
+        self._had: set[str] = set()
         self._started = time.monotonic()
         self._counts = dict.fromkeys(("done", "retracted", "failed", "dead", "lost"), 0)
         self._bytes = 0
@@ -160,12 +168,13 @@ class Run:
         self._redone: Counter[str] = Counter()
 
     def work(self, evaluation: Evaluation) -> RunReport:
-        self._total = self._bench.due_count()
         try:
             while not self._finished():
                 items = self._claim()
                 if items is None:
                     break
+                if self._total is None:  # not before the first claim, which takes back what dead workers held
+                    self._total = self._files_in_this_run(len(items))
                 self._process(items)
                 self._settle()
         finally:
@@ -180,15 +189,30 @@ class Run:
         )
         return self._stopped or spent
 
+    def _files_in_this_run(self, claimed: int) -> int:
+        total = claimed + (self._bench.status().due if self._only is None else len(self._names))
+        return total if self._files_left is None else min(total, self._files_left)
+
+    def _next_names(self, count: int) -> list[str]:
+        """The next of the files that this run is for; none when it had all of them."""
+        assert self._only is not None
+        if not self._names:  # also later: a file that has to come alone left others behind
+            self._names = [name for name in self._bench.due_among(self._only) if name not in self._had][::-1]
+        return [self._names.pop() for _ in range(min(count, len(self._names)))]
+
     def _claim(self) -> list[Item] | None:
         """Claim a batch; None when nothing is pending."""
         size = self._bench.config.batch_size
-        files = self._bench.claim(
-            size if self._files_left is None else min(size, self._files_left),
-            self._worker.name,
-            self._run_id,
-            [file for file, times in self._redone.items() if times >= REDONE_AT_MOST],
-        )
+        size = size if self._files_left is None else min(size, self._files_left)
+        among = None if self._only is None else self._next_names(min(size, NAMED_AT_ONCE))
+        if among == []:
+            return None
+        redone = [file for file, times in self._redone.items() if times >= REDONE_AT_MOST]
+        files = self._bench.claim(size, self._worker.name, self._run_id, redone, among)
+        if files is None and among is not None:
+            return []  # another worker was faster; there may be more
+        if among is not None:
+            self._had.update(file.unique_value for file in files or ())
         return None if files is None else [Item(file, file.claim) for file in files if file.claim is not None]
 
     def _process(self, items: list[Item]) -> None:
@@ -272,7 +296,7 @@ class Run:
         if not self._outcomes:
             return
         outcomes, self._outcomes = self._outcomes, []
-        with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+        with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
             settled = ledger.settle(outcomes, run_id=self._run_id, worker=self._worker.name)
         for entry in settled:
             self._count(entry)
@@ -304,7 +328,7 @@ class Run:
     def _give_back(self) -> None:
         """Record what is finished and release what is not, also on the way out of an interrupted run."""
         self._settle()
-        with self._bench.ledger(self._bench.backend.catalog()) as ledger:
+        with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
             ledger.give_back(self._worker.name)
             ledger.trim_history()
 

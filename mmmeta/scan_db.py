@@ -21,23 +21,32 @@ from mmmeta.scan import Entry, Walk
 _RACY = -1
 """Remembered instead of an mtime that is not older than the scan: a later write could leave the same mtime."""
 
+_ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+"""What SQLite raises over a damaged file; a schema that is not text makes it stumble over its own message."""
+
+_NOT_TEXT = "Could not decode"
+_OUTER_REASONS = ("locked", "unable to open", "readonly", "full", "disk I/O")
+"""Words of errors that say nothing about the file's content."""
+
 _SCHEMA = (
     "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
     "CREATE TABLE seen (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID",
 )
 
+_COLUMNS = "path, size, mtime, ctime, inode, file"
+
 
 class ScanDbError(MmmetaError):
     """scan.db cannot be used. It is only a memory: where ``damaged`` is true, throw it away and begin again."""
 
-    def __init__(self, path: Path, error: sqlite3.Error) -> None:
+    def __init__(self, path: Path, error: Exception) -> None:
         text = str(error)
+        self.damaged = _NOT_TEXT in text or not any(word in text for word in _OUTER_REASONS)
         super().__init__(
             f"another generate is writing {path.parent.parent}: {error}; try again"
-            if "locked" in text
+            if "locked" in text and not self.damaged
             else f"{path} cannot be used: {error}"
         )
-        self.damaged = not any(word in text for word in ("locked", "unable to open", "readonly", "full", "disk I/O"))
 
 
 class Remembered(NamedTuple):
@@ -87,7 +96,7 @@ class ScanDb:
 
     def belongs_to(self) -> tuple[str, int, bytes] | None:
         """Metadata db id, revision and digest that this memory was made with; None if there is none to use."""
-        info = dict(self._run("SELECT name, value FROM info").fetchall())
+        info = dict(self._rows("SELECT name, value FROM info"))
         if info.get("identity") != self._identity:
             return None
         metadata_id, revision, digest = info.get("metadata_id"), info.get("revision"), info.get("digest")
@@ -116,7 +125,7 @@ class ScanDb:
 
         Files that are as remembered are counted in ``unchanged``, and those that are gone noted for ``commit``.
         """
-        rows = self._sane_rows("SELECT path, size, mtime, ctime, inode, file FROM seen ORDER BY path")
+        rows = self._sane_rows(f"SELECT {_COLUMNS} FROM seen ORDER BY path")
         remembered = next(rows, None)
         for entry in walk:
             key = entry.key
@@ -140,7 +149,12 @@ class ScanDb:
         racy = max(entry.mtime, entry.ctime) >= self._started
         self._run(
             "INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.key, entry.size, _RACY if racy else entry.mtime, entry.ctime, entry.inode, file),
+            entry.key,
+            entry.size,
+            _RACY if racy else entry.mtime,
+            entry.ctime,
+            entry.inode,
+            file,
         )
 
     def settle(self, walk: Walk) -> None:
@@ -150,33 +164,37 @@ class ScanDb:
 
     def sees(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and still is that of ``file``, or cannot be read now."""
-        row = self._run("SELECT file FROM seen WHERE path = ?", (key,)).fetchone()
+        row = self._row("SELECT file FROM seen WHERE path = ?", key)
         return row is not None and row[0] in (None, file)
 
     def read_now(self, key: bytes) -> Seen | None:
         """What this run has read at a key; None where it has not come there, or the file is as remembered."""
-        row = self._run("SELECT file FROM temp.fresh WHERE path = ?", (key,)).fetchone()
+        row = self._row("SELECT file FROM temp.fresh WHERE path = ?", key)
         return None if row is None else Seen(row[0])
 
     def others(self, files: set[str]) -> Iterator[tuple[bytes, str]]:
         """Keys of all remembered metadata files of these files."""
-        for key, file in self._rows("SELECT path, file FROM seen WHERE file IS NOT NULL"):
+        for key, file in self._sane_rows("SELECT path, file FROM seen WHERE file IS NOT NULL"):
             if file in files:
                 yield key, file
 
     def entry(self, key: bytes) -> Entry | None:
         """The remembered entry at a key."""
-        row = self._run("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", (key,)).fetchone()
-        return Entry(*row) if row is not None else None
+        row = self._row("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", key)
+        if row is None:
+            return None
+        if not all(type(number) is int for number in row[1:]):
+            raise self._odd_rows()
+        return Entry(*row)
 
     def duplicates(self, *, changed: bool) -> int:
         """How many metadata files beyond the first share a unique value; counted again only where something changed."""
         if not changed:
-            row = self._run("SELECT value FROM info WHERE name = 'duplicates'").fetchone()
-            if row is not None:
-                return int(row[0])
-        (count,) = self._run("SELECT count(file) - count(DISTINCT file) FROM seen").fetchone()
-        return int(count)
+            row = self._row("SELECT value FROM info WHERE name = 'duplicates'")
+            if row is not None and type(row[0]) is int:
+                return row[0]
+        row = self._row("SELECT count(file) - count(DISTINCT file) FROM seen")
+        return 0 if row is None else int(row[0])
 
     def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int) -> None:
         """Keep this run's memory as that of the metadata db at this revision."""
@@ -196,46 +214,52 @@ class ScanDb:
         """Close; a run that was not committed leaves the memory as it was before."""
         self._connection.close()
 
-    def _run(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+    def _run(self, sql: str, *parameters: object) -> sqlite3.Cursor:
         try:
             return self._connection.execute(sql, parameters)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise ScanDbError(self.path, error) from error
 
     def _run_many(self, sql: str, parameters: list[tuple[object, ...]]) -> None:
         try:
             self._connection.executemany(sql, parameters)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise ScanDbError(self.path, error) from error
 
-    def _rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        cursor = self._run(sql)
+    def _row(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
+        return next(self._rows(sql, *parameters), None)
+
+    def _rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        cursor = self._run(sql, *parameters)
         while True:
             try:
                 rows = cursor.fetchmany(1_000)
-            except sqlite3.Error as error:
+            except _ERRORS as error:
                 raise ScanDbError(self.path, error) from error
             if not rows:
                 return
             yield from rows
 
-    def _sane_rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """Rows whose first value is a path; a file that was cut within a page has others, and SQLite does not mind."""
-        for row in self._rows(sql):
+    def _sane_rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        """Rows whose first value is a path; a file that was damaged within a page has others, and SQLite does not mind."""
+        for row in self._rows(sql, *parameters):
             if type(row[0]) is not bytes:
-                raise ScanDbError(self.path, sqlite3.DatabaseError("it has rows without a path"))
+                raise self._odd_rows()
             yield row
+
+    def _odd_rows(self) -> ScanDbError:
+        return ScanDbError(self.path, sqlite3.DatabaseError("it has rows that no generate wrote"))
 
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             if not ScanDbError(self.path, error).damaged:
                 raise ScanDbError(self.path, error) from error
         discard(self.path)
         try:
             return self._connect()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise ScanDbError(self.path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
@@ -255,8 +279,8 @@ class ScanDb:
                         connection.execute(sql)
                 connection.execute("COMMIT")
             connection.execute("SELECT count(*) FROM info").fetchone()
-            connection.execute("SELECT path, size, mtime, ctime, inode, file FROM seen LIMIT 1").fetchone()
-        except sqlite3.DatabaseError:
+            connection.execute(f"SELECT {_COLUMNS} FROM seen LIMIT 1").fetchone()
+        except _ERRORS:
             connection.close()
             raise
         return connection

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mmmeta.damage import LARGEST_COUNT, STUMBLES, Damage
 from mmmeta.database import quote_identifier
 from mmmeta.values import (
     KIND_OF_TYPE,
@@ -39,6 +40,7 @@ COLUMN_LIMIT = {REMOTE: 1_000, CLIENT: 500}
 CLIENT_IDS = 1_000_000
 """First registry id that a state db gives out itself; smaller ones are the metadata db's."""
 
+_KINDS = frozenset(KIND_OF_TYPE.values()) | {"I"}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:]{0,62}")
 _ROWID_NAMES = {"rowid", "oid", "_rowid_"}
 
@@ -131,15 +133,21 @@ class Columns:
     _next_client_id: int = CLIENT_IDS
     _connection: sqlite3.Connection | None = None
     _special: list[Slot] | None = None
+    schema: str = "main"
 
     @classmethod
     def load(cls, connection: sqlite3.Connection, owner: str, unique: str, schema: str = "main") -> Columns:
-        """Read the registry; ``schema`` is ``main`` or the name of an attached database."""
-        columns = cls(owner, unique, _connection=connection)
+        """Read the registry; ``schema`` is ``main`` or the name of an attached database.
+
+        Raises:
+            Damage: the registry holds what mmmeta never writes.
+        """
+        columns = cls(owner, unique, _connection=connection, schema=schema)
         rows = connection.execute(
             f"SELECT id, owner, key, column_name, usual, kinds FROM {quote_identifier(schema)}.registry ORDER BY id"
         ).fetchall()
         for number, row_owner, key, column, usual, kinds in rows:
+            _check_registry(number, row_owner, key, column, usual, kinds, schema)
             if column is not None:
                 columns._taken.add(column.lower())
             if row_owner == owner:
@@ -148,6 +156,8 @@ class Columns:
                 columns._next_id = number + 1
         if schema == "main" and any(row[0] >= CLIENT_IDS for row in rows):
             columns._next_client_id = max(row[0] for row in rows) + 1
+        if owner == REMOTE and (unique not in columns.slots or columns.slots[unique].column is None):
+            raise Damage(f"its registry has no column for {unique!r}, which identifies files", schema)
         return columns
 
     def _enter(self, slot: Slot) -> None:
@@ -241,7 +251,17 @@ class Columns:
         return Cells(cells, write_marks(marks), json_text(more) if more else None)
 
     def decode(self, cells: Sequence[Any], types: str | None, more: str | None) -> dict[str, Any]:
-        """The record that ``encode`` was given, in the order of the columns."""
+        """The record that ``encode`` was given, in the order of the columns.
+
+        Raises:
+            Damage: the cells are none that ``encode`` makes.
+        """
+        try:
+            return self._decode(cells, types, more)
+        except STUMBLES as error:
+            raise Damage(f"a file's cells cannot be read: {error}", self.schema) from error
+
+    def _decode(self, cells: Sequence[Any], types: str | None, more: str | None) -> dict[str, Any]:
         values = {slot.key: cell for slot, cell in zip(self.ordered, cells, strict=False) if cell is not None}
         marks = parse_marks(types) if types else {}
         for slot in self.special:
@@ -272,6 +292,23 @@ class Columns:
     def sql(self) -> list[str]:
         """The quoted column names, in order of position."""
         return [quote_identifier(slot.column) for slot in self.ordered if slot.column is not None]
+
+
+def _check_registry(
+    number: object, owner: object, key: object, column: object, usual: object, kinds: object, schema: str
+) -> None:
+    """Refuse a row of the registry that mmmeta never writes."""
+    if not (
+        type(number) is int
+        and 0 < number < LARGEST_COUNT
+        and owner in (REMOTE, CLIENT)
+        and type(key) is str
+        and (column is None or type(column) is str)
+        and (usual is None or usual in _KINDS)
+        and type(kinds) is str
+        and _KINDS.issuperset(kinds)
+    ):
+        raise Damage(f"its registry has an odd entry for the key {key!r:.60}", schema)
 
 
 def read_info(connection: sqlite3.Connection, schema: str = "main") -> dict[str, Any]:

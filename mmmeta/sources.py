@@ -6,6 +6,7 @@ machine, ``web_source`` all others; ``transfer`` writes what they give.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -91,8 +92,9 @@ def document_source(
 
     1. ``public_url`` of the metadata, if it is a ``file:`` URL or an absolute path,
     2. what the template ``remote.url`` of config.yml gave,
-    3. ``public_url``, if it is a web address,
-    4. the document beside its metadata file: files root / folder of the metadata file / file name.
+    3. the document beside its metadata file, if it is there: files root / folder of the metadata file / file name,
+    4. ``public_url``, if it is a web address,
+    5. the place of 3 nevertheless.
 
     Args:
         get: gives the value of a metadata key, None where it is absent.
@@ -109,10 +111,11 @@ def document_source(
         return public
     if remote_url:
         return remote_url
-    if isinstance(public, str) and protocol_of(public):
+    beside = files_root / PurePosixPath(source or "").parent / file_name if file_name else None
+    if isinstance(public, str) and protocol_of(public) and not (beside and os.path.isfile(beside)):
         return public
-    if file_name:
-        return str(files_root / PurePosixPath(source or "").parent / file_name)
+    if beside:
+        return str(beside)
     raise DownloadError(
         "nothing says where the document is: the metadata has neither file name nor `public_url`, "
         "and config.yml no template `remote: url:`"

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from mmmeta.damage import checked_info
 from mmmeta.database import Database, quote_identifier
 from mmmeta.errors import StateDbError
 from mmmeta.metadata_db import check_format, create_files_table
@@ -51,6 +52,7 @@ CREATE TABLE ledger (
     content TEXT,                       -- value of the content key last done
     rev INTEGER,                        -- revision of the metadata db last done
     token INTEGER NOT NULL DEFAULT 0,   -- fencing token of the last claim or reset
+    asked INTEGER NOT NULL DEFAULT 0,   -- token when a person last asked for it anew; receipts up to it do not count
     lease_until REAL,                   -- seconds of the boot-time clock
     boot TEXT,                          -- boot that lease_until counts in
     worker TEXT,
@@ -111,6 +113,19 @@ _INDEXES = (
     "CREATE INDEX attempts_run ON attempts (run_id) WHERE run_id IS NOT NULL",
 )
 
+_ENTRIES = (
+    "id",
+    "unique",
+    "metadata_id",
+    "revision",
+    "digest",
+    "remote_last_updated",
+    "state_revision",
+    "alive",
+    "token_base",
+)
+"""Of the table ``info``; all are written when the state db is made."""
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -140,6 +155,7 @@ def read_merged(connection: sqlite3.Connection, database: Database) -> Merged | 
     Raises:
         FormatError: not a state db, or one of a newer version.
         StateDbError: another program's database.
+        Damage: one that does not say what was merged; ``reading`` and ``atomic`` make a StateDbError of it.
     """
     names = table_names(connection)
     if not names:
@@ -151,6 +167,7 @@ def read_merged(connection: sqlite3.Connection, database: Database) -> Merged | 
         )
     info = read_info(connection)
     check_format(info, "state", database)
+    checked_info(info, _ENTRIES)
     return merged_from(info)
 
 

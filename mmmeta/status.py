@@ -16,7 +16,7 @@ from typing import Any
 from mmmeta.clock import to_text
 from mmmeta.layout import write_atomic
 
-__all__ = ["JobStatus", "Status", "read_status", "write_status"]
+__all__ = ["JobStatus", "Status", "file_identity", "read_status", "write_status"]
 
 FORMAT = 1
 """Version of the file. A reader takes a larger one for unknown, so a client that was rolled back asks once more."""
@@ -39,6 +39,8 @@ class JobStatus:
         lease_until: aware UTC; when the last claim ends.
         heartbeat: aware UTC; when a worker last showed that it lives.
         run_id: the run that works on it or last did.
+        evaluated_at: aware UTC; when a selection that files enter merely as time passes was last brought up to date.
+            None for every other one, and where nobody knows.
     """
 
     fingerprint: str
@@ -53,6 +55,7 @@ class JobStatus:
     lease_until: datetime | None = None
     heartbeat: datetime | None = None
     run_id: str | None = None
+    evaluated_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Status:
         state_revision: counter of merges and saves.
         jobs: by name.
         written_at: aware UTC.
+        state_file: which file the state db is (see ``file_identity``).
     """
 
     state_id: str
@@ -78,6 +82,18 @@ class Status:
     state_revision: int
     written_at: datetime
     jobs: dict[str, JobStatus] = field(default_factory=dict)
+    state_file: str | None = None
+
+
+def file_identity(path: Path) -> str | None:
+    """Text that stays the same while a file is written to, and differs for another file in its place; None for none.
+
+    It tells without opening a database that a state db was removed, restored from a backup, or made anew.
+    """
+    try:
+        return str(path.stat().st_ino)
+    except OSError:
+        return None
 
 
 def write_status(path: Path, status: Status) -> None:
@@ -90,6 +106,7 @@ def write_status(path: Path, status: Status) -> None:
     content = {
         "format": FORMAT,
         "state_id": status.state_id,
+        "state_file": status.state_file,
         "metadata_id": status.metadata_id,
         "revision": status.revision,
         "digest": status.digest,
@@ -116,6 +133,7 @@ def read_status(path: Path) -> Status | None:
             state_revision=_count(content, "state_revision"),
             written_at=_moment(_text(content, "written_at")),
             jobs={name: _job(job) for name, job in content["jobs"].items()},
+            state_file=_text_or_none(content, "state_file"),
         )
     # What a half-written or foreign file can lead to: not JSON, another shape, missing keys, absurd values.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -141,6 +159,7 @@ def _job(content: Mapping[str, Any]) -> JobStatus:
         lease_until=_moment_or_none(content, "lease_until"),
         heartbeat=_moment_or_none(content, "heartbeat"),
         run_id=_text_or_none(content, "run_id"),
+        evaluated_at=_moment_or_none(content, "evaluated_at"),
     )
 
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -163,6 +163,27 @@ def download(
     except OSError as error:
         raise DownloadError(f"{shown(source)}: cannot be copied to {target}: {reason(error)}") from error
     return Downloaded(target, size, fetched=True)
+
+
+def read_document(source: str, *, allowed_roots: Sequence[Path], largest: int, expected_digest: object = None) -> bytes:
+    """One document of this machine, whole and checked.
+
+    Args:
+        source, allowed_roots, expected_digest: as in ``download``.
+        largest: bytes; a larger document is not read.
+
+    Raises:
+        DownloadError: as ``download``, or it is too large.
+    """
+    document = BytesIO()
+    try:
+        with LocalSource(source, allowed_roots) as local:
+            if local.size is not None and local.size > largest:
+                raise DownloadError(f"{source}: has {local.size} bytes, more than the {largest} that `max` allows")
+            _copy(local, document, source, Wanted.of(expected_digest, None), Deadline(source))
+    except OSError as error:
+        raise DownloadError(f"{source}: cannot be read: {reason(error)}") from error
+    return document.getvalue()
 
 
 def _write(source: Source, target: Path, name: str, wanted: Wanted, deadline: Deadline) -> int:

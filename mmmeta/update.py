@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.database import Database
-from mmmeta.errors import DigestMismatchError, MassDeletionError, StaleMetadataError, StateDbError
+from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
 from mmmeta.merge import Counts, Merger, Mismatch
 from mmmeta.metadata_db import MASS_DELETION_MINIMUM, Head, read_head, revision_digest
+from mmmeta.proof import digest_mismatch, prove_whole
 from mmmeta.schema import table_names, write_info
 from mmmeta.state_db import Merged, create_tables, read_merged
 
@@ -103,12 +104,14 @@ class Updater:
     def run(self) -> UpdateReport:
         """Do it; see ``Metadir.update``."""
         started = time.monotonic()
-        with self._metadata.reading() as connection:
-            head = read_head(connection, self._metadata)
         merged = None
         if self._state.exists():
             with self._state.reading() as connection:
                 merged = read_merged(connection, self._state)
+        with self._metadata.reading() as connection:
+            head = read_head(connection, self._metadata)
+            if merged is None or not merged.metadata_id:
+                prove_whole(connection, self._metadata, head)  # before the state db is made
         if merged is not None and self._same(merged, head) and not self._options.replace:
             self._keep_remote_last_updated(merged, head)
             return self._report(started, Counts(), merged, head, NOTHING_NEW)
@@ -190,10 +193,7 @@ class Updater:
             try:
                 counts = merger.merge_everything()
             except Mismatch:
-                raise DigestMismatchError(
-                    f"{self._metadata.path} says digest {head.digest.hex()} at revision {head.revision}, its rows give another: "
-                    "it was copied while it was written, or is damaged. Nothing was changed; sync the metadir again"
-                ) from None
+                raise digest_mismatch(self._metadata, head) from None
         self._guard(connection, counts, merged, head)
         write_info(
             connection,

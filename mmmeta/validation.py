@@ -6,15 +6,18 @@ pydantic says what is wrong; which line, which key was probably meant and what t
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from mmmeta.errors import near_misses
+from mmmeta.errors import InvalidFileError, near_misses
 from mmmeta.yaml_file import Document, KeyPath, key_text
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MOST_PROBLEMS = 10
+"""Mistakes in one file that are told; one that indents a block wrongly can make a hundred."""
 
 _REASONS = {
     "dict_type": "needs keys and values below it, one per line",
@@ -51,18 +54,27 @@ def validate(model: type[Model], value: Any, document: Document, context: Mappin
     Values are quoted in messages as the document has them, so that what an environment variable gave is not shown.
 
     Raises:
-        InvalidFileError: (the document's class) the first thing in the file that does not fit; how many others.
+        InvalidFileError: (the document's class) all that does not fit, in the order of the file, a line each.
     """
     try:
         return model.model_validate(value, context=dict(context or {}))
     except ValidationError as problem:
         errors = problem.errors(include_url=False, include_input=False)
         found = [_explain(model, error, document) for error in errors if not _is_misspelt(error, errors)]
-    found.sort(key=lambda entry: document.line(entry[0]))
-    lines = sorted({document.line(key) for key, _ in found[1:]})
-    more = f" (and {len(found) - 1} more, see line {', '.join(map(str, lines))})" if lines else ""
-    key, reason = found[0]
-    raise document.problem(key, reason, more)
+    raise all_problems(document, found)
+
+
+def all_problems(document: Document, found: Sequence[tuple[KeyPath, str]]) -> InvalidFileError:
+    """One error for everything that is wrong in a file, so that it can be mended in one go.
+
+    It has place, key and reason of the first; what follows is in the reason, a line each with file and line number.
+    """
+    problems = [document.problem(key, reason) for key, reason in sorted(found, key=lambda one: document.line(one[0]))]
+    more = [f"\n{problem}" for problem in problems[1:MOST_PROBLEMS]]
+    if len(problems) > MOST_PROBLEMS:
+        more.append(f"\n(and {len(problems) - MOST_PROBLEMS} more)")
+    first = problems[0]
+    return document.error(first.reason + "".join(more), path=first.path, line=first.line, key=first.key)
 
 
 def reason_of(error: ValidationError) -> str:

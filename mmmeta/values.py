@@ -35,13 +35,17 @@ RESERVED_PREFIX = "__"
 DIGEST_MODULUS = 1 << 128
 _INT64_LIMIT = 1 << 63
 
-LONGEST_INTEGER_BITS = 1_023
-"""Bits (307 digits) of the largest integer that is kept; JSON parsers refuse what is beyond a float's range."""
+LONGEST_INTEGER = 4_300
+"""Digits of the longest integer that is kept; Python reads and writes no longer ones as text."""
+
+_TOO_LONG_AN_INTEGER = 10**LONGEST_INTEGER
 
 DEEPEST_LIST = 200
 """Levels of lists and of objects within lists; the JSON parsers of both sides end soon after."""
 
 _UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_BEYOND_FLOATS = re.compile(rb"\d{308,}")
 _NOT_JSON_NUMBER = re.compile(rb"(?<![\w\"])-?(NaN|Infinity)\b")
 
 KIND_OF_TYPE: dict[type, str] = {
@@ -80,9 +84,11 @@ def parse_json(raw: bytes) -> Flattened:
     if raw.startswith(_UTF8_BOM):
         raw = raw[3:]
     try:
-        record = orjson.loads(raw)
+        record = _loads(raw)
     except orjson.JSONDecodeError as error:
         raise ValueNotSupportedError(_why_not_json(raw, error)) from None
+    except ValueError as error:
+        raise ValueNotSupportedError(f"a number cannot be read: {error}") from None
     if type(record) is not dict:
         raise ValueNotSupportedError(
             f"the file holds {_describe_type(record)}, not an object; metadata is one {{…}} a file"
@@ -93,6 +99,7 @@ def parse_json(raw: bytes) -> Flattened:
             # orjson turns integers over 64 bits into floats; the slower parser keeps them.
             flat = flatten(json.loads(raw))
             for key, value in flat.values.items():
+                _check_text(key, key)
                 clean_value(key, value)
     except RecursionError:
         raise ValueNotSupportedError(f"lists are nested more than {DEEPEST_LIST} deep") from None
@@ -101,6 +108,23 @@ def parse_json(raw: bytes) -> Flattened:
     except ValueError as error:
         raise ValueNotSupportedError(f"a number cannot be read: {error}") from None
     return flat
+
+
+def _loads(text: bytes | str) -> Any:
+    """Parse JSON, integers of hundreds of digits included, which orjson takes for infinity.
+
+    Raises:
+        ValueError: not JSON; an ``orjson.JSONDecodeError`` unless only a number is to blame.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raw = text.encode() if isinstance(text, str) else text
+        if _BEYOND_FLOATS.search(raw) is None:
+            raise
+        # With short numbers instead, what orjson refuses is refused here as well.
+        orjson.loads(_BEYOND_FLOATS.sub(b"1", raw))
+        return json.loads(text)
 
 
 def flatten(record: Mapping[str, Any]) -> Flattened:
@@ -162,6 +186,12 @@ def _may_have_lost_digits(value: Any) -> bool:
 def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
     if not raw.strip():
         return "the file is empty; the writer may have been interrupted"
+    if raw.startswith(_UTF16_BOMS) or (b"\0" in raw[:4] and raw.count(b"\0") * 4 >= len(raw)):
+        return "not valid JSON: the file is UTF-16 or UTF-32, not UTF-8: write it as UTF-8"
+    try:
+        raw.decode()
+    except UnicodeDecodeError as wrong:
+        return f"not valid JSON: the file is not UTF-8 (byte {wrong.start + 1} is 0x{raw[wrong.start]:02X}): write it as UTF-8"
     if (found := _NOT_JSON_NUMBER.search(raw)) is not None:
         return f"not valid JSON: {found.group(0).decode()} is not a JSON number"
     return f"not valid JSON: {error}"
@@ -199,8 +229,8 @@ def clean_value(key: str, value: Any, depth: int = 0) -> Any:
         _check_text(key, value)
         return str.__str__(value)
     if isinstance(value, int):
-        if value.bit_length() > LONGEST_INTEGER_BITS:
-            raise ValueNotSupportedError(f"{key}: an integer of more than 307 digits; keep it as text")
+        if not -_TOO_LONG_AN_INTEGER < value < _TOO_LONG_AN_INTEGER:
+            raise ValueNotSupportedError(f"{key}: an integer of more than {LONGEST_INTEGER:,} digits; keep it as text")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -278,7 +308,7 @@ def json_text(value: Any) -> str:
 
 def parse_json_text(text: str) -> Any:
     """What ``json_text`` was given."""
-    value = orjson.loads(text)
+    value = _loads(text)
     return json.loads(text) if _may_have_lost_digits(value) else value
 
 

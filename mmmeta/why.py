@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mmmeta.bench import Bench
-from mmmeta.clock import to_text
 from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, walk
 from mmmeta.ledger_view import Attempt, LedgerEntry, entry, history
 from mmmeta.selection import REASONS
+from mmmeta.values import json_text
 
 
 @dataclass(frozen=True)
 class Unmet:
-    """A part of the selection that a file does not meet: in words, and what the file has instead."""
+    """A part of the selection that a file does not meet: in words, and a sentence on what the file has instead."""
 
     condition: str
     actual: str
@@ -50,7 +50,9 @@ class Explanation:
             lines.append("The file is marked deleted at the remote.")
         elif self.selected:
             lines.append("The selection means it.")
-        lines += [f"Not selected: {unmet.condition} does not hold, {unmet.actual}." for unmet in self.unmet]
+        lines += [
+            f"Not selected, because this does not hold: {unmet.condition}. {unmet.actual}." for unmet in self.unmet
+        ]
         lines += [_attempt(attempt) for attempt in self.attempts]
         return lines
 
@@ -69,7 +71,7 @@ class Explanation:
             return f"{name}done {_time(known.settled_at)}{_run(known.run_id)}; again when {self.again}."
         why = f"{known.error_type}: {known.error_message}"
         if known.status == "failed":
-            return f"{name}failed {known.attempts} of {self.most_attempts} times, waits until {_time(known.due)}. Last: {why}"
+            return f"{name}failed {known.attempts} of {self.most_attempts} times, tried again after {_time(known.due)}. Last: {why}"
         if known.status == "dead":
             return f"{name}dead after {known.attempts} attempts, waits for `jobs retry`. Last: {why}"
         return f"{name}set aside {_time(known.settled_at)}: {REASONS.get(known.error_type or '', why)}."
@@ -84,13 +86,7 @@ def explain(bench: Bench, file: str) -> Explanation:
     catalog = bench.backend.catalog()
     row = catalog.by_unique([file]).get(file)
     if row is None:
-        with bench.backend.state.reading() as connection:
-            names = connection.execute(
-                f"SELECT {catalog.unique_sql} FROM files WHERE {catalog.unique_sql} >= ? ORDER BY 1 LIMIT 20",
-                (file[:2],),
-            )
-            hint = near_misses(file, [name for (name,) in names])
-        raise JobError(f"there is no file {file!r}: give its {catalog.unique}.{hint}")
+        raise unknown_file(bench, file)
     values = bench.file(row, catalog)
     deleted = bool(row.system["__deleted"])
     unmet = []
@@ -102,8 +98,8 @@ def explain(bench: Bench, file: str) -> Explanation:
             ).fetchone()
         if holds is None:
             keys = sorted({comparison.key for comparison in walk(part)})
-            actual = ", ".join(f"{key} is {values[key]!r}" if key in values else f"{key} is absent" for key in keys)
-            unmet.append(Unmet(describe(part), f"for {actual}"))
+            actual = ", ".join(f"{key}: {json_text(values[key])}" if key in values else f"no {key}" for key in keys)
+            unmet.append(Unmet(describe(part), f"The file has {actual}"))
     with bench.backend.state.reading() as connection:
         known = entry(connection, bench.config.name, file)
         attempts = tuple(history(connection, job=bench.config.name, file=file, limit=10))
@@ -120,6 +116,22 @@ def explain(bench: Bench, file: str) -> Explanation:
     )
 
 
+def unknown_file(bench: Bench, file: str) -> JobError:
+    """The error for a name that no file has, with near misses, or those that begin with it."""
+    catalog = bench.backend.catalog()
+    with bench.backend.state.reading() as connection:
+        names = [
+            str(name)
+            for (name,) in connection.execute(
+                f"SELECT {catalog.unique_sql} FROM files WHERE {catalog.unique_sql} >= ? ORDER BY 1 LIMIT 20",
+                (file[:2],),
+            )
+        ]
+    longer = [name for name in names if file and name.startswith(file)][:3]
+    hint = f" Did you mean {' or '.join(map(repr, longer))}?" if longer else near_misses(file, names)
+    return JobError(f"there is no file {file!r}: give its {catalog.unique}.{hint}")
+
+
 def _parts(condition: Condition) -> tuple[Condition, ...]:
     return condition.parts if isinstance(condition, All) else (condition,)
 
@@ -134,4 +146,5 @@ def _run(run_id: str | None) -> str:
 
 
 def _time(moment: datetime | None) -> str:
-    return "some time ago" if moment is None else to_text(moment)[:19].replace("T", " ") + " UTC"
+    # Local time, as everywhere on the command line.
+    return "some time ago" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"

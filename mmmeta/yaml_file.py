@@ -52,9 +52,9 @@ class Document:
             key = key[:-1]
         return self.lines.get(key, 1)
 
-    def problem(self, key: KeyPath, reason: str, more: str = "") -> InvalidFileError:
+    def problem(self, key: KeyPath, reason: str) -> InvalidFileError:
         """The error that names this file, the key's line, the key and the reason."""
-        return self.error(reason + more, path=self.path, line=self.line(key), key=key_text(key) or None)
+        return self.error(reason, path=self.path, line=self.line(key), key=key_text(key) or None)
 
     def at(self, key: KeyPath) -> Any:
         """The value at a key path. Raises KeyError, IndexError or TypeError where there is none."""

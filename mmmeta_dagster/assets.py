@@ -5,15 +5,16 @@ No ``from __future__ import annotations`` here: Dagster reads the annotations of
 
 import dagster as dg
 
-from mmmeta.cron import check_cron
-from mmmeta.errors import ProjectError
-from mmmeta.filters import describe, format_duration
-from mmmeta.jobs import RunReport
+from mmmeta import Metadir
+from mmmeta.filters import All, describe, format_duration
+from mmmeta.jobs import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
 from mmmeta_dagster import keys, reporting
+from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
-from mmmeta_dagster.running import failure, log_progress, opened
+from mmmeta_dagster.running import Progress, failure, opened
+from mmmeta_dagster.verdict import verdict
 
 
 def build_metadir_assets(*, metadir: MetadirConfig) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -54,7 +55,7 @@ def _metadata_db(metadir: MetadirConfig) -> dg.AssetsDefinition:
     )
     def metadata_db(context: dg.AssetExecutionContext, config: GenerateOptions) -> dg.MaterializeResult[None]:
         with opened(context, metadir) as m:
-            report = m.generate(**config.model_dump(), progress=log_progress(context))
+            report = m.generate(**config.model_dump(), progress=Progress(context))
         return dg.MaterializeResult(metadata=reporting.of_generate(report))
 
     return metadata_db
@@ -73,7 +74,7 @@ def _state_db(metadir: MetadirConfig) -> dg.AssetsDefinition:
     )
     def state_db(context: dg.AssetExecutionContext, config: UpdateOptions) -> dg.MaterializeResult[None]:
         with opened(context, metadir) as m:
-            report = m.update(**config.model_dump(), progress=log_progress(context))
+            report = m.update(**config.model_dump(), progress=Progress(context))
             merged = m.status()
             files = len(m.files)
         # The content as version: an update without news makes nothing downstream look out of date.
@@ -95,17 +96,25 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
         tags=job.tags,
         owners=job.owners,
         metadata={keys.META_SELECTION: selection, keys.META_ACTION: _action(job), keys.META_RULES: _rules(job)},
-        automation_condition=automation_condition(job),
+        automation_condition=automation_condition(metadir, job),
         required_resource_keys={keys.resource(metadir.name)},
     )
     def run(context: dg.AssetExecutionContext, config: JobOptions) -> dg.MaterializeResult[None]:
+        progress = Progress(context)
         with opened(context, metadir) as m:
             ready = m.job(job.name)
             if config.retry_failed or config.retry_dead:
                 ready.retry(dead=config.retry_dead)
-            report = ready.run(run_id=context.run.run_id, limit=config.limit, progress=log_progress(context))
-        metadata = reporting.of_run(report, selection, f"mmmeta --metadir {metadir.path} status")
-        problem = verdict(report, job.fail_run_above)
+            see_more = metadir.command(f"jobs history {job.name} --run {context.run.run_id[:8]}")
+            try:
+                report = ready.run(run_id=context.run.run_id, limit=config.limit, progress=progress)
+            except dg.DagsterExecutionInterruptedError:
+                # By now the job has recorded what it finished and given back the rest; its report is lost.
+                _tell_of_interruption(context, m, ready, progress.done, see_more)
+                raise
+            standing = reporting.Standing.of(m, ready)
+        metadata = reporting.of_run(report, standing, selection, see_more)
+        problem = verdict(report, standing.counts, job.fail_run_above)
         if problem is not None:
             # A failure is no materialization; the observation keeps its numbers in the asset's plots.
             context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
@@ -115,39 +124,14 @@ def _job(metadir: MetadirConfig, job: JobConfig) -> dg.AssetsDefinition:
     return run
 
 
-def verdict(report: RunReport, fail_run_above: float | None) -> str | None:
-    """Why the run of a job fails, in one sentence; None where it succeeds, although files may have failed."""
-    if not report.attempted or not report.failures:
-        return None
-    first = report.failures[0]
-    example = f"{first.file}: {first.error_type}: {first.message}"
-    if report.done == 0:
-        what = "the one file that was due" if report.attempted == 1 else f"none of {report.attempted} files"
-        return f"{report.job}: {what} could {'not ' if report.attempted == 1 else ''}be done. {example}"
-    if fail_run_above is not None and report.failed_share > fail_run_above:
-        return (
-            f"{report.job}: {report.failed_share:.0%} of {report.attempted} files failed, more than the "
-            f"{fail_run_above:.0%} that fail_run_above allows. {example}"
-        )
-    return None
-
-
-def automation_condition(job: JobConfig) -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] | None:
-    """Dagster's condition for a job's ``automation``: ``eager`` (after each update) or a cron string.
-
-    Raises:
-        ProjectError: it is neither.
-    """
-    if job.automation is None:
-        return None
-    if job.automation == "eager":
-        return dg.AutomationCondition.eager()
-    try:
-        return dg.AutomationCondition.on_cron(check_cron(job.automation))
-    except ValueError as error:
-        raise ProjectError(
-            f"automation of job {job.name!r} is {job.automation!r}: write eager, or when, as cron does ({error})"
-        ) from None
+def _tell_of_interruption(
+    context: dg.AssetExecutionContext, metadir: Metadir, job: Job, settled: int, see_more: str
+) -> None:
+    """What a run did before it was terminated, from the ledger: as a line of its log, and in the asset's plots."""
+    failed = [entry for entry in job.files(("failed", "dead")) if entry.run_id == context.run.run_id]
+    metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), see_more)
+    context.log.warning(f"{job.name} was {metadata[keys.META_SUMMARY]}")
+    context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
 
 
 def _place(metadir: MetadirConfig) -> dict[str, dg.MetadataValue]:
@@ -158,7 +142,8 @@ def _place(metadir: MetadirConfig) -> dict[str, dg.MetadataValue]:
 
 
 def _description(job: JobConfig, selection: str) -> str:
-    return f"{_action(job)} Selects files where {selection}. Each of them once, and again when {job.rerun_words}."
+    selects = "all files" if job.condition == All(()) else f"files where {selection}"
+    return f"{_action(job)} Selects {selects}. Each of them once, and again when {job.rerun_words}."
 
 
 def _action(job: JobConfig) -> str:

@@ -34,6 +34,10 @@ AFTER_TERMINATION = timedelta(minutes=10)
 LOOK_AGAIN = timedelta(hours=1)
 """How often a selection that files enter merely because time passes is evaluated when nothing else happens."""
 
+GATHER_RETRIES = timedelta(minutes=1)
+"""How long the retries of a job are gathered from the first one that is due on. Files that failed together fall due
+one after the other (their pauses are jittered); each would be a run of its own."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -134,31 +138,41 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
         if published is not None:
             yield f"the remote has metadata of {_published(published)}, nothing was merged yet"
         return
+    if situation.state_problem is not None and published is not None:
+        yield situation.state_problem
     if published is not None and published != merged.published:
         before = f"{_published(merged.published)} was merged last" if merged.published else "nothing was merged yet"
         yield f"the remote has metadata of {_published(published)}, {before}"
     for name, wanted in situation.jobs.items():
-        why = _due(wanted, merged.jobs.get(name), merged.written_at, situation.runs, now)
+        why = _due(wanted, merged.jobs.get(name), situation.runs, now)
         if why is not None:
             yield f"{name}: {why}"
 
 
-def _due(
-    wanted: JobWanted, seen: JobSeen | None, looked: datetime | None, runs: Sequence[RunView], now: datetime
-) -> str | None:
+def _due(wanted: JobWanted, seen: JobSeen | None, runs: Sequence[RunView], now: datetime) -> str | None:
     if seen is None:
         return "the job is new"
     if seen.fingerprint != wanted.fingerprint:
         return "the job was changed"
-    if seen.due:
-        return f"{_files(seen.due)} due"
-    if seen.earliest_due is not None and seen.earliest_due <= now:
-        return f"a retry is due since {_clock(seen.earliest_due)}"
+    if seen.pending:  # what is due beyond that are retries
+        return f"{_files(max(seen.due, seen.pending))} due"
+    if seen.earliest_due is not None and _gathered_until(seen) <= now:
+        return f"{_retries(seen)} due again since {_clock(seen.earliest_due)}"
     if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
         return f"{_files(seen.claimed)} claimed by {why}"
-    if wanted.grows_with_time and (looked is None or now - looked >= LOOK_AGAIN):
+    if wanted.grows_with_time and (seen.evaluated_at is None or now - seen.evaluated_at >= LOOK_AGAIN):
         return "files may have entered the selection as time passed"
     return None
+
+
+def _gathered_until(seen: JobSeen) -> datetime:
+    """When to ask for a job's retries: some pass from the first that is due on, unless it is the only one."""
+    assert seen.earliest_due is not None
+    return seen.earliest_due + (GATHER_RETRIES if seen.failed > 1 else timedelta())
+
+
+def _retries(seen: JobSeen) -> str:
+    return "1 failed file is" if seen.failed <= 1 else f"the first of {seen.failed} failed files is"
 
 
 def _abandoned(seen: JobSeen, runs: Sequence[RunView], now: datetime) -> str | None:
@@ -203,6 +217,8 @@ def _nothing_to_do(situation: Situation, now: datetime) -> str:
         parts = [f"the store cannot be read: {situation.store_problem}"]
     elif situation.published is None and merged is None:
         where = f" at {situation.path}" if situation.path else ""
+        if situation.not_whole is not None:
+            return f"No metadata yet: {situation.not_whole}."
         return f"No metadata yet{where}: the store has no remote_last_updated. Sync the metadir, or generate it."
     elif situation.published is None:
         parts = ["the store has no remote_last_updated any more"]
@@ -223,8 +239,8 @@ def _standing(seen: JobSeen, now: datetime) -> str:
         words.append(f"{seen.claimed} claimed" + (f" until {_clock(seen.lease_until)}" if seen.lease_until else ""))
     if seen.failed:
         words.append(f"{seen.failed} failed")
-    if seen.earliest_due is not None and seen.earliest_due > now:
-        words.append(f"next retry at {_clock(seen.earliest_due)}")
+    if seen.earliest_due is not None and _gathered_until(seen) > now:
+        words.append(f"next retry at {_clock(_gathered_until(seen))}")
     if seen.dead:
         words.append(f"{seen.dead} dead, waiting for a person")
     return ", ".join(words)

@@ -6,6 +6,8 @@ one from ``MMMETA``: one metadir named ``mmmeta``, without jobs.
 
 from __future__ import annotations
 
-from mmmeta_dagster.location import build_definitions, find_metadirs
+from mmmeta_dagster.location import build_definitions, find_metadirs, warn_of_missing
 
-defs = build_definitions(metadirs=find_metadirs())
+metadirs = find_metadirs()
+warn_of_missing(metadirs)
+defs = build_definitions(metadirs=metadirs)

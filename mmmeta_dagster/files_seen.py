@@ -10,8 +10,14 @@ import os
 from pathlib import Path
 
 from mmmeta.layout import Layout
+from mmmeta.project import MetadirConfig
 
 _MAGIC = b"SQLite format 3\x00"
+
+
+def layout_of(metadir: MetadirConfig) -> Layout:
+    """Where a metadir of the project file lies."""
+    return Layout.at(metadir.path, metadir.files_root, metadir.state)
 
 
 def mark_of_files(layout: Layout) -> str:
@@ -28,15 +34,23 @@ def mark_of_files(layout: Layout) -> str:
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 
 
+def why_not_there(layout: Layout) -> str | None:
+    """That there is no metadir at all, and what to do, as a part of a sentence; None where there is one."""
+    # The function, because the method of the same name raises where a folder above cannot be entered.
+    if os.path.isdir(layout.metadir):
+        return None
+    return f"{layout.metadir} is not there yet; run what makes it (in a clone of mmmeta: make demo), or sync it"
+
+
 def why_not_whole(layout: Layout) -> str | None:
     """Why meta.db cannot be read yet, as a part of a sentence; None where nothing speaks against it.
 
     A file that is being copied in place is shorter than its header says. What is torn in the middle is found by the
     run itself (the digest).
     """
-    # The function, because the method of the same name raises where a folder above cannot be entered.
-    if not os.path.isdir(layout.metadir):
-        return f"there is no metadir at {layout.base} yet"
+    missing = why_not_there(layout)
+    if missing is not None:
+        return missing
     try:
         return _why_not_sqlite(layout.meta_db)
     except FileNotFoundError:

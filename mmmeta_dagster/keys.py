@@ -62,9 +62,9 @@ def resource(metadir: str) -> str:
 TAG_METADIR = "mmmeta/metadir"
 """On every Dagster job: the name of the metadir."""
 
-TAG_PATH = "mmmeta/path"
+TAG_PATH = ".dagster/mmmeta_path"
 """On every Dagster job: the base path of the metadir. The sensor finds its own runs by it, also where two code
-locations have a metadir of the same name."""
+locations have a metadir of the same name. Dagster's UI does not show tags that begin like this."""
 
 TAG_ATTEMPT = "mmmeta/attempt"
 """On a run that the sensor asked for: the how manieth attempt in the same situation; not on a first one."""
@@ -98,12 +98,20 @@ META_HOW = "how"
 META_REVISION_BEFORE = "revision before"
 META_REVISION = "revision"
 
+# Of this run; what is "due later" or "in all" is how the files stand in the ledger after it.
 META_DONE = "done"
 META_FAILED = "failed"
 META_DEAD = "dead"
 META_PENDING = "pending"
 META_DUE_LATER = "due later"
-META_BYTES = "bytes"
+META_RETRACTED = "retracted"
+META_LEFT = "set aside unprocessed"
+META_OLDEST_PENDING = "oldest pending (seconds)"
+META_DONE_IN_ALL = "done in all"
+META_SET_ASIDE_IN_ALL = "set aside in all"
+META_WHY_SET_ASIDE = "why set aside"
+META_DEAD_IN_ALL = "dead in all"
+META_BYTES = "size (bytes)"
 META_FAILURES = "failures"
 META_SUMMARY = "summary"
 META_SELECTION = "selection"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,13 @@ from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRO
 from mmmeta.project import MetadirConfig, Project, find_project, load_project
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets import build_metadir_assets
+from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.jobs import build_jobs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensors import build_remote_sensor
+
+log = logging.getLogger(__name__)
 
 WITHOUT_PROJECT = "mmmeta"
 """Name of the one metadir where there is no project file."""
@@ -63,6 +67,14 @@ def _of_metadir(metadir: MetadirConfig) -> dg.Definitions:
         sensors=sensors,
         resources={keys.resource(metadir.name): resource},
     )
+
+
+def warn_of_missing(metadirs: Mapping[str, MetadirConfig]) -> None:
+    """Say in the log, which `dagster dev` shows, which archives are not there yet. They may come at any time."""
+    for metadir in metadirs.values():
+        missing = None if metadir.generate else why_not_there(layout_of(metadir))
+        if missing is not None:
+            log.warning("%s: %s", metadir.name, missing)
 
 
 def find_metadirs(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Mapping[str, MetadirConfig]:

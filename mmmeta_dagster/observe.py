@@ -11,10 +11,10 @@ from mmmeta.errors import StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
 from mmmeta.project import MetadirConfig
-from mmmeta.status import Status, read_status
+from mmmeta.status import Status, file_identity, read_status
 from mmmeta.store import Store
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_seen import mark_of_files, why_not_whole
+from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.heartbeat import last_beat
 from mmmeta_dagster.situation import JobSeen, JobWanted, Merged, Phase, RunView, Situation
 
@@ -22,6 +22,7 @@ LATEST = 25
 """Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""
 
 REMOTE = "remote_last_updated"
+REMOTE_REVISION = "remote_revision"
 
 RUN_KEY = "dagster/run_key"
 """Dagster's own tag on a run that a sensor asked for."""
@@ -40,11 +41,6 @@ _PHASES = {
 """Any other status (and Dagster gains new ones) is some way of having started."""
 
 
-def layout_of(metadir: MetadirConfig) -> Layout:
-    """Where a metadir of the project file lies."""
-    return Layout.at(metadir.path, metadir.files_root, metadir.state)
-
-
 def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
     """The situation of a metadir now. Reads small files and asks Dagster for runs; opens no database of mmmeta."""
     layout = layout_of(metadir)
@@ -56,6 +52,7 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         published=published,
         store_problem=problem,
         merged=_merged(status) if status is not None else None,
+        state_problem=_state_problem(layout, status),
         not_whole=why_not_whole(layout),
         seen=mark_of_files(layout),
         jobs={name: JobWanted(job.fingerprint(), grows_with_time(job.condition)) for name, job in metadir.jobs.items()},
@@ -81,6 +78,18 @@ def _published(layout: Layout) -> tuple[str | None, str | None]:
     return text, None
 
 
+def _state_problem(layout: Layout, status: Status | None) -> str | None:
+    """What happened to the state db since status.json was written, which may have outlived it."""
+    if status is None:
+        return None
+    found = file_identity(layout.state)
+    if found is None:
+        return f"the state db {layout.state} is gone"
+    if found != status.state_file:
+        return f"the state db {layout.state} is another file than before"
+    return None
+
+
 def _merged(status: Status) -> Merged:
     return Merged(
         published=status.remote_last_updated,
@@ -88,7 +97,6 @@ def _merged(status: Status) -> Merged:
         revision=status.revision,
         digest=status.digest,
         state_revision=status.state_revision,
-        written_at=status.written_at,
         jobs={
             name: JobSeen(
                 job.fingerprint,
@@ -102,6 +110,7 @@ def _merged(status: Status) -> Merged:
                 job.lease_until,
                 job.heartbeat,
                 job.run_id,
+                job.evaluated_at,
             )
             for name, job in status.jobs.items()
         },

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
-from mmmeta import Failure, GenerateReport, RunReport, UpdateReport
+from mmmeta import Failure, GenerateReport, Metadir, RunReport, UpdateReport
+from mmmeta.clock import utcnow
 from mmmeta.filters import format_size
+from mmmeta.jobs import Job, LedgerEntry
+from mmmeta.selection import REASONS
+from mmmeta.status import JobStatus
 from mmmeta_dagster import keys
 
 ROWS = 50
 """Rows of a table of failures or problems; each event is stored whole in Dagster's database."""
+
+FAILURE_HEAD = ("file", "why", "attempts", "now")
 
 CELL = 300
 """Letters of a cell; an error message can be a page long."""
@@ -50,37 +58,118 @@ def _changes(report: GenerateReport | UpdateReport) -> dict[str, Any]:
     return metadata
 
 
-def of_run(report: RunReport, selection: str, see_more: str) -> dict[str, Any]:
-    """What a job did, for its asset. ``selection`` is in words, ``see_more`` a command."""
+@dataclass(frozen=True)
+class Standing:
+    """How the files of a job stand in the ledger, all runs together.
+
+    Attributes:
+        counts: files by status.
+        set_aside: reason → files that were set aside unprocessed, or undone.
+        lag: seconds for which the file that has waited longest is pending; 0 where none is.
+    """
+
+    counts: JobStatus
+    set_aside: Mapping[str, int]
+    lag: float
+
+    @classmethod
+    def of(cls, metadir: Metadir, job: Job) -> Standing:
+        """The standing now."""
+        oldest = job.oldest_pending()
+        lag = 0.0 if oldest is None else max(0.0, (utcnow() - oldest).total_seconds())
+        return cls(metadir.status().jobs[job.name], job.set_aside(), lag)
+
+
+def of_run(report: RunReport, standing: Standing, selection: str, see_more: str) -> dict[str, Any]:
+    """What a job did, for its asset, and how its files stand in the ledger after it.
+
+    Every number is there in every run, so that Dagster can plot it. ``selection`` is in words, ``see_more`` a command.
+    """
     metadata: dict[str, Any] = {
-        keys.META_SUMMARY: summary(report),
+        keys.META_SUMMARY: summary(report, standing.counts),
         keys.META_DONE: report.done,
         keys.META_FAILED: report.failed,
         keys.META_DEAD: report.dead,
-        keys.META_PENDING: report.pending,
-        keys.META_DUE_LATER: report.due_later,
+        keys.META_RETRACTED: report.retracted,
+        keys.META_LEFT: report.left,
+        keys.META_BYTES: report.bytes,
         keys.META_DURATION: round(report.duration, 3),
+        **_of_standing(standing),
         keys.META_SELECTION: selection,
-        keys.META_SEE_MORE: dg.MetadataValue.md(f"`{see_more}`"),
+        keys.META_SEE_MORE: see_more,
     }
-    if report.bytes:
-        metadata[keys.META_BYTES] = report.bytes
     if report.failures:
         metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead)
     return metadata
 
 
-def summary(report: RunReport) -> str:
-    """One sentence: ``12 files done (1.2 MB), 1 failed, 3 left``."""
+def of_interruption(settled: int, failed: Sequence[LedgerEntry], standing: Standing, see_more: str) -> dict[str, Any]:
+    """What a job did in a run that was terminated: so many files were settled, of which these failed."""
+    done = settled - len(failed)
+    left = standing.counts.pending
+    rows = [(one.file, f"{one.error_type}: {one.error_message}", one.attempts, one.status) for one in failed]
+    metadata = {
+        keys.META_SUMMARY: f"terminated: {_done(done)}"
+        + (f", {len(failed)} failed" if failed else "")
+        + f", {left} left (what was at work is given back, untried)",
+        keys.META_DONE: done,
+        keys.META_FAILED: sum(one.status == "failed" for one in failed),
+        keys.META_DEAD: sum(one.status == "dead" for one in failed),
+        **_of_standing(standing),
+        keys.META_SEE_MORE: see_more,
+    }
+    if failed:
+        metadata[keys.META_FAILURES] = table(FAILURE_HEAD, rows, len(rows))
+    return metadata
+
+
+def _of_standing(standing: Standing) -> dict[str, Any]:
+    counts = standing.counts
+    metadata: dict[str, Any] = {
+        keys.META_PENDING: counts.pending,
+        keys.META_OLDEST_PENDING: round(standing.lag, 1),
+        keys.META_DUE_LATER: counts.failed,
+        keys.META_DONE_IN_ALL: counts.done,
+        keys.META_DEAD_IN_ALL: counts.dead,
+        keys.META_SET_ASIDE_IN_ALL: counts.skipped,
+    }
+    if standing.set_aside:
+        reasons = {REASONS.get(reason, reason): f"{count:,}" for reason, count in standing.set_aside.items()}
+        metadata[keys.META_WHY_SET_ASIDE] = rules(reasons)
+    return metadata
+
+
+def summary(report: RunReport, standing: JobStatus) -> str:
+    """One sentence: ``12 files done (1.2 MB), 1 failed, 3 left; 15 dead in all, waiting for a person``.
+
+    What runs before left behind belongs in it: a run without anything to do must not look as if all were well.
+    """
+    return "; ".join((_of_this_run(report), *_left_behind(report, standing)))
+
+
+def _left_behind(report: RunReport, standing: JobStatus) -> Iterator[str]:
+    in_all = " in all" if report.attempted else ""
+    if standing.failed > report.failed:
+        yield f"{standing.failed} failed{in_all}, due again later"
+    if standing.dead > report.dead:
+        yield f"{standing.dead} dead{in_all}, waiting for a person"
+
+
+def _of_this_run(report: RunReport) -> str:
     if not report.attempted:
         return "nothing was pending" if not report.pending else f"nothing could be claimed, {report.pending} pending"
     size = f" ({format_size(report.bytes)})" if report.bytes else ""
-    parts = [f"{report.done} file{'' if report.done == 1 else 's'} done{size}"]
+    parts = [f"{_done(report.done)}{size}"]
+    parts += [f"{report.retracted} retracted"] if report.retracted else []
     parts += [f"{report.failed} failed"] if report.failed else []
     parts += [f"{report.dead} dead"] if report.dead else []
     parts += [f"{report.pending} left"] if report.pending else []
     parts += ["stopped"] if report.stopped else []
     return ", ".join(parts)
+
+
+def _done(number: int) -> str:
+    return f"{number} file{'' if number == 1 else 's'} done"
 
 
 def failure_table(failures: Iterable[Failure], total: int) -> dg.MarkdownMetadataValue:
@@ -89,7 +178,17 @@ def failure_table(failures: Iterable[Failure], total: int) -> dg.MarkdownMetadat
         (failure.file, f"{failure.error_type}: {failure.message}", failure.attempts, failure.status)
         for failure in failures
     ]
-    return table(("file", "why", "attempts", "now"), rows, total)
+    return table(FAILURE_HEAD, rows, total)
+
+
+def of_publication(published: datetime | None, revision: int | None, size: int) -> dict[str, Any]:
+    """What was found of a metadata db that came from elsewhere: when it was published, which revision, its bytes."""
+    metadata: dict[str, Any] = {}
+    if published is not None:
+        metadata[keys.META_PUBLISHED] = dg.MetadataValue.timestamp(published)
+    if revision is not None:
+        metadata[keys.META_REVISION] = revision
+    return {**metadata, keys.META_BYTES: size}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], total: int) -> dg.MarkdownMetadataValue:

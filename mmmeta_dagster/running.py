@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from mmmeta.errors import (
 )
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_seen import mark_of_files
+from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_there
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.resources import MetadirResource
 
@@ -60,9 +60,11 @@ def opened(context: dg.AssetExecutionContext, config: MetadirConfig) -> Iterator
             with beating(metadir.layout, context.run.run_id):
                 yield metadir
     except NOT_WHOLE as error:
-        reason = str(error)[:TAG_LENGTH]
-        context.instance.add_run_tags(context.run.run_id, {keys.TAG_NOT_WHOLE: reason, keys.TAG_SEEN: seen})
-        raise failure(str(error)) from None
+        missing = None if config.generate else why_not_there(layout_of(config))
+        reason = str(error) if missing is None else f"There is no metadata db: {missing}"
+        tags = {keys.TAG_NOT_WHOLE: reason[:TAG_LENGTH], keys.TAG_SEEN: seen}
+        context.instance.add_run_tags(context.run.run_id, tags)
+        raise failure(reason) from None
     except MmmetaError as error:
         raise failure(str(error)) from None
 
@@ -72,14 +74,22 @@ def failure(description: str, metadata: Mapping[str, Any] | None = None) -> dg.F
     return dg.Failure(description=" ".join(description.split()), metadata=metadata, allow_retries=False)
 
 
-def log_progress(context: dg.AssetExecutionContext) -> Callable[[str, int, int | None], None]:
-    """Progress as lines in the log of the run, one in ten seconds at most."""
-    last = time.monotonic()
+class Progress:
+    """Progress as lines in the log of the run, one in ten seconds at most.
 
-    def progress(what: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= BETWEEN_LINES:
-            last = time.monotonic()
-            context.log.info(f"{what}: {done:,}" + ("" if total is None else f" of {total:,}"))
+    Attributes:
+        done: the number that was told last, also where it got no line.
+    """
 
-    return progress
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        self.done = 0
+        self._context = context
+        self._last = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        self.done = done
+        if time.monotonic() - self._last >= BETWEEN_LINES:
+            self._last = time.monotonic()
+            # More than there was to do at first: files became due meanwhile.
+            of = "" if total is None or total < done else f" of {total:,}"
+            self._context.log.info(f"{what}: {done:,}{of}")

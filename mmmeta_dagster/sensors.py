@@ -7,11 +7,14 @@ from dataclasses import replace
 import dagster as dg
 
 from mmmeta.clock import Clock, utcnow
+from mmmeta.errors import StoreAccessError
 from mmmeta.project import MetadirConfig
-from mmmeta_dagster import keys
+from mmmeta.store import Store
+from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.decision import decide
+from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.jobs import DagsterJob
-from mmmeta_dagster.observe import layout_of, observe
+from mmmeta_dagster.observe import REMOTE, REMOTE_REVISION, observe
 from mmmeta_dagster.situation import Cursor, Situation
 
 TAG_LENGTH = 500
@@ -69,15 +72,18 @@ def _news(metadir: MetadirConfig, situation: Situation, cursor: Cursor) -> list[
     published = situation.published
     if metadir.generate or published is None or published == cursor.reported or situation.not_whole is not None:
         return []
+    layout = layout_of(metadir)
+    store = Store(layout)
     try:
-        size = layout_of(metadir).meta_db.stat().st_size
-    except OSError:
+        size = layout.meta_db.stat().st_size
+        moment, revision = store.moment(REMOTE), store.get(REMOTE_REVISION)
+    except (OSError, StoreAccessError):
         return []  # a sync replaces it at this moment: the next tick sees it
     return [
         dg.AssetMaterialization(
             keys.asset_key(metadir.name, keys.METADATA_DB),
             description="The remote has published; this is what was found here.",
-            metadata={keys.META_PUBLISHED: published.strip(), keys.META_BYTES: size},
+            metadata=reporting.of_publication(moment, revision if type(revision) is int else None, size),
             tags={keys.TAG_DATA_VERSION: published.strip()},
         )
     ]

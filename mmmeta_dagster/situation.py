@@ -100,8 +100,9 @@ class JobWanted:
 
 @dataclass(frozen=True)
 class JobSeen:
-    """A job as status.json records it: counts of files, the earliest retry, the latest end of a lease, and of the
-    worker that claims files, when it last said that it lives and the run that it belongs to."""
+    """A job as status.json records it: counts of files, the earliest retry, the latest end of a lease; of the worker
+    that claims files, when it last said that it lives and the run that it belongs to; and when a selection that files
+    enter as time passes was last evaluated."""
 
     fingerprint: str
     pending: int = 0
@@ -114,6 +115,7 @@ class JobSeen:
     lease_until: datetime | None = None
     heartbeat: datetime | None = None
     run_id: str | None = None
+    evaluated_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,6 @@ class Merged:
     revision: int | None = None
     digest: str | None = None
     state_revision: int | None = None
-    written_at: datetime | None = None
     jobs: Mapping[str, JobSeen] = field(default_factory=dict)
 
 
@@ -139,6 +140,7 @@ class Situation:
         published: raw text of the store's ``remote_last_updated``; None where there is none.
         store_problem: why ``published`` could not be read, None where nothing is wrong.
         merged: status.json; None where there is none that can be read.
+        state_problem: what happened to the state db that status.json speaks of; None where nothing did.
         not_whole: why a run would fail for want of a whole metadir, None where nothing speaks against it.
         seen: a mark of the metadir's files (sizes and times), to tell whether they changed since a run saw them.
         jobs: the jobs of the project file.
@@ -153,6 +155,7 @@ class Situation:
     merged: Merged | None
     path: str = ""
     store_problem: str | None = None
+    state_problem: str | None = None
     not_whole: str | None = None
     seen: str = ""
     jobs: Mapping[str, JobWanted] = field(default_factory=dict)
@@ -165,17 +168,18 @@ class Situation:
     def mark(self) -> str:
         """Sixteen letters that change when anything does that the next attempt could depend on.
 
-        Leases and signs of life are no part of it: they move without anything being achieved.
+        Leases, signs of life and looks are no part of it: they move without anything being achieved.
         """
         merged = None
         if self.merged is not None:
             jobs = {
-                name: replace(job, lease_until=None, heartbeat=None, run_id=None)
+                name: replace(job, lease_until=None, heartbeat=None, run_id=None, evaluated_at=None)
                 for name, job in self.merged.jobs.items()
             }
-            merged = asdict(replace(self.merged, written_at=None, jobs=jobs))
+            merged = asdict(replace(self.merged, jobs=jobs))
         wanted = {name: job.fingerprint for name, job in self.jobs.items()}
-        text = json.dumps([self.metadir, self.published, merged, wanted, self.loaded], sort_keys=True, default=str)
+        parts = [self.metadir, self.published, merged, wanted, self.state_problem, self.loaded]
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

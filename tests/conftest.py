@@ -47,3 +47,22 @@ def landtag() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real input at {path}")
     return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty SQL database; PostgreSQL where MMMETA_TEST_POSTGRES names one that may be emptied."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/target.db"
+        return
+    postgres = os.environ.get("MMMETA_TEST_POSTGRES")
+    if not postgres:
+        pytest.skip("MMMETA_TEST_POSTGRES is not set")
+    from sqlalchemy import create_engine
+
+    engine = create_engine(postgres)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+    yield postgres

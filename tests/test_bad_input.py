@@ -75,7 +75,10 @@ BROKEN = {
     "nan": (b'{"content_hash": "nan", "x": NaN}', "NaN is not a JSON number"),
     "huge": (b'{"content_hash": "huge", "x": 1e400}', "infinity"),
     "surrogate": (b'{"content_hash": "s", "x": "\\ud83d"}', "surrogate"),
-    "latin1": (b'{"content_hash": "\xe9"}', "UTF-8"),
+    "latin1": (b'{"content_hash": "\xe9"}', "not UTF-8 (byte 19 is 0xE9)"),
+    "utf16": ('{"content_hash": "é"}'.encode("utf-16"), "UTF-16"),
+    "endless-integer": (b'{"content_hash": "i", "x": %s}' % (b"9" * 4_301), "a number cannot be read"),
+    "huge-beside-integer": (b'{"content_hash": "i", "x": 1e400, "y": %s}' % (b"9" * 400), "infinity"),
     "deep": (b'{"content_hash": "deep", "x": ' + b"[" * 600 + b"]" * 600 + b"}", "nested"),
     "binary": (b"%PDF-1.4\x00\xff", "not valid JSON"),
 }
@@ -140,6 +143,26 @@ def test_odd_keys_are_kept_faithfully(archive: Archive) -> None:
         assert next(metadir.files.find({"$$any": {"!=": None}}), None) is not None
         assert metadir.files.count({"k" * 300: "long", "Title": "A"}) == 1
         assert metadir.files.count(title="A") == 0
+
+
+@pytest.mark.parametrize("digits", [19, 20, 308, 309, 400, 4_300])
+def test_an_integer_keeps_all_its_digits(archive: Archive, digits: int) -> None:
+    """As ``json.loads`` reads it, wherever it stands, up to what Python reads; from Python code as well."""
+    number = -int("9" * digits)
+    record = {"n": number, "list": [number, {"deep": number}], "unlike": 1.5, **{f"k{at}": 0 for at in range(1_000)}}
+    archive.write("x", {**record, "late": number})
+    archive.deliver()
+    archive.server.files.insert({"content_hash": "y", "n": number})
+    archive.sync()
+    archive.client.update()
+    found = archive.client.files.get("x")
+    assert found is not None
+    assert {key: repr(value) for key, value in found.items()} == {
+        key: repr(value) for key, value in {"content_hash": "x", **record, "late": number}.items()
+    }
+    assert archive.client.files.count(n=number) == 2
+    assert archive.client.files.count(late=number) == 1
+    assert archive.client.files.count(n=number + 1) == 0
 
 
 @pytest.mark.parametrize("order", ["flat first", "nested first"])

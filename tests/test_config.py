@@ -116,11 +116,14 @@ def test_what_it_may_not_say(file: Path, text: str, line: int, key: str | None, 
     assert str(error).startswith(f"{file}:{line}: ")
 
 
-def test_other_problems_of_the_same_file_are_counted(file: Path) -> None:
-    """The first one is told in full."""
-    error = failure(file, "metadata:\n  unique: ''\n  exclude: 5\nremotes: {}\n")
-    assert error.line == 2
-    assert "(and 2 more, see line 3, 4)" in str(error)
+def test_all_problems_of_a_file_are_told(file: Path) -> None:
+    """A line each, in the order of the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(ConfigError) as caught:
+        load(file, "metadata:\n  unique: ''\n  exclude: 5\nremotes: {}\n")
+    lines = str(caught.value).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [f"{file}:2", f"{file}:3", f"{file}:4"]
+    assert "Did you mean 'remote'?" in lines[2]
 
 
 def test_a_file_that_is_no_text(file: Path) -> None:

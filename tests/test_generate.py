@@ -12,7 +12,7 @@ import pytest
 from archives import Archive
 
 from mmmeta import Metadir
-from mmmeta.errors import MassDeletionError, MetadirNotFoundError, MmmetaError
+from mmmeta.errors import MassDeletionError, MetadataDbError, MetadirNotFoundError, MmmetaError
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -213,6 +213,34 @@ def test_two_metadata_files_that_swap_places_are_both_read_right(archive: Archiv
         "1": ("new", second.name),
         "2": ("new", first.name),
     }
+
+
+def test_a_scan_db_of_which_only_parts_are_damaged_is_thrown_away(archive: Archive) -> None:
+    """Texts that are no UTF-8, in a row or in the schema that SQLite quotes, and a page of zeros."""
+    archive.write("a", n=0)
+    archive.server.generate()
+    whole = archive.server.layout.scan_db.read_bytes()
+    name = whole.index(b"TABLE seen")
+    value = whole.index(b"identity") + len(b"identity") + 2
+    page = int.from_bytes(whole[16:18], "big")
+    for number, (start, damage) in enumerate([(name, b"\xf6"), (value, b"\xf6"), (page, bytes(page))], 1):
+        archive.server.close()
+        archive.server.layout.scan_db.write_bytes(whole[:start] + damage + whole[start + len(damage) :])
+        archive.write("a", n=number)
+        assert archive.server.generate().changed == 1
+        assert [file["n"] for file in archive.server.files] == [number]
+
+
+def test_a_metadata_db_whose_schema_is_no_text_is_named(archive: Archive) -> None:
+    """SQLite's message quotes the schema, and Python cannot read that."""
+    archive.write("a")
+    archive.deliver()
+    archive.client.close()
+    path = archive.client.layout.meta_db
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"CREATE TABLE info", b"CREATE \xf6ABLE info"))
+    with pytest.raises(MetadataDbError, match=r"meta\.db is damaged"):
+        archive.client.update(replace=True)
 
 
 def test_a_file_deleted_by_hand_returns_when_its_metadata_changes(archive: Archive) -> None:

@@ -462,3 +462,38 @@ def test_a_selection_by_a_key_that_nobody_has_yet(archive: Archive) -> None:
     assert archive.client.job("import", where={"imported": False}).run(nothing).done == 1
     with pytest.warns(UnknownKeyWarning):
         assert archive.client.files.count(imported=False) == 1
+
+
+def test_a_run_for_some_files_leaves_the_others_pending(archive: Archive) -> None:
+    """Also a file that killed a worker, which comes alone, does not keep the rest of the run from its turn."""
+    publish(archive, *"abcde", kind="wanted")
+    publish(archive, *"xyz", kind="other")
+    job = archive.client.job("some", batch_size=2)
+    seen: list[str] = []
+    report = job.run(lambda file: seen.append(file.unique_value), only={"kind": "wanted"})
+    assert (sorted(seen), report.done, report.pending) == (list("abcde"), 5, 3)
+    assert job.run(nothing, only={"kind": "wanted"}).attempted == 0
+    with archive.client._backend.state.atomic() as connection:
+        connection.execute("UPDATE ledger SET error_type = 'WorkerDied' WHERE file = 'y'")
+    assert job.run(nothing, only={"kind": "other"}).done == 3
+
+
+def test_a_run_for_some_files_keeps_its_limit(archive: Archive) -> None:
+    publish(archive, *"abcde", kind="wanted")
+    job = archive.client.job("some", batch_size=2)
+    assert job.run(nothing, only={"kind": "wanted"}, limit=3).done == 3
+    assert job.run(nothing, only={"kind": "wanted"}).done == 2
+
+
+def test_news_that_arrive_in_the_middle_of_a_run_do_not_disturb_it(archive: Archive) -> None:
+    """What is recorded does not stumble over the warning that metadata was not merged yet."""
+    publish(archive, "a", "b")
+    seen: list[str] = []
+
+    def work(file: File) -> None:
+        seen.append(file.unique_value)
+        archive.write(f"news{len(seen)}")
+        archive.publish()
+
+    report = archive.client.job("import", batch_size=1).run(work)
+    assert (report.done, seen) == (2, ["a", "b"])

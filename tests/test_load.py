@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -18,26 +17,6 @@ import pytest
 from mmmeta.errors import LoadError
 from mmmeta.load import Row, SqlTarget, Written
 from mmmeta.load_columns import OVERFLOW, column_name, wider
-
-POSTGRES = os.environ.get("MMMETA_TEST_POSTGRES")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database; PostgreSQL where MMMETA_TEST_POSTGRES names one that may be emptied."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/target.db"
-        return
-    if not POSTGRES:
-        pytest.skip("MMMETA_TEST_POSTGRES is not set")
-    from sqlalchemy import create_engine
-
-    engine = create_engine(POSTGRES)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
-    engine.dispose()
-    yield POSTGRES
 
 
 @pytest.fixture
@@ -404,7 +383,7 @@ def test_a_killed_writer_leaves_rows_and_receipts_together(tmp_path: Path) -> No
 
 def test_a_locked_database_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing is written; the file is not to blame."""
-    monkeypatch.setattr("mmmeta.load.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("mmmeta.load_engine.LOCK_SECONDS", 0.1)
     url = f"sqlite:///{tmp_path}/target.db"
     with SqlTarget(url, "documents", "content_hash") as target:
         write(target, ("a", {"v": 1}, 1))

@@ -206,14 +206,14 @@ def test_environment_variables_are_filled_in_everywhere(tmp_path: Path) -> None:
     rules = """\
 where: {a: ["{{ env.A }}-{{env.B}}", "{{ env.X | default('d') }}"], b: {"{{ env.A }}": 1, ">": 5}}
 attempts: "{{ env.N }}"
-tags: {t: '{{ env.EMPTY | default("x") }}|{{ env.X | default("") }}'}"""
+tags: {t: '{{ env.EMPTY | default("x") }}.{{ env.X | default("") }}'}"""
     environ = {"A": "{{ env.B }}", "B": "b", "N": "7", "EMPTY": ""}
     with pytest.raises(ProjectError, match="is not an operator"):
         job(tmp_path, rules, environ)
     config = job(tmp_path, rules.replace('"{{ env.A }}": 1, ', ""), environ)
     assert config.where["a"] == ["{{ env.B }}-b", "d"]
     assert config.attempts == 7
-    assert config.tags == {"t": "|"}
+    assert config.tags == {"t": "."}
 
 
 def test_the_process_environment_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,3 +384,14 @@ def test_the_json_schema_knows_every_key_and_no_other() -> None:
 def test_the_reserved_names() -> None:
     """Those of the design."""
     assert set(RESERVED_JOBS) == {"metadata_db", "state_db", "synced", "generate", "update", "import"}
+
+
+def test_a_command_about_a_metadir_can_be_copied(tmp_path: Path) -> None:
+    """It works in whatever folder: with the project file where there is one, paths quoted, the state db named."""
+    folder = tmp_path / "my archive"
+    folder.mkdir()
+    (folder / "mmmeta.yaml").write_text("version: 1\nmetadirs: {archive: {path: ./a, state: ./s.db}}")
+    config = load_project(folder / "mmmeta.yaml").metadirs["archive"]
+    assert config.command("jobs") == f"mmmeta --project '{folder}/mmmeta.yaml' --metadir archive jobs"
+    alone = MetadirConfig(name="archive", path=folder, state=str(folder / "s.db"))
+    assert alone.command("jobs") == f"MMMETA_STATE='{folder}/s.db' mmmeta --metadir '{folder}' jobs"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,12 +49,13 @@ metadirs:
 SECRET = "postgresql://user:hunter2@host/db"
 
 
-def failure(folder: Path, text: str, environ: dict[str, str] | None = None) -> ProjectError:
+def failure(folder: Path, text: str, environ: dict[str, str] | None = None, *, several: bool = False) -> ProjectError:
+    """The error of a project file; of one line unless there are several mistakes."""
     path = folder / "mmmeta.yaml"
     path.write_text(text)
     with pytest.raises(ProjectError) as caught:
         load_project(path, {} if environ is None else environ)
-    assert "\n" not in str(caught.value)
+    assert several == ("\n" in str(caught.value))
     assert str(caught.value).startswith(f"{path}:")
     assert caught.value.path == path
     return caught.value
@@ -133,7 +136,13 @@ CASES = [
     ("{_file_name}", "../{_file_name}", 18, f"{J}.contracts.download.name", "dots and spaces only"),
     ("{_file_name}", "/{_file_name}", 18, f"{J}.contracts.download.name", "absolute"),
     ("{_file_name}", "{{_file_name}}", 18, f"{J}.contracts.download.name", "not known here. There are {{ env"),
-    ("download: {to: ./downloads", "load: {to: ./downloads", 18, f"{J}.contracts.load.to", "SQLAlchemy URL"),
+    (
+        'name: "{_file_name}"}',
+        "name: x}\n        load: {to: ./x, table: x}",
+        19,
+        f"{J}.contracts.load.to",
+        "SQLAlchemy URL",
+    ),
     ("sqlite:///x.db", "sqlite://x.db", 22, f"{J}.recent.load.to", "three slashes"),
     ("sqlite:///x.db", "sqlite://", 22, f"{J}.recent.load.to", "in memory"),
     ("          table: documents\n", "", 21, f"{J}.recent.load", "the key 'table' is missing"),
@@ -172,6 +181,19 @@ CASES = [
     ("backoff: 1m", "backoff: soon", 32, f"{J}.extract.backoff", "is not a duration"),
     ("backoff: 1m", "lease: 0", 32, f"{J}.extract.lease", "at least one second"),
     ("tags: {a: b}", "tags: {a: [b]}", 33, f"{J}.extract.tags.a", "needs text"),
+    ("tags: {a: b}", "tags: {a: b c}", 33, f"{J}.extract.tags.a", "'b c' cannot be the value of a Dagster tag"),
+    ("tags: {a: b}", "tags: {a: b c}", 33, f"{J}.extract.tags.a", "digits, _, - and .: b_c"),
+    ("tags: {a: b}", "tags: {a b: c}", 33, f'{J}.extract.tags["a b"]', "'a b' cannot be a Dagster tag"),
+    ("tags: {a: b}", "tags: {a/b/c: d}", 33, f'{J}.extract.tags["a/b/c"]', "one / after a namespace"),
+    ("tags: {a: b}", "owners: [me@example.organisation]", 33, f"{J}.extract.owners[0]", "no owner"),
+    ("tags: {a: b}", "automation: 0 25 * * *", 33, f"{J}.extract.automation", "25 is not a hour"),
+    ("tags: {a: b}", "automation: 'on_cron(\"0 3 * *\")'", 33, f"{J}.extract.automation", "has 4"),
+    ("tags: {a: b}", "automation: eager or on_missing", 33, f"{J}.extract.automation", "&, | and ~ can"),
+    ("tags: {a: b}", "automation: eager & ", 33, f"{J}.extract.automation", "is no expression. Write eager,"),
+    ("tags: {a: b}", "automation: ''", 33, f"{J}.extract.automation", "is no expression"),
+    ("tags: {a: b}", "automation: eager.since(x)", 33, f"{J}.extract.automation", "cannot stand in an automation"),
+    ("tags: {a: b}", "automation: __import__('os').system('x')", 33, f"{J}.extract.automation", "cannot stand in"),
+    ("tags: {a: b}", "automation: true", 33, f"{J}.extract.automation", "needs text"),
     ("tags: {a: b}", "tags: [a]", 33, f"{J}.extract.tags", "needs keys and values"),
     ("tags: {a: b}", "where:", 33, f"{J}.extract.where", "Write {} for every file"),
     ("tags: {a: b}", "where: pdf", 33, f"{J}.extract.where", "needs a filter"),
@@ -191,10 +213,59 @@ def test_a_mistake_is_found_and_named(
     assert reason in error.reason
 
 
-def test_every_mistake_is_counted(tmp_path: Path) -> None:
-    """The topmost is told, the lines of the others are listed."""
+def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+    """So that the file is mended in one go, and not in as many as there are mistakes."""
     text = BASE.replace("attempts: 5", "atempts: 5").replace("table:", "tabel:").replace("- team:data", "- data")
-    assert str(failure(tmp_path, text)).endswith("Did you mean 'table'? (and 2 more, see line 27, 31)")
+    error = failure(tmp_path, text, several=True)
+    assert (error.line, error.key) == (23, f"{J}.recent.load.tabel")
+    path = tmp_path / "mmmeta.yaml"
+    assert [line.split(" is ")[0] for line in str(error).splitlines()] == [
+        f"{path}:23: {J}.recent.load.tabel:",
+        f"{path}:27: {J}.recent.owners[0]: 'data'",
+        f"{path}:31: {J}.extract.atempts:",
+    ]
+    assert "Did you mean 'attempts'?" in str(error).splitlines()[2]
+
+
+def test_the_command_line_gives_each_mistake_a_line(tmp_path: Path) -> None:
+    """As an editor or a CI log can jump to it."""
+    path = tmp_path / "mmmeta.yaml"
+    path.write_text(BASE.replace("attempts: 5", "atempts: 5").replace("table:", "tabel:"))
+    command = [sys.executable, "-m", "mmmeta", "--project", str(path), "status"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert [line.partition(": metadirs")[0] for line in lines] == [f"Error: {path}:23", f"{path}:31"]
+
+
+def test_a_file_full_of_mistakes_is_told_in_ten_lines(tmp_path: Path) -> None:
+    """And how many more there are."""
+    jobs = "".join(f"      job{number}: {{call: {{function: x}}}}\n" for number in range(25))
+    lines = str(failure(tmp_path, BASE + jobs, several=True)).splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "(and 15 more)"
+
+
+def test_every_unset_variable_is_told_with_its_line(tmp_path: Path) -> None:
+    """A deployment lacks all of them, not one."""
+    text = BASE.replace("sqlite:///x.db", "{{ env.DB_URL }}").replace("./client", "'{{ env.HERE }}/{{ env.THERE }}'")
+    error = failure(tmp_path, text, several=True)
+    path = tmp_path / "mmmeta.yaml"
+    assert [line.partition(" is not set")[0] for line in str(error).splitlines()] == [
+        f"{path}:4: {A}.path: the environment variable HERE",
+        f"{path}:4: {A}.path: the environment variable THERE",
+        f"{path}:22: {J}.recent.load.to: the environment variable DB_URL",
+    ]
+
+
+def test_what_a_variable_holds_is_not_shown_in_any_line(tmp_path: Path) -> None:
+    """Not in the first, not in those after it."""
+    text = BASE.replace("a.b:c", "{{ env.DB_URL }}").replace(
+        "table: documents", "table: '{{ env.DB_URL }}/{{ env.DB_URL }}'"
+    )
+    error = failure(tmp_path, text, {"DB_URL": SECRET}, several=True)
+    assert len(str(error).splitlines()) == 2
+    assert "hunter2" not in f"{error} {error!r}"
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
@@ -325,7 +396,7 @@ metadirs:
         <<: {attempts: 0}
         call: {function: "x:y"}
 """
-    error = failure(tmp_path, text)
+    error = failure(tmp_path, text, several=True)
     assert (error.line, error.key) == (9, "metadirs.m.jobs.b.atempts")
     error = failure(tmp_path, text.replace("atempts", "attempts"))
     assert (error.line, error.key) == (11, "metadirs.m.jobs.c.attempts")

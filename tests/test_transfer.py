@@ -337,8 +337,8 @@ def test_digests_are_known_by_length_and_digits() -> None:
     assert [digest_kind(value) for value in ("", "a" * 39, "g" * 40, "٣" * 40, None, 12)] == [None] * 6
 
 
-def test_where_a_document_is() -> None:
-    """A local public_url, else the template, else beside the metadata file."""
+def test_where_a_document_is(tmp_path: Path) -> None:
+    """A local public_url, else the template, else beside the metadata file, else a web address."""
 
     def source(data: dict[str, object], url: str | None = None, name: str | None = "a.pdf") -> str:
         return document_source(
@@ -352,6 +352,12 @@ def test_where_a_document_is() -> None:
     assert source({"public_url": "https://y"}) == "https://y"
     assert source({"public_url": "s3://b/y"}) == "s3://b/y"
     assert source({"public_url": "y.pdf"}) == "/files/2024/05/a.pdf"
+    (tmp_path / "2024" / "05").mkdir(parents=True)
+    (tmp_path / "2024" / "05" / "a.pdf").write_bytes(b"")
+    here = document_source(
+        {"public_url": "https://y"}.get, remote_url=None, file_name="a.pdf", source="2024/05/a.json", files_root=tmp_path
+    )
+    assert here == f"{tmp_path}/2024/05/a.pdf"
     assert source({"public_url": 12}) == "/files/2024/05/a.pdf"
     assert source({}, name="docs/a.pdf") == "/files/2024/05/docs/a.pdf"
     with pytest.raises(DownloadError, match="nothing says"):

@@ -22,7 +22,27 @@ class _Unloaded(click.Command):
     """Stands for a verb that was not imported yet: its name and its one line of help."""
 
 
-class VerbGroup(click.Group):
+class OrderedGroup(click.Group):
+    """A group whose help lists commands in the order of the work, each with its whole first line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing those that were not."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(200)) for name, command in self.commands.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if name not in self.commands and not name.startswith("-"):
+            from mmmeta.errors import near_misses
+
+            raise click.UsageError(f"There is no command {name!r}.{near_misses(name, self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class VerbGroup(OrderedGroup):
     """A group whose commands are modules below ``mmmeta.cli``, each with a command ``verb``.
 
     Args:
@@ -34,19 +54,11 @@ class VerbGroup(click.Group):
         for name, line in verbs.items():
             self.add_command(_Unloaded(name, short_help=line))
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = self.commands.get(cmd_name)
         if isinstance(command, _Unloaded):
             command = self.commands[cmd_name] = importlib.import_module(f"mmmeta.cli.{cmd_name}").verb
         return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.get_short_help_str(200)) for name, command in self.commands.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -63,9 +75,14 @@ class VerbGroup(click.Group):
 
 
 def one_line(error: Exception) -> str | None:
-    """What to tell a person about an error, or None where it is no such error (a bug, click's own, a closed pipe)."""
-    from mmmeta.errors import MmmetaError
+    """What to tell a person about an error, or None where it is no such error (a bug, click's own, a closed pipe).
 
+    One line, but for a file that people write: of its mistakes each has one.
+    """
+    from mmmeta.errors import InvalidFileError, MmmetaError
+
+    if isinstance(error, InvalidFileError):
+        return "\n".join(" ".join(line.split()) for line in str(error).splitlines())
     if isinstance(error, MmmetaError) or (isinstance(error, OSError) and error.errno not in (None, errno.EPIPE)):
         return " ".join(str(error).split()) or type(error).__name__
     return None

@@ -48,8 +48,8 @@ def _tell(target: Target, inspection: Inspection) -> None:
     from mmmeta.cli.output import draw_table, note
 
     rows: list[tuple[str, object]] = [("path", inspection.path), ("is", _role(inspection))]
-    rows += _database("metadata db", inspection.metadata_db)
-    rows += _database("state db", inspection.state_db)
+    for role, facts in (("metadata", inspection.metadata_db), ("state", inspection.state_db)):
+        rows += _database(f"{role} db", facts, "cannot be read" if role in inspection.unreadable else "none")
     if inspection.shadowed:
         rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
     rows += [(f"store: {key}", value) for key, value in inspection.store.items()]
@@ -65,9 +65,9 @@ def _role(inspection: Inspection) -> str:
     return " and ".join(role for role, held in roles.items() if held) or "a metadir, not updated yet"
 
 
-def _database(name: str, facts: DatabaseFacts | None) -> list[tuple[str, object]]:
+def _database(name: str, facts: DatabaseFacts | None, nothing: str) -> list[tuple[str, object]]:
     if facts is None:
-        return [(name, "none")]
+        return [(name, nothing)]
     from mmmeta.quantities import format_size
 
     keys = ", ".join(facts.keys[:KEYS]) + (f" … and {len(facts.keys) - KEYS:,} more" if len(facts.keys) > KEYS else "")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ UNBROKEN = 40
 FOLDED = 20
 """Characters that a column of longer texts is not narrowed below."""
 
-GAP = 3
+GAP = 2
 """Characters between two columns of a table."""
 
 PLAIN_WIDTH = 160
@@ -87,7 +88,13 @@ def counts(**numbers: int | None) -> str:
     return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items() if number) or "nothing"
 
 
-def draw_table(columns: Iterable[str], rows: Iterable[Sequence[object]], *, numbers: Iterable[str] = ()) -> None:
+def draw_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Iterable[str] = (),
+    below: Sequence[str] = (),
+) -> None:
     """Print a table on stdout, into a pipe or file without the spaces that fill it up to the right.
 
     Long texts are folded. Where even that is not enough it is wider than the terminal: nothing is cut.
@@ -96,32 +103,66 @@ def draw_table(columns: Iterable[str], rows: Iterable[Sequence[object]], *, numb
         columns: their names.
         rows: one value a column.
         numbers: the columns that stand to the right.
+        below: columns, the last ones, that stand on lines of their own below their row where there is no room.
     """
-    from rich import box
+    cells = [[cell_text(cell) for cell in row] for row in rows]
+    output = console()
+    widths = [_needed([name, *(row[position] for row in cells)]) for position, name in enumerate(columns)]
+    kept = len(columns)
+    if below and sum(widths) + GAP * (len(widths) - 1) > output.width:
+        kept -= len(below)
+        # Wide enough for the rest: a row that is broken could not be told from what stands below it.
+        output.width = max(output.width, sum(map(_width_of, _by_column(columns, cells)[:kept])) + GAP * kept)
+    output.width = max(output.width, sum(widths[:kept]) + GAP * kept)
+    lines = _drawn(output, columns[:kept], [row[:kept] for row in cells], set(numbers))
+    if kept == len(columns):
+        _print(lines)
+        return
+    header, body = lines[: -len(cells)] if cells else lines, lines[-len(cells) :] if cells else []
+    _print(header)
+    for line, row in zip(body, cells, strict=True):
+        more = textwrap.wrap("  ".join(filter(None, row[kept:])), console().width - 4)
+        _print([line, *(f"    {part}" for part in more)])
+
+
+def _by_column(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[name, *(row[position] for row in cells)] for position, name in enumerate(columns)]
+
+
+def _width_of(texts: Sequence[str]) -> int:
     from rich.cells import cell_len
+
+    # A name may be broken into lines, a value never is.
+    return max(cell_len(line) for text in texts for line in text.split("\n"))
+
+
+def _needed(texts: Sequence[str]) -> int:
+    """What a column needs at least; longer texts are folded."""
+    widest = _width_of(texts)
+    return widest if widest <= UNBROKEN else FOLDED
+
+
+def _drawn(output: Console, columns: Sequence[str], cells: Sequence[Sequence[str]], right: set[str]) -> list[str]:
+    """The lines of a table, with the terminal's colours where it goes to one."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    right = set(numbers)
-    cells = [[cell_text(cell) for cell in row] for row in rows]
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    needed = 0
-    for position, name in enumerate(columns):
-        widest = max(cell_len(text) for text in [name, *(row[position] for row in cells)])
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, GAP - 1, 0, 0))
+    for name, texts in zip(columns, _by_column(columns, cells), strict=True):
         justify: Literal["left", "right"] = "right" if name in right else "left"
-        drawn.add_column(Text(name), justify=justify, overflow="fold", no_wrap=widest <= UNBROKEN)
-        needed += GAP + (widest if widest <= UNBROKEN else FOLDED)
+        drawn.add_column(Text(name), justify=justify, overflow="fold", no_wrap=_width_of(texts) <= UNBROKEN)
     for row in cells:
         # Text, not markup: a title such as "[red]" is what it is.
         drawn.add_row(*map(Text, row))
-    output = console()
-    output.width = max(output.width, needed)
-    if output.is_terminal:
-        output.print(drawn)
-        return
     with output.capture() as capture:
         output.print(drawn)
-    click.echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+    return [line.rstrip() for line in capture.get().rstrip("\n").split("\n")]
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
 
 
 def cell_text(value: object) -> str:
@@ -134,6 +175,33 @@ def cell_text(value: object) -> str:
         value = to_line(value)
     text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
     return "".join(c if c.isprintable() else "\\n" if c == "\n" else f"\\x{ord(c):02x}" for c in text)
+
+
+def age(moment: datetime | None) -> str:
+    """How long ago, in one unit, or nothing."""
+    if moment is None:
+        return ""
+    from mmmeta.clock import utcnow
+
+    seconds = max(0.0, (utcnow() - moment).total_seconds())
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        number = int(seconds // length)
+        if number or unit == "second":
+            return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    return ""
+
+
+def moment_text(moment: datetime | None) -> str:
+    """A moment in local time: today's with seconds, others with the date, both to the minute at least."""
+    if moment is None:
+        return ""
+    local = moment.astimezone()
+    return f"{local:%H:%M:%S}" if local.date() == date.today() else f"{local:%Y-%m-%d %H:%M}"
+
+
+def files_text(number: int) -> str:
+    """``1 file``, ``1,200 files``."""
+    return f"{number:,} file{'' if number == 1 else 's'}"
 
 
 def console(*, err: bool = False) -> Console:

@@ -51,6 +51,8 @@ class _Bar:
             if self._clock() - self._started < PATIENCE:
                 return
             self._progress = _open()
+        if total is not None:
+            total = max(total, done)  # more came meanwhile: "3 of 2" would be nonsense
         if self._task is None or what != self._what:
             if self._task is not None:
                 self._progress.remove_task(self._task)
@@ -61,6 +63,13 @@ class _Bar:
     def close(self) -> None:
         if self._progress is not None:
             self._progress.stop()
+
+
+def rate(speed: float) -> str:
+    """Files a second, or a minute where that is less than one: ``1,200/s``, ``2.5/s``, ``12/min``."""
+    if speed < 1:
+        return f"{speed * 60:.2g}/min"
+    return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
 
 
 def _open() -> Progress:
@@ -74,7 +83,7 @@ def _open() -> Progress:
 
         def render(self, task: Task) -> Text:
             total = "" if task.total is None else f" of {task.total:,.0f}"
-            return Text(f"{task.completed:,.0f}{total}" + (f", {task.speed:,.0f}/s" if task.speed else ""))
+            return Text(f"{task.completed:,.0f}{total}" + (f", {rate(task.speed)}" if task.speed else ""))
 
     progress = Progress(
         TextColumn("{task.description}", markup=False),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmmeta.cli.group import dry_run_option, json_option, one_line, settings_options
+from mmmeta.cli.job_names import choose_jobs
 from mmmeta.cli.targets import Target, act_on, find_targets
-from mmmeta.errors import near_misses
 
 if TYPE_CHECKING:
     from mmmeta.jobs import Job, RunReport
@@ -36,13 +37,14 @@ class Stop:
 
 @dataclass(frozen=True)
 class Options:
-    """What was typed, for one metadir."""
+    """What was typed, and the id under which the ledger remembers this run."""
 
     limit: int | None
     exclusive: bool
     dry_run: bool
     as_json: bool
     stop: Stop = field(default_factory=Stop)
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 @click.command("run")
@@ -71,43 +73,13 @@ def verb(
     with _signals() as stop:
         options = Options(limit, exclusive, dry_run, as_json, stop)
         chosen = choose_jobs(find_targets(ctx), jobs)
-        act_on(ctx, list(chosen), lambda target: 0 if stop() else _run(target, chosen[target], options))
+        try:
+            act_on(ctx, list(chosen), lambda target: 0 if stop() else _run(target, chosen[target], options))
+        except click.exceptions.Exit:
+            if not stop():  # that it was stopped says more than that files failed
+                raise
     if stop.signal_number is not None:
         ctx.exit(128 + stop.signal_number)
-
-
-def choose_jobs(targets: list[Target], names: Iterable[str]) -> dict[Target, list[str]]:
-    """Which jobs run where; without names all of all.
-
-    Raises:
-        click.UsageError: a name that no metadir has (with the near misses), or that several have.
-    """
-    names = list(names)
-    if not names:
-        return {target: list(target.jobs) for target in targets}
-    known = {f"{target.name}/{job}": (target, job) for target in targets for job in target.jobs}
-    chosen: dict[Target, list[str]] = {}
-    for name in dict.fromkeys(names):
-        full = [key for key in known if name in (key, key.partition("/")[2])]
-        if len(full) != 1:
-            raise click.BadParameter(_not_one(name, full, known, targets[0]), param_hint="JOB")
-        target, job = known[full[0]]
-        if job not in chosen.setdefault(target, []):
-            chosen[target].append(job)
-    return chosen
-
-
-def _not_one(name: str, full: list[str], known: Iterable[str], target: Target) -> str:
-    if full:
-        return f"several metadirs have a job {name!r}: write {' or '.join(full)}."
-    if target.project is None:
-        return f"{name!r}: there are no jobs without a project file (MMMETA_PROJECT, ./mmmeta.yaml or --project)."
-    if not target.jobs and not known:
-        return f"{name!r}: {target.project} has no jobs for {target.path}."
-    short = [job.partition("/")[2] for job in known]
-    return (
-        f"there is no job {name!r} in {target.project}.{near_misses(name, [*known, *short])} It has {', '.join(known)}."
-    )
 
 
 def _run(target: Target, names: list[str], options: Options) -> int:
@@ -162,8 +134,8 @@ def _process(target: Target, job: Job, options: Options) -> tuple[dict[str, Any]
     from mmmeta.cli.output import plain
     from mmmeta.cli.progress import progress_bar
 
-    with progress_bar(f"{job.name}: ") as progress:
-        report = job.run(limit=options.limit, progress=progress, stop=options.stop)
+    with progress_bar(f"{target.name}/") as progress:
+        report = job.run(run_id=options.run_id, limit=options.limit, progress=progress, stop=options.stop)
     if not options.as_json:
         _tell(target, job, report)
     return plain(report), _exit_code(job, report)
@@ -181,25 +153,26 @@ def _tell(target: Target, job: Job, report: RunReport) -> None:
     from mmmeta.cli.output import counts, listing
     from mmmeta.quantities import format_duration
 
-    done = counts(done=report.done, failed=report.failed, dead=report.dead)
+    done = counts(done=report.done, undone=report.retracted, failed=report.failed, dead=report.dead, lost=report.lost)
     left = counts(still_pending=report.pending, due_later=report.due_later)
     rest = "" if left == "nothing" else f"; {left}"
     did = "nothing to do" if done == "nothing" else done
     stopped = ", stopped" if report.stopped else ""
-    click.echo(f"{target.name}/{job.name}: {did}{rest} ({format_duration(report.duration)}{stopped})")
+    # Where something was done, by which run: `mmmeta jobs history --run` tells the rest.
+    run = f", run {report.run_id[:8]}" if report.attempted and report.run_id else ""
+    click.echo(f"{target.name}/{job.name}: {did}{rest} ({format_duration(report.duration)}{stopped}{run})")
     failures = [f"  {failure.file}: {failure.error_type}: {failure.message}" for failure in report.failures]
     listing(f"  failed in {target.name}/{job.name}:", failures)
 
 
 def _plan(target: Target, job: Job, options: Options) -> tuple[dict[str, Any], int]:
     """What a job would do with what is merged so far."""
+    from mmmeta.cli.jobs_plan import tell
     from mmmeta.cli.output import plain
-    from mmmeta.quantities import format_size
 
     plan = job.plan()
     if not options.as_json:
-        size = "" if plan.bytes is None else f" ({format_size(plan.bytes)})"
-        click.echo(f"{target.name}/{job.name}: would process {plan.files:,} files{size}: {plan.condition_words}")
+        tell(f"{target.name}/{job.name}", job, plan)
     return plain(plan), 0
 
 
@@ -214,9 +187,12 @@ def _signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
     def ask(number: int, frame: FrameType | None) -> None:
+        if stop():
+            # On the way out, claims are given back untried.
+            restore()
+            raise SystemExit(128 + number)
         stop.signal_number = number
         click.echo("Stopping after the files at hand; once more to end at once.", err=True)
-        restore()
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):

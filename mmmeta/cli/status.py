@@ -62,7 +62,10 @@ def _show(target: Target, metadir: Metadir, as_json: bool) -> None:
             "is_client": inspection.is_client,
             "outdated": outdated,
             "published": _facts(inspection.metadata_db),
-            "merged": _facts(inspection.state_db),
+            # What was merged is named as what was published, so that both can be compared; the state db's own id is
+            # what receipts in a target carry.
+            "merged": None if status is None else {**(_facts(inspection.state_db) or {}), "id": status.metadata_id},
+            "state_id": None if status is None else status.state_id,
             "shadowed": inspection.shadowed,
             "jobs": jobs,
             "not_run_yet": [name for name in target.jobs if name not in jobs],

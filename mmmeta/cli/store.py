@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.group import dry_run_option, json_option, settings_options
+from mmmeta.cli.group import OrderedGroup, dry_run_option, json_option, settings_options
 from mmmeta.cli.targets import find_target
 from mmmeta.clock import utcnow
 from mmmeta.errors import MetadirNotFoundError, StoreKeyError, near_misses
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mmmeta.store import Store
 
 
-@click.group("store", invoke_without_command=True)
+@click.group("store", cls=OrderedGroup, invoke_without_command=True)
 @json_option
 @settings_options
 @click.pass_context

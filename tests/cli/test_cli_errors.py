@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_support import PROJECT, Run, command, tree
+from cli_support import PROJECT, Run, command, tree, write
 
 
 @pytest.mark.parametrize("words", [("update",), ("find",), ("dump",), ("status",), ("run",), ("run", "--exclusive")])
@@ -77,7 +77,7 @@ def test_damaged_metadata_db_is_one_line(words: tuple[str, ...], damage: str, cl
         (("find", "contract"), "not a filter"),
         (("find", "pages=>3"), "no operator"),
         (("find", "--limit", "-1"), "--limit"),
-        (("finde",), "No such command"),
+        (("finde",), "There is no command"),
         (("store", "set", "a"), "Missing argument"),
         (("run", "extract"), "no jobs without a project file"),
     ],
@@ -102,3 +102,12 @@ def test_project_file_that_is_not_there(tmp_path: Path, run: Run, monkeypatch: p
     assert "nowhere.yaml" in run("--project", tmp_path / "nowhere.yaml", "status", code=1).stderr
     monkeypatch.setenv("MMMETA_PROJECT", str(tmp_path / "nowhere.yaml"))
     assert "nowhere.yaml" in run("status", code=1).stderr
+
+
+def test_inspect_tells_unreadable_from_missing(tmp_path: Path, run: Run) -> None:
+    """A meta.db that is no database is there nevertheless."""
+    write(tmp_path / "_mmmeta", "meta.db", "hello")
+    result = run("--metadir", tmp_path, "inspect", code=3)
+    assert "metadata db cannot be read" in " ".join(result.stdout.split())
+    assert "is not an SQLite database" in result.stderr
+    assert json.loads(run("--metadir", tmp_path, "inspect", "--json", code=3).stdout)["unreadable"] == ["metadata"]

@@ -123,3 +123,11 @@ def test_real_documents_from_the_command_line(landtag: Path, tmp_path: Path, run
     assert hashes(run("--metadir", client, "find", "published_at=2019-04-18", "--json"))
     assert "foreign_id" in run("--metadir", client, "dump", "--csv").stdout.splitlines()[0]
     assert "10 files" in run("--metadir", client, "find").stderr
+
+
+@pytest.mark.parametrize("word", ["pages>=", "pages<", "pages>= "])
+def test_an_empty_bound_is_a_usage_error(client: Path, run: Run, word: str) -> None:
+    """Nothing can be compared with nothing; an empty text is written with quotes."""
+    assert "nothing to compare with" in run("--metadir", client, "find", word, code=2).stderr
+    run("--metadir", client, "find", word.strip() + '""')
+    run("--metadir", client, "find", "title=")

@@ -32,7 +32,8 @@ def test_help_lists_the_verbs_in_the_order_of_the_work(run: Run) -> None:
     listed = [
         line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line.startswith("  ") and line[2] != " "
     ]
-    assert listed[:8] == ["generate", "update", "run", "status", "inspect", "find", "dump", "store"]
+    verbs = ["generate", "update", "run", "status", "jobs", "why", "check", "inspect", "find", "dump", "store"]
+    assert listed[: len(verbs)] == verbs
 
 
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
@@ -43,7 +44,10 @@ def test_every_command_explains_itself(words: tuple[str, ...], run: Run) -> None
     first = (found.help or "").strip().split("\n\n")[0]
     assert first.endswith(".")
     assert f"mmmeta {' '.join(words)}" in " ".join(output.split("Example", 1)[1].split())
-    written = words[-1] in ("generate", "update", "run", "set", "touch", "delete")
+    written = words[-1] in (
+        *("generate", "update", "run", "set", "touch", "delete"),
+        *("retry", "forget", "adopt"),
+    )
     assert written is any(parameter.name == "dry_run" for parameter in found.params)
     assert any("--json" in parameter.opts for parameter in found.params)
 
@@ -84,3 +88,10 @@ def test_help_imports_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"
+
+
+def test_a_mistyped_command_is_met_with_the_near_misses(run: Run) -> None:
+    """In every group."""
+    assert "Did you mean 'jobs'" in run("job", code=2).stderr
+    assert "Did you mean 'plan'" in run("jobs", "plann", code=2).stderr
+    assert "Did you mean 'delete'" in run("store", "delet", code=2).stderr

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from cli_support import PROJECT, Run, command, tree, wait_for
 
+from mmmeta.cli.progress import rate
+
 
 def test_run_updates_and_runs_every_job(project: Path, tmp_path: Path) -> None:
     """The one line for cron: each file once, failures named, exit code 3; then nothing is left but what waits."""
@@ -135,3 +137,58 @@ def test_progress_bar_only_on_a_terminal_and_only_for_long_work(slow_project: Pa
     assert b"/s" in drawn
     assert b"\x1b" not in plain
     assert plain.decode().splitlines()[-1].startswith("archive/slow: 3 done")
+
+
+def test_a_second_signal_ends_at_once_and_gives_claims_back(project: Path, tmp_path: Path) -> None:
+    """Also within a file that takes for ever; it counts as untried."""
+    (tmp_path / "cli_stuck.py").write_text(
+        "import os, time\ndef stuck(file):\n    open(os.environ['SEEN'], 'a').close()\n    time.sleep(600)\n"
+    )
+    project.write_text(
+        PROJECT.split("      contracts:")[0] + '      stuck:\n        call: {function: "cli_stuck:stuck"}\n'
+    )
+    with subprocess.Popen([sys.executable, "-m", "mmmeta", "run"], text=True, stderr=subprocess.PIPE) as running:
+        wait_for((tmp_path / "seen").exists)
+        assert running.stderr is not None
+        running.send_signal(signal.SIGTERM)
+        assert "once more" in running.stderr.readline()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 128 + signal.SIGTERM
+    status = json.loads(command("status", "--json").stdout)["jobs"]["stuck"]
+    assert (status["claimed"], status["pending"]) == (0, 3)
+    assert command("jobs", "history", "--json").stdout == ""
+
+
+def test_a_stopped_run_says_so_although_files_failed(project: Path, tmp_path: Path) -> None:
+    """The exit code of the signal, not 3; and what was done so far."""
+    (tmp_path / "cli_fails.py").write_text(
+        "import os, time\ndef fails(file):\n    open(os.environ['SEEN'], 'a').close()\n    time.sleep(0.5)\n"
+        "    raise ValueError('no')\n"
+    )
+    project.write_text(
+        PROJECT.split("      contracts:")[0] + '      bad:\n        call: {function: "cli_fails:fails"}\n'
+    )
+    words = [sys.executable, "-m", "mmmeta", "run"]
+    with subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        wait_for((tmp_path / "seen").exists)
+        running.send_signal(signal.SIGTERM)
+        said, _ = running.communicate(timeout=30)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert "archive/bad: 1 failed; 2 still pending, 1 due later" in said
+    assert "stopped" in said
+
+
+def test_a_function_may_stand_beside_the_project_file(project: Path, tmp_path: Path) -> None:
+    """Wherever the command is called from, as cron does."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = command("--project", project, "run", "contracts", cwd=tmp_path / "elsewhere", env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "archive/contracts: 2 done" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("speed", "text"), [(12345.6, "12,346/s"), (12.3, "12/s"), (2.54, "2.5/s"), (0.2, "12/min"), (0.01, "0.6/min")]
+)
+def test_rate(speed: float, text: str) -> None:
+    """Slow work is not "0/s"."""
+    assert rate(speed) == text

@@ -142,3 +142,12 @@ def test_store_keys_that_cannot_be(key: str, server: Path, run: Run) -> None:
     for words in (("set", key, "1"), ("set", key, "1", "--dry-run"), ("touch", key), ("get", key), ("delete", key)):
         assert run("--metadir", server, "store", *words, code=1).stderr.startswith("Error: ")
     assert tree(server) == before
+
+
+def test_status_names_what_was_merged_as_what_was_published(client: Path, run: Run) -> None:
+    """Where nothing is outdated, both are the same; the state db has an id of its own."""
+    run("--metadir", client, "update")
+    status = json.loads(run("--metadir", client, "status", "--json").stdout)
+    assert status["outdated"] is False
+    assert status["published"] == status["merged"]
+    assert status["state_id"] not in (None, status["merged"]["id"])

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -91,7 +97,7 @@ def test_a_single_job_updates_first_and_leaves_the_others_alone(archive: Archive
     assert metadata(result, "state_db")["added"] == 5
     said = metadata(result, "download_contracts")
     assert said["done"] == 3
-    assert said["bytes"] == sum(len(f"contract contract{number}") for number in range(3))
+    assert said["size (bytes)"] == sum(len(f"contract contract{number}") for number in range(3))
     assert said["selection"] == 'document_type is "contract"'
     assert said["summary"] == "3 files done (54 bytes)"
     assert archive.looked == []
@@ -103,6 +109,25 @@ def test_the_run_stands_in_the_ledger(archive: Archive, instance: dg.DagsterInst
     with archive.open() as m:
         entries = m.job(archive.config.jobs["look"]).files("done")
     assert {entry.run_id for entry in entries} == {result.run_id}
+
+
+def test_the_command_that_says_more_works_as_it_stands(
+    tmp_path: Path, archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """With a state db elsewhere, in a folder whose name a shell would take apart, from any other folder."""
+    folder = archive.root / "it's a folder"
+    archive.client.rename(archive.root / "moved")
+    folder.mkdir()
+    (archive.root / "moved").rename(folder / "client")
+    text = archive.project.read_text().replace("path: ./client", "path: ./client\n    state: ./elsewhere.db")
+    moved = Archive(folder)
+    moved.configure(text.replace("files_root: ./server", "files_root: ../server"))
+    command = metadata(execute(moved, instance), "look")["see more"]
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    shown = subprocess.run(command, shell=True, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert str(folder / "mmmeta.yaml") in command.replace("'\"'\"'", "'")
+    assert re.search(r"look\W+.*2", shown.stdout)
 
 
 def test_files_that_failed_are_named_with_their_reason_and_the_run_succeeds(
@@ -135,6 +160,48 @@ def test_the_run_fails_if_nothing_could_be_done(archive: Archive, each_instance:
     assert record.asset_observation.metadata["failed"].value == 2
 
 
+def test_a_run_that_only_retries_files_that_are_known_to_be_bad_does_not_fail(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """They were told of when they failed first; a job that has done others is not broken."""
+    archive.configure(archive.project.read_text().replace("backoff: 1s", "backoff: 1s\n        fail_run_above: 0.5"))
+    archive.fail("letter1.txt")
+    assert execute(archive, instance).success
+    time.sleep(1.3)  # the backoff with its jitter
+    retried = execute(archive, instance)
+    assert retried.success
+    assert (metadata(retried, "look")["done"], metadata(retried, "look")["failed"]) == (0, 1)
+
+
+def test_one_new_bad_file_by_itself_does_not_fail_a_job_that_has_done_others(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """It is the file, as far as anybody can tell; two of them, and nothing else done, are another matter."""
+    archive.configure(
+        archive.project.read_text().replace("attempts: 3\n        backoff", "attempts: 1\n        backoff")
+    )
+    execute(archive, instance)
+    archive.fail("letter2.txt", "letter3.txt", "letter4.txt")
+    archive.write("letter2", "letter")
+    archive.publish()
+    assert execute(archive, instance).success
+    archive.write("letter3", "letter")
+    archive.write("letter4", "letter")
+    archive.publish()
+    result = execute(archive, instance)
+    assert not result.success
+    description = failure_of(result, "look").user_failure_data.description
+    assert description.startswith("look: none of 2 files could be done.")
+
+
+def test_a_job_that_never_did_anything_fails_whenever_it_tries(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Also when it only retries: something is wrong with the job, and it should stay in sight."""
+    archive.fail("letter0.txt", "letter1.txt")
+    assert not execute(archive, instance).success
+    time.sleep(1.3)  # the backoff with its jitter
+    assert not execute(archive, instance).success
+
+
 def test_the_run_fails_above_the_share_that_the_project_file_allows(
     archive: Archive, instance: dg.DagsterInstance
 ) -> None:
@@ -164,6 +231,64 @@ def test_dead_files_wait_for_a_person_who_retries_them_from_the_launchpad(
     assert metadata(execute(archive, instance, run_config=retry), "look")["done"] == 1
 
 
+def test_a_run_without_anything_pending_says_what_earlier_runs_left_behind(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """Dead files wait for a person, who would never look if the runs after it said "nothing was pending, dead 0"."""
+    archive.configure(
+        archive.project.read_text().replace("attempts: 3\n        backoff: 1s", "attempts: 1\n        backoff: 1h")
+    )
+    archive.fail("letter1.txt")
+    first = metadata(execute(archive, instance), "look")
+    assert (first["dead"], first["dead in all"], first["summary"]) == (1, 1, "1 file done, 1 dead")
+    again = metadata(execute(archive, instance), "look")
+    assert (again["done"], again["dead"], again["done in all"], again["dead in all"]) == (0, 0, 1, 1)
+    assert again["summary"] == "nothing was pending; 1 dead, waiting for a person"
+    archive.write("letter2", "letter")
+    archive.publish()
+    third = metadata(execute(archive, instance), "look")
+    assert third["summary"] == "1 file done; 1 dead in all, waiting for a person"
+
+
+def test_a_run_without_anything_pending_says_what_is_due_again_later(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """Failed files are not pending, and not done either."""
+    archive.configure(archive.project.read_text().replace("backoff: 1s", "backoff: 1h"))
+    archive.fail("letter1.txt")
+    execute(archive, instance)
+    again = metadata(execute(archive, instance), "look")
+    assert again["summary"] == "nothing was pending; 1 failed, due again later"
+    assert again["due later"] == 1
+
+
+def test_numbers_that_can_be_plotted_stand_in_every_run(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """What waits, for how long, what was set aside and why; a 0 is a point in a plot, a gap is not."""
+    limit = {"ops": {"archive__look": {"config": {"limit": 1}}}}
+    first = metadata(execute(archive, instance, run_config=limit), "look")
+    assert (first["pending"], first["set aside unprocessed"], first["set aside in all"], first["retracted"]) == (
+        1,
+        0,
+        0,
+        0,
+    )
+    assert 0 <= first["oldest pending (seconds)"] < 60
+    with archive.open() as m:
+        (waiting,) = m.job(archive.config.jobs["look"]).files("pending")
+    for path in archive.server.glob("letter*.json"):
+        if waiting.file in path.read_text():
+            path.unlink()
+    with mmmeta(archive.server) as m:
+        m.generate(ensure=True)
+    archive.sync()
+    second = metadata(execute(archive, instance), "look")
+    assert (second["pending"], second["oldest pending (seconds)"], second["set aside in all"]) == (0, 0, 1)
+    assert second["why set aside"] == "- the file was deleted before it was processed: 1"
+    assert {name for name, value in first.items() if isinstance(value, int | float)} == {
+        name for name, value in second.items() if isinstance(value, int | float)
+    }
+
+
 def test_a_limit_from_the_launchpad_leaves_the_rest(archive: Archive, instance: dg.DagsterInstance) -> None:
     """And the rest is due."""
     limit = {"ops": {"archive__load_all": {"config": {"limit": 2}}}}
@@ -180,7 +305,10 @@ def test_an_archive_that_is_not_there_is_one_line(
     result = execute(empty_archive, each_instance, job)
     assert not result.success
     failure = failure_of(result, "state_db").user_failure_data
-    assert str(empty_archive.client) in failure.description
+    assert failure.description == (
+        f"There is no metadata db: {empty_archive.client / '_mmmeta'} is not there yet; run what makes it (in a clone of "
+        "mmmeta: make demo), or sync it"
+    )
     assert "\n" not in failure.description
     assert not empty_archive.client.exists()
     run = each_instance.get_run_by_id(result.run_id)
@@ -259,6 +387,14 @@ def test_assets_say_what_they_are(archive: Archive) -> None:
     assert 'document_type is "contract"' in load.description
     assert "postgresql://me@db/archive" in load.description
     assert "secret" not in f"{load.description}{load.metadata}"
+
+
+def test_a_job_without_a_filter_selects_all_files_in_a_sentence(archive: Archive) -> None:
+    """Not "files where all files"."""
+    load_all = archive.definitions.resolve_asset_graph().get(keys.asset_key("archive", "load_all"))
+    assert "Selects all files. Each of them once," in load_all.description
+    look = archive.definitions.resolve_asset_graph().get(keys.asset_key("archive", "look"))
+    assert 'Selects files where document_type is "letter". Each of them' in look.description
 
 
 def test_materializations_are_stable_for_downstream_only_when_nothing_changed(

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmmeta_dagster.decision import AFTER_TERMINATION, LONGEST_PAUSE, LOOK_AGAIN, Decision, decide, pause
+from mmmeta_dagster.decision import (
+    AFTER_TERMINATION,
+    GATHER_RETRIES,
+    LONGEST_PAUSE,
+    LOOK_AGAIN,
+    Decision,
+    decide,
+    pause,
+)
 from mmmeta_dagster.situation import (
     FRESH,
     STARTING,
@@ -41,7 +49,7 @@ def situation(
 ) -> Situation:
     """A metadir of which everything is merged and done, unless told otherwise."""
     jobs = {"download": job or seen()}
-    status = Merged(OLD, "id", 7, "d7", 3, NOW - timedelta(minutes=5), jobs) if merged == "merged" else merged
+    status = Merged(OLD, "id", 7, "d7", 3, jobs) if merged == "merged" else merged
     base = Situation("archive", published, status, jobs={"download": JobWanted("f1")}, seen="s1")  # type: ignore[arg-type]
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -98,6 +106,14 @@ def test_a_store_that_is_older_than_before_is_asked_for() -> None:
     ask(situation("2025-01-01T00:00:00+00:00"))
 
 
+def test_a_state_db_that_is_gone_is_asked_for_and_given_up_like_anything_else() -> None:
+    """What status.json says of it counts for nothing."""
+    gone = situation(state_problem="the state db is gone", attempts=3, runs=[run(Phase.FAILED, 20)])
+    assert ask(gone).reason == "The state db is gone."
+    assert skip(gone, asked(gone, attempt=3)).gave_up
+    assert gone.mark != situation().mark
+
+
 def test_nothing_merged_yet_is_asked_for() -> None:
     """The first day."""
     assert "nothing was merged yet" in ask(situation(merged=None)).reason
@@ -107,9 +123,13 @@ def test_nothing_merged_yet_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        (seen(due=3), "download: 3 files are due"),
-        (seen(due=1), "download: 1 file is due"),
-        (seen(failed=2, earliest_due=NOW), "a retry is due since 2026-05-04 12:00:00 UTC"),
+        (seen(pending=3, due=3), "download: 3 files are due"),
+        (seen(pending=1, due=1), "download: 1 file is due"),
+        (seen(failed=1, earliest_due=NOW), "download: 1 failed file is due again since 2026-05-04 12:00:00 UTC"),
+        (
+            seen(failed=3, earliest_due=NOW - GATHER_RETRIES),
+            "download: the first of 3 failed files is due again since 2026-05-04 11:59:00 UTC",
+        ),
         (seen(claimed=4, lease_until=NOW), "4 files are claimed by a worker whose lease ended"),
         (
             seen(claimed=4, lease_until=NOW + SECOND, heartbeat=NOW - FRESH - SECOND),
@@ -122,6 +142,20 @@ def test_nothing_merged_yet_is_asked_for() -> None:
 def test_due_work_is_asked_for_although_the_remote_did_not_move(job: JobSeen, words: str) -> None:
     """Retries, the rest of a limit, ended leases, changed jobs."""
     assert words in ask(situation(job=job)).reason
+
+
+def test_retries_that_fall_due_one_after_the_other_are_gathered_into_one_run() -> None:
+    """Fifty files fail together and come back over half a minute; a run for each would be fifty runs."""
+    # Three of them were due when a run ended and status.json was written.
+    where = situation(job=seen(failed=50, due=3, earliest_due=NOW))
+    assert "50 failed, next retry at 2026-05-04 12:01:00 UTC" in skip(where, now=NOW + 59 * SECOND).reason
+    assert "the first of 50 failed files" in ask(where, now=NOW + GATHER_RETRIES).reason
+
+
+def test_other_work_does_not_wait_for_retries_to_be_gathered() -> None:
+    """The run that it asks for takes along what is due by then."""
+    where = situation(job=seen(failed=50, earliest_due=NOW, due=1, pending=1))
+    assert ask(where).reason == "download: 1 file is due."
 
 
 def test_claims_of_a_run_that_is_over_are_due_at_once() -> None:
@@ -139,16 +173,16 @@ def test_a_job_that_was_added_to_the_project_file_is_asked_for() -> None:
 
 def test_a_job_that_was_removed_from_the_project_file_asks_for_nothing() -> None:
     """Its due files stay in the ledger and wake nobody."""
-    skip(situation(job=seen(due=3), jobs={}))
+    skip(situation(job=seen(pending=3, due=3), jobs={}))
 
 
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        (seen(failed=2, earliest_due=NOW + SECOND), "2 failed, next retry at 2026-05-04 12:00:01 UTC"),
+        (seen(failed=1, earliest_due=NOW + SECOND), "1 failed, next retry at 2026-05-04 12:00:01 UTC"),
+        (seen(failed=2, earliest_due=NOW + SECOND), "2 failed, next retry at 2026-05-04 12:01:01 UTC"),
         (seen(claimed=4, lease_until=NOW + SECOND, heartbeat=NOW), "4 claimed until 2026-05-04 12:00:01 UTC"),
         (seen(dead=1), "1 dead, waiting for a person"),
-        (seen(pending=2, failed=2, earliest_due=NOW + SECOND), "next retry at"),
     ],
 )
 def test_work_that_is_not_due_yet_is_a_skip_that_names_it(job: JobSeen, words: str) -> None:
@@ -159,9 +193,23 @@ def test_work_that_is_not_due_yet_is_a_skip_that_names_it(job: JobSeen, words: s
 def test_a_selection_that_grows_with_time_is_looked_at_now_and_then() -> None:
     """`retrieved_at older than 7 days` gains files although nothing happens."""
     grows = {"download": JobWanted("f1", grows_with_time=True)}
-    where = situation(jobs=grows)
+    where = situation(job=seen(evaluated_at=NOW), jobs=grows)
     skip(where)
     assert "as time passed" in ask(where, now=NOW + LOOK_AGAIN).reason
+    assert "as time passed" in ask(situation(jobs=grows)).reason
+
+
+def test_each_selection_that_grows_with_time_has_its_own_clock() -> None:
+    """A job that runs often must not keep another's selection from being looked at."""
+    grows = {name: JobWanted("f1", grows_with_time=True) for name in ("download", "load")}
+    jobs = {"download": seen(evaluated_at=NOW), "load": seen(evaluated_at=NOW - LOOK_AGAIN)}
+    where = situation(merged=Merged(OLD, "id", 7, "d7", 3, jobs), jobs=grows)
+    assert ask(where).reason == "load: files may have entered the selection as time passed."
+
+
+def test_a_look_at_a_selection_is_no_change_of_the_situation() -> None:
+    """A run that looks and fails would be followed for ever otherwise."""
+    assert situation(job=seen(evaluated_at=NOW)).mark == situation(job=seen()).mark
 
 
 def test_looking_now_and_then_is_never_given_up() -> None:
@@ -174,7 +222,7 @@ def test_looking_now_and_then_is_never_given_up() -> None:
         decision = ask(where, cursor, now)
         assert decision.attempt == 1
         assert where.merged is not None
-        looked = replace(where, merged=replace(where.merged, written_at=now))
+        looked = replace(where, merged=replace(where.merged, jobs={"download": seen(evaluated_at=now)}))
         cursor = skip(looked, decision.cursor, now + SECOND).cursor
 
 
@@ -193,7 +241,7 @@ def test_a_half_written_store_is_a_skip_and_does_not_hide_due_work() -> None:
     """The text is no moment; what the jobs have to do does not depend on it."""
     where = situation(None, store_problem="'2026-0' is not a moment")
     assert "'2026-0' is not a moment" in skip(where).reason
-    ask(replace(where, merged=situation(job=seen(due=1)).merged))
+    ask(replace(where, merged=situation(job=seen(pending=1, due=1)).merged))
 
 
 def test_a_store_key_that_vanished_is_a_skip() -> None:
@@ -358,7 +406,7 @@ def test_a_run_that_was_terminated_because_dagster_stopped_is_followed_at_once()
 def test_a_run_that_got_on_is_followed_at_once() -> None:
     """A limit left a rest: the next thousand."""
     before = situation(NEW)
-    after = situation(NEW, merged=Merged(NEW, "id", 8, "d8", 4, NOW, {"download": seen(done=1000, pending=9, due=9)}))
+    after = situation(NEW, merged=Merged(NEW, "id", 8, "d8", 4, {"download": seen(done=1000, pending=9, due=9)}))
     decision = ask(replace(after, runs=[run(Phase.SUCCEEDED, 1)]), asked(before))
     assert decision.attempt == 1
 
@@ -378,7 +426,7 @@ def test_after_all_attempts_it_gives_up_loudly_once_and_says_so_at_each_tick() -
     "change",
     [
         {"published": "2026-05-04T12:34:56+00:00"},
-        {"merged": Merged(NEW, "id", 8, "d8", 3, NOW, {"download": seen(due=1)})},
+        {"merged": Merged(NEW, "id", 8, "d8", 3, {"download": seen(pending=1, due=1)})},
         {"jobs": {"download": JobWanted("f2")}},
         {"loaded": NOW},
     ],
@@ -444,7 +492,7 @@ def test_whatever_happens_there_is_one_run_at_a_time_and_nothing_is_forgotten(ev
     keys: set[str] = set()
 
     def world() -> Situation:
-        status = Merged(merged, "id", 7, "d", 3, now, {"download": seen()})
+        status = Merged(merged, "id", 7, "d", 3, {"download": seen()})
         return Situation("archive", published, status, jobs={"download": JobWanted("f1")}, runs=runs, attempts=4)
 
     def tick() -> Decision:

@@ -17,6 +17,7 @@ from small_archive import Archive
 
 import mmmeta_dagster
 from mmmeta.errors import ProjectError
+from mmmeta.project import MetadirConfig
 from mmmeta_dagster import build_definitions, keys
 from mmmeta_dagster.location import find_metadirs
 
@@ -83,6 +84,14 @@ def test_the_jobs_use_one_process_and_the_definitions_no_executor_of_their_own(a
     assert dg.Definitions.merge(archive.definitions, dg.Definitions(executor=dg.multiprocess_executor))
 
 
+def test_runs_show_the_name_of_the_metadir_and_not_its_path(archive: Archive) -> None:
+    """The UI shows tags whole, in each line of its list of runs; what begins with .dagster/ it keeps to itself."""
+    job = archive.definitions.resolve_job_def("archive_import")
+    shown = {key: value for key, value in job.tags.items() if not key.startswith(".dagster/")}
+    assert shown == {"mmmeta/metadir": "archive"}
+    assert job.tags[keys.TAG_PATH] == str(archive.client)
+
+
 def test_sensor_and_schedules_run_unless_told_otherwise(archive: Archive) -> None:
     """`sensor: {enabled: false}` is for those who only want the clock."""
     text = archive.project.read_text()
@@ -121,12 +130,22 @@ def test_two_metadirs_stand_side_by_side(archive: Archive) -> None:
     assert "one_generate" not in repository.job_names
 
 
-@pytest.mark.parametrize("automation", ["eager", "0 3 * * *"])
+@pytest.mark.parametrize(
+    "automation",
+    [
+        "eager",
+        "0 3 * * *",
+        'on_cron("@daily", cron_timezone="Europe/Berlin")',
+        "on_missing()",
+        "eager() | on_missing",
+        "any_deps_match(newly_updated) & ~in_progress",
+    ],
+)
 def test_automation_of_a_job_is_a_condition_and_a_sensor_that_runs(archive: Archive, automation: str) -> None:
     """Offered, not the default: it adds seconds."""
     archive.configure(
         archive.project.read_text().replace(
-            "attempts: 3\n        backoff", f'automation: "{automation}"\n        backoff'
+            "attempts: 3\n        backoff", f"automation: '{automation}'\n        backoff"
         )
     )
     definitions = archive.definitions
@@ -159,13 +178,40 @@ def test_an_eager_job_follows_an_update_and_not_an_import_that_did_it_already(ar
         assert run("archive_update") == 1
 
 
-def test_an_automation_that_is_neither_is_a_clear_error(archive: Archive) -> None:
-    """Names the job and what is possible."""
+@pytest.mark.parametrize(
+    ("automation", "reason"),
+    [
+        ("eagr", "has no automation condition 'eagr'. Did you mean 'eager'?"),
+        ("eager & ~on_mising", "Did you mean 'on_missing' or "),
+        ("often", "There are "),
+        ("on_cron()", "missing 1 required positional argument: 'cron_schedule'"),
+        ('on_cron("0 3 * * *", speed=3)', "unexpected keyword argument 'speed'"),
+        ("replace", "has no automation condition 'replace'"),
+    ],
+)
+def test_an_automation_that_dagster_does_not_know_is_named_with_file_and_line(
+    archive: Archive, automation: str, reason: str
+) -> None:
+    """The core cannot know Dagster's conditions; the message is like the core's nevertheless."""
     archive.configure(
-        archive.project.read_text().replace("attempts: 3\n        backoff", 'automation: "often"\n        backoff')
+        archive.project.read_text().replace(
+            "attempts: 3\n        backoff", f"automation: '{automation}'\n        backoff"
+        )
     )
-    with pytest.raises(ProjectError, match="automation of job 'look' is 'often': write eager, or when, as cron does"):
+    lines = archive.project.read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "automation:" in text)
+    with pytest.raises(ProjectError) as caught:
         _ = archive.definitions
+    assert str(caught.value).startswith(f"{archive.project}:{line}: metadirs.archive.jobs.look.automation: ")
+    assert reason in str(caught.value)
+
+
+def test_an_automation_of_a_job_made_in_python_is_named_without_a_file(archive: Archive) -> None:
+    """There is none."""
+    look = archive.config.jobs["look"].model_copy(update={"automation": "eagr"})
+    metadir = MetadirConfig(name="archive", path=archive.client, jobs={"look": look})
+    with pytest.raises(ProjectError, match=r"^metadirs\.archive\.jobs\.look\.automation: .*Did you mean 'eager'"):
+        build_definitions(metadirs={"archive": metadir})
 
 
 def test_the_project_file_comes_before_the_environment_of_one_metadir(archive: Archive) -> None:
@@ -216,6 +262,19 @@ def test_dagster_job_execute_says_in_one_line_what_is_missing(empty_archive: Arc
     assert lines
     assert all(str(empty_archive.client) in line for line in lines)
     assert "MetadirNotFoundError" not in result.stderr
+
+
+def test_loading_says_which_archive_is_not_there_yet(empty_archive: Archive, home: Path) -> None:
+    """In the terminal of `dagster dev`; it loads all the same, and is quiet once there is a metadir."""
+    validate = ("dagster", "definitions", "validate", "-m", "mmmeta_dagster.definitions")
+    before = command(home, empty_archive.root, *validate)
+    assert before.returncode == 0, before.stderr
+    words = f"archive: {empty_archive.client / '_mmmeta'} is not there yet; run what makes it"
+    assert words in before.stdout + before.stderr
+    (empty_archive.client / "_mmmeta").mkdir(parents=True)
+    after = command(home, empty_archive.root, *validate)
+    assert after.returncode == 0, after.stderr
+    assert "is not there yet" not in after.stdout + after.stderr
 
 
 def test_the_code_location_loads_through_the_workspace_file(archive: Archive, home: Path) -> None:

@@ -1,0 +1,128 @@
+"""``mmmeta jobs adopt``: takes for done what somebody did before the job was there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mmmeta.cli.find import read_filters
+from mmmeta.cli.group import dry_run_option, json_option, settings_options
+from mmmeta.cli.job_names import JobName, check_files, find_job
+from mmmeta.errors import JobError
+
+if TYPE_CHECKING:
+    from mmmeta.jobs import Adoption, Job
+
+
+@click.command("adopt")
+@click.argument("job")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option(
+    "--where", "filters", multiple=True, metavar="FILTER", help="Files that a filter of `mmmeta find` selects."
+)
+@click.option("--present", is_flag=True, help="Files that are where the job puts them: in its table, in its folder.")
+@click.option("--column", metavar="[TABLE.]COLUMN", help="Files whose unique value is in a column of the SQL database.")
+@click.option("--query", metavar="SQL", help="Files whose unique value is in the first column of a query.")
+@click.option("--database", metavar="URL", help="The database of --column and --query, unless it is the job's own.")
+@dry_run_option
+@json_option
+@settings_options
+@click.pass_context
+def adopt(
+    ctx: click.Context,
+    job: str,
+    files: tuple[str, ...],
+    filters: tuple[str, ...],
+    present: bool,
+    column: str | None,
+    query: str | None,
+    database: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Take files for done, because somebody did them before the job was there.
+
+    So a switch to mmmeta does not do everything again. Nothing is processed; later versions of the files come as those
+    of any other. Say in one way which files these are: by their unique values, by filters (which must all hold), by
+    what is in the job's target already, or by a column or a query of an SQL database.
+
+    \b
+    Examples:
+      mmmeta jobs adopt import_recent --where imported=true --dry-run
+      mmmeta jobs adopt download_contracts --present
+      mmmeta jobs adopt import_recent --column old_documents.sha1
+      mmmeta jobs adopt extract --database sqlite:///texts.db \\
+        --query 'SELECT hash FROM texts WHERE body IS NOT NULL'
+
+    \b
+    --json: {metadir, path, job, named, adopted, already_done, claimed,
+      not_selected, unknown, unknown_names}
+    """
+    from mmmeta.cli.output import echo_report
+
+    ways = {"FILE": files, "--where": filters, "--present": present, "--column": column, "--query": query}
+    given = [way for way, value in ways.items() if value]
+    if len(given) != 1:
+        raise click.UsageError(
+            f"Say in one way which files: FILE, --where, --present, --column or --query{_both(given)}."
+        )
+    if database is not None and given[0] not in ("--column", "--query"):
+        raise click.UsageError("--database goes with --column or --query.")
+    condition = read_filters(filters)
+    name = find_job(ctx, job)
+    with name.target.open() as metadir:
+        metadir.require_state()
+        found = name.of(metadir)
+        if filters:
+            from mmmeta.filters import to_where
+
+            adoption = found.adopt(where=to_where(condition), dry_run=dry_run)
+        elif present:
+            adoption = found.adopt_present(dry_run=dry_run)
+        else:
+            check_files(found, files)
+            adoption = found.adopt(list(files) or _from_sql(found, column, query, database), dry_run=dry_run)
+    if as_json:
+        echo_report(name.target, adoption, job=name.name)
+    else:
+        _tell(name, adoption, dry_run)
+
+
+def _both(given: list[str]) -> str:
+    return f", not {' and '.join(given)}" if given else ""
+
+
+def _from_sql(job: Job, column: str | None, query: str | None, database: str | None) -> list[str]:
+    """Unique values out of the job's own database, or another."""
+    from mmmeta.adoption import from_column, from_query
+
+    load = job.config.load
+    url = database if database is not None else load.to if load is not None else None
+    if url is None:
+        raise JobError(f"job {job.name!r} loads into no database: name one with --database")
+    if query is not None:
+        return from_query(url, query)
+    table, _, name = (column or "").rpartition(".")
+    if not table:
+        if load is None:
+            raise JobError(f"job {job.name!r} loads into no table: write --column TABLE.COLUMN")
+        table = load.table
+    return from_column(url, table, name)
+
+
+def _tell(name: JobName, adoption: Adoption, dry_run: bool) -> None:
+    from mmmeta.cli.output import counts, files_text, note
+
+    rest = counts(
+        done_before=adoption.already_done,
+        not_selected=adoption.not_selected,
+        in_a_worker_s_hands=adoption.claimed,
+        not_known_here=adoption.unknown,
+    ).replace("worker s", "worker's")
+    others = "" if rest == "nothing" else f"; of the others: {rest}"
+    would = "would be " if dry_run else ""
+    click.echo(f"{name.full}: {files_text(adoption.adopted)} {would}adopted, {adoption.named:,} named{others}")
+    if adoption.unknown_names:
+        more = "" if adoption.unknown == len(adoption.unknown_names) else ", …"
+        note(f"  not known here: {', '.join(adoption.unknown_names)}{more}")

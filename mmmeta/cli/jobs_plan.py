@@ -1,0 +1,86 @@
+"""``mmmeta jobs plan``: what a run would do, before anything happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mmmeta.cli.group import json_option, settings_options
+from mmmeta.cli.job_names import choose_jobs
+from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.errors import MmmetaError
+
+if TYPE_CHECKING:
+    from mmmeta.jobs import Job, Plan
+
+
+@click.command("plan")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@json_option
+@settings_options
+@click.pass_context
+def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
+    """Say what a run would do: files and bytes, and what a changed definition changes.
+
+    It looks at what is merged, and writes nothing; without JOB at all jobs.
+
+    \b
+    Examples:
+      mmmeta jobs plan
+      mmmeta jobs plan archive/import_recent --json
+
+    \b
+    --json, a line a job: {metadir, path, job, files, bytes, newly_selected,
+      left, retract, changed, lacking: {key: files}, condition_words}
+    """
+    chosen = choose_jobs(find_targets(ctx), jobs)
+
+    def show(target: Target) -> int:
+        from mmmeta.cli.output import echo_report, note, plain
+
+        code = 0
+        with target.open() as metadir:
+            metadir.require_state()
+            for name in chosen[target]:
+                try:
+                    job = metadir.job(name)
+                    found = job.plan()
+                except MmmetaError as error:  # what is wrong with one job is no reason to say nothing of the others
+                    note(f"Error: {target.name}/{name}: {error}")
+                    code = 1
+                    continue
+                if as_json:
+                    echo_report(target, {"job": name, **plain(found)})
+                else:
+                    tell(f"{target.name}/{name}", job, found)
+        return code
+
+    act_on(ctx, list(chosen), show)
+
+
+def tell(name: str, job: Job, plan: Plan) -> None:
+    """A plan in sentences."""
+    from mmmeta.cli.output import files_text
+    from mmmeta.quantities import format_size
+
+    size = "" if plan.bytes is None else f" ({format_size(plan.bytes)})"
+    click.echo(f"{name}: would process {files_text(plan.files)}{size}")
+    lines = [f"selection: {plan.condition_words}"]
+    if plan.changed:
+        lines.append(
+            f"changed since it was last evaluated: {files_text(plan.newly_selected)} newly eligible, {plan.left:,} no "
+            "longer; what is done stays done"
+        )
+    elif plan.left:
+        lines.append(f"set aside, because deleted: {files_text(plan.left)}")
+    if plan.retract:
+        lines.append(f"to be undone, because deleted: {files_text(plan.retract)}")
+    limit = job.config.limit
+    if limit is not None and limit.files is not None and limit.files < plan.files:
+        lines.append(f"at most {files_text(limit.files)} a run, so the rest waits for the next")
+    if limit is not None and limit.bytes is not None and (plan.bytes or 0) > limit.bytes:
+        lines.append(f"at most {format_size(limit.bytes)} a run, so the rest waits for the next")
+    lines += [f"no {key}: {files_text(count)} cannot match" for key, count in plan.lacking.items()]
+    for line in lines:
+        click.echo(f"  {line}")

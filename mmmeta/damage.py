@@ -1,0 +1,116 @@
+"""What is told of a damaged database: by SQLite itself, by a look at everything in it, and by mmmeta's own tables.
+
+SQLite notices much, but not all: a byte that changed within a cell is a value as good as another to it. So what mmmeta's
+tables say is checked where it is read, and what no mmmeta writes is a ``Damage``, an error as if SQLite had raised it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Any
+
+LARGEST_COUNT = 1 << 62
+"""Revisions, tokens and counts beyond are damage; one more would not fit into SQLite's integers."""
+
+DIGEST_BYTES = 16
+
+STUMBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What Python raises over values that are not what they should be; also over mistakes that are nobody's damage."""
+
+
+class Damage(sqlite3.DatabaseError):
+    """A database holds what mmmeta never writes.
+
+    Attributes:
+        schema: ``main``, or the name of the attached database that it is about.
+    """
+
+    def __init__(self, what: str, schema: str = "main") -> None:
+        super().__init__(what)
+        self.schema = schema
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another process only has to finish first."""
+    return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in ("locked", "busy"))
+
+
+def tells_damage(error: Exception) -> bool:
+    """Whether an error of SQLite says that the file is damaged."""
+    if isinstance(error, (Damage, UnicodeDecodeError)):
+        return True
+    words = ("malformed", "not a database", "Could not decode")
+    return isinstance(error, sqlite3.DatabaseError) and any(word in str(error) for word in words)
+
+
+def words_of(error: Exception) -> str:
+    """The message of an error, without the text that could not be read: one line, whatever the file holds."""
+    text = str(error)
+    if "Could not decode" in text:
+        text = text.partition(" with text ")[0]
+    return " ".join("".join(sign if sign.isprintable() else "?" for sign in text).split())
+
+
+def why_not_whole(connection: sqlite3.Connection) -> str | None:
+    """What is wrong with a database as far as can be told without knowing what it is for; reads all of it.
+
+    Raises:
+        sqlite3.Error, UnicodeDecodeError: that, too, is a reason.
+    """
+    reason = why_not_whole_pages(connection)
+    if reason is not None:
+        return reason
+    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        # Fetched, because text that is not UTF-8 shows only then.
+        for _ in connection.execute('SELECT * FROM "{}"'.format(name.replace('"', '""'))):
+            pass
+    return None
+
+
+def why_not_whole_pages(connection: sqlite3.Connection) -> str | None:
+    """What SQLite finds wrong with the pages of a database; reads all of them."""
+    found = " ".join(str(connection.execute("PRAGMA quick_check(1)").fetchone()[0]).split())
+    return None if found == "ok" else found
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LARGEST_COUNT
+
+
+def _is_digest(value: Any) -> bool:
+    return type(value) is bytes and len(value) == DIGEST_BYTES
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or type(value) is str
+
+
+_INFO: Mapping[str, Callable[[Any], bool]] = {
+    "alive": _is_count,
+    "digest": _is_digest,
+    "id": _is_text,
+    "metadata_id": _is_text,
+    "remote_last_updated": _is_text_or_none,
+    "revision": _is_count,
+    "state_revision": _is_count,
+    "token_base": _is_count,
+    "unique": _is_text,
+}
+
+
+def checked_info(info: Mapping[str, Any], names: tuple[str, ...], schema: str = "main") -> None:
+    """Check these entries of a table ``info``.
+
+    Raises:
+        Damage: one is missing, or not what it can be.
+    """
+    for name in names:
+        if name not in info:
+            raise Damage(f"its table info has no entry {name!r}", schema)
+        if not _INFO[name](info[name]):
+            raise Damage(f"its table info has {info[name]!r:.60} as {name!r}", schema)

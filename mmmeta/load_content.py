@@ -1,0 +1,32 @@
+"""Reads a document for a column of its own: as text or as bytes, bounded, checked against its digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmmeta.errors import LoadError
+from mmmeta.load_fields import LoadContent
+from mmmeta.transfer import read_document
+
+
+def read_content(source: str, content: LoadContent, *, files_root: Path, expected_digest: object) -> str | bytes:
+    """The document as its column takes it; a byte order mark is no part of a text.
+
+    Args:
+        source: where it is, as ``document_source`` gives it; it has to lie below ``files_root``.
+        expected_digest: the metadata's; only what looks like a digest is checked.
+
+    Raises:
+        DownloadError: it cannot be read, is too large, or not what the metadata says.
+        LoadError: it is to be text and is not UTF-8.
+    """
+    data = read_document(source, allowed_roots=[files_root], largest=content.max, expected_digest=expected_digest)
+    if content.as_ == "bytes":
+        return data
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LoadError(
+            f"{source}: is not UTF-8 text (byte {error.start} is {data[error.start]:#04x}). Select text documents only, "
+            "or load it with `as: bytes`"
+        ) from None

@@ -1,0 +1,79 @@
+"""Opens the database that rows are loaded into, and tells from its errors whom they concern: one row, or everything.
+
+SQLAlchemy is only imported when a target is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmmeta.errors import LoadError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+LOCK_SECONDS = 30
+"""How long a locked SQLite target is waited for, unless its URL says ``?timeout=5``."""
+
+READING = "mmmeta_reading"
+"""Execution option of a connection that only reads: it takes no write lock."""
+
+
+def open_engine(url: str) -> tuple[Engine, str]:
+    """An engine and the URL as it may be shown. SQLite transactions take the write lock at once: a fence needs it."""
+    from sqlalchemy import create_engine, event, exc
+    from sqlalchemy.engine import make_url
+
+    shown = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", url)
+    try:
+        parsed = make_url(re.sub(r"^postgres://", "postgresql://", url))
+        shown = parsed.render_as_string(hide_password=True)
+        sqlite = parsed.get_backend_name() == "sqlite"
+        if sqlite and parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
+            Path(os.path.expanduser(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        arguments: dict[str, Any] = {} if sqlite else {"pool_pre_ping": True}
+        if sqlite and "timeout" not in parsed.query:
+            arguments["connect_args"] = {"timeout": LOCK_SECONDS}
+        engine = create_engine(parsed, hide_parameters=True, **arguments)
+    except (exc.ArgumentError, ImportError, OSError, ValueError) as error:
+        raise LoadError(f"{shown}: cannot be opened: {error}") from error
+    if sqlite:
+        event.listen(engine, "connect", _manual_transactions)
+        event.listen(engine, "begin", _begin_immediate)
+    return engine, shown
+
+
+def _manual_transactions(connection: Any, record: object) -> None:
+    connection.isolation_level = None
+
+
+def _begin_immediate(connection: Connection) -> None:
+    reading = connection.get_execution_options().get(READING)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _state(error: Any) -> str:
+    """The five characters of a PostgreSQL error, empty elsewhere."""
+    return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or "")
+
+
+def is_missing(error: Any) -> bool:
+    """Whether a table or a column is not there."""
+    return _state(error) in ("42P01", "42703") or bool(
+        re.match(r"no such (table|column)|.*has no column", str(error.orig))
+    )
+
+
+def concerns_all(error: Any) -> bool:
+    """Whether the database, not a row, is the reason: it is gone, locked, full, read-only, or forbids it."""
+    from sqlalchemy import exc
+
+    if error.connection_invalidated or is_missing(error):
+        return True
+    state = _state(error)
+    if state:
+        return state[:2] in ("08", "25", "28", "40", "53", "55", "57", "58") or state == "42501"
+    return isinstance(error, exc.OperationalError)

@@ -1,0 +1,122 @@
+"""Looks whether files are in a SQL target: for ``mmmeta check``, and for a job that takes for done what is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmmeta.load import SqlTarget
+from mmmeta.load_columns import encode
+from mmmeta.load_tables import REGISTRY, read_registry
+from mmmeta.receipts import NO_VERSION, TABLE, Receipt, Receipts
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+AT_ONCE = 500
+"""Files a statement: SQLite before 3.32 takes 999 variables."""
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A file to look for.
+
+    Attributes:
+        version: as its receipt would name it.
+        content: value of the content key.
+    """
+
+    unique: str
+    version: str
+    content: Any
+
+
+def missing(target: SqlTarget, files: Sequence[Sought], *, content: str, state_id: str, job: str) -> dict[str, str]:
+    """Which files are not in the target in this version: unique value → why, in words that follow "but".
+
+    A receipt tells the version. Rows without one were put there by something else, or for another job: they count, unless
+    the table has the content key's column and another value in it. Nothing is written or made.
+
+    Args:
+        content: key of the column that holds the content key.
+
+    Raises:
+        LoadError: the target cannot be read.
+    """
+    if _file_is_missing(target):
+        return dict.fromkeys((file.unique for file in files), f"{target.url} does not exist")
+    with target.reading() as connection:
+        rows = _rows(connection, target, files, content)
+        if rows is None:
+            return dict.fromkeys((file.unique for file in files), f"there is no table {target.table!r} with such files")
+        receipts = _receipts(connection, files, state_id, job)
+    reasons = {file.unique: _why(target.table, file, rows, receipts.get(file.unique), content) for file in files}
+    return {unique: reason for unique, reason in reasons.items() if reason is not None}
+
+
+def _why(table: str, file: Sought, rows: dict[str, list[Any]], receipt: Receipt | None, content: str) -> str | None:
+    found = rows.get(file.unique)
+    if found is None:
+        return f"table {table!r} has no row of it"
+    # Versions are told apart by what `rerun_on` says, which may be another thing now than when the receipt was written.
+    if receipt is not None and receipt.version.split(" ")[0] == file.version.split(" ")[0]:
+        return None if receipt.version == file.version else f"table {table!r} has another version of it"
+    known = [value for value in found if value is not None]
+    if file.content is not None and known and encode(file.content, "text", "") not in map(str, known):
+        return f"its row in table {table!r} has another {content!r}"
+    return None
+
+
+def _rows(
+    connection: Connection, target: SqlTarget, files: Sequence[Sought], content: str
+) -> dict[str, list[Any]] | None:
+    """File → values of the content's column in its rows (None where there is no such column); None without a table."""
+    from sqlalchemy import Column, MetaData, String, Table, cast, inspect, null, select
+    from sqlalchemy.sql import quoted_name
+
+    inspector = inspect(connection)
+    if not inspector.has_table(target.table):
+        return None
+    types = {str(column["name"]): column["type"] for column in inspector.get_columns(target.table)}
+    registry = read_registry(connection, target.table) if inspector.has_table(REGISTRY) else {}
+
+    def column(key: str) -> str | None:
+        name = registry[key].name if key in registry else target.wanted.names.get(key, key)
+        return name if name in types else None
+
+    unique, wanted = column(target.wanted.unique), column(content)
+    if unique is None:
+        return None
+    table = Table(
+        quoted_name(target.table, True),
+        MetaData(),
+        *(Column(quoted_name(name, True), types[name], key=name) for name in dict.fromkeys((unique, wanted or unique))),
+    )
+    own = table.c[unique]
+    # Other databases than SQLite do not compare a number with a text.
+    compared = own if connection.dialect.name == "sqlite" or isinstance(own.type, String) else cast(own, String)
+    found: dict[str, list[Any]] = {}
+    for start in range(0, len(files), AT_ONCE):
+        names = [file.unique for file in files[start : start + AT_ONCE]]
+        query = select(own, table.c[wanted] if wanted is not None else null()).where(compared.in_(names))
+        for name, value in connection.execute(query):
+            found.setdefault(str(name), []).append(value)
+    return found
+
+
+def _receipts(connection: Connection, files: Sequence[Sought], state_id: str, job: str) -> dict[str, Receipt]:
+    from sqlalchemy import inspect
+
+    if not inspect(connection).has_table(TABLE):
+        return {}
+    receipts = Receipts(connection.dialect.name, state_id, job).read(connection, [file.unique for file in files])
+    return {file: receipt for file, receipt in receipts.items() if receipt.version != NO_VERSION}
+
+
+def _file_is_missing(target: SqlTarget) -> bool:
+    """Whether the target is a SQLite file that is not there; connecting would make it."""
+    path = target.sqlite_path
+    return path is not None and not Path(os.path.expanduser(path)).exists()

@@ -1,0 +1,99 @@
+"""What is proven of a metadata db before its rows are merged.
+
+The digest proves that the fingerprints are those of the revision, not that the cells are those of the fingerprints. For
+rows that come as changes that is proven, too. Computing all fingerprints would make a first update several times as long
+(``mmmeta check`` does it); there the pages are looked at, the text, and a sample of the fingerprints, before a state db
+is made.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from mmmeta.damage import Damage, why_not_whole_pages
+from mmmeta.database import Database, quote_identifier
+from mmmeta.errors import DigestMismatchError
+from mmmeta.metadata_db import Head
+from mmmeta.schema import META_SYSTEM, REMOTE, Columns
+from mmmeta.values import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
+
+_SAMPLE = 100
+"""Rows whose fingerprints are computed before a first merge: what damages the registry shows in nearly every row."""
+
+_ARGUMENTS = 100
+"""Columns looked at in one call; SQLite's functions take 127 arguments at most."""
+
+_ROWS_AT_ONCE = 2_000
+
+
+def digest_mismatch(database: Database, head: Head) -> DigestMismatchError:
+    """The error for a metadata db whose rows do not add up to its digest."""
+    return DigestMismatchError(
+        f"{database.path} says digest {head.digest.hex()} at revision {head.revision}, its rows give another: "
+        "it was copied while it was written, or is damaged. Nothing was changed; sync the metadir again"
+    )
+
+
+def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) -> None:
+    """Look at a whole metadata db, which costs about half of merging it.
+
+    Raises:
+        Damage: pages, text, or cells of the sample are not what they were.
+        DigestMismatchError: the fingerprints are not those of the revision.
+    """
+    reason = why_not_whole_pages(connection)
+    if reason is not None:
+        raise Damage(reason)
+    columns = Columns.load(connection, REMOTE, head.unique)
+    _prove_text(connection, [*(name for name in META_SYSTEM if name != "__fingerprint"), *columns.sql])
+    total = 0
+    cursor = connection.execute("SELECT __fingerprint FROM files")
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        try:
+            total += digest_sum(row[0] for row in rows)
+        except TypeError:
+            raise digest_mismatch(database, head) from None
+    if digest_bytes(total) != head.digest:
+        raise digest_mismatch(database, head)
+    files, alive = connection.execute("SELECT count(*), count(*) FILTER (WHERE __deleted = 0) FROM files").fetchone()
+    if alive != head.alive:
+        raise Damage(f"it has {alive} files that are not deleted, and says {head.alive}")
+    every = max(1, files // _SAMPLE)
+    prove_cells(
+        columns, connection.execute(f"SELECT {cells_to_prove(columns)} FROM files AS r WHERE rowid % {every} = 0")
+    )
+
+
+def cells_to_prove(columns: Columns) -> str:
+    """What a statement over ``files AS r`` selects for ``prove_cells``."""
+    unique = quote_identifier(columns.slots[columns.unique].column or columns.unique)
+    names = [unique, "__fingerprint", "__deleted", "__types", "__more", *columns.sql]
+    return ", ".join(f"r.{name}" for name in names)
+
+
+def prove_cells(columns: Columns, rows: sqlite3.Cursor) -> None:
+    """Compare the cells of rows with their fingerprints.
+
+    Raises:
+        Damage: they differ.
+    """
+    # Closed at once, for a statement that an error keeps open would keep the database attached.
+    with closing(rows):
+        for file, known, deleted, types, more, *cells in rows:
+            found = fingerprint(columns.decode(cells, types, more))
+            if known != (deleted_fingerprint(found) if deleted else found):
+                raise Damage(f"the cells of the file {file!r:.80} are not what its fingerprint says", columns.schema)
+
+
+def _prove_text(connection: sqlite3.Connection, names: list[str]) -> None:
+    """All text is UTF-8: handing it to Python shows that it is, fastest as one text a row."""
+    connection.create_function("mmmeta_is_text", 1, lambda text: 0, deterministic=True)
+    for start in range(0, len(names), _ARGUMENTS):
+        cells = ", ".join(names[start : start + _ARGUMENTS])
+        try:
+            connection.execute(f"SELECT sum(mmmeta_is_text(json_array({cells}))) FROM files").fetchone()
+        except sqlite3.OperationalError as error:
+            if not any(words in str(error) for words in ("user-defined function", "JSON cannot hold")):
+                raise
+            raise Damage("it holds text that is not UTF-8") from error

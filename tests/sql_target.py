@@ -1,0 +1,51 @@
+"""Looks into a SQL target from outside, and an archive whose files keep their identity when their content changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archives import Archive
+
+
+def query(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Execute one statement of one's own, committed."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        result = connection.exec_driver_sql(statement)
+        rows = [tuple(row) for row in result.all()] if result.returns_rows else []
+    engine.dispose()
+    return rows
+
+
+def columns_of(url: str, table: str = "documents") -> list[str]:
+    """The names of a table's columns, in order."""
+    from sqlalchemy import create_engine, inspect
+
+    engine = create_engine(url)
+    names = [str(column["name"]) for column in inspect(engine).get_columns(table)]
+    engine.dispose()
+    return names
+
+
+def identify_by_id(archive: Archive) -> None:
+    """Files are identified by ``id``, so that their content may change."""
+    archive.server.layout.config.parent.mkdir(exist_ok=True)
+    archive.server.layout.config.write_text("metadata:\n  unique: id\n")
+
+
+def publish(archive: Archive, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write metadata files by ``id``, and bring them to the client."""
+    for name, values in files.items():
+        archive.write(name, {"id": name, "content_hash": "1", **values})
+    archive.deliver()
+
+
+def delete(archive: Archive, *names: str) -> None:
+    """Remove metadata files for good, and let the client know."""
+    for name in names:
+        archive.remove(name)
+    archive.publish(ensure=True)
+    archive.client.update()
