@@ -469,9 +469,9 @@ def test_what_is_not_there_is_known(archive: Archive, web: Web, tmp_path: Path) 
     for name in ("digest", "size", "plain"):
         (target / name).write_bytes(b"abc")
     job = archive.client.job("j", download={"to": str(target)})
-    assert job.adopt_present() == 2
+    assert job.adopt_present().adopted == 2
     (target / "digest").write_bytes(CONTENT)
-    assert job.adopt_present() == 1
+    assert job.adopt_present().adopted == 1
     assert {entry.file for entry in job.files("done")} == {SHA1, "size", "plain"}
     (target / "size").write_bytes(b"four")
     (target / "plain").unlink()

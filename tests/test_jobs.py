@@ -156,6 +156,8 @@ def test_an_interrupted_run_gives_its_claims_back(
     """Ctrl-C, or a signal's handler that exits, in the middle of a batch: what was done is done, the rest is pending,
     the lock is gone."""
     publish(archive, *"abcde")
+    before = signal.signal(signal.SIGUSR1, leave)
+    request.addfinalizer(lambda: signal.signal(signal.SIGUSR1, before))
 
     def work(file: File) -> None:
         if file.unique_value == "c":

@@ -355,7 +355,11 @@ def test_where_a_document_is(tmp_path: Path) -> None:
     (tmp_path / "2024" / "05").mkdir(parents=True)
     (tmp_path / "2024" / "05" / "a.pdf").write_bytes(b"")
     here = document_source(
-        {"public_url": "https://y"}.get, remote_url=None, file_name="a.pdf", source="2024/05/a.json", files_root=tmp_path
+        {"public_url": "https://y"}.get,
+        remote_url=None,
+        file_name="a.pdf",
+        source="2024/05/a.json",
+        files_root=tmp_path,
     )
     assert here == f"{tmp_path}/2024/05/a.pdf"
     assert source({"public_url": 12}) == "/files/2024/05/a.pdf"
