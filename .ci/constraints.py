@@ -1,4 +1,4 @@
-"""Writes constraints.txt: what `.[dagster,dev]` installs today, for every Python given.
+"""Writes constraints.txt: what `.[dagster,dev,http,s3]` installs today, for every Python given.
 
     python .ci/constraints.py python3.10 python3.11 python3.12 python3.13 > constraints.txt
 
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = "dagster,dev,http,s3"
 OURS = {"mmmeta"}
 INSTALLERS = {"pip", "setuptools", "wheel"}
 
@@ -23,7 +24,7 @@ def installed(python: str) -> tuple[str, dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True, stdout=sys.stderr)
         inner = str(Path(folder) / "bin" / "python")
-        install = [inner, "-m", "pip", "install", "--quiet", f"{ROOT}[dagster,dev]"]
+        install = [inner, "-m", "pip", "install", "--quiet", f"{ROOT}[{EXTRAS}]"]
         subprocess.run(install, check=True, stdout=sys.stderr)
         code = (
             "import sys, importlib.metadata as m\n"
@@ -60,5 +61,5 @@ def marker(pythons: list[str], every: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    print("# What was tested: `pip install -c constraints.txt -e '.[dagster,dev]'`. Made by `make constraints`.")  # noqa: T201
+    print(f"# What was tested: `pip install -c constraints.txt -e '.[{EXTRAS}]'`. Made by `make constraints`.")  # noqa: T201
     print("\n".join(constraints(dict(installed(python) for python in sys.argv[1:]))))  # noqa: T201

@@ -8,7 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mmmeta.file import File
 from mmmeta.ledger import ERROR_LINES, Claim, Outcome
@@ -46,6 +46,15 @@ class Action(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An action that can end what it is at in other threads, when the run is ended at once."""
+
+    def interrupt(self) -> None:
+        """End it soon. ``process`` then leaves out the outcomes of files that it did not finish: they count as
+        untried."""
 
 
 def failed(claim: Claim, error: Exception) -> Outcome:

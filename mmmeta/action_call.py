@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import signal
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,24 +16,51 @@ from mmmeta.ledger import Outcome
 
 
 class CallFunction:
-    """Calls a function with each file, or with the list of a batch's files; what it raises is the files' failure."""
+    """Calls a function with each file, or with the list of a batch's files; what it raises is the files' failure.
+
+    What it returns is nobody's business, except a coroutine or a generator: then nothing was done yet, and that is a
+    failure. ``sys.exit()`` in it ends neither the run nor the other files; in a handler of a signal it does end the run.
+
+    Raises:
+        JobError: the function is a coroutine or generator function, which a call does not run.
+    """
 
     keeps_time = False
 
     def __init__(self, function: Callable[[Any], object], *, batched: bool) -> None:
         self.batched = batched
         self._function = function
+        kind = _unfit(function)
+        if kind is not None:
+            name = getattr(function, "__qualname__", repr(function))
+            raise JobError(
+                f"{name} is {kind} function: a call of it does nothing yet. Give a plain function, such as one that "
+                f"{'ends with asyncio.run(…)' if kind.startswith('an') else 'goes through it'}"
+            )
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
         try:
             if self.batched:
-                self._function([item.file for item in items])
+                self._call([item.file for item in items])
             else:
                 for item in items:
-                    self._function(item.file)
+                    self._call(item.file)
+        except SystemExit as error:
+            if _by_signal(error):
+                raise
+            message = f"the function ended with sys.exit({error.code!r})"
+            return [failed(item.claim, RuntimeError(message).with_traceback(error.__traceback__)) for item in items]
         except Exception as error:
             return [failed(item.claim, error) for item in items]
         return [Outcome(item.claim) for item in items]
+
+    def _call(self, files: File | list[File]) -> None:
+        result = self._function(files)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError("the function returned a coroutine, which nobody awaits: nothing was done")
+        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+            raise TypeError("the function returned a generator, which nobody goes through: nothing was done")
 
     def retract(self, items: Sequence[Item]) -> list[Outcome]:
         return self.process(items)
@@ -40,6 +70,24 @@ class CallFunction:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _unfit(function: Callable[[Any], object]) -> str | None:
+    """What a function is that does nothing when it is called."""
+    for one in (function, getattr(function, "__call__", None)):  # noqa: B004, an object may have an async one
+        if inspect.iscoroutinefunction(one):
+            return "an async"
+        if inspect.isasyncgenfunction(one):
+            return "an async generator"
+        if inspect.isgeneratorfunction(one):
+            return "a generator"
+    return None
+
+
+def _by_signal(error: SystemExit) -> bool:
+    """Whether a signal's handler raised it while the function ran: then it is the run that is to end."""
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()} - {None}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def import_function(name: str, job: str) -> Callable[[Any], object]:

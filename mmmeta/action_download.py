@@ -2,63 +2,131 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmmeta.action import Item, failed
 from mmmeta.config import Config
-from mmmeta.errors import MmmetaError
+from mmmeta.errors import DownloadError, MmmetaError
 from mmmeta.file import File
 from mmmeta.layout import Layout
 from mmmeta.ledger import Outcome
-from mmmeta.project_models import DownloadAction
+from mmmeta.project_actions import DownloadAction
+from mmmeta.remote import render_name
+from mmmeta.sources import TIMEOUT, Deadline, document_source, shown
+from mmmeta.target_folder import find_place, remove_document
+from mmmeta.transfer import difference, digest_kind, download_into
+from mmmeta.web_source import WebSources
+
+SIZE_KEYS = ("size", "file_size", "_file_size")
+"""Where metadata promises the bytes of a document. Not a crawler's header, which tells what went over the line."""
 
 
 class Download:
-    """Fetches documents into a folder; checked against the content digest where that is a known one."""
+    """Fetches documents into a folder; checked against the content digest where that is a known one, else against the
+    size that the metadata tells.
+
+    Args:
+        timeout: seconds for one document.
+    """
 
     batched = False
     keeps_time = True
 
-    def retract(self, items: Sequence[Item]) -> list[Outcome]:
-        raise NotImplementedError
-
-    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
-        raise NotImplementedError
-
-    def __init__(self, action: DownloadAction, config: Config, layout: Layout) -> None:
+    def __init__(self, action: DownloadAction, config: Config, layout: Layout, timeout: float | None = None) -> None:
         self._root = Path(action.to)
         self._name = action.name
         self._config = config
         self._layout = layout
+        self._timeout = timeout or TIMEOUT
+        self._web = WebSources(action.protocols)
+        self._stopped = threading.Event()
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
-        return [self._download(item) for item in items]
+        outcomes = [self._download(item) for item in items]
+        return [outcome for outcome in outcomes if outcome is not None]
 
-    def _download(self, item: Item) -> Outcome:
-        from mmmeta.remote import render_name
-        from mmmeta.transfer import document_source, download_into
-
+    def _download(self, item: Item) -> Outcome | None:
+        """How a file ended; None where the run was stopped meanwhile."""
         file = item.file
         try:
-            file_name = file.get(self._config.metadata.file_name)
-            source = document_source(
-                file.get,
-                remote_url=file.remote.url if "url" in self._config.remote else None,
-                file_name=file_name if isinstance(file_name, str) else None,
-                source=file.source,
-                files_root=self._layout.files_root,
-            )
+            source = source_of(file, self._config, self._layout)
+            digest, size = self._promised(file)
             result = download_into(
                 self._root,
                 render_name(self._name, file.get),
                 source,
                 allowed_roots=[self._layout.files_root],
-                expected_digest=file.get(self._config.metadata.content),
+                expected_digest=digest,
+                expected_size=size,
+                web=self._web,
+                deadline=Deadline(shown(source), self._timeout, self._stopped),
             )
         except (MmmetaError, OSError) as error:
-            return failed(item.claim, error)
+            return None if self._stopped.is_set() else failed(item.claim, error)
         return Outcome(item.claim, bytes=result.bytes)
 
+    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+        return [self._remove(item) for item in items]
+
+    def _remove(self, item: Item) -> Outcome:
+        """Remove the document, if what is there is the file's own."""
+        try:
+            path = find_place(self._root, render_name(self._name, item.file.get))
+            if path.is_dir() and not path.is_symlink():
+                raise DownloadError(f"{path}: is a folder where a document was; nothing was removed")
+            other = difference(path, *self._promised(item.file)) if path.exists() else None
+            if other is None:
+                remove_document(self._root, path)
+            elif self._config.metadata.content != self._config.metadata.unique:
+                # A version that the metadata tells no more of, or another file's: only a person can tell.
+                raise DownloadError(f"{path}: {other}, so it may not be this file's; was left. Remove it by hand")
+            # Else another file came under this name, such as the next version, and took the document's place.
+        except (MmmetaError, OSError) as error:
+            return failed(item.claim, error)
+        return Outcome(item.claim)
+
+    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
+        result = {}
+        for file in files:
+            try:
+                path = find_place(self._root, render_name(self._name, file.get))
+                reason = difference(path, *self._promised(file))
+            except MmmetaError as error:
+                result[file.unique_value] = str(error)
+            else:
+                if reason is not None:
+                    result[file.unique_value] = f"{path} {reason}"
+        return result
+
+    def _promised(self, file: File) -> tuple[object, int | None]:
+        """Digest and size that the metadata promises. A digest proves enough; sizes are at times those of a listing."""
+        digest = file.get(self._config.metadata.content)
+        if digest_kind(digest):
+            return digest, None
+        sizes = (file.meta.get(key) for key in SIZE_KEYS)
+        known = (size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and size >= 0)
+        return None, next(known, None)
+
+    def interrupt(self) -> None:
+        self._stopped.set()
+
     def close(self) -> None:
-        """Nothing to let go of."""
+        self._web.close()
+
+
+def source_of(file: File, config: Config, layout: Layout) -> str:
+    """Where a file's document is: an absolute path or a URL, not yet checked.
+
+    Raises:
+        DownloadError, RemoteTemplateError: nothing says where.
+    """
+    file_name = file.get(config.metadata.file_name)
+    return document_source(
+        file.get,
+        remote_url=file.remote.url if "url" in config.remote else None,
+        file_name=file_name if isinstance(file_name, str) else None,
+        source=file.source,
+        files_root=layout.files_root,
+    )

@@ -12,7 +12,8 @@ from mmmeta.errors import JobError, MmmetaError
 from mmmeta.file import File
 from mmmeta.layout import Layout
 from mmmeta.ledger import Outcome
-from mmmeta.project_models import JobConfig, LoadAction
+from mmmeta.project_actions import LoadAction
+from mmmeta.project_models import JobConfig
 
 if TYPE_CHECKING:
     from mmmeta.load import Row, Written
@@ -94,7 +95,7 @@ class Load:
 
     def _read(self, file: File) -> str | bytes:
         from mmmeta.load_content import read_content
-        from mmmeta.transfer import document_source
+        from mmmeta.sources import document_source
 
         assert self._action.content is not None
         name = file.get(self._config.metadata.file_name)

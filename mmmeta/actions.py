@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from mmmeta.action import Action
 from mmmeta.action_call import CallFunction, import_function
+from mmmeta.action_command import Command
 from mmmeta.action_download import Download
 from mmmeta.action_load import Load
 from mmmeta.config import Config
 from mmmeta.errors import JobError
 from mmmeta.layout import Layout
-from mmmeta.project_models import CallAction, DownloadAction, JobConfig, LoadAction
+from mmmeta.project_actions import CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project_models import JobConfig
 
 
-def make_action(job: JobConfig, config: Config, layout: Layout, state_id: str) -> Action:
+def make_action(job: JobConfig, config: Config, layout: Layout, state_id: str, run_id: str | None = None) -> Action:
     """The action that a job's definition names.
 
     Raises:
-        JobError: it names none, or a function that cannot be imported.
+        JobError: it names none, or a function that cannot be imported or used.
     """
     action = job.action
     if isinstance(action, DownloadAction):
-        return Download(action, config, layout)
+        return Download(action, config, layout, job.timeout)
     if isinstance(action, LoadAction):
         return Load(action, config, layout, job, state_id)
     if isinstance(action, CallAction):
         return CallFunction(import_function(action.function, job.name), batched=action.batch)
-    raise JobError(f"job {job.name!r} has no action; give it download, load or call, or pass a function to run()")
+    if isinstance(action, CommandAction):
+        return Command(action, config, layout, job.name, job.timeout, run_id)
+    raise JobError(
+        f"job {job.name!r} has no action; give it download, load, call or command, or pass a function to run()"
+    )

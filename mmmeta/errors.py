@@ -173,6 +173,10 @@ class DownloadError(MmmetaError):
     """A document could not be fetched, or is not what the metadata says (size, digest). The target was not touched."""
 
 
+class CommandError(MmmetaError):
+    """A program could not be run with a file: a value cannot stand in its arguments, or it does not start."""
+
+
 class LoadError(MmmetaError):
     """A row could not be written into the SQL target. The message names target, table and file."""
 

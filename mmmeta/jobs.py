@@ -320,7 +320,7 @@ class Job:
         if action is not None:
             doer: Action = CallFunction(action, batched=batch)
         else:
-            doer = make_action(self.config, self._backend.config, self._backend.layout, merged.state_id)
+            doer = make_action(self.config, self._backend.config, self._backend.layout, merged.state_id, run_id)
         worker = Worker(self._bench.workers)
         worker.start()
         run = Run(self._bench, doer, worker, run_id, limit, progress, stop, None if only is None else parse(only))

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from mmmeta.errors import InvalidFileError, ProjectError, near_misses
+from mmmeta.project_actions import CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project_fields import NAME_PATTERN
 from mmmeta.project_models import (
     RESERVED_JOBS,
-    CallAction,
-    DownloadAction,
     JobConfig,
     Limit,
-    LoadAction,
     MetadirConfig,
     Project,
     Schedules,
@@ -34,6 +32,7 @@ from mmmeta.yaml_file import KeyPath, key_text, read_yaml
 __all__ = [
     "RESERVED_JOBS",
     "CallAction",
+    "CommandAction",
     "DownloadAction",
     "JobConfig",
     "Limit",

@@ -29,7 +29,7 @@ from pydantic import (
 from mmmeta import filters
 from mmmeta.errors import JobError, near_misses
 from mmmeta.layout import METADIR
-from mmmeta.load_fields import LoadColumns, LoadContent
+from mmmeta.project_actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project_fields import (
     AssetPath,
     Automation,
@@ -39,10 +39,7 @@ from mmmeta.project_fields import (
     Duration,
     EmptyIsList,
     EmptyIsMapping,
-    FileNameTemplate,
     FilesRoot,
-    FolderPath,
-    FunctionName,
     Group,
     Kinds,
     Lease,
@@ -51,21 +48,21 @@ from mmmeta.project_fields import (
     RerunOn,
     Share,
     Size,
-    SqlUrl,
     StatePath,
-    TableName,
     TagKey,
     TagText,
     Timeout,
     Where,
     WholeSeconds,
     check_name,
-    without_password,
 )
 from mmmeta.validation import InnerError, reason_of
 
 RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import")
 """Names that Dagster assets and jobs of mmmeta's own have."""
+
+ACTIONS = ("download", "load", "call", "command")
+"""The keys of a job that say what it does; one of them."""
 
 
 class _Model(BaseModel):
@@ -74,53 +71,6 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     not_in_file: ClassVar[frozenset[str]] = frozenset()
-
-
-class DownloadAction(_Model):
-    """Fetch each document into a folder."""
-
-    to: Annotated[FolderPath, Field(description="folder to download into; a path or a file:// URL")]
-    name: Annotated[FileNameTemplate, Field(description="name of each file below it")] = "{_file_name}"
-
-
-class LoadAction(_Model):
-    """Write each file's metadata as a row into an SQL database."""
-
-    to: Annotated[SqlUrl, Field(description="SQLAlchemy URL of the database", repr=False)]
-    table: Annotated[TableName, Field(description="table to write into; made if it is not there")]
-    mode: Annotated[
-        Literal["upsert", "append"],
-        Field(description="upsert: one row a file, its latest version; append: a row for each version"),
-    ] = "upsert"
-    columns: Annotated[
-        LoadColumns | None, Field(description="these keys only; a rename is {column: key}. All keys, if not given")
-    ] = None
-    content: Annotated[LoadContent | None, Field(description="the document's own content, in a column")] = None
-
-    @model_validator(mode="after")
-    def _check(self) -> LoadAction:
-        chosen = {name.lower() for name in self.columns or ()}
-        if self.content is not None and self.content.column.lower() in chosen:
-            reason = f"the column {self.content.column!r} is among columns: already. Choose another for the content"
-            raise InnerError(reason, ("content", "column"))
-        return self
-
-    def identity(self) -> list[Any]:
-        """What a job's fingerprint is made of; what is not said adds nothing, so that older jobs stay what they were."""
-        more = {
-            "mode": None if self.mode == "upsert" else self.mode,
-            "columns": None if self.columns is None else sorted(self.columns.items()),
-            "content": None if self.content is None else self.content.identity(),
-        }
-        said = {name: value for name, value in more.items() if value is not None}
-        return [without_password(self.to), self.table, *([said] if said else [])]
-
-
-class CallAction(_Model):
-    """Call a Python function with each file, or with a batch of them."""
-
-    function: Annotated[FunctionName, Field(description="where the function is: package.module:name")]
-    batch: Annotated[bool, Field(description="call it with a list of files")] = False
 
 
 class Limit(_Model):
@@ -150,6 +100,7 @@ class JobConfig(_Model):
     download: Annotated[DownloadAction | None, Field(description="fetch each document into a folder")] = None
     load: Annotated[LoadAction | None, Field(description="write the metadata into an SQL database")] = None
     call: Annotated[CallAction | None, Field(description="call a Python function with each file")] = None
+    command: Annotated[CommandAction | None, Field(description="run a program with each file")] = None
     rerun_on: Annotated[RerunOn, Field(description="what makes a done file due again")] = "content"
     attempts: Annotated[Count, Field(description="tries before a file is dead and waits for a person")] = 5
     backoff: Annotated[Duration, Field(description="wait before the second try; longer before the next ones")] = 60.0
@@ -177,18 +128,18 @@ class JobConfig(_Model):
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:
         check_name(self.name, "job")
-        actions = [word for word in ("download", "load", "call") if getattr(self, word) is not None]
+        actions = [word for word in ACTIONS if getattr(self, word) is not None]
         if len(actions) > 1:
             reason = f"{self.name!r} has {len(actions)} actions, {' and '.join(actions)}. Make a job of each"
             raise InnerError(reason, (actions[1],))
         if not actions and (info.context or {}).get("needs_action"):
-            raise ValueError(f"{self.name!r} has nothing to do. Give it one of download:, load: and call:")
+            raise ValueError(f"{self.name!r} has nothing to do. Give it one of download:, load:, call: and command:")
         return self
 
     @property
-    def action(self) -> DownloadAction | LoadAction | CallAction | None:
+    def action(self) -> DownloadAction | LoadAction | CallAction | CommandAction | None:
         """The one action, whichever it is."""
-        return self.download or self.load or self.call
+        return self.download or self.load or self.call or self.command
 
     @cached_property
     def condition(self) -> filters.Condition:
@@ -221,6 +172,10 @@ class JobConfig(_Model):
             "load": None if self.load is None else self.load.identity(),
             "call": None if self.call is None else [self.call.function, self.call.batch],
         }
+        if self.download is not None and self.download.protocols != PROTOCOLS:
+            definition["protocols"] = sorted(set(self.download.protocols))
+        if self.command is not None:
+            definition["command"] = [self.command.folder, *self.command.run]
         if self.on_delete != "ignore":
             definition["on_delete"] = self.on_delete
         if self.timeout is not None:

@@ -15,7 +15,7 @@ from mmmeta.errors import RemoteNameError, RemoteTemplateError, UnsafeNameError,
 from mmmeta.layout import METADIR
 from mmmeta.templates import parse_template, parse_url_template
 
-__all__ = ["Remote", "render_name", "render_url"]
+__all__ = ["Remote", "render_name", "render_url", "template_text"]
 
 LONGEST_COMPONENT = 255
 """Bytes of one file or folder name; what file systems allow."""
@@ -96,7 +96,7 @@ def render_url(template: str, get: Callable[[str], Any]) -> str:
 
     def encoded(key: str, before: str) -> str:
         safe = "" if "?" in before or "#" in before else "/"
-        text = _text(template, key, get(key))
+        text = template_text(template, key, get(key))
         if "\0" in text:
             raise RemoteTemplateError(f"template {template!r}: the value of {key!r} has a NUL in it: {text!r}.")
         return quote(text, safe=safe)
@@ -125,7 +125,7 @@ def render_name(template: str, get: Callable[[str], Any]) -> str:
         RemoteTemplateError: the template is not one, or a key is missing or empty or not text or a number.
         UnsafeNameError: the result is not such a path.
     """
-    name = parse_template(template).fill(lambda key, before: _text(template, key, get(key)))
+    name = parse_template(template).fill(lambda key, before: template_text(template, key, get(key)))
     reason = _why_unsafe(name)
     if reason is not None:
         shown = repr(name) if len(name) <= 120 else f"{name[:120]!r}…"
@@ -133,8 +133,12 @@ def render_name(template: str, get: Callable[[str], Any]) -> str:
     return name
 
 
-def _text(template: str, key: str, value: Any) -> str:
-    """A metadata value as it stands in a template: text and numbers as they are, ``true``, ``false``."""
+def template_text(template: str, key: str, value: Any) -> str:
+    """A metadata value as it stands in a template: text and numbers as they are, ``true``, ``false``.
+
+    Raises:
+        RemoteTemplateError: it is missing, empty, or neither text nor a number; the message names template and key.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from mmmeta.action import Action, Item
+from mmmeta.action import Action, Interruptible, Item
 from mmmeta.bench import Bench
 from mmmeta.errors import JobFailedError, MmmetaError
 from mmmeta.filters import Condition
@@ -249,7 +249,9 @@ class Run:
                     for future in ready:
                         self._note(future.result())
             finally:
-                # Interrupted: what the threads are at is done, and must not count as untried.
+                # Interrupted: what the threads have done, or cannot leave half done, must not count as untried.
+                if running and isinstance(self._action, Interruptible):
+                    self._action.interrupt()
                 for future in wait(running).done:
                     self._outcomes.extend(future.result())
 

@@ -111,6 +111,8 @@ def _action(job: JobConfig) -> str:
         return f"Loads metadata into table {job.load.table} of {without_password(job.load.to)}."
     if job.call is not None:
         return f"Calls {job.call.function} with each {'batch of files' if job.call.batch else 'file'}."
+    if job.command is not None:
+        return f"Runs {job.command.run[0]} with each file."
     return "Works on files."
 
 
@@ -129,4 +131,4 @@ def _kinds(job: JobConfig) -> set[str]:
         return {"file"}
     if job.load is not None:
         return {"table", job.load.to.split(":")[0].split("+")[0]}
-    return {"python"}
+    return {"shell"} if job.command is not None else {"python"}

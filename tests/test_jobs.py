@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import sqlite3
 import sys
 import threading
@@ -143,13 +144,25 @@ def test_stop(archive: Archive, workers: int) -> None:
     assert {entry.attempts for entry in job.files("done")} == {1}
 
 
+def leave(number: int, frame: object) -> None:
+    """A handler as people write them."""
+    sys.exit(1)
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_run_gives_its_claims_back(archive: Archive, interruption: type[BaseException]) -> None:
-    """Ctrl-C in the middle of a batch: what was done is done, the rest is pending, the lock is gone."""
+def test_an_interrupted_run_gives_its_claims_back(
+    archive: Archive, interruption: type[BaseException], request: pytest.FixtureRequest
+) -> None:
+    """Ctrl-C, or a signal's handler that exits, in the middle of a batch: what was done is done, the rest is pending,
+    the lock is gone."""
     publish(archive, *"abcde")
+    before = signal.signal(signal.SIGUSR1, leave)
+    request.addfinalizer(lambda: signal.signal(signal.SIGUSR1, before))
 
     def work(file: File) -> None:
         if file.unique_value == "c":
+            if interruption is SystemExit:
+                signal.raise_signal(signal.SIGUSR1)
             raise interruption
 
     job = archive.client.job("import")

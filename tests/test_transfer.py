@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from mmmeta.errors import DownloadError, UnsafeNameError
-from mmmeta.transfer import Downloaded, digest_kind, document_source, download, download_into
+from mmmeta.sources import document_source
+from mmmeta.transfer import Downloaded, digest_kind, download, download_into
 
 CONTENT = b"a contract\n" * 50_000
 
@@ -78,11 +79,11 @@ def test_a_name_that_is_not_utf8_is_reached_by_its_url(remote: Path, target: Pat
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("https://example.org/a.pdf", "this version reads"),
-        ("s3://bucket/a.pdf", "this version reads"),
-        ("a.pdf", "this version reads"),
-        ("//host/a.pdf", "this version reads"),
-        ("", "this version reads"),
+        ("https://example.org/a.pdf", "is not on this machine"),
+        ("s3://bucket/a.pdf", "is not on this machine"),
+        ("a.pdf", "is not on this machine"),
+        ("//host/a.pdf", "is not on this machine"),
+        ("", "is not on this machine"),
         ("file://host/a.pdf", "names the host 'host'"),
         ("file:a.pdf", "not an absolute"),
         ("file:///a?b", "%3F"),
@@ -141,9 +142,9 @@ def test_a_document_that_changes_while_it_is_read_is_refused(
     document: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a digest nothing else would tell that the copy is of no version at all."""
-    import mmmeta.transfer as module
+    import mmmeta.local_source as module
 
-    chunks = module._chunks
+    chunks = module.chunks
 
     def interrupted(stream: object) -> object:
         for chunk in chunks(stream):  # type: ignore[arg-type]
@@ -151,7 +152,7 @@ def test_a_document_that_changes_while_it_is_read_is_refused(
             with document.open("ab") as file:
                 file.write(b"x" * 10)
 
-    monkeypatch.setattr(module, "_chunks", interrupted)
+    monkeypatch.setattr(module, "chunks", interrupted)
     monkeypatch.setattr(module, "CHUNK", len(CONTENT))
     with pytest.raises(DownloadError, match="changed while it was read"):
         download(str(document), target, allowed_roots=[document.parent])
@@ -273,14 +274,14 @@ def test_a_killed_download_leaves_no_target_and_its_part_is_taken_over(remote: P
     with document.open("wb") as file:
         file.truncate(1 << 30)
     code = (
-        "import sys, pathlib; from mmmeta.transfer import download; import mmmeta.transfer as t\n"
-        "chunks = t._chunks\n"
+        "import sys, pathlib; from mmmeta.transfer import download; import mmmeta.local_source as t\n"
+        "chunks = t.chunks\n"
         "def slow(stream):\n"
         "    import time\n"
         "    for chunk in chunks(stream):\n"
         "        yield chunk\n"
         "        print('chunk', flush=True); time.sleep(60)\n"
-        "t._chunks = slow\n"
+        "t.chunks = slow\n"
         f"download({str(document)!r}, pathlib.Path({str(target)!r}), allowed_roots=[pathlib.Path({str(remote)!r})])\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -336,8 +337,8 @@ def test_digests_are_known_by_length_and_digits() -> None:
     assert [digest_kind(value) for value in ("", "a" * 39, "g" * 40, "٣" * 40, None, 12)] == [None] * 6
 
 
-def test_where_a_document_is() -> None:
-    """A local public_url, else the template, else beside the metadata file."""
+def test_where_a_document_is(tmp_path: Path) -> None:
+    """A local public_url, else the template, else beside the metadata file, else a web address."""
 
     def source(data: dict[str, object], url: str | None = None, name: str | None = "a.pdf") -> str:
         return document_source(
@@ -348,6 +349,19 @@ def test_where_a_document_is() -> None:
     assert source({"public_url": "/x"}, "https://x") == "/x"
     assert source({"public_url": "https://y"}, "https://x") == "https://x"
     assert source({"public_url": "//host/y"}, "https://x") == "https://x"
+    assert source({"public_url": "https://y"}) == "https://y"
+    assert source({"public_url": "s3://b/y"}) == "s3://b/y"
+    assert source({"public_url": "y.pdf"}) == "/files/2024/05/a.pdf"
+    (tmp_path / "2024" / "05").mkdir(parents=True)
+    (tmp_path / "2024" / "05" / "a.pdf").write_bytes(b"")
+    here = document_source(
+        {"public_url": "https://y"}.get,
+        remote_url=None,
+        file_name="a.pdf",
+        source="2024/05/a.json",
+        files_root=tmp_path,
+    )
+    assert here == f"{tmp_path}/2024/05/a.pdf"
     assert source({"public_url": 12}) == "/files/2024/05/a.pdf"
     assert source({}, name="docs/a.pdf") == "/files/2024/05/docs/a.pdf"
     with pytest.raises(DownloadError, match="nothing says"):

@@ -1,0 +1,150 @@
+"""The action ``command``: a program, run once for each file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Sequence
+
+from mmmeta.action import Item, failed
+from mmmeta.action_download import source_of
+from mmmeta.command_line import fill_arguments
+from mmmeta.config import Config
+from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
+from mmmeta.file import File
+from mmmeta.layout import Layout
+from mmmeta.ledger import ERROR_LINES, Outcome
+from mmmeta.local_source import allowed_path
+from mmmeta.program import Ended, run_program
+from mmmeta.project_actions import CommandAction
+from mmmeta.quantities import format_duration
+from mmmeta.sources import is_local, shown
+
+COMMAND_FAILED = "CommandFailed"
+"""An error's type: the program ran and said that it failed."""
+
+
+class Command:
+    """Runs a program with each file; an exit code other than 0 is the file's failure.
+
+    The program gets the environment of the run and ``MMMETA_FILE`` (the file's unique value), ``MMMETA_JOB``,
+    ``MMMETA_RUN_ID`` where the run has an id, and ``MMMETA_DELETED=1`` where the file was deleted and is to be undone.
+
+    Args:
+        timeout: seconds for one file; None for any time.
+    """
+
+    batched = False
+    keeps_time = True
+
+    def __init__(
+        self,
+        action: CommandAction,
+        config: Config,
+        layout: Layout,
+        job: str,
+        timeout: float | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        self._run = action.run
+        self._folder = action.folder
+        self._config = config
+        self._layout = layout
+        self._job = job
+        self._timeout = timeout
+        self._run_id = run_id
+        self._stopped = threading.Event()
+        self._program: str | None = None
+
+    def process(self, items: Sequence[Item]) -> list[Outcome]:
+        program = self._find_program()
+        outcomes = [self._do(program, item) for item in items]
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+        return self.process(items)
+
+    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
+        return None
+
+    def interrupt(self) -> None:
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _find_program(self) -> str:
+        """The program's path: by PATH, or below the folder where it has a slash. Without it no file can succeed, so
+        the run ends and uses up nobody's attempts."""
+        if self._program is None:
+            name = os.path.expanduser(self._run[0])
+            path = shutil.which(os.path.join(self._folder, name) if "/" in name else name)
+            if path is None:
+                where = f"as an executable in {self._folder}" if "/" in name else "in PATH"
+                raise JobError(
+                    f"job {self._job!r}: the program {name!r} was not found {where}. Install it, or mend run:"
+                )
+            if not os.path.isdir(self._folder):
+                raise JobError(
+                    f"job {self._job!r}: there is no folder {self._folder} to run in. Make it, or mend folder:"
+                )
+            self._program = os.path.abspath(path)
+        return self._program
+
+    def _do(self, program: str, item: Item) -> Outcome | None:
+        """How a file ended; None where the run was stopped meanwhile."""
+        try:
+            arguments = fill_arguments(self._run, item.file.get, lambda: self._document(item))
+            ended = run_program(
+                [program, *arguments[1:]],
+                folder=self._folder,
+                environment=self._environment(item),
+                timeout=self._timeout,
+                stopped=self._stopped,
+            )
+        except MmmetaError as error:
+            return failed(item.claim, error)
+        except (OSError, ValueError) as error:
+            return failed(item.claim, CommandError(f"{program} cannot be started: {error}"))
+        return None if ended.stopped else self._outcome(item, ended)
+
+    def _document(self, item: Item) -> str:
+        """The local path of a file's document; one that was deleted need not be there any more."""
+        source = source_of(item.file, self._config, self._layout)
+        if not is_local(source):
+            raise DownloadError(
+                f"{shown(source)}: is not on this machine, so there is no {{__path}}. Download it by a job before "
+                "this one, and name it as that job does: ./downloads/{_file_name}"
+            )
+        path = allowed_path(source, [self._layout.files_root])
+        if not item.claim.retract and not path.is_file():
+            raise DownloadError(f"{path}: is not there, or no file")
+        return str(path)
+
+    def _environment(self, item: Item) -> dict[str, str]:
+        own = {"MMMETA_FILE": item.file.unique_value, "MMMETA_JOB": self._job, "MMMETA_RUN_ID": self._run_id}
+        inherited = {key: value for key, value in os.environ.items() if key not in (*own, "MMMETA_DELETED")}
+        deleted = {"MMMETA_DELETED": "1"} if item.claim.retract else {}
+        return {**inherited, **{key: value for key, value in own.items() if value is not None}, **deleted}
+
+    def _outcome(self, item: Item, ended: Ended) -> Outcome:
+        lines = ended.stderr[-ERROR_LINES:]
+        if ended.late:
+            limit = format_duration(self._timeout or 0)
+            return Outcome(
+                item.claim, "TimeoutError", f"took longer than {limit}, the job's timeout, and was ended", lines
+            )
+        if ended.code == 0:
+            return Outcome(item.claim)
+        last = next((line.strip() for line in reversed(lines.splitlines()) if line.strip()), "")
+        how = f"exit code {ended.code}" if ended.code > 0 else f"ended by signal {_signal(-ended.code)}"
+        return Outcome(item.claim, COMMAND_FAILED, f"{how}: {last}" if last else f"{how}, and nothing on stderr", lines)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

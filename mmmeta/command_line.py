@@ -1,0 +1,63 @@
+"""Fills in the arguments of a command. The values come from the remote, so nothing in them is believed.
+
+A value stays within its argument, whatever it contains, for no shell reads it. It cannot become an option, lead to
+another folder, or begin a path of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mmmeta.errors import CommandError
+from mmmeta.project_actions import DOCUMENT
+from mmmeta.remote import template_text
+from mmmeta.templates import parse_template
+
+
+def fill_arguments(run: Sequence[str], get: Callable[[str], Any], document: Callable[[], str]) -> list[str]:
+    """The arguments with every ``{key}`` filled in.
+
+    Args:
+        run: program and arguments.
+        get: gives the value of a metadata key, None where it is absent.
+        document: gives the local path of the document, for ``{__path}``; asked only where that is used.
+
+    Raises:
+        RemoteTemplateError: a key is missing or empty, or neither text nor a number.
+        CommandError: a value cannot stand there.
+        DownloadError: there is no such document.
+    """
+    return [_fill(argument, get, document) for argument in run]
+
+
+def _fill(argument: str, get: Callable[[str], Any], document: Callable[[], str]) -> str:
+    def value(key: str, before: str) -> str:
+        if key == DOCUMENT:
+            return document()
+        text = template_text(argument, key, get(key))
+        reason = _why_not(text, before)
+        if reason is not None:
+            raise CommandError(
+                f"argument {argument!r}: the value of {key!r}, {_short(text)}, cannot stand here: {reason}"
+            )
+        return text
+
+    return parse_template(argument).fill(value)
+
+
+def _why_not(text: str, before: str) -> str | None:
+    """Why a value cannot stand after what comes before it in its argument; None where it can."""
+    if "\0" in text:
+        return "it has a NUL in it"
+    if not before and text.startswith("-"):
+        return "the program would take it for an option. Write something before it, such as ./{key} or --name={key}"
+    if text.startswith("/"):
+        return "it is an absolute path"
+    if ".." in text.split("/") or (text.split("/")[0] == "." and before.endswith(".")):
+        return "it leads to another folder"
+    return None
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 120 else f"{text[:120]!r}…"

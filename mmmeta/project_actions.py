@@ -1,0 +1,164 @@
+"""What a job of a project file does with its files: the actions, as checked, frozen models."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from mmmeta.errors import MmmetaError
+from mmmeta.load_fields import LoadColumns, LoadContent
+from mmmeta.project_fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName, without_password
+from mmmeta.templates import Place, parse_template
+from mmmeta.validation import InnerError
+from mmmeta.values import RESERVED_PREFIX
+
+PROTOCOLS = ("http", "https", "s3", "gs", "az", "abfs")
+"""What a download may read besides files below files_root. Metadata says where a document is, so nothing is in the list
+that reaches this machine's files or asks for a login of its user (file, local, sftp, github …)."""
+
+DOCUMENT = "__path"
+"""Placeholder of a command for the local path of the file's document; no metadata key begins like this."""
+
+_LOCAL = ("file", "local")
+_PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*")
+
+
+class _Action(BaseModel):
+    """Unknown keys are errors, nothing changes afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _protocol(text: str) -> str:
+    name = text.removesuffix("://").lower()
+    if name in _LOCAL:
+        raise ValueError(f"{text!r} would open every file here to the metadata. Files below files_root are read anyway")
+    if not _PROTOCOL.fullmatch(name):
+        raise ValueError(f"{text!r} is no protocol. Write https or s3")
+    return name
+
+
+def _arguments(value: object) -> object:
+    """The list, if it is one; a shell line is shown as one."""
+    if isinstance(value, str):
+        raise ValueError(f"needs a list of arguments, for no shell reads it: {_as_list(value)}")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _as_list(line: str) -> str:
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    plain = re.compile(r"[A-Za-z0-9_./=+-]*[A-Za-z_./][A-Za-z0-9_./=+-]*")
+    return f"[{', '.join(word if plain.fullmatch(word) else f'{chr(34)}{word}{chr(34)}' for word in words)}]"
+
+
+def _check_arguments(run: list[str]) -> list[str]:
+    if not run or not run[0].strip():
+        raise ValueError(
+            'is empty. Name a program and its arguments: [pdftotext, "{__path}", "./text/{_file_name}.txt"]'
+        )
+    for index, argument in enumerate(run):
+        if "\0" in argument:
+            raise InnerError("an argument cannot have a NUL in it", (index,))
+        try:
+            places = [part.key for part in parse_template(argument).parts if isinstance(part, Place)]
+        except MmmetaError as error:
+            raise InnerError(f"{str(error).rstrip('.')}. Put what needs braces into a script", (index,)) from None
+        if index == 0 and places:
+            raise InnerError("metadata cannot decide which program runs. Write its name without {…}", (0,))
+        for key in places:
+            if key.startswith(RESERVED_PREFIX) and key != DOCUMENT:
+                known = f"There is {{{DOCUMENT}}}, the local path of the document; metadata keys do not begin like this"
+                raise InnerError(f"{{{key}}} is not known. {known}", (index,))
+    return run
+
+
+Protocol = Annotated[str, AfterValidator(_protocol)]
+Arguments = Annotated[
+    list[str],
+    BeforeValidator(_arguments),
+    AfterValidator(_check_arguments),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+]
+
+
+class DownloadAction(_Action):
+    """Fetch each document into a folder."""
+
+    to: Annotated[FolderPath, Field(description="folder to download into; a path or a file:// URL")]
+    name: Annotated[FileNameTemplate, Field(description="name of each file below it")] = "{_file_name}"
+    protocols: Annotated[
+        tuple[Protocol, ...], Field(description="from where documents may come, besides files below files_root")
+    ] = PROTOCOLS
+
+
+class LoadAction(_Action):
+    """Write each file's metadata as a row into an SQL database."""
+
+    to: Annotated[SqlUrl, Field(description="SQLAlchemy URL of the database", repr=False)]
+    table: Annotated[TableName, Field(description="table to write into; made if it is not there")]
+    mode: Annotated[
+        Literal["upsert", "append"],
+        Field(description="upsert: one row a file, its latest version; append: a row for each version"),
+    ] = "upsert"
+    columns: Annotated[
+        LoadColumns | None, Field(description="these keys only; a rename is {column: key}. All keys, if not given")
+    ] = None
+    content: Annotated[LoadContent | None, Field(description="the document's own content, in a column")] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> LoadAction:
+        chosen = {name.lower() for name in self.columns or ()}
+        if self.content is not None and self.content.column.lower() in chosen:
+            reason = f"the column {self.content.column!r} is among columns: already. Choose another for the content"
+            raise InnerError(reason, ("content", "column"))
+        return self
+
+    def identity(self) -> list[Any]:
+        """What a job's fingerprint is made of; what is not said adds nothing, so that older jobs stay what they were."""
+        more = {
+            "mode": None if self.mode == "upsert" else self.mode,
+            "columns": None if self.columns is None else sorted(self.columns.items()),
+            "content": None if self.content is None else self.content.identity(),
+        }
+        said = {name: value for name, value in more.items() if value is not None}
+        return [without_password(self.to), self.table, *([said] if said else [])]
+
+
+class CallAction(_Action):
+    """Call a Python function with each file, or with a batch of them."""
+
+    function: Annotated[FunctionName, Field(description="where the function is: package.module:name")]
+    batch: Annotated[bool, Field(description="call it with a list of files")] = False
+
+
+class CommandAction(_Action):
+    """Run a program with each file."""
+
+    run: Annotated[Arguments, Field(description="program and arguments; {key} is filled in from the metadata")]
+    folder: Annotated[
+        FolderPath, Field(description="where it runs; the project file's folder, unless given", validate_default=True)
+    ] = "."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"needs a list of arguments below run:, for no shell reads it: {{run: {_as_list(value)}}}")
+        if isinstance(value, (list, tuple)) and not isinstance(value, Mapping):
+            raise ValueError('the list stands below run: {run: [program, "{__path}"]}')
+        return value

@@ -1,0 +1,151 @@
+"""Where documents come from: which place metadata names, how long reading may take, and how an address is shown.
+
+A source is a value that came from the remote, so it is believed nothing. ``local_source`` reads documents of this
+machine, ``web_source`` all others; ``transfer`` writes what they give.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from mmmeta.errors import DownloadError
+from mmmeta.quantities import format_duration
+
+CHUNK = 256 * 1024
+"""Bytes read at once. Larger costs memory per worker and gains nothing on local disks."""
+
+TIMEOUT = 3600.0
+"""Seconds that one document may take, where the job has no ``timeout``; ends what drips without an end."""
+
+_PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_USER = re.compile(r"(?<=://)[^/?#@\s]*:[^/?#\s]*@(?=[^@\s])|(?<=://)[^/?#@\s]+@")
+_SECRET = re.compile(
+    r"([?&][^=&#\s]*(?:sig|token|key|secret|passw|credential|auth)[^=&#\s]*=)[^&#\s'\"]+", re.IGNORECASE
+)
+
+
+class Source(Protocol):
+    """One document, open for reading.
+
+    Attributes:
+        size: bytes, where the place tells before they are read.
+        may_be_empty: whether a document of 0 bytes is believed without size or digest in the metadata.
+    """
+
+    size: int | None
+    may_be_empty: bool
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The content, piece by piece; a piece is only good until the next one is asked for."""
+
+    def verify(self, size: int) -> None:
+        """Raise DownloadError unless the ``size`` bytes that were read are the whole document, in one version."""
+
+
+class Deadline:
+    """Until when a document has to be there.
+
+    Args:
+        what: the source as it may be shown.
+        seconds: from now on.
+        stopped: set when the run is ended from outside.
+    """
+
+    def __init__(self, what: str, seconds: float = TIMEOUT, stopped: threading.Event | None = None) -> None:
+        self._what = what
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self._stopped = stopped
+
+    def left(self) -> float:
+        """Seconds that are left.
+
+        Raises:
+            DownloadError: none are, or the run was stopped.
+        """
+        if self._stopped is not None and self._stopped.is_set():
+            raise DownloadError(f"{self._what}: given up because the run was stopped")
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise DownloadError(
+                f"{self._what}: not there after {format_duration(self._seconds)} and given up; "
+                "the job's timeout: says how long one document may take"
+            )
+        return left
+
+
+def document_source(
+    get: Callable[[str], Any],
+    *,
+    remote_url: str | None,
+    file_name: str | None,
+    source: str | None,
+    files_root: Path,
+) -> str:
+    """Where a file's document is: an absolute path or a URL, not yet checked. First of these that there is:
+
+    1. ``public_url`` of the metadata, if it is a ``file:`` URL or an absolute path,
+    2. what the template ``remote.url`` of config.yml gave,
+    3. the document beside its metadata file, if it is there: files root / folder of the metadata file / file name,
+    4. ``public_url``, if it is a web address,
+    5. the place of 3 nevertheless.
+
+    Args:
+        get: gives the value of a metadata key, None where it is absent.
+        remote_url: the filled ``remote.url`` template, where config.yml has one.
+        file_name: the document's name, usually under ``_file_name``.
+        source: path of the metadata file relative to the files root; None for a file that was inserted without one.
+        files_root: absolute folder of the metadata files.
+
+    Raises:
+        DownloadError: none of them is there.
+    """
+    public = get("public_url")
+    if isinstance(public, str) and is_local(public):
+        return public
+    if remote_url:
+        return remote_url
+    beside = files_root / PurePosixPath(source or "").parent / file_name if file_name else None
+    if isinstance(public, str) and protocol_of(public) and not (beside and os.path.isfile(beside)):
+        return public
+    if beside:
+        return str(beside)
+    raise DownloadError(
+        "nothing says where the document is: the metadata has neither file name nor `public_url`, "
+        "and config.yml no template `remote: url:`"
+    )
+
+
+def is_path(text: str) -> bool:
+    """An absolute path; ``//host/x`` is a web address without its scheme."""
+    return text.startswith("/") and not text.startswith("//")
+
+
+def is_local(source: str) -> bool:
+    """Whether a source is a path or a ``file:`` URL."""
+    return is_path(source) or source[:5].lower() == "file:"
+
+
+def protocol_of(source: str) -> str:
+    """``https`` of ``HTTPS://…``; empty where a source has none."""
+    found = _PROTOCOL.match(source)
+    return found[1].lower() if found else ""
+
+
+def shown(text: str) -> str:
+    """An address, or a message that holds some, without user names, passwords, signatures and tokens."""
+    return _SECRET.sub(r"\1***", _USER.sub("***@", text))
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line without secrets."""
+    # Other packages put more into the text of their own OSErrors.
+    own = error.strerror if isinstance(error, OSError) and type(error).__module__ == "builtins" else None
+    text = own or str(error)
+    return " ".join(shown(text or type(error).__name__).split())
