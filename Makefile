@@ -3,6 +3,7 @@
 # make dev       the Dagster UI on the demo's data, with the sensor running
 # make test      the tests
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
+# make test-postgres the tests of SQL targets, on a PostgreSQL of their own
 # make check     lint, format and types
 # make clean     remove what these made (the demo's data and .venv too)
 
@@ -22,7 +23,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-long check format constraints clean
+.PHONY: help install demo dev test test-long test-postgres check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -72,6 +73,9 @@ test-long: $(READY)
 	@MMMETA_CRASH_ROUNDS=$(ROUNDS) MMMETA_HYPOTHESIS_PROFILE=long MMMETA_EXAMPLES=$(EXAMPLES) \
 		$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(LONG)
 	@$(BIN)/python -m pytest -m daemon tests/dagster
+
+test-postgres: $(READY)
+	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/test_load*.py tests/test_receipts.py tests/test_exactly_once.py
 
 check: $(READY)
 	@$(BIN)/ruff check $(CODE)
