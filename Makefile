@@ -2,6 +2,7 @@
 # make demo      see the whole mission happen: publish, sync, import by Dagster, three times
 # make dev       the Dagster UI on the demo's data, with the sensor running
 # make test      the tests
+# make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make check     lint, format and types
 # make clean     remove what these made (the demo's data and .venv too)
 
@@ -21,7 +22,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test check format constraints clean
+.PHONY: help install demo dev test test-long check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -62,6 +63,15 @@ dev: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# How often processes are killed, and how many random histories are tried; .ci/run takes fewer.
+ROUNDS ?= 300
+EXAMPLES ?= 2000
+LONG := tests/test_crash.py tests/test_crashes.py tests/test_ledger_model.py tests/test_properties.py tests/test_find_model.py
+test-long: $(READY)
+	@MMMETA_CRASH_ROUNDS=$(ROUNDS) MMMETA_HYPOTHESIS_PROFILE=long MMMETA_EXAMPLES=$(EXAMPLES) \
+		$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(LONG)
+	@$(BIN)/python -m pytest -m daemon tests/dagster
 
 check: $(READY)
 	@$(BIN)/ruff check $(CODE)

@@ -147,13 +147,13 @@ def _wanted(action: LoadAction, unique: str, job: str) -> tuple[Wanted, dict[str
     Raises:
         JobError: what was chosen does not go together with the unique key, which always has a column.
     """
-    from mmmeta.load_columns import OWN_KEY, Wanted
+    from mmmeta.load_columns import Wanted, own_key
 
     keys: dict[str, str] = {}
     names: dict[str, str] = {}
     unique_column = unique
     for column, key in (action.columns or {}).items():
-        own = column if column == key else OWN_KEY + column
+        own = column if column == key else own_key(column, key)
         if key == unique and unique not in keys.values():
             unique_column = own
         keys[own], names[own] = key, column
@@ -168,7 +168,7 @@ def _wanted(action: LoadAction, unique: str, job: str) -> tuple[Wanted, dict[str
     kinds: dict[str, str] = {}
     content = None
     if action.content is not None:
-        content = OWN_KEY + action.content.column
+        content = own_key(action.content.column, "")
         if action.content.column.lower() == names.get(unique_column, unique_column).lower():
             raise JobError(f"job {job!r}: load.content.column: {action.content.column!r} is the unique key's column")
         names[content] = action.content.column

@@ -169,13 +169,18 @@ class Backend:
                 f"{self.layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "
                 "the server, or, if this is the server, open it with mmmeta(path, server=True)"
             )
-        if self.layout.meta_db.exists():
+        if self.metadata.has_content():
             self.head()  # refuses what this version cannot write before anything is marked
         if not dry_run:
-            try:
-                write_atomic(self.layout.server_mark, b"metadata is written here\n")
-            except OSError as error:
-                raise MetadataDbError(f"{self.layout.server_mark} cannot be written: {error.strerror}") from error
+            self._mark_server()
+
+    def _mark_server(self) -> None:
+        if self.is_server:
+            return
+        try:
+            write_atomic(self.layout.server_mark, b"metadata is written here\n")
+        except OSError as error:
+            raise MetadataDbError(f"{self.layout.server_mark} cannot be written: {error.strerror}") from error
 
     def recover(self) -> None:
         """At a server, roll back what a killed writer left; a client's copy is not touched."""
@@ -186,11 +191,11 @@ class Backend:
     def write(self) -> Iterator[MetadataWriter]:
         self.require_server(dry_run=True)
         self.reload_config()  # one that is not valid shall not leave half a server
-        self.require_server()
         with self.metadata.atomic() as connection:
             writer = MetadataWriter(connection, self.metadata, self.config.metadata.unique, to_text(self.clock()))
             yield writer
             writer.finish()
+            self._mark_server()  # before the commit, and not by a write that is refused
         self.publish()
         if writer.dirty and self.merged() is not None:
             self.update(UpdateOptions(allow_mass_delete=True))
@@ -297,4 +302,10 @@ class Backend:
         status = self.status()
         known = read_status(self.layout.status)
         if known is None or replace(known, written_at=status.written_at) != status:
-            write_status(self.layout.status, status)
+            try:
+                write_status(self.layout.status, status)
+            except OSError as error:
+                raise StateDbError(
+                    f"{self.layout.status} cannot be written: {error.strerror}; check the permissions of its folder, "
+                    "and update again"
+                ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,6 +48,10 @@ class Backend(Protocol):
         """Bring status.json up to date."""
 
 
+class _RolledBack(Exception):
+    """Ends a transaction in which somebody only looked."""
+
+
 class Bench:
     """One job at one metadir."""
 
@@ -74,20 +78,15 @@ class Bench:
     @contextmanager
     def ledger(self, catalog: Catalog) -> Iterator[Ledger]:
         """The job's ledger, in one transaction of the state db."""
-        with self.backend.state.atomic() as connection:
+        with self.backend.state.atomic(existing=True) as connection:
             yield Ledger(connection, catalog, self.rules, self.workers, self.backend.clock())
 
     @contextmanager
     def rolled_back(self, catalog: Catalog) -> Iterator[Ledger]:
         """The job's ledger in a transaction that leaves nothing behind: to see what would happen."""
-        with self.ledger(catalog) as ledger:
-            connection = ledger.connection
-            connection.execute("SAVEPOINT look")
-            try:
-                yield ledger
-            finally:
-                connection.execute("ROLLBACK TO look")
-                connection.execute("RELEASE look")
+        with suppress(_RolledBack), self.ledger(catalog) as ledger:
+            yield ledger
+            raise _RolledBack  # committing what a savepoint has undone would write its pages nevertheless
 
     def file(self, row: Row, catalog: Catalog, claim: Claim | None = None) -> File:
         """A row as people get it."""
@@ -129,8 +128,7 @@ class Bench:
         back = [claim for claim in claims if claim.file in alive and claim.retract]
         if gone or back:
             with self.ledger(catalog) as ledger:
-                ledger.skip(gone)
-                ledger.keep(back)
+                ledger.release([*gone, *back])
         settled = {claim.file for claim in (*gone, *back)}
         return [self.file(rows[claim.file], catalog, claim) for claim in claims if claim.file not in settled]
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
-from mmmeta.clock import moment
+from mmmeta.connection import BUSY_TIMEOUT, connect, quote_identifier, uri_of
 from mmmeta.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, StateDbError
 from mmmeta.headers import IN_USE, Identity, is_wal, why_not_readable
 
-BUSY_TIMEOUT = 120.0
-"""Seconds that a statement waits for another process's transaction before it gives up."""
+__all__ = ["BUSY_TIMEOUT", "Database", "execute_in_chunks", "quote_identifier"]
+
+_PERMISSIONS = "check the permissions of the file and its folder"
 
 _IDLE_READERS = 4
 """Reading connections kept open for the next read; more are closed when given back."""
@@ -38,11 +38,6 @@ class _Reader(NamedTuple):
     connection: sqlite3.Connection
     identity: Identity
     reusable: bool
-
-
-def quote_identifier(name: str) -> str:
-    """A table or column name for SQL; any text is safe."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 class Database:
@@ -65,6 +60,7 @@ class Database:
         self._readers: list[_Reader] = []
         self._writer: sqlite3.Connection | None = None
         self._writer_identity: Identity | None = None
+        self._made = False
         self._depth = 0
         self._pid = os.getpid()
 
@@ -85,15 +81,21 @@ class Database:
                 self._give_back(reader)
 
     @contextmanager
-    def atomic(self, *, attach: Database | None = None) -> Iterator[sqlite3.Connection]:
+    def atomic(self, *, attach: Database | None = None, existing: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction on the writing connection: committed at the end, rolled back on any error; nests by joining.
 
         Args:
             attach: another database, readable in this transaction as schema ``remote``; it is opened read-only.
+            existing: make no new file where there is none, for it would be empty.
+
+        Raises:
+            StateDbError, MetadataDbError: it cannot be used, or was removed although it has to be there.
         """
         self._forget_after_fork()
         with self._writing:
             if not self._depth:
+                if existing and not self.exists():
+                    raise self._error("is gone: it was removed while it was in use; `mmmeta update` makes it anew")
                 with self._begun(attach) as connection:
                     yield connection
                 return
@@ -108,12 +110,31 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 self._depth = 1
                 try:
+                    if self._was_replaced():
+                        raise self._error("was taken away or replaced while this waited for it", "try again")
                     yield connection
                     connection.execute("COMMIT")
+                    self._made = False
                 finally:
                     self._depth = 0
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
+                        self._take_away_again(connection)
+
+    def _take_away_again(self, connection: sqlite3.Connection) -> None:
+        """A metadata db that was made for a write that was refused goes again: no archive begins at a mistyped path."""
+        if not self._made or self.role != "metadata":
+            return
+        connection.execute("BEGIN IMMEDIATE")  # who waits for the file meanwhile finds out that it is gone
+        empty = not _size(self.path)
+        if empty:
+            with suppress(OSError):
+                self.path.unlink()
+        connection.execute("ROLLBACK")
+        if empty:
+            self._drop_writer()
+            with suppress(OSError):
+                self.path.parent.rmdir()
 
     @contextmanager
     def _attached(self, connection: sqlite3.Connection, database: Database | None) -> Iterator[None]:
@@ -125,7 +146,7 @@ class Database:
         kind = database._check_header()
         IN_USE.enter(identity)
         try:
-            connection.execute("ATTACH ? AS remote", (_uri(database.path, kind),))
+            connection.execute("ATTACH ? AS remote", (uri_of(database.path, kind),))
             try:
                 yield
             finally:
@@ -138,8 +159,19 @@ class Database:
             IN_USE.leave(identity)
 
     def exists(self) -> bool:
-        """Whether the file is there."""
-        return self.path.exists()
+        """Whether the file is there.
+
+        Raises:
+            MetadataDbError, StateDbError: nobody may look.
+        """
+        try:
+            return self.path.exists()
+        except OSError as error:
+            raise self._error(f"cannot be looked for: {error.strerror}", _PERMISSIONS) from error
+
+    def has_content(self) -> bool:
+        """Whether the file is there and more than a beginning that another process is making just now."""
+        return _size(self.path) > 0
 
     def has_hot_journal(self) -> bool:
         """Whether a journal lies beside the file: of a writer that was killed, or of one at work.
@@ -191,12 +223,12 @@ class Database:
 
     def _open_reader(self) -> _Reader:
         if self.role != "metadata":
-            return _Reader(self._connect("ro"), self._identity(), True)
+            return _Reader(connect(self.path, "ro", self.role), self._identity(), True)
         kind = self._check_header()
         identity = self._identity()
         IN_USE.enter(identity)
         try:
-            return _Reader(self._connect(kind), identity, kind == "ro")
+            return _Reader(connect(self.path, kind, self.role), identity, kind == "ro")
         except sqlite3.Error:
             IN_USE.leave(identity)
             raise
@@ -212,6 +244,13 @@ class Database:
         connection.close()
         if self.role == "metadata" and identity is not None:
             IN_USE.leave(identity)
+
+    def _was_replaced(self) -> bool:
+        """Whether another file is where the writing connection's was, or none."""
+        try:
+            return self._identity() != self._writer_identity
+        except MmmetaError:
+            return True
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
@@ -229,20 +268,17 @@ class Database:
                 ) from None
             raise StateDbError(f"no state db at {self.path}: run `mmmeta update` first") from None
         except OSError as error:
-            raise self._error(f"cannot be opened: {error.strerror}") from error
+            raise self._error(f"cannot be opened: {error.strerror}", _PERMISSIONS) from error
+        if stat.S_ISDIR(status.st_mode):
+            raise self._error("is a folder, not a file", "check the path")
         return status.st_dev, status.st_ino
 
     def _write_connection(self) -> sqlite3.Connection:
         if self.read_only:
             raise self._error("was opened for reading only", "write at the server")
-        if self._writer is not None:
-            try:
-                replaced = self._identity() != self._writer_identity
-            except MmmetaError:
-                replaced = True
-            if replaced:
-                # A restored backup or a sync: what is written into the old file would be lost.
-                self._drop_writer()
+        if self._writer is not None and self._was_replaced():
+            # A restored backup or a sync: what is written into the old file would be lost.
+            self._drop_writer()
         if self._writer is None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,41 +286,12 @@ class Database:
                 raise self._error(f"cannot be made: {error.strerror} ({error.filename})") from error
             if self.role == "metadata" and _size(self.path):
                 self._check_header()
-            self._writer = self._connect("rwc")
+            self._made = not self.path.exists()
+            self._writer = connect(self.path, "rwc", self.role)
             self._writer_identity = self._identity()
             if self.role == "metadata":
                 IN_USE.enter(self._writer_identity)
         return self._writer
-
-    def _connect(self, kind: str) -> sqlite3.Connection:
-        """A connection of a kind: ``rwc``, ``ro``, or ``immutable`` for a file without its write-ahead log."""
-        connection = sqlite3.connect(
-            _uri(self.path, kind),
-            uri=True,
-            timeout=BUSY_TIMEOUT,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
-        try:
-            connection.execute("PRAGMA trusted_schema=OFF")
-            connection.execute("PRAGMA cell_size_check=ON")
-            connection.execute("PRAGMA cache_size=-32768")
-            if kind != "rwc":
-                connection.execute("PRAGMA query_only=ON")
-            else:
-                # Another program's database in WAL mode is refused later on, and left as it is.
-                if self.role == "state" or _is_ours(connection):
-                    _set_journal_mode(connection, "WAL" if self.role == "state" else "DELETE")
-                connection.execute("PRAGMA synchronous=FULL")
-                if self.role == "state":
-                    # Pages of the log before it is copied back; the usual 1,000 make every tenth batch of a job wait.
-                    connection.execute("PRAGMA wal_autocheckpoint=16000")
-            connection.create_function("mmmeta_moment", 1, moment, deterministic=True)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
 
     def _check_header(self) -> str:
         """Recognise what a sync tool may have left (see ``headers``); returns the kind of connection to read with."""
@@ -296,7 +303,7 @@ class Database:
                         return "ro"
                     reason = why_not_readable(header, self.path)
             except OSError as error:
-                raise self._error(f"cannot be read: {error.strerror}") from error
+                raise self._error(f"cannot be read: {error.strerror}", _PERMISSIONS) from error
             if self.has_hot_journal():
                 return "ro"  # in the middle of a change; SQLite knows what to do
             if reason is None:
@@ -356,8 +363,8 @@ class Database:
         """What to do about a file that cannot be read."""
         if self.role == "state":
             return (
-                "restore it from a backup. `mmmeta update --replace` mends what came from the remote; if all else fails, "
-                "move it away and run `mmmeta update`: what was set here and what the jobs have done is then forgotten"
+                "run `mmmeta update --replace`, which writes anew what came from the remote; if that fails, restore it from a "
+                "backup, or move it away and update: what was set here and what the jobs have done is then forgotten"
             )
         if self._server_mark is not None and self._server_mark.exists():
             return "restore it from a backup, or move it away and run `mmmeta generate`, which makes a new one"
@@ -371,17 +378,22 @@ class Database:
         except (sqlite3.Error, *STUMBLES) as error:
             if isinstance(error, MmmetaError):
                 raise
-            # One transaction, two files: SQLite does not say which of them it stumbled over.
-            blamed: Database | None = self if attached is None or attached.is_sound() else attached
-            if isinstance(error, Damage):
-                blamed = attached if error.schema == "remote" else self
-            assert blamed is not None
+            blamed = self if attached is None else self._blamed(error, attached)
             if isinstance(error, sqlite3.Error):
                 raise blamed._translate(error) from error
             reason = blamed.why_damaged()
             if reason is None:
                 raise
             raise blamed.damaged(reason) from error
+
+    def _blamed(self, error: Exception, attached: Database) -> Database:
+        """One transaction, two files: SQLite does not say which of them it stumbled over."""
+        if isinstance(error, Damage):
+            return attached if error.schema == "remote" else self
+        if not attached.is_sound():
+            return attached
+        # Where neither shows it, the one that was brought by a sync.
+        return attached if tells_damage(error) and self.is_sound() else self
 
     def _translate(self, error: sqlite3.Error) -> MmmetaError:
         text = words_of(error)
@@ -396,34 +408,9 @@ class Database:
             return self.damaged(text)
         if "full" in text:
             return self._error(f"cannot grow: {text}", "make room on the disk")
+        if "readonly" in text or "unable to open" in text:
+            return self._error(f"cannot be used: {text}", _PERMISSIONS)
         return self._error(f"cannot be used: {text}")
-
-
-def _uri(path: Path, kind: str) -> str:
-    """The path as SQLite wants it; three slashes, so that a path that begins with two is not taken for a host."""
-    mode = {"rwc": "mode=rwc", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[kind]
-    return f"file://{quote(os.fsencode(path))}?{mode}"
-
-
-def _is_ours(connection: sqlite3.Connection) -> bool:
-    """Whether this is a metadata db, as far as its table ``info`` tells."""
-    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('info')")}
-    if not {"name", "value"} <= columns:
-        return False
-    return bool(connection.execute("SELECT value FROM info WHERE name = 'role'").fetchone() == ("metadata",))
-
-
-def _set_journal_mode(connection: sqlite3.Connection, mode: str) -> None:
-    """Change the journal mode; here SQLite does not wait for another process that does the same just now."""
-    give_up = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            connection.execute(f"PRAGMA journal_mode={mode}")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
 
 
 def _size(path: Path) -> int:

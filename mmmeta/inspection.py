@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,9 +70,9 @@ def inspect(backend: Backend) -> Inspection:
     facts: dict[str, DatabaseFacts] = {}
     shadowed: tuple[str, ...] = ()
     for role, database in (("metadata", backend.metadata_reader), ("state", backend.state)):
-        if not database.exists():
-            continue
         try:
+            if not database.exists():
+                continue
             catalog = Catalog(database, backend.clock())
             facts[role] = _facts(catalog, database)
             if role == "state":
@@ -86,8 +87,8 @@ def inspect(backend: Backend) -> Inspection:
         problems.append(str(error))
     return Inspection(
         path=str(backend.layout.base),
-        exists=backend.layout.metadir.exists(),
-        is_server=backend.is_server,
+        exists=os.path.exists(backend.layout.metadir),
+        is_server=os.path.exists(backend.layout.server_mark),
         is_client="state" in facts,
         metadata_db=facts.get("metadata"),
         state_db=facts.get("state"),

@@ -330,7 +330,8 @@ class Job:
         finally:
             worker.stop()
             doer.close()
-            self._backend.write_status()
+            if self._backend.state.exists():  # where the action has removed it, that error is the one to be seen
+                self._backend.write_status()
 
     def _check_keys(self, catalog: Catalog) -> None:
         """A project file's selection must not ask for what no file has; with no files at all nothing can be said."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -17,8 +18,11 @@ from typing import NamedTuple
 
 from mmmeta.catalog import Catalog
 from mmmeta.clock import to_text
-from mmmeta.selection import ACTION, DELETED, REASONS, RETRACTED, JobRules, Selection
+from mmmeta.outcomes import ERROR_LINES, Claim, Outcome, Settled
+from mmmeta.selection import REASONS, RETRACTED, JobRules, Selection
 from mmmeta.workers import boot_id, boot_seconds, is_dead
+
+__all__ = ["ERROR_LINES", "Claim", "Ledger", "Outcome", "Settled"]
 
 LONGEST_BACKOFF = 86_400.0
 """Seconds; a file that failed is due again after a day at the latest."""
@@ -30,51 +34,10 @@ LEASE_ENDED = "LeaseEnded"
 HISTORY_DAYS = 90
 """How long attempts are kept; longer costs space in the state db, about 200 bytes each."""
 
-ERROR_LINES = 4_000
-"""Characters of a traceback that are kept."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One file in this worker's hands.
-
-    Attributes:
-        token: fencing token; larger than that of every earlier claim of the file.
-        attempt: counts from 1.
-        retract: the file was deleted after it was done; what is asked for is to undo it.
-        asked: the token when a person last asked for the file anew. A target's receipt with a larger one tells of an
-            import that the ledger never heard of.
-    """
-
-    file: str
-    token: int
-    attempt: int
-    retract: bool = False
-    asked: int = 0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a claimed file ended; ``error`` is None where it was done."""
-
-    claim: Claim
-    error_type: str | None = None
-    error_message: str | None = None
-    error_lines: str | None = None
-    bytes: int | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.error_type is None
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What the ledger made of an outcome: ``done``, ``skipped`` (done with a deleted file), ``failed``, ``dead``,
-    ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another)."""
-
-    outcome: Outcome
-    status: str
+_GIVEN_BACK = (
+    "SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, worker = NULL "
+    "WHERE job = ? AND status = 'claimed'"
+)
 
 
 class _Held(NamedTuple):
@@ -91,6 +54,10 @@ class _Held(NamedTuple):
     deleted: int
     content: str | None
     revision: int | None
+
+    def changed(self, claim: Claim) -> bool:
+        """Whether the file is another than the one that was claimed: changed, deleted or back."""
+        return not self.current or bool(self.deleted) != claim.retract
 
 
 class Ledger:
@@ -126,7 +93,7 @@ class Ledger:
     ) -> list[Claim]:
         """Take up to so many pending files; what came due, and what dead workers held, is pending again first.
 
-        A file in whose hands a worker died comes alone, so that it takes no others with it if it was the reason.
+        A file over which a worker died or fell silent comes alone, so that it takes no others with it if it was the reason.
 
         Args:
             without: files to leave alone.
@@ -140,9 +107,9 @@ class Ledger:
         source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
         named = "" if among is None else f"AND file IN ({_marks(among)}) "
         rows = self.connection.execute(
-            f"SELECT file, token + 1, attempts + 1, retract, asked, error_type IS ? FROM {source} WHERE job = ? "
+            f"SELECT file, token + 1, attempts + 1, retract, asked, error_type IN (?, ?) FROM {source} WHERE job = ? "
             f"AND status = 'pending' {named}AND file NOT IN ({_marks(without)}) ORDER BY {order} LIMIT ?",
-            (WORKER_DIED, self._rules.name, *(among or ()), *without, count),
+            (WORKER_DIED, LEASE_ENDED, self._rules.name, *(among or ()), *without, count),
         ).fetchall()
         taken = list(takewhile(lambda row: not row[5], rows)) or rows[:1]
         claims = [Claim(file, token, attempt, bool(undo), asked) for file, token, attempt, undo, asked, _ in taken]
@@ -167,11 +134,7 @@ class Ledger:
             (name, self._now.timestamp()),
         )
         # SQLite's state db is on one host: a lease of another boot is void, and the file is not to blame.
-        self.connection.execute(
-            "UPDATE ledger INDEXED BY ledger_claimed SET status = 'pending', token = token + 1, attempts = attempts - 1 "
-            "WHERE job = ? AND status = 'claimed' AND boot <> ?",
-            (name, boot_id()),
-        )
+        self._give_back("boot <> ?", boot_id())
         workers = self.connection.execute(
             "SELECT DISTINCT worker FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'", (name,)
         ).fetchall()
@@ -183,14 +146,32 @@ class Ledger:
         self._take_from("lease_until <= ?", boot_seconds(), LEASE_ENDED, "its worker gave no sign of life for too long")
 
     def _take_from(self, condition: str, parameter: str | float, error_type: str, message: str) -> None:
-        """Take claims from a worker that is gone; a file that this happens to as often as it may fail is dead."""
-        self.connection.execute(
-            "UPDATE ledger INDEXED BY ledger_claimed "
-            "SET status = CASE WHEN attempts >= ? THEN 'dead' ELSE 'pending' END, token = token + 1, "
-            "error_type = ?, error_message = ?, error_lines = NULL, settled_at = ?, lease_until = NULL, worker = NULL "
-            f"WHERE job = ? AND status = 'claimed' AND {condition}",
-            (self._rules.attempts, error_type, message, self._stamp, self._rules.name, parameter),
+        """Take claims from a worker that is gone; a file that this happens to as often as it may fail is dead.
+
+        Of several files nobody knows which it was: they come again, each alone, and only then it counts.
+        """
+        claimed = self._claimed(condition, parameter)
+        together = Counter(claimed.values())
+        # What was being undone may be half undone: it counts as not done any more.
+        self.connection.executemany(
+            "UPDATE ledger SET status = CASE WHEN ?1 AND attempts >= ?2 THEN 'dead' ELSE 'pending' END, token = token + 1, "
+            "attempts = CASE WHEN ?1 THEN attempts ELSE attempts - 1 END, "
+            "basis = CASE WHEN retract THEN NULL ELSE basis END, error_type = ?3, error_message = ?4, "
+            "error_lines = NULL, settled_at = ?5, lease_until = NULL, worker = NULL WHERE job = ?6 AND file = ?7",
+            [
+                (together[worker] == 1, self._rules.attempts, error_type, message, self._stamp, self._rules.name, file)
+                for file, worker in claimed.items()
+            ],
         )
+        self.selection.look_again(list(claimed))
+
+    def _claimed(self, condition: str, parameter: str | float) -> dict[str, str]:
+        """The claimed files that a condition means, and who has each."""
+        rows = self.connection.execute(
+            f"SELECT file, worker FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed' AND {condition}",
+            (self._rules.name, parameter),
+        )
+        return dict(rows.fetchall())
 
     def renew(self, worker: str, lease: float, run_id: str | None) -> None:
         """Prolong this worker's leases."""
@@ -213,8 +194,19 @@ class Ledger:
         for outcome in outcomes:
             claim = held.get(outcome.claim.file)
             lost = claim is None or claim.token != outcome.claim.token
-            settled.append(Settled(outcome, "lost" if claim is None or lost else self._status_after(outcome, claim)))
-        self._write_outcomes([entry for entry in settled if entry.status != "lost"], held)
+            settled.append(Settled(outcome, "lost" if lost else self._status_after(outcome)))
+        ours = [entry for entry in settled if entry.status != "lost"]
+        self._write_outcomes(ours, held)
+        changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
+        if changed:
+            self.selection.look_again([claim.file for claim in changed])
+            now = {claim.file: self._status(claim.file) for claim in changed}
+            settled = [
+                entry
+                if entry.status == "lost"
+                else replace(entry, status=now.get(entry.outcome.claim.file, entry.status))
+                for entry in settled
+            ]
         self.connection.executemany(
             "INSERT INTO attempts (job, file, token, run_id, worker, started_at, ended_at, status, error_type, "
             "error_message, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -237,6 +229,13 @@ class Ledger:
         )
         return settled
 
+    def _status(self, file: str) -> str:
+        return str(
+            self.connection.execute(
+                "SELECT status FROM ledger WHERE job = ? AND file = ?", (self._rules.name, file)
+            ).fetchone()[0]
+        )
+
     def _held(self, files: Sequence[str]) -> dict[str, _Held]:
         """What is claimed of these files, by whomever."""
         content = self._catalog.compiler.value(self._rules.content_key)
@@ -253,24 +252,17 @@ class Ledger:
             held.update((row[0], _Held(*row[1:])) for row in rows)
         return held
 
-    def _status_after(self, outcome: Outcome, held: _Held) -> str:
-        retract = outcome.claim.retract
+    def _status_after(self, outcome: Outcome) -> str:
         if outcome.ok:
-            if retract:
-                return "skipped" if held.deleted else "pending"
-            if held.deleted:
-                return "pending" if self._rules.on_delete == ACTION else "done"
-            return "done" if held.current else "pending"
-        if retract != bool(held.deleted and (retract or self._rules.on_delete == ACTION)) or not held.current:
-            return "pending"  # a new version came while the old one failed: it starts afresh
+            return "skipped" if outcome.claim.retract else "done"
         return "dead" if outcome.claim.attempt >= self._rules.attempts else "failed"
 
     def _write_outcomes(self, settled: Sequence[Settled], held: Mapping[str, _Held]) -> None:
         rows = []
         for entry in settled:
             outcome, claim = entry.outcome, held[entry.outcome.claim.file]
-            retracted = outcome.ok and outcome.claim.retract
-            processed = outcome.ok and not outcome.claim.retract
+            retract = outcome.claim.retract
+            processed = outcome.ok and not retract
             known = processed and claim.current
             rows.append(
                 (
@@ -281,10 +273,11 @@ class Ledger:
                     outcome.error_lines,
                     outcome.bytes,
                     self._stamp,
-                    "none" if retracted else "tried" if processed else "kept",
+                    # What failed to be undone may be half undone: it counts as not done as well.
+                    "none" if retract else "tried" if processed else "kept",
                     claim.content if known else None,
                     claim.revision if known else None,
-                    self._must_retract(outcome, claim),
+                    retract and not outcome.ok,
                     self._rules.name,
                     outcome.claim.file,
                     outcome.claim.token,
@@ -293,18 +286,11 @@ class Ledger:
         self.connection.executemany(
             "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
             "settled_at = ?7, lease_until = NULL, worker = NULL, "
-            "attempts = CASE WHEN ?1 = 'pending' THEN 0 ELSE attempts END, "
             "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, "
             "content = ifnull(?9, content), rev = ifnull(?10, rev), retract = ?11 "
             "WHERE job = ?12 AND file = ?13 AND token = ?14",
             rows,
         )
-
-    def _must_retract(self, outcome: Outcome, held: _Held) -> bool:
-        """Whether what is to be done with the file from now on is to undo it."""
-        if not held.deleted or self._rules.on_delete != ACTION:
-            return False
-        return outcome.claim.retract != outcome.ok  # done and deleted meanwhile, or not undone yet
 
     def _due(self, attempt: int) -> float:
         """When a file that failed so many times is tried again, seconds since 1970."""
@@ -313,39 +299,25 @@ class Ledger:
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back untried."""
-        self.connection.executemany(
-            "UPDATE ledger SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, "
-            "worker = NULL WHERE job = ? AND file = ? AND status = 'claimed' AND token = ?",
-            [(self._rules.name, claim.file, claim.token) for claim in claims],
-        )
+        sql = f"UPDATE ledger {_GIVEN_BACK} AND file = ? AND token = ?"
+        ours = [
+            claim.file
+            for claim in claims
+            if self.connection.execute(sql, (self._rules.name, claim.file, claim.token)).rowcount
+        ]
+        self.selection.look_again(ours)
 
     def give_back(self, worker: str) -> None:
         """Give back all that a worker still holds, untried."""
-        self.connection.execute(
-            "UPDATE ledger INDEXED BY ledger_claimed SET status = 'pending', attempts = attempts - 1, token = token + 1, "
-            "lease_until = NULL, worker = NULL WHERE job = ? AND status = 'claimed' AND worker = ?",
-            (self._rules.name, worker),
-        )
+        self._give_back("worker = ?", worker)
 
-    def skip(self, claims: Sequence[Claim]) -> None:
-        """Set aside claimed files that were deleted before their turn; what an older version left is to be undone."""
-        undo = self._rules.on_delete == ACTION
-        self.connection.executemany(
-            "UPDATE ledger SET status = CASE WHEN ?1 AND basis IS NOT NULL THEN 'pending' ELSE 'skipped' END, "
-            "retract = ?1 AND basis IS NOT NULL, attempts = attempts - 1, token = token + 1, error_type = ?2, "
-            "error_message = ?3, lease_until = NULL, worker = NULL "
-            "WHERE job = ?4 AND file = ?5 AND status = 'claimed' AND token = ?6",
-            [(undo, DELETED, REASONS[DELETED], self._rules.name, claim.file, claim.token) for claim in claims],
-        )
-
-    def keep(self, claims: Sequence[Claim]) -> None:
-        """Let be what was to be undone, because the file is back: done as before, or pending if it is another now."""
-        self.connection.executemany(
-            "UPDATE ledger SET status = CASE WHEN basis IS tried THEN 'done' ELSE 'pending' END, retract = 0, "
-            "attempts = 0, token = token + 1, lease_until = NULL, worker = NULL "
-            "WHERE job = ? AND file = ? AND status = 'claimed' AND token = ?",
-            [(self._rules.name, claim.file, claim.token) for claim in claims],
-        )
+    def _give_back(self, condition: str, parameter: str) -> None:
+        files = self._claimed(condition, parameter)
+        if files:
+            self.connection.execute(
+                f"UPDATE ledger INDEXED BY ledger_claimed {_GIVEN_BACK} AND {condition}", (self._rules.name, parameter)
+            )
+            self.selection.look_again(list(files))
 
     def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
         """Make failed files (and dead ones) pending now, or just the named ones, done ones included; returns how many."""
@@ -363,7 +335,9 @@ class Ledger:
             )
         return sum(
             self.connection.execute(
-                f"UPDATE ledger {again} AND +status IN ('failed', 'dead', 'done') AND file = ?", (name, file)
+                f"UPDATE ledger {again} AND file = ? AND (+status IN ('failed', 'dead') OR (status = 'done' AND EXISTS "
+                f"(SELECT 1 FROM files WHERE {self._catalog.unique_sql} = ledger.file AND NOT files.__deleted)))",
+                (name, file),
             ).rowcount
             for file in files
         )

@@ -48,6 +48,12 @@ OWN_KEY = "__column:"
 ``{title: headline}`` and a key ``title`` are told apart, and a job that writes all metadata leaves such columns alone."""
 
 
+def own_key(column: str, source: str) -> str:
+    """The key of a column that holds another key's value, or the content, which has no key. Two jobs that fill one column
+    from different sources have different keys, so that the second is refused instead of writing over the first."""
+    return f"{OWN_KEY}{column}={source}"
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Which columns of a table a job writes.

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError
-from mmmeta.load_columns import Columns, TargetColumn, Wanted
+from mmmeta.load_columns import ROWS, Columns, TargetColumn, Wanted
 from mmmeta.load_fields import OVERFLOW
 from mmmeta.receipts import create_receipts
 
@@ -171,7 +172,14 @@ def _adopt_unique(connection: Connection, table: str, wanted: Wanted, version: i
     actual = {str(column["name"]) for column in inspector.get_columns(table)}
     quote = connection.dialect.identifier_preparer.quote_identifier
     own = TargetColumn(wanted.unique, wanted.names.get(wanted.unique, wanted.unique), wanted.unique_kind)
-    others = {column.name for key, column in read_registry(connection, table).items() if key != own.key}
+    known = read_registry(connection, table)
+    if not wanted.append and wanted.unique in known and known[wanted.unique].kind == ROWS:
+        # The index that an upsert needs would refuse the next version of a file.
+        raise LoadError(
+            f"table {table!r} has a row for each version, from a job with `mode: append`. Give the job another table, or "
+            "drop this one"
+        )
+    others = {column.name for key, column in known.items() if key != own.key}
     if own.name not in actual or own.name in others:
         name = wanted.name(wanted.unique, {name.lower() for name in actual})
         own = TargetColumn(wanted.unique, name, wanted.unique_kind)
@@ -221,11 +229,21 @@ def _add(connection: Connection, columns: Columns, kinds: Mapping[str, str], ver
     adopted = {key: TargetColumn(key, name, "own") for key, name in named.items() if name in free}
     added, overflow = _new_columns(columns, kinds, adopted)
     quote = connection.dialect.identifier_preparer.quote_identifier
+    strict = _is_strict(connection, columns.table)
     for column in (*added, *overflow):
-        statement = f"ALTER TABLE {quote(columns.table)} ADD COLUMN {quote(column.name)} {sql_type(column.kind, connection.dialect.name)}"
+        kind = "ANY" if strict else sql_type(column.kind, connection.dialect.name)
+        statement = f"ALTER TABLE {quote(columns.table)} ADD COLUMN {quote(column.name)} {kind}"
         connection.exec_driver_sql(statement)
     # The unique column again: its version tells the other workers of the overflow column, which has no key.
     _register(connection, columns.table, [columns.unique, *adopted.values(), *added], version)
+
+
+def _is_strict(connection: Connection, table: str) -> bool:
+    """Whether it is one of SQLite's STRICT tables, where every column has a type, and ``ANY`` changes no value."""
+    if connection.dialect.name != "sqlite" or sqlite3.sqlite_version_info < (3, 37):
+        return False
+    found = connection.exec_driver_sql("SELECT strict FROM pragma_table_list WHERE name = ?", (table,)).scalar()
+    return bool(found)
 
 
 def _new_columns(

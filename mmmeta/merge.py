@@ -9,9 +9,10 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from mmmeta.damage import Damage
 from mmmeta.database import quote_identifier
 from mmmeta.metadata_db import Head
-from mmmeta.proof import cells_to_prove, prove_cells
+from mmmeta.proof import cells_to_prove, prove_cells, prove_columns
 from mmmeta.schema import META_SYSTEM, REMOTE, Columns
 from mmmeta.state_db import Merged, next_state_revision
 from mmmeta.values import DIGEST_MODULUS, digest_bytes, digest_sum
@@ -45,6 +46,7 @@ class Merger:
         self._now = now
         self._replace = replace
         self._theirs = Columns.load(connection, REMOTE, head.unique, "remote")
+        prove_columns(connection, self._theirs)
         self._ours = Columns.load(connection, REMOTE, head.unique)
         self._copyable = self._adopt_registry()
         self._their_unique = quote_identifier(self._theirs.slots[head.unique].column or head.unique)
@@ -66,6 +68,13 @@ class Merger:
         counts = self._merge(None)
         return Counts(counts.added, counts.changed, counts.deleted + vanished, counts.returned)
 
+    def remote_adds_up(self) -> bool:
+        """Whether the metadata db's fingerprints are those of its revision, so that a mismatch is the state db's fault."""
+        try:
+            return digest_bytes(self._sum("SELECT __fingerprint FROM remote.files")) == self._head.digest
+        except Mismatch:
+            return False
+
     def _adopt_registry(self) -> bool:
         """Make room for the remote's keys; True if cells mean the same on both sides, so that SQL may copy them."""
         copyable = True
@@ -85,13 +94,16 @@ class Merger:
         """Fill the temporary table ``changed`` with the rows to be merged and what is here of them now."""
         self._connection.execute("DROP TABLE IF EXISTS temp.changed")
         self._connection.execute("CREATE TEMP TABLE changed (file TEXT PRIMARY KEY, was BLOB, was_deleted, known)")
-        self._connection.execute(
-            "INSERT INTO temp.changed "
-            f"SELECT r.{self._their_unique}, l.__fingerprint, l.__deleted, l.{self._our_unique} IS NOT NULL "
-            f"FROM remote.files AS r LEFT JOIN main.files AS l ON l.{self._our_unique} = r.{self._their_unique} "
-            f"WHERE {condition}",
-            parameters,
-        )
+        try:
+            self._connection.execute(
+                "INSERT INTO temp.changed "
+                f"SELECT r.{self._their_unique}, l.__fingerprint, l.__deleted, l.{self._our_unique} IS NOT NULL "
+                f"FROM remote.files AS r LEFT JOIN main.files AS l ON l.{self._our_unique} = r.{self._their_unique} "
+                f"WHERE {condition}",
+                parameters,
+            )
+        except sqlite3.IntegrityError as error:
+            raise Damage("it has two rows for one file, or one without a name", "remote") from error
         # A row without a fingerprint would escape the digest.
         (unnamed,) = self._connection.execute(
             f"SELECT count(*) FROM temp.changed AS c JOIN remote.files AS r ON r.{self._their_unique} = c.file "

@@ -116,6 +116,15 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
         raise ProjectError(reason, path=error.path, line=error.line, key=error.key) from None
 
 
+def fill_variables(value: Any, environ: Mapping[str, str] | None = None) -> tuple[Any, list[tuple[KeyPath, str]]]:
+    """A copy of what a YAML file holds with every ``{{ env.NAME }}`` filled in, and what could not be: key and reason.
+
+    For those who read the schema of the project file from another file.
+    """
+    filled = _Variables(os.environ if environ is None else environ)
+    return filled.fill(value, ()), filled.problems
+
+
 def project_problem(file: Path | None, key: KeyPath, reason: str) -> InvalidFileError:
     """An error about something in a project file that only shows when it is put to use; with its line, as all others.
 
@@ -207,6 +216,22 @@ def json_schema() -> dict[str, Any]:
         **schema,
         "title": "mmmeta.yaml",
         "$defs": definitions,
+    }
+
+
+def metadir_schema() -> dict[str, Any]:
+    """A JSON Schema of one metadir by itself, with its name as a key of its own."""
+    whole = json_schema()
+    metadir = whole["$defs"].pop("MetadirConfig")
+    properties = {
+        "name": {"type": "string", "pattern": NAME_PATTERN, "description": "prefix of assets and Dagster jobs"}
+    }
+    return {
+        "$schema": whole["$schema"],
+        **metadir,
+        "properties": {**properties, **metadir["properties"]},
+        "required": ["name", *metadir["required"]],
+        "$defs": whole["$defs"],
     }
 
 

@@ -34,6 +34,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?)://(?:/(?P<path>[^?]*))?(\?.*)?", re.DOTALL)
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 # Dagster's own rules (1.13) for the owners and tags of assets.
+_GROUP = re.compile(r"[A-Za-z0-9_]+")
+_ASSET_PATH = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+_KIND = re.compile(r"[A-Za-z0-9_.-]{1,63}")
+MOST_KINDS = 3
 _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
 _TAG_KEY = re.compile(r"(dagster/kind/|[A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}")
 _TAG_TEXT = re.compile(r"[A-Za-z0-9_.-]{0,63}")
@@ -231,6 +235,27 @@ def _owner(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    if not _GROUP.fullmatch(text):
+        raise ValueError(f"{text!r} is no group: letters, digits and _ only")
+    return text
+
+
+def _asset_path(text: str) -> str:
+    if not _ASSET_PATH.fullmatch(text):
+        raise ValueError(f"{text!r} is no asset key: letters, digits, _, - and . with / between the parts")
+    return text
+
+
+def _kinds(kinds: list[str]) -> list[str]:
+    for kind in kinds:
+        if not _KIND.fullmatch(kind):
+            raise ValueError(f"{kind!r} is no kind: letters, digits, _, - and . only, as in python or duckdb")
+    if len(kinds) > MOST_KINDS:
+        raise ValueError(f"{len(kinds)} kinds are too many, Dagster takes {MOST_KINDS}")
+    return kinds
+
+
 def _where(value: object) -> object:
     """A filter, parsed once to find what is wrong with it."""
     if not isinstance(value, Mapping):
@@ -304,6 +329,9 @@ WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), WithJsonSchema(_D
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 Cron = Annotated[str, BeforeValidator(_cron), _TEXT_SCHEMA]
 OrderBy = Annotated[str, AfterValidator(_order_by)]
+Group = Annotated[str, AfterValidator(_group)]
+AssetPath = Annotated[str, AfterValidator(_asset_path)]
+Kinds = Annotated[list[str], AfterValidator(_kinds)]
 Owner = Annotated[str, AfterValidator(_owner)]
 TagKey = Annotated[str, AfterValidator(_tag_key)]
 TagText = Annotated[str, BeforeValidator(_tag), AfterValidator(_tag_text)]

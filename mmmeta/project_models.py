@@ -31,6 +31,7 @@ from mmmeta.errors import JobError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.project_actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project_fields import (
+    AssetPath,
     Automation,
     BasePath,
     Count,
@@ -39,6 +40,8 @@ from mmmeta.project_fields import (
     EmptyIsList,
     EmptyIsMapping,
     FilesRoot,
+    Group,
+    Kinds,
     Lease,
     OrderBy,
     Owner,
@@ -113,6 +116,11 @@ class JobConfig(_Model):
     fail_run_above: Annotated[Share | None, Field(description="share of failed files that fails the run itself")] = None
     tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
     owners: Annotated[list[Owner], EmptyIsList, Field(description="Dagster owners")] = []
+    key: Annotated[AssetPath | None, Field(description="Dagster asset key: part/part; metadir/job unless given")] = None
+    group: Annotated[Group | None, Field(description="Dagster asset group; the metadir's name unless given")] = None
+    kinds: Annotated[
+        Kinds, EmptyIsList, Field(description="Dagster kinds, at most three; by the action unless given")
+    ] = []
     automation: Annotated[
         Automation | None, Field(description="Dagster's automation conditions: eager, on_missing, a cron schedule, ...")
     ] = None

@@ -26,6 +26,11 @@ _ARGUMENTS = 100
 
 _ROWS_AT_ONCE = 2_000
 
+_WIDTH = 1 + len(META_SYSTEM)
+_FINGERPRINT, _DELETED, _TYPES, _MORE = (
+    1 + META_SYSTEM.index(name) for name in ("__fingerprint", "__deleted", "__types", "__more")
+)
+
 
 def digest_mismatch(database: Database, head: Head) -> DigestMismatchError:
     """The error for a metadata db whose rows do not add up to its digest."""
@@ -46,6 +51,7 @@ def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) 
     if reason is not None:
         raise Damage(reason)
     columns = Columns.load(connection, REMOTE, head.unique)
+    prove_columns(connection, columns)
     _prove_text(connection, [*(name for name in META_SYSTEM if name != "__fingerprint"), *columns.sql])
     total = 0
     cursor = connection.execute("SELECT __fingerprint FROM files")
@@ -65,10 +71,24 @@ def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) 
     )
 
 
+def prove_columns(connection: sqlite3.Connection, columns: Columns) -> None:
+    """The table has the columns that the registry tells of.
+
+    Raises:
+        Damage: one is missing.
+    """
+    rows = connection.execute("SELECT name FROM pragma_table_info('files', ?)", (columns.schema,))
+    there = {name for (name,) in rows}
+    wanted = [*META_SYSTEM, *(slot.column for slot in columns.ordered)]
+    missing = next((name for name in wanted if name not in there), None)
+    if missing is not None:
+        raise Damage(f"its table files has no column {missing!r:.60}", columns.schema)
+
+
 def cells_to_prove(columns: Columns) -> str:
-    """What a statement over ``files AS r`` selects for ``prove_cells``."""
+    """What a statement over ``files AS r`` selects for ``prove_cells``: all, for text shows what it is when fetched."""
     unique = quote_identifier(columns.slots[columns.unique].column or columns.unique)
-    names = [unique, "__fingerprint", "__deleted", "__types", "__more", *columns.sql]
+    names = [unique, *META_SYSTEM, *columns.sql]
     return ", ".join(f"r.{name}" for name in names)
 
 
@@ -80,10 +100,10 @@ def prove_cells(columns: Columns, rows: sqlite3.Cursor) -> None:
     """
     # Closed at once, for a statement that an error keeps open would keep the database attached.
     with closing(rows):
-        for file, known, deleted, types, more, *cells in rows:
-            found = fingerprint(columns.decode(cells, types, more))
-            if known != (deleted_fingerprint(found) if deleted else found):
-                raise Damage(f"the cells of the file {file!r:.80} are not what its fingerprint says", columns.schema)
+        for row in rows:
+            found = fingerprint(columns.decode(row[_WIDTH:], row[_TYPES], row[_MORE]))
+            if row[_FINGERPRINT] != (deleted_fingerprint(found) if row[_DELETED] else found):
+                raise Damage(f"the cells of the file {row[0]!r:.80} are not what its fingerprint says", columns.schema)
 
 
 def _prove_text(connection: sqlite3.Connection, names: list[str]) -> None:

@@ -307,8 +307,9 @@ class Run:
     def _count(self, settled: Settled) -> None:
         outcome = settled.outcome
         status = settled.status
-        if status == "pending":  # it changed meanwhile and comes again; what was done was done nevertheless
-            self._redone[outcome.claim.file] += 1
+        if status in ("pending", "skipped"):  # it changed or went meanwhile; what was done was done nevertheless
+            if status == "pending":
+                self._redone[outcome.claim.file] += 1
             status = "done" if outcome.ok else "failed"
         if outcome.ok and outcome.claim.retract and status != "lost":
             status = "retracted"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from mmmeta.catalog import Catalog
 from mmmeta.clock import to_text
@@ -30,6 +32,8 @@ DELETED = "Deleted"
 LEFT = "LeftSelection"
 RETRACTED = "Retracted"
 """Why files are set aside, in place of an error's type."""
+
+_ASIDE = "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL WHERE job = ?"
 
 REASONS = {
     DELETED: "the file was deleted before it was processed",
@@ -100,6 +104,20 @@ def rules_from(name: str, selection: str, rules: str, fingerprint: str) -> JobRu
     )
 
 
+class _Scope(NamedTuple):
+    """Which files are looked at.
+
+    Attributes:
+        changed: a condition over ``files``.
+        gone: a condition over ``ledger``, for those of them that are deleted.
+        parameters: of either.
+    """
+
+    changed: str
+    gone: str
+    parameters: tuple[str | int, ...]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What evaluating a selection did.
@@ -145,10 +163,13 @@ class Selection:
         result = Evaluation(changed=changed)
         everything = row is None or changed or adopted or grows_with_time(rules.condition)
         if everything or evaluated < state_revision:
-            since = 0 if everything else evaluated
-            selected = self._select(since)
-            retract = self._retract(since) if rules.on_delete == ACTION else 0
-            result = Evaluation(selected, self._drop(since, definition_changed=changed), retract, changed)
+            scope = self._since(0 if everything else evaluated)
+            if rules.on_delete == ACTION or adopted:
+                self._keep(scope)
+            selected = self._select(scope)
+            retract = self._retract(scope)
+            left = self._drop(scope) + (self._drop_unmeant() if changed else 0)
+            result = Evaluation(selected, left, retract, changed)
         self._connection.execute(
             "INSERT INTO jobs (job, selection, rules, selection_fingerprint, fingerprint, evaluated) "
             "VALUES (?1, ?2, ?3, ?2, ?4, ?5) ON CONFLICT (job) DO UPDATE SET selection = ?2, rules = ?3, "
@@ -158,69 +179,96 @@ class Selection:
         )
         return result
 
-    def _select(self, since: int) -> int:
-        """Make pending what the selection finds among the rows that changed, where it was not processed so already.
+    def look_again(self, files: Sequence[str]) -> None:
+        """Look at files that were claimed until now: an evaluation leaves what is claimed to its worker, and does not
+        come back to what changed meanwhile."""
+        for start in range(0, len(files), 500):
+            scope = self._named(files[start : start + 500])
+            self._keep(scope)
+            self._select(scope)
+            self._retract(scope)
+            self._drop(scope)
 
-        What is claimed is left to its worker; settling looks at the file again.
+    def _since(self, revision: int) -> _Scope:
+        """What changed after a state revision."""
+        gone = f"file IN (SELECT {self._catalog.unique_sql} FROM files WHERE files.__state_rev > ? AND files.__deleted)"
+        return _Scope("files.__state_rev > ?", gone, (revision,))
+
+    def _named(self, files: Sequence[str]) -> _Scope:
+        names = f"({', '.join('?' * len(files))})"
+        unique = self._catalog.unique_sql
+        alive = f"SELECT 1 FROM files WHERE {unique} = ledger.file AND NOT files.__deleted"
+        return _Scope(f"{unique} IN {names}", f"file IN {names} AND NOT EXISTS ({alive})", tuple(files))
+
+    def _keep(self, scope: _Scope) -> None:
+        """Let be what was to be undone, where the file is back or deletions are ignored by now; it is done as before."""
+        ignored = "OR 1" if self._rules.on_delete != ACTION else ""
+        self._connection.execute(
+            "UPDATE ledger SET status = CASE WHEN basis IS NULL THEN 'skipped' ELSE 'done' END, retract = 0, attempts = 0, "
+            "token = token + 1, due = NULL WHERE job = ? AND retract AND +status <> 'claimed' "
+            f"AND file IN (SELECT {self._catalog.unique_sql} FROM files WHERE {scope.changed} "
+            f"AND (NOT files.__deleted {ignored}))",
+            (self._rules.name, *scope.parameters),
+        )
+
+    def _select(self, scope: _Scope) -> int:
+        """Make pending what the selection finds, where it was not processed so already.
+
+        What is claimed is left to its worker; ``look_again`` follows.
         """
         where, parameters = self._catalog.where(self._rules.condition)
         before = self._count("pending")
-        waits = "(status = 'pending' AND NOT retract)"
         self._connection.execute(
             f"INSERT INTO ledger (job, file, status, priority, tried, selected_at, token, asked) "
             f"SELECT ?, {self._catalog.unique_sql}, 'pending', {self.priority_sql}, {self.basis_sql}, ?, "
             "(SELECT value FROM info WHERE name = 'token_base'), (SELECT value FROM info WHERE name = 'token_base') "
-            f"FROM files WHERE files.__state_rev > ? AND {where} "
+            f"FROM files WHERE {scope.changed} AND {where} "
             "ON CONFLICT (job, file) DO UPDATE SET priority = excluded.priority, "
-            "status = CASE WHEN (status = 'skipped' OR retract) AND basis IS excluded.tried THEN 'done' ELSE 'pending' END, "
-            f"attempts = CASE WHEN {waits} THEN attempts ELSE 0 END, "
-            f"token = CASE WHEN {waits} THEN token ELSE token + 1 END, "
+            "status = CASE WHEN status = 'skipped' AND basis IS excluded.tried THEN 'done' ELSE 'pending' END, "
+            "attempts = CASE WHEN status = 'pending' AND tried IS excluded.tried THEN attempts ELSE 0 END, "
+            "token = CASE WHEN status = 'pending' THEN token ELSE token + 1 END, "
             "error_type = CASE WHEN status = 'skipped' THEN NULL ELSE error_type END, "
             "error_message = CASE WHEN status = 'skipped' THEN NULL ELSE error_message END, "
-            "retract = 0, due = NULL "
-            "WHERE status <> 'claimed' AND (retract OR status = 'skipped' "
-            "OR (status = 'pending' AND priority IS NOT excluded.priority) "
+            "due = NULL WHERE NOT retract AND (status = 'skipped' "
+            "OR (status = 'pending' AND (priority IS NOT excluded.priority OR (attempts > 0 AND tried IS NOT excluded.tried))) "
             "OR (status = 'done' AND basis IS NOT excluded.tried) "
             "OR (status IN ('failed', 'dead') AND tried IS NOT excluded.tried))",
-            (self._rules.name, self._stamp, since, *parameters),
+            (self._rules.name, self._stamp, *scope.parameters, *parameters),
         )
         return max(0, self._count("pending") - before)
 
-    def _retract(self, since: int) -> int:
+    def _retract(self, scope: _Scope) -> int:
         """Make pending, to be undone, what was done with files that are deleted now."""
+        if self._rules.on_delete != ACTION:
+            return 0
         return self._connection.execute(
             "UPDATE ledger SET status = 'pending', retract = 1, attempts = 0, token = token + 1, due = NULL, "
             "error_type = NULL, error_message = NULL, error_lines = NULL "
             "WHERE job = ? AND basis IS NOT NULL AND NOT retract AND status <> 'claimed' "
-            f"AND file IN ({self._gone})",
-            (self._rules.name, since),
+            f"AND {scope.gone}",
+            (self._rules.name, *scope.parameters),
         ).rowcount
 
-    def _drop(self, since: int, *, definition_changed: bool) -> int:
-        """Set aside what was deleted before its turn, and after a change of the definition what it does not mean."""
-        aside = (
-            "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL WHERE job = ?"
-        )
-        name = self._rules.name
+    def _drop(self, scope: _Scope) -> int:
+        """Set aside what was deleted before its turn."""
         # The plus keeps SQLite from reading all that is pending instead of the few that are gone.
-        dropped = self._connection.execute(
-            f"UPDATE ledger {aside} AND +status IN ('pending', 'failed', 'dead') AND NOT retract AND file IN ({self._gone})",
-            (DELETED, REASONS[DELETED], name, since),
+        return self._connection.execute(
+            f"UPDATE ledger {_ASIDE} AND +status IN ('pending', 'failed', 'dead') AND NOT retract AND {scope.gone}",
+            (DELETED, REASONS[DELETED], self._rules.name, *scope.parameters),
         ).rowcount
-        if definition_changed:
-            where, parameters = self._catalog.where(self._rules.condition)
-            meant = f"SELECT {self._catalog.unique_sql} FROM files WHERE {where}"
-            for status in ("pending", "failed", "dead"):
-                dropped += self._connection.execute(
-                    f"UPDATE ledger INDEXED BY ledger_{status} {aside} AND status = '{status}' AND NOT retract "
-                    f"AND file NOT IN ({meant})",
-                    (LEFT, REASONS[LEFT], name, *parameters),
-                ).rowcount
-        return int(dropped)
 
-    @property
-    def _gone(self) -> str:
-        return f"SELECT {self._catalog.unique_sql} FROM files WHERE files.__state_rev > ? AND files.__deleted"
+    def _drop_unmeant(self) -> int:
+        """After a change of the definition, set aside what it does not mean."""
+        where, parameters = self._catalog.where(self._rules.condition)
+        meant = f"SELECT {self._catalog.unique_sql} FROM files WHERE {where}"
+        return sum(
+            self._connection.execute(
+                f"UPDATE ledger INDEXED BY ledger_{status} {_ASIDE} AND status = '{status}' AND NOT retract "
+                f"AND file NOT IN ({meant})",
+                (LEFT, REASONS[LEFT], self._rules.name, *parameters),
+            ).rowcount
+            for status in ("pending", "failed", "dead")
+        )
 
     def _adopt_rules(self, known_selection: str, known_rules: str, evaluated: int) -> None:
         """After a change of ``rerun_on`` or ``order_by``: what is done counts as done in the version that it has now."""
@@ -228,7 +276,8 @@ class Selection:
         old = rules_from(rules.name, known_selection, known_rules, rules.fingerprint)
         if (old.rerun_on, old.content_key) != (rules.rerun_on, rules.content_key):
             # What changed under the old rules and was not looked at yet is due; adopting it as done would lose it.
-            Selection(self._connection, self._catalog, old, self._now)._select(evaluated)
+            before = Selection(self._connection, self._catalog, old, self._now)
+            before._select(before._since(evaluated))
             current = f"(SELECT {self.basis_sql} FROM files WHERE {self._catalog.unique_sql} = ledger.file)"
             self._connection.execute(
                 f"UPDATE ledger SET basis = CASE WHEN status = 'done' THEN {current} ELSE basis END, tried = {current} "

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 from mmmeta.clock import Clock, to_text, utcnow
+from mmmeta.damage import Damage
 from mmmeta.database import Database
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
 from mmmeta.merge import Counts, Merger, Mismatch
@@ -193,6 +194,8 @@ class Updater:
             try:
                 counts = merger.merge_everything()
             except Mismatch:
+                if merger.remote_adds_up():
+                    raise Damage("its files do not add up to what was merged into it") from None
                 raise digest_mismatch(self._metadata, head) from None
         self._guard(connection, counts, merged, head)
         write_info(

@@ -6,13 +6,21 @@
 from __future__ import annotations
 
 from mmmeta_dagster.assets import build_metadir_assets
+from mmmeta_dagster.component import MetadirComponent
+from mmmeta_dagster.decorator import mmmeta_asset
 from mmmeta_dagster.jobs import build_import_job, build_jobs
 from mmmeta_dagster.location import build_definitions
+from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensors import build_remote_sensor
+from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset
 
 __all__ = [
+    "DagsterMmmetaTranslator",
+    "JobOptions",
+    "MetadirAsset",
+    "MetadirComponent",
     "MetadirResource",
     "build_definitions",
     "build_import_job",
@@ -20,4 +28,5 @@ __all__ = [
     "build_metadir_assets",
     "build_remote_sensor",
     "build_schedules",
+    "mmmeta_asset",
 ]

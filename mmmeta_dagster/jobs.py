@@ -8,12 +8,13 @@ import dagster as dg
 
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
 
 DagsterJob = Any
 """What ``define_asset_job`` gives; its class has no public name."""
 
 
-def build_import_job(*, metadir: MetadirConfig) -> DagsterJob:
+def build_import_job(*, metadir: MetadirConfig, translator: DagsterMmmetaTranslator = DEFAULT) -> DagsterJob:
     """``<metadir>_import``: update, then all jobs. What the sensor asks for.
 
     Example:
@@ -23,13 +24,14 @@ def build_import_job(*, metadir: MetadirConfig) -> DagsterJob:
     """
     return _job(
         metadir,
+        translator,
         keys.import_job(metadir.name),
         [keys.STATE_DB, *metadir.jobs],
         "Updates the state db, then runs all jobs. Each file once; a run without news ends in seconds.",
     )
 
 
-def build_jobs(*, metadir: MetadirConfig) -> list[DagsterJob]:
+def build_jobs(*, metadir: MetadirConfig, translator: DagsterMmmetaTranslator = DEFAULT) -> list[DagsterJob]:
     """All Dagster jobs of a metadir: import, update, one for each job, and generate where metadata is written here.
 
     Example:
@@ -39,17 +41,26 @@ def build_jobs(*, metadir: MetadirConfig) -> list[DagsterJob]:
         ['archive_import', 'archive_update', 'archive_generate']
     """
     jobs = [
-        build_import_job(metadir=metadir),
-        _job(metadir, keys.update_job(metadir.name), [keys.STATE_DB], "Updates the state db and does nothing else."),
+        build_import_job(metadir=metadir, translator=translator),
+        _job(
+            metadir, translator, keys.update_job(metadir.name), [keys.STATE_DB], "Updates the state db, nothing else."
+        ),
     ]
     jobs += [
-        _job(metadir, keys.single_job(metadir.name, name), [keys.STATE_DB, name], f"Updates, then runs {name}.")
+        _job(
+            metadir,
+            translator,
+            keys.single_job(metadir.name, name),
+            [keys.STATE_DB, name],
+            f"Updates, then runs {name}.",
+        )
         for name in metadir.jobs
     ]
     if metadir.generate:
         jobs.append(
             _job(
                 metadir,
+                translator,
                 keys.generate_job(metadir.name),
                 [keys.METADATA_DB],
                 "Reads the metadata files and writes the metadata db: adds and updates. Without changes it only looks.",
@@ -58,10 +69,13 @@ def build_jobs(*, metadir: MetadirConfig) -> list[DagsterJob]:
     return jobs
 
 
-def _job(metadir: MetadirConfig, name: str, assets: list[str], description: str) -> DagsterJob:
+def _job(
+    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, name: str, assets: list[str], description: str
+) -> DagsterJob:
+    wanted = [MetadirAsset(metadir, asset, metadir.jobs.get(asset)) for asset in assets]
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(*(keys.asset_key(metadir.name, asset) for asset in assets)),
+        selection=dg.AssetSelection.assets(*(translator.get_asset_key(asset) for asset in wanted)),
         description=description,
         tags={keys.TAG_METADIR: metadir.name, keys.TAG_PATH: str(metadir.path)},
         # A process for each step costs 3 to 4 seconds and wins nothing: the work inside a step is batched.

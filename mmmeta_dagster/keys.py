@@ -17,6 +17,16 @@ def asset_key(metadir: str, name: str) -> dg.AssetKey:
     return dg.AssetKey([metadir, name])
 
 
+def op(metadir: str, name: str) -> str:
+    """The op behind an asset, as Dagster itself would call it."""
+    return f"{metadir}__{name}"
+
+
+def pool(metadir: str) -> str:
+    """The concurrency pool of all steps that write the state db of a metadir."""
+    return f"{metadir}_state_db"
+
+
 def generate_job(metadir: str) -> str:
     """The Dagster job that runs ``generate`` (at a server)."""
     return f"{metadir}_generate"

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import dagster as dg
 
-from mmmeta.errors import ProjectError
+from mmmeta.errors import JobError, ProjectError
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT
-from mmmeta.project import MetadirConfig, Project, find_project, load_project
+from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets import build_metadir_assets
+from mmmeta_dagster.decorator import job_of, with_jobs
 from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.jobs import build_jobs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensors import build_remote_sensor
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +28,16 @@ WITHOUT_PROJECT = "mmmeta"
 """Name of the one metadir where there is no project file."""
 
 
-def build_definitions(*, metadirs: Mapping[str, MetadirConfig]) -> dg.Definitions:
+def build_definitions(
+    *,
+    metadirs: Mapping[str, MetadirConfig],
+    assets: Iterable[dg.AssetsDefinition] = (),
+    translator: DagsterMmmetaTranslator = DEFAULT,
+) -> dg.Definitions:
     """Everything for some metadirs, to be merged into a code location of one's own. Nothing is opened.
 
-    No executor is set: two definitions that bring one do not merge.
+    ``assets`` are those that ``@mmmeta_asset`` made for these metadirs: each gets its Dagster job, and the sensor and
+    the import take it in. No executor is set: two definitions that bring one do not merge.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -37,21 +45,46 @@ def build_definitions(*, metadirs: Mapping[str, MetadirConfig]) -> dg.Definition
         >>> definitions = build_definitions(metadirs={"archive": archive})
         >>> definitions.resolve_job_def("archive_import").name
         'archive_import'
+
+    Raises:
+        JobError: one of the assets was not made by ``@mmmeta_asset``, or for another metadir.
     """
-    return dg.Definitions.merge(*(_of_metadir(metadir) for metadir in metadirs.values()))
+    own: dict[str, list[dg.AssetsDefinition]] = {metadir.name: [] for metadir in metadirs.values()}
+    jobs: dict[str, list[JobConfig]] = {name: [] for name in own}
+    for asset in assets:
+        made = job_of(asset)
+        if made is None or made[0] not in own:
+            shown = asset.key.to_user_string()
+            raise JobError(
+                f"asset {shown} was not made by @mmmeta_asset for one of {', '.join(own)}; add other assets to your "
+                "Definitions beside these"
+            )
+        own[made[0]].append(asset)
+        jobs[made[0]].append(made[1])
+    return dg.Definitions.merge(
+        *(
+            _of_metadir(with_jobs(metadir, jobs[metadir.name]), own[metadir.name], translator)
+            for metadir in metadirs.values()
+        )
+    )
 
 
-def _of_metadir(metadir: MetadirConfig) -> dg.Definitions:
-    jobs = {job.name: job for job in build_jobs(metadir=metadir)}
-    sensors: list[dg.SensorDefinition] = [build_remote_sensor(metadir=metadir, job=jobs[keys.import_job(metadir.name)])]
-    automated = [keys.asset_key(metadir.name, job.name) for job in metadir.jobs.values() if job.automation]
+def _of_metadir(
+    metadir: MetadirConfig, own: list[dg.AssetsDefinition], translator: DagsterMmmetaTranslator
+) -> dg.Definitions:
+    assets = [*build_metadir_assets(metadir=metadir, translator=translator), *own]
+    jobs = {job.name: job for job in build_jobs(metadir=metadir, translator=translator)}
+    sensor = build_remote_sensor(metadir=metadir, job=jobs[keys.import_job(metadir.name)], translator=translator)
+    sensors: list[dg.SensorDefinition] = [sensor]
+    specs = [spec for asset in assets for spec in ([asset] if isinstance(asset, dg.AssetSpec) else asset.specs)]
+    automated = [spec.key for spec in specs if spec.automation_condition is not None]
     if automated:
         sensors.append(
             dg.AutomationConditionSensorDefinition(
                 keys.automation_sensor(metadir.name),
                 target=dg.AssetSelection.assets(*automated),
                 default_status=dg.DefaultSensorStatus.RUNNING,
-                description="Runs the jobs that have `automation` in the project file.",
+                description="Runs the jobs that have an automation condition.",
             )
         )
     resource = MetadirResource(
@@ -61,7 +94,7 @@ def _of_metadir(metadir: MetadirConfig) -> dg.Definitions:
         server=metadir.generate,
     )
     return dg.Definitions(
-        assets=build_metadir_assets(metadir=metadir),
+        assets=assets,
         jobs=list(jobs.values()),
         schedules=build_schedules(metadir=metadir, jobs=jobs),
         sensors=sensors,

@@ -85,8 +85,11 @@ def of_run(report: RunReport, standing: Standing, selection: str, see_more: str)
 
     Every number is there in every run, so that Dagster can plot it. ``selection`` is in words, ``see_more`` a command.
     """
-    metadata: dict[str, Any] = {
-        keys.META_SUMMARY: summary(report, standing.counts),
+    metadata: dict[str, Any] = {keys.META_SUMMARY: summary(report, standing.counts)}
+    if report.failures:  # what a person looks for comes before the numbers
+        metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead)
+    return {
+        **metadata,
         keys.META_DONE: report.done,
         keys.META_FAILED: report.failed,
         keys.META_DEAD: report.dead,
@@ -98,9 +101,6 @@ def of_run(report: RunReport, standing: Standing, selection: str, see_more: str)
         keys.META_SELECTION: selection,
         keys.META_SEE_MORE: see_more,
     }
-    if report.failures:
-        metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead)
-    return metadata
 
 
 def of_interruption(settled: int, failed: Sequence[LedgerEntry], standing: Standing, see_more: str) -> dict[str, Any]:

@@ -25,13 +25,16 @@ def build_schedules(*, metadir: MetadirConfig, jobs: dict[str, DagsterJob]) -> l
         ['archive_import_schedule']
     """
     crons = {
-        keys.generate_job(metadir.name): metadir.schedules.generate,
-        keys.import_job(metadir.name): metadir.schedules.import_,
+        keys.generate_job(metadir.name): (
+            metadir.schedules.generate,
+            "Looks for new metadata files and publishes them.",
+        ),
+        keys.import_job(metadir.name): (metadir.schedules.import_, "Updates the state db, then runs all jobs."),
     }
-    return [_schedule(name, cron, jobs[name], metadir) for name, cron in crons.items() if cron]
+    return [_schedule(name, cron, what, jobs[name], metadir) for name, (cron, what) in crons.items() if cron]
 
 
-def _schedule(dagster_job: str, cron: str, job: DagsterJob, metadir: MetadirConfig) -> dg.ScheduleDefinition:
+def _schedule(dagster_job: str, cron: str, what: str, job: DagsterJob, metadir: MetadirConfig) -> dg.ScheduleDefinition:
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         now = utcnow()
         for run in runs_of(context.instance, dagster_job, metadir):
@@ -44,6 +47,6 @@ def _schedule(dagster_job: str, cron: str, job: DagsterJob, metadir: MetadirConf
         job=job,
         cron_schedule=cron,
         execution_fn=evaluate,
-        description=f"Runs {dagster_job} at {cron!r} (UTC), unless the run before is still alive.",
+        description=f"{what} Skips when the run before is still alive, so that a slow one is never doubled.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )

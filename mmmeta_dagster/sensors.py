@@ -16,12 +16,19 @@ from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.jobs import DagsterJob
 from mmmeta_dagster.observe import REMOTE, REMOTE_REVISION, observe
 from mmmeta_dagster.situation import Cursor, Situation
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
 
 TAG_LENGTH = 500
 """Letters of a reason in a run tag; the UI shows tags whole."""
 
 
-def build_remote_sensor(*, metadir: MetadirConfig, job: DagsterJob, clock: Clock = utcnow) -> dg.SensorDefinition:
+def build_remote_sensor(
+    *,
+    metadir: MetadirConfig,
+    job: DagsterJob,
+    translator: DagsterMmmetaTranslator = DEFAULT,
+    clock: Clock = utcnow,
+) -> dg.SensorDefinition:
     """``<metadir>_remote_updated``: asks for ``<metadir>_import`` when the remote moved or work is due.
 
     It opens no database, says its reason at every tick, and runs unless ``sensor.enabled`` is false. ``job`` is the
@@ -38,7 +45,7 @@ def build_remote_sensor(*, metadir: MetadirConfig, job: DagsterJob, clock: Clock
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         situation = observe(metadir, context.instance)
         decision = decide(situation, Cursor.parse(context.cursor), clock())
-        news = _news(metadir, situation, decision.cursor)
+        news = _news(metadir, translator, situation, decision.cursor)
         cursor = (replace(decision.cursor, reported=situation.published or "") if news else decision.cursor).dump()
         if decision.gave_up:
             context.log.error(decision.reason)
@@ -64,7 +71,9 @@ def build_remote_sensor(*, metadir: MetadirConfig, job: DagsterJob, clock: Clock
     )
 
 
-def _news(metadir: MetadirConfig, situation: Situation, cursor: Cursor) -> list[dg.AssetMaterialization]:
+def _news(
+    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, situation: Situation, cursor: Cursor
+) -> list[dg.AssetMaterialization]:
     """That the metadata db, which nobody materializes here, is a new one; nothing where it is not, or not whole yet.
 
     With the publication as data version, so that one's own automation conditions see real changes only.
@@ -81,7 +90,7 @@ def _news(metadir: MetadirConfig, situation: Situation, cursor: Cursor) -> list[
         return []  # a sync replaces it at this moment: the next tick sees it
     return [
         dg.AssetMaterialization(
-            keys.asset_key(metadir.name, keys.METADATA_DB),
+            translator.get_asset_key(MetadirAsset(metadir, keys.METADATA_DB)),
             description="The remote has published; this is what was found here.",
             metadata=reporting.of_publication(moment, revision if type(revision) is int else None, size),
             tags={keys.TAG_DATA_VERSION: published.strip()},

@@ -110,3 +110,8 @@ def copy_metadir(source: Path, target: Path) -> None:
         relative = path.relative_to(metadir)
         if path.is_file() and relative.parts[0] != "local" and relative not in wanted:
             path.unlink()
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """All files below a folder with their content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

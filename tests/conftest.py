@@ -15,7 +15,13 @@ settings.register_profile("everyday", deadline=None, max_examples=40, suppress_h
 settings.register_profile(
     "ci", deadline=None, max_examples=40, derandomize=True, print_blob=True, suppress_health_check=_NO_WATCH
 )
-settings.register_profile("long", deadline=None, max_examples=2_000, suppress_health_check=_NO_WATCH)
+settings.register_profile(
+    "long",
+    deadline=None,
+    max_examples=int(os.environ.get("MMMETA_EXAMPLES") or 2_000),
+    print_blob=True,
+    suppress_health_check=_NO_WATCH,
+)
 settings.load_profile(os.environ.get("MMMETA_HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "everyday"))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import warnings
 from collections.abc import Callable
 
+import pytest
 from archives import Archive
 from damage import COPIES, damaged_copies
 
 from mmmeta import Metadir
-from mmmeta.errors import MmmetaError, OutdatedWarning
+from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError
 
 
 def fill(archive: Archive) -> None:
@@ -60,7 +62,9 @@ def try_everything(metadir: Metadir, *verbs: str) -> list[str]:
 
 
 def run_job(metadir: Metadir) -> None:
-    metadir.job("numbers", where={"n": {">=": 0}}).run(lambda file: None)
+    """With an end: where the ledger's indexes contradict it, a run could claim the same files for ever."""
+    asked = itertools.count()
+    metadir.job("numbers", where={"n": {">=": 0}}).run(lambda file: None, stop=lambda: next(asked) > 500)
 
 
 def save(metadir: Metadir) -> None:
@@ -185,3 +189,22 @@ def test_a_damaged_state_db_is_one_clear_error(archive: Archive) -> None:
             assert all(str(state_db) in error for error in errors), (how, errors)
             refused += len(errors)
     assert refused > 0
+
+
+def test_update_replace_mends_what_came_from_the_remote(archive: Archive) -> None:
+    """As the message says; what the client has set stays."""
+    fill(archive)
+    archive.deliver()
+    save(archive.client)
+    expected = archive.client_files()
+    archive.client.close()
+    state_db = archive.client.layout.state
+    sound = state_db.read_bytes()
+    assert b"Stra\xc3\x9fenbau" in sound
+    state_db.write_bytes(sound.replace(b"Stra\xc3\x9fenbau", b"Stra\xff\x9fenbau"))
+    with pytest.raises(StateDbError, match="update --replace"):
+        archive.client_files()
+    assert archive.client.update().how == "nothing new"
+    archive.client.update(replace=True)
+    assert archive.client_files() == expected
+    assert [file["seen"] for file in archive.client.files.find(seen=True)] == [True]

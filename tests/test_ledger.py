@@ -185,7 +185,7 @@ def test_a_file_deleted_between_claim_and_work(archive: Archive, worker: Worker)
     archive.sync()
     archive.client.update()
     with ledger(job) as opened:
-        opened.skip(claims[:1])
+        opened.release(claims[:1])
         assert [entry.status for entry in opened.settle([Outcome(claims[1])], run_id=None, worker="w")] == ["done"]
     assert (job.status().skipped, job.status().done) == (1, 1)
 
@@ -349,7 +349,6 @@ def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Worker) -> N
     with ledger(job) as opened:
         assert opened.settle([Outcome(late[0])], run_id=None, worker=worker.name)[0].status == "lost"
         opened.release(late)
-        opened.skip(late)
         assert opened.settle([Outcome(taken, "Error", "x")], run_id=None, worker=other.name)[0].status == "failed"
         assert opened.settle([Outcome(taken)], run_id=None, worker=other.name)[0].status == "lost"
     other.stop()

@@ -61,11 +61,11 @@ def test_append_and_upsert_do_not_share_a_table_by_mistake(archive: Archive, url
     log = load(archive, url, "log", mode="append")
     log.retry()
     assert log.run().done == 1
-    publish(archive, {"a": {"content_hash": "2"}})
-    assert log.run().done == 1
-    report = load(archive, url).run()
-    assert "several rows with the same 'id'" in report.failures[0].message
-    assert query(url, "SELECT count(*) FROM documents") == [(2,)]
+    other = load(archive, url)
+    other.retry(files=["a"])
+    report = other.run()
+    assert "has a row for each version, from a job with `mode: append`" in report.failures[0].message
+    assert query(url, "SELECT count(*) FROM documents") == [(1,)]
 
 
 def test_chosen_columns(archive: Archive, url: str) -> None:
@@ -130,6 +130,16 @@ def test_a_chosen_name_that_is_not_free(archive: Archive, url: str) -> None:
     assert report.failed == 1
     assert "column 'pages' is there already" in report.failures[0].message
     assert query(url, "SELECT title, pages FROM documents") == [("A", 1)]
+
+
+def test_two_jobs_with_different_ideas_of_one_column(archive: Archive, url: str) -> None:
+    """The second is refused and does not write over the first; the same idea is shared."""
+    publish(archive, {"a": {"title": "A", "pages": 1}})
+    assert load(archive, url, columns={"text": "title"}).run().done == 1
+    report = load(archive, url, "other", columns={"text": "pages"}).run()
+    assert "column 'text' is there already" in report.failures[0].message
+    assert load(archive, url, "third", columns={"text": "title"}).run().done == 1
+    assert query(url, "SELECT id, text FROM documents") == [("a", "A")]
 
 
 def test_an_existing_table_with_chosen_columns(archive: Archive, url: str) -> None:

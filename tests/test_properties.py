@@ -55,7 +55,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.one_of(
     st.integers(-3, 3),
     st.integers(-(2**70), 2**70),
-    st.sampled_from([2**63, 2**63 - 1, -(2**63), -(2**63) - 1, 10**40]),
+    st.sampled_from([2**63, 2**63 - 1, -(2**63), -(2**63) - 1, 10**40, 10**400]),
     st.sampled_from([0.0, -0.0, 1.0, 1e16, 5e-324, 1.7e308, 2.0**63]),
     st.floats(allow_nan=False, allow_infinity=False),
 )

@@ -62,7 +62,9 @@ def test_lists_nested_too_deeply_are_refused(depth: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [2**63, -(2**63) - 1, 2**64 - 1, 2**64, 10**30, -(10**300)], ids=lambda number: f"{number:.3g}"
+    "number",
+    [2**63, -(2**63) - 1, 2**64 - 1, 2**64, 10**30, -(10**300), 10**400],
+    ids=lambda number: f"{str(number)[:6]}-{len(str(number))}",
 )
 def test_integers_beyond_64_bits_keep_their_digits(number: int) -> None:
     """Beside them floats stay floats, also in lists."""
@@ -83,7 +85,7 @@ def test_integers_beyond_64_bits_keep_their_digits(number: int) -> None:
         (b'{"a": NaN}', "NaN is not a JSON number"),
         (b'{"a": -Infinity}', "-Infinity is not a JSON number"),
         (b'{"a": 1e400}', "infinity"),
-        (b'{"a": 1' + b"0" * 400 + b"}", "infinity"),
+        (b'{"a": 1' + b"0" * 4_300 + b"}", "a number cannot be read"),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b'{"a": "\xff"}', "UTF-8"),
         (b'\xff\xfe{\x00"\x00', "not valid JSON"),
@@ -137,9 +139,9 @@ def test_python_values_become_json_types() -> None:
         (b"bytes", "a"),
         (1 + 2j, "a"),
         ("\ud800", "a"),
-        ({"b": float("nan")}, "a:b"),
+        pytest.param(10**4_300, "a", id="endless"),
         ({1: 2}, "1"),
-        (10**400, "a"),
+        (10**4_300, "a"),
     ],
     ids=repr,
 )

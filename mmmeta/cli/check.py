@@ -55,8 +55,8 @@ def _tell(target: Target, report: CheckReport) -> None:
         "no problems" if not report.problems else f"{report.problems:,} problem{'' if report.problems == 1 else 's'}"
     )
     click.echo(
-        f"{target.name}: {found}: compared the cells of {files_text(report.files)}, looked for the results of "
-        f"{report.documents:,} done"
+        f"{target.name}: {found}: compared the cells of {files_text(report.files)}, looked for what jobs did with "
+        f"{report.documents:,}"
     )
     if report.unchecked:
         note(f"  nobody knows where to look for what these did: {', '.join(report.unchecked)}")

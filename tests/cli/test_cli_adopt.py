@@ -131,7 +131,7 @@ def test_what_is_in_the_jobs_own_table_is_adopted_and_checked(project: Path, tmp
     )
     run("run")
     assert run("check").stdout.startswith(
-        "archive: no problems: compared the cells of 3 files, looked for the results of 3 done"
+        "archive: no problems: compared the cells of 3 files, looked for what jobs did with 3"
     )
     run("jobs", "forget", "rows", "--yes")
     assert "3 files would be adopted, 3 named" in run("jobs", "adopt", "rows", "--present", "--dry-run").stdout

@@ -1,29 +1,25 @@
-"""The sensor's decision: a pure function of a situation, a cursor and the time."""
+"""The sensor's decision, when it asks: reasons, due work, what cannot be used, and all of it together."""
 
 from __future__ import annotations
 
 import itertools
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip
 
 from mmmeta_dagster.decision import (
-    AFTER_TERMINATION,
     GATHER_RETRIES,
     LONGEST_PAUSE,
     LOOK_AGAIN,
     Decision,
     decide,
-    pause,
 )
 from mmmeta_dagster.situation import (
     FRESH,
-    STARTING,
-    WARM_UP,
     Cursor,
     JobSeen,
     JobWanted,
@@ -32,57 +28,6 @@ from mmmeta_dagster.situation import (
     RunView,
     Situation,
 )
-
-NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
-OLD = "2026-05-04T10:00:00+00:00"
-NEW = "2026-05-04T11:59:00+00:00"
-SECOND = timedelta(seconds=1)
-
-
-def seen(**changes: object) -> JobSeen:
-    """A job that has done all its files."""
-    return replace(JobSeen("f1", done=12), **changes)  # type: ignore[arg-type]
-
-
-def situation(
-    published: str | None = OLD, job: JobSeen | None = None, merged: Merged | str | None = "merged", **changes: object
-) -> Situation:
-    """A metadir of which everything is merged and done, unless told otherwise."""
-    jobs = {"download": job or seen()}
-    status = Merged(OLD, "id", 7, "d7", 3, jobs) if merged == "merged" else merged
-    base = Situation("archive", published, status, jobs={"download": JobWanted("f1")}, seen="s1")  # type: ignore[arg-type]
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def run(phase: Phase, age: float, **changes: object) -> RunView:
-    """A run that was made ``age`` seconds ago, and began and ended at once if its phase says so."""
-    created = NOW - age * SECOND
-    started = created if phase not in (Phase.QUEUED, Phase.STARTING) else None
-    ended = created if phase.ended else None
-    base = RunView("0123456789abcdef", phase, created, started, ended, run_key="k")
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def asked(where: Situation, attempt: int = 1, ago: float = 10) -> Cursor:
-    """The cursor after the situation was asked for."""
-    return Cursor(where.mark, attempt, NOW - ago * SECOND, "k", asks=attempt)
-
-
-def ask(where: Situation, cursor: Cursor | None = None, now: datetime = NOW) -> Decision:
-    """The decision, which has to be an ask."""
-    decision = decide(where, cursor or Cursor(), now)
-    assert decision.run_key is not None, decision.reason
-    assert decision.reason.endswith(".")
-    return decision
-
-
-def skip(where: Situation, cursor: Cursor | None = None, now: datetime = NOW) -> Decision:
-    """The decision, which has to be a skip with a reason."""
-    decision = decide(where, cursor or Cursor(), now)
-    assert decision.run_key is None, decision.reason
-    assert len(decision.reason) > 20
-    return decision
-
 
 # --- reasons to ask -------------------------------------------------------------------------------------------------
 
@@ -299,162 +244,6 @@ def test_a_metadir_that_keeps_changing_and_is_never_whole_is_tried_ever_more_rar
     pauses = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(moments)]
     assert pauses[:6] == [30, 30, 60, 120, 240, 300]
     assert set(pauses[6:]) == {300}
-
-
-# --- never two at once ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "alive",
-    [
-        run(Phase.QUEUED, 1),
-        run(Phase.QUEUED, 90_000),
-        run(Phase.STARTING, STARTING.total_seconds()),
-        run(Phase.STARTED, WARM_UP.total_seconds()),
-        run(Phase.STARTED, 90_000, alive_at=NOW - FRESH),
-    ],
-    ids=["queued", "queued for a day", "starting", "just started", "busy for a day"],
-)
-def test_while_a_run_is_alive_nothing_is_asked_for(alive: RunView) -> None:
-    """Whoever began it."""
-    where = situation(NEW, runs=[alive])
-    cursor = asked(where, attempt=2, ago=90_000)
-    decision = skip(where, cursor)
-    assert decision.reason.startswith("Run 01234567 is ")
-    assert decision.cursor == cursor
-
-
-def test_an_older_run_that_is_alive_counts_too() -> None:
-    """A person started one, and it failed at once; the sensor's own goes on."""
-    skip(situation(NEW, runs=[run(Phase.FAILED, 5), run(Phase.STARTED, 900, alive_at=NOW)]))
-
-
-@pytest.mark.parametrize(
-    "dead",
-    [
-        run(Phase.STARTING, STARTING.total_seconds() + 1),
-        run(Phase.STARTED, WARM_UP.total_seconds() + 1),
-        run(Phase.STARTED, 90_000, alive_at=NOW - FRESH - SECOND),
-    ],
-    ids=["never started", "no sign of life ever", "none lately"],
-)
-def test_a_run_without_a_sign_of_life_counts_as_killed_and_is_followed(dead: RunView) -> None:
-    """Dagster calls it started for ever."""
-    where = situation(NEW, runs=[dead])
-    decision = ask(where, asked(where, ago=90_000))
-    assert decision.attempt == 2
-    assert decision.lost == (dead,)
-    assert "run 01234567 gave no sign of life since" in decision.reason
-
-
-def test_a_heartbeat_from_before_the_run_is_not_its_own() -> None:
-    """It is measured from the start instead."""
-    skip(situation(NEW, runs=[run(Phase.STARTED, 10, alive_at=NOW - timedelta(days=1))]))
-
-
-def test_two_ticks_ask_for_one_run() -> None:
-    """Also when the second comes before Dagster has made the run."""
-    where = situation(NEW)
-    first = ask(where)
-    second = skip(where, first.cursor, NOW + SECOND)
-    assert "never began" in second.reason
-    third = skip(replace(where, runs=[run(Phase.QUEUED, 0)]), second.cursor, NOW + 2 * SECOND)
-    assert "is queued" in third.reason
-
-
-# --- again, and not for ever ----------------------------------------------------------------------------------------
-
-
-def test_the_pause_doubles_and_ends_at_an_hour() -> None:
-    """In seconds, for the default interval."""
-    pauses = [pause(30, attempt).total_seconds() for attempt in (1, 2, 3, 7, 8, 20, 10_000)]
-    assert pauses == [30, 60, 120, 1920, 3600, 3600, 3600]
-
-
-@pytest.mark.parametrize(
-    ("phase", "words"),
-    [
-        (Phase.FAILED, "run 01234567 failed"),
-        (Phase.SUCCEEDED, "run 01234567 succeeded and left everything as it was"),
-    ],
-)
-def test_a_run_that_changed_nothing_is_followed_by_another_after_a_pause(phase: Phase, words: str) -> None:
-    """Measured from its end."""
-    where = situation(NEW, runs=[run(phase, 20)])
-    cursor = asked(where, attempt=1, ago=25)
-    assert words in skip(where, cursor).reason
-    assert "Attempt 1 of 20" in skip(where, cursor).reason
-    decision = ask(where, cursor, NOW + 10 * SECOND)
-    assert (decision.attempt, decision.cursor.attempt) == (2, 2)
-
-
-def test_a_run_that_was_terminated_is_not_followed_for_a_while() -> None:
-    """Whoever pressed the button would wonder otherwise."""
-    where = situation(NEW, runs=[run(Phase.CANCELED, 20)])
-    decision = skip(where, asked(where, ago=25), NOW + AFTER_TERMINATION - 21 * SECOND)
-    assert decision.reason.startswith(
-        "Run 01234567 was terminated. Asks again at 2026-05-04 12:09:40 UTC, unless this is switched off. To do: the"
-    )
-    assert ask(where, asked(where, ago=25), NOW + AFTER_TERMINATION).attempt == 2
-
-
-def test_a_run_that_was_terminated_because_dagster_stopped_is_followed_at_once() -> None:
-    """The interrupt that ended the server ended its run; after the restart it goes on."""
-    ask(situation(NEW, runs=[run(Phase.CANCELED, 20)], loaded=NOW - SECOND))
-
-
-def test_a_run_that_got_on_is_followed_at_once() -> None:
-    """A limit left a rest: the next thousand."""
-    before = situation(NEW)
-    after = situation(NEW, merged=Merged(NEW, "id", 8, "d8", 4, {"download": seen(done=1000, pending=9, due=9)}))
-    decision = ask(replace(after, runs=[run(Phase.SUCCEEDED, 1)]), asked(before))
-    assert decision.attempt == 1
-
-
-def test_after_all_attempts_it_gives_up_loudly_once_and_says_so_at_each_tick() -> None:
-    """The reason stays in sight; the announcement comes once."""
-    where = situation(NEW, attempts=3, runs=[run(Phase.FAILED, 20)])
-    first = skip(where, asked(where, attempt=3, ago=25), NOW + LONGEST_PAUSE)
-    assert first.gave_up
-    assert first.reason.startswith("Gave up after 3 attempts: run 01234567 failed.")
-    second = skip(where, first.cursor, NOW + 2 * LONGEST_PAUSE)
-    assert not second.gave_up
-    assert second.reason == first.reason
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"published": "2026-05-04T12:34:56+00:00"},
-        {"merged": Merged(NEW, "id", 8, "d8", 3, {"download": seen(pending=1, due=1)})},
-        {"jobs": {"download": JobWanted("f2")}},
-        {"loaded": NOW},
-    ],
-    ids=["new metadata", "a run by hand", "a changed job", "code loaded anew"],
-)
-def test_any_change_of_the_situation_ends_giving_up(change: dict[str, object]) -> None:
-    """And the attempts begin at one."""
-    where = situation(NEW, attempts=3, runs=[run(Phase.FAILED, 20)])
-    gave_up = skip(where, asked(where, attempt=3)).cursor
-    decision = ask(replace(where, **change), gave_up)  # type: ignore[arg-type]
-    assert decision.attempt == 1
-    assert not decision.cursor.gave_up
-
-
-def test_run_keys_are_never_used_twice() -> None:
-    """Dagster ignores a key that was used, for ever, also when its run failed."""
-    used = set()
-    cursor, now = Cursor(), NOW
-    for published in [NEW, OLD, NEW, OLD] * 5:
-        where = situation(published)
-        for _ in range(3):
-            now += LONGEST_PAUSE
-            decision = decide(where, cursor, now)
-            cursor = decision.cursor
-            if decision.run_key:
-                assert decision.run_key not in used
-                used.add(decision.run_key)
-    assert len(used) == 30
 
 
 # --- cursor ---------------------------------------------------------------------------------------------------------

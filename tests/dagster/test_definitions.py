@@ -121,6 +121,24 @@ def test_a_schedule_skips_while_the_run_before_is_alive(archive: Archive) -> Non
             assert schedule.evaluate_tick(context).skip_message == f"Run {run.run_id[:8]} is starting."
 
 
+def test_everything_that_the_ui_lists_has_a_description(archive: Archive) -> None:
+    """Jobs, sensors, schedules and assets, in sentences."""
+    archive.configure(
+        archive.project.read_text().replace(
+            "path: ./client",
+            'path: ./client\n    generate: true\n    schedules: {generate: "@hourly", import: "0 3 * * *"}',
+        )
+    )
+    repository = archive.definitions.get_repository_def()
+    listed = [*repository.get_all_jobs(), *repository.schedule_defs, *repository.sensor_defs]
+    listed = [one for one in listed if not one.name.startswith("__")]
+    nodes = [repository.asset_graph.get(key) for key in repository.asset_graph.get_all_asset_keys()]
+    assert len(listed) == 9
+    for one in (*listed, *nodes):
+        assert one.description is not None, one
+        assert one.description.endswith("."), one
+
+
 def test_two_metadirs_stand_side_by_side(archive: Archive) -> None:
     """Each with its own names and resource."""
     archive.configure("{version: 1, metadirs: {one: {path: ./client}, two: {path: ./server, generate: true}}}")

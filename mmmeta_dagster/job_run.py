@@ -1,0 +1,70 @@
+"""One run of a job as a Dagster step: run it, show what it did, fail where nothing could be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from mmmeta import Metadir
+from mmmeta.filters import describe
+from mmmeta.jobs import Job
+from mmmeta.project import MetadirConfig
+from mmmeta_dagster import keys, reporting
+from mmmeta_dagster.options import JobOptions
+from mmmeta_dagster.running import Progress, failure, opened
+from mmmeta_dagster.verdict import verdict
+
+
+def run_job(
+    context: dg.AssetExecutionContext,
+    metadir: MetadirConfig,
+    name: str,
+    options: JobOptions,
+    function: Callable[[Any], object] | None = None,
+    *,
+    batch: bool = False,
+    only: Mapping[str, Any] | None = None,
+) -> dg.MaterializeResult[None]:
+    """Run a job of the metadir and report it.
+
+    Args:
+        function: what to do with a file (with a batch of them); the definition's own action unless given.
+        only: the pending files that this run is for; all unless given.
+
+    Raises:
+        Failure: nothing could be done, or more failed than ``fail_run_above`` allows.
+    """
+    config = metadir.jobs[name]
+    progress = Progress(context)
+    with opened(context, metadir) as m:
+        job = m.job(name)
+        if options.retry_failed or options.retry_dead:
+            job.retry(dead=options.retry_dead)
+        run_id = context.run.run_id
+        see_more = metadir.command(f"jobs history {name} --run {run_id[:8]}")
+        try:
+            report = job.run(function, batch=batch, run_id=run_id, limit=options.limit, only=only, progress=progress)
+        except dg.DagsterExecutionInterruptedError:
+            # By now the job has recorded what it finished and given back the rest; its report is lost.
+            _tell_of_interruption(context, m, job, progress.done, see_more)
+            raise
+        standing = reporting.Standing.of(m, job)
+    metadata = reporting.of_run(report, standing, describe(config.condition), see_more)
+    problem = verdict(report, standing.counts, config.fail_run_above)
+    if problem is not None:
+        # A failure is no materialization; the observation keeps its numbers in the asset's plots.
+        context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
+        raise failure(problem, metadata)
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def _tell_of_interruption(
+    context: dg.AssetExecutionContext, metadir: Metadir, job: Job, settled: int, see_more: str
+) -> None:
+    """What a run did before it was terminated, from the ledger: as a line of its log, and in the asset's plots."""
+    failed = [entry for entry in job.files(("failed", "dead")) if entry.run_id == context.run.run_id]
+    metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), see_more)
+    context.log.warning(f"{job.name} was {metadata[keys.META_SUMMARY]}")
+    context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))

@@ -1,0 +1,134 @@
+"""How a metadir and its jobs look in Dagster: asset keys, groups, descriptions, kinds, tags, owners, metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from mmmeta.filters import All, describe, format_duration
+from mmmeta.project import JobConfig, MetadirConfig
+from mmmeta.project_fields import without_password
+from mmmeta_dagster import keys, reporting
+from mmmeta_dagster.automation import automation_condition
+
+
+@dataclass(frozen=True)
+class MetadirAsset:
+    """What an asset stands for.
+
+    Attributes:
+        metadir: the metadir as the project file defines it.
+        name: ``metadata_db``, ``state_db``, or the job's name.
+        job: the job; None for the two databases.
+    """
+
+    metadir: MetadirConfig
+    name: str
+    job: JobConfig | None = None
+
+
+class DagsterMmmetaTranslator:
+    """Says how a metadir and its jobs look in Dagster; override what should look otherwise.
+
+    Example:
+        >>> class Ours(DagsterMmmetaTranslator):
+        ...     def get_asset_spec(self, asset: MetadirAsset) -> dg.AssetSpec:
+        ...         return super().get_asset_spec(asset).replace_attributes(group_name="documents")
+        >>> Ours().get_asset_spec(MetadirAsset(MetadirConfig(name="archive", path="/data"), "state_db")).group_name
+        'documents'
+    """
+
+    def get_asset_spec(self, asset: MetadirAsset) -> dg.AssetSpec:
+        """All that Dagster is told of an asset. What a job has in the project file (``key``, ``group``, ``kinds``,
+        ``tags``, ``owners``, ``automation``) is in it already."""
+        if asset.job is not None:
+            return _job_spec(asset.metadir, asset.job, self.get_asset_key(asset), self._state_db(asset))
+        key = self.get_asset_key(asset)
+        if asset.name == keys.STATE_DB:
+            metadata_db = self.get_asset_key(MetadirAsset(asset.metadir, keys.METADATA_DB))
+            return _database_spec(asset.metadir, key, [metadata_db], _STATE_DB)
+        return _database_spec(asset.metadir, key, [], _GENERATED if asset.metadir.generate else _ARRIVING)
+
+    def get_asset_key(self, asset: MetadirAsset) -> dg.AssetKey:
+        """``<metadir>/<name>``, unless the job has a ``key`` of its own. Override this to move all assets: what hangs
+        on them follows."""
+        if asset.job is not None and asset.job.key is not None:
+            return dg.AssetKey.from_user_string(asset.job.key)
+        return keys.asset_key(asset.metadir.name, asset.name)
+
+    def _state_db(self, asset: MetadirAsset) -> dg.AssetKey:
+        return self.get_asset_key(MetadirAsset(asset.metadir, keys.STATE_DB))
+
+
+DEFAULT = DagsterMmmetaTranslator()
+"""What everything is built with that is given no translator."""
+
+_ARRIVING = (
+    "The metadata of all files, one SQLite file. A server writes it, a sync brings it here; nothing on this side does. "
+    "The sensor looks at the store beside it and asks for an import when it is new."
+)
+_GENERATED = (
+    "The metadata of all files, one SQLite file, written here by `generate` from the metadata files. It adds and "
+    "updates; what is merely no longer there is deleted only with the option `ensure`."
+)
+_STATE_DB = (
+    "The metadata db merged with what is only known here: columns of one's own, and the ledger of what each job did "
+    "with each file. An update never touches local state."
+)
+
+
+def _database_spec(metadir: MetadirConfig, key: dg.AssetKey, deps: list[dg.AssetKey], description: str) -> dg.AssetSpec:
+    place: dict[str, dg.MetadataValue] = {keys.META_PATH: dg.MetadataValue.path(str(metadir.path))}
+    if metadir.files_root is not None:
+        place[keys.META_FILES_ROOT] = dg.MetadataValue.path(str(metadir.files_root))
+    return dg.AssetSpec(
+        key, deps=deps, description=description, group_name=metadir.name, kinds={"sqlite"}, metadata=place
+    )
+
+
+def _job_spec(metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, state_db: dg.AssetKey) -> dg.AssetSpec:
+    selection = describe(job.condition)
+    selects = "all files" if job.condition == All(()) else f"files where {selection}"
+    return dg.AssetSpec(
+        key,
+        deps=[state_db],
+        description=f"{_action(job)} Selects {selects}. Each of them once, and again when {job.rerun_words}.",
+        group_name=job.group or metadir.name,
+        kinds=set(job.kinds) or _kinds(job),
+        tags=job.tags,
+        owners=job.owners,
+        metadata={keys.META_SELECTION: selection, keys.META_ACTION: _action(job), keys.META_RULES: _rules(job)},
+        automation_condition=automation_condition(metadir, job),
+    )
+
+
+def _action(job: JobConfig) -> str:
+    """What the job does with a file, in a sentence without secrets."""
+    if job.download is not None:
+        return f"Downloads documents to {without_password(job.download.to)}."
+    if job.load is not None:
+        return f"Loads metadata into table {job.load.table} of {without_password(job.load.to)}."
+    if job.call is not None:
+        return f"Calls {job.call.function} with each {'batch of files' if job.call.batch else 'file'}."
+    if job.command is not None:
+        return f"Runs {job.command.run[0]} with each file."
+    return "Works on files."
+
+
+def _rules(job: JobConfig) -> dg.MarkdownMetadataValue:
+    return reporting.rules(
+        {
+            "again when": job.rerun_words,
+            "attempts": job.attempts,
+            "pause after a failure": f"{format_duration(job.backoff)}, doubled each time",
+        }
+    )
+
+
+def _kinds(job: JobConfig) -> set[str]:
+    if job.download is not None:
+        return {"file"}
+    if job.load is not None:
+        return {"table", job.load.to.split(":")[0].split("+")[0]}
+    return {"shell"} if job.command is not None else {"python"}
