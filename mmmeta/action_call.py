@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import signal
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from mmmeta.action import Item, failed
@@ -85,9 +85,16 @@ def _unfit(function: Callable[[Any], object]) -> str | None:
 
 
 def _by_signal(error: SystemExit) -> bool:
-    """Whether a signal's handler raised it while the function ran: then it is the run that is to end."""
-    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()} - {None}
-    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+    """Whether a signal's handler raised it while the function ran: then it is the run that is to end.
+
+    A handler is called with the frame that it interrupts, which no other function is.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for outer, inner in pairwise(frames):
+        for value in inner.f_locals.values():
+            if value is outer or (isinstance(value, tuple) and any(part is outer for part in value)):
+                return True
+    return False
 
 
 def import_function(name: str, job: str) -> Callable[[Any], object]:

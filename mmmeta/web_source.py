@@ -11,7 +11,8 @@ import concurrent.futures
 import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from mmmeta.errors import DownloadError
@@ -30,6 +31,9 @@ BLOCK = 8 * 1024 * 1024
 
 LOOK_EVERY = 0.5
 """Seconds until a stopped run is noticed while a server is silent."""
+
+CLOSING = 10.0
+"""Seconds that closing connections may take."""
 
 EXTRAS = {"http": "mmmeta[http]", "https": "mmmeta[http]", "s3": "mmmeta[s3]"}
 _PACKAGES = {"gs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
@@ -79,7 +83,8 @@ class WebSources:
             # s3fs calls it otherwise; what has neither closes itself when it is collected.
             session = getattr(system, "_session", None) or getattr(system, "_s3", None)
             if session is not None:
-                system.close_session(system.loop, session)
+                with suppress(Exception):  # nothing depends on a farewell
+                    run(partial(session.__aexit__, None, None, None), system.loop, Deadline("connections", CLOSING))
 
     def _checked(self, url: str) -> str:
         protocol = protocol_of(url)
