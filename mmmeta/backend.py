@@ -248,6 +248,17 @@ class Backend:
         assert merged is not None
         return merged
 
+    def require_state(self) -> Merged:
+        """What is merged.
+
+        Raises:
+            StateDbError: nothing was merged yet: there is no state db.
+        """
+        merged = self.merged()
+        if merged is None:
+            raise StateDbError(f"no state db at {self.state.path}: run `mmmeta update` first")
+        return merged
+
     def save(self, unique_value: str, changed: dict[str, Any], removed: set[str]) -> None:
         merged = self.ensure_state()
         with self.state.atomic() as connection:
@@ -267,9 +278,7 @@ class Backend:
                     self._evaluated[config.name] = self.clock()
 
     def status(self) -> Status:
-        merged = self.merged()
-        if merged is None:
-            raise StateDbError(f"no state db at {self.state.path}: run `mmmeta update` first")
+        merged = self.require_state()
         now = self.clock()
         known = read_status(self.layout.status)
         jobs: dict[str, JobStatus] = {}

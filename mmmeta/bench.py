@@ -41,6 +41,9 @@ class Backend(Protocol):
     def ensure_state(self) -> Merged:
         """Merge for the first time if that has not happened; what is merged."""
 
+    def require_state(self) -> Merged:
+        """What is merged; refuses where nothing was merged yet."""
+
     def catalog(self, *, warn: bool = True) -> Catalog:
         """The state db's files; ``warn`` if metadata was not merged yet."""
 

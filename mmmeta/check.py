@@ -5,13 +5,11 @@ Reads everything, so it costs several times a cold update. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from mmmeta.actions import make_action
 from mmmeta.bench import Backend, Bench
-from mmmeta.errors import JobError
-from mmmeta.file import File
+from mmmeta.results import look_for_results
 from mmmeta.schema import REMOTE, STATE_SYSTEM, Columns
 from mmmeta.values import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
 
@@ -21,7 +19,7 @@ PROBLEMS_KEPT = 1_000
 """Problems named in a report; all are counted."""
 
 AT_ONCE = 500
-"""Files that are looked for in a target at once."""
+"""Files between two signs of progress."""
 
 
 @dataclass(frozen=True)
@@ -128,39 +126,12 @@ class Checker:
 
     def _check_results(self, bench: Bench) -> bool:
         """Whether what the ledger calls done is there; False where that cannot be looked for."""
-        backend = self._backend
-        try:
-            action = make_action(bench.config, backend.config, backend.layout, bench.state_id)
-        except JobError as error:
-            self._add(bench.config.name, None, f"cannot be looked at: {error}")
-            return True
-        seen = 0
-        try:
-            for files in self._done(bench):
-                missing = action.missing(files)
-                if missing is None:
-                    return False
-                self._documents += len(files)
-                seen += len(files)
-                if self._progress is not None:
-                    self._progress(bench.config.name, seen, None)
-                for name, reason in missing.items():
-                    self._add(bench.config.name, name, f"done, but {reason}")
-        finally:
-            action.close()
-        return True
-
-    def _done(self, bench: Bench) -> Iterator[list[File]]:
-        """The files that are done in the version that the state db has."""
-        catalog = bench.backend.catalog()
-        with self._backend.state.reading() as connection:
-            # Names only: of a million files that is what memory has room for.
-            names = [
-                str(file)
-                for (file,) in connection.execute(
-                    "SELECT file FROM ledger WHERE job = ? AND status = 'done' ORDER BY file", (bench.config.name,)
-                )
-            ]
-        for start in range(0, len(names), AT_ONCE):
-            rows = catalog.by_unique(names[start : start + AT_ONCE])
-            yield [bench.file(row, catalog) for row in rows.values() if not row.system["__deleted"]]
+        name = bench.config.name
+        results = look_for_results(bench, progress=self._progress, keep=PROBLEMS_KEPT)
+        self._documents += results.looked
+        for file, reason in results.named.items():
+            self._add(name, file, f"done, but {reason}")
+        self._problems += results.missing - len(results.named)
+        if results.problem is not None:
+            self._add(name, None, f"cannot be looked at: {results.problem}")
+        return results.known

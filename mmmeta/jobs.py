@@ -20,15 +20,25 @@ from mmmeta.file import File
 from mmmeta.filters import describe, parse
 from mmmeta.hands import Hands
 from mmmeta.ledger import Ledger
-from mmmeta.ledger_view import Attempt, LedgerEntry, entries, entry, history, oldest_pending, set_aside
+from mmmeta.ledger_view import (
+    Attempt,
+    LedgerEntry,
+    entries,
+    entry,
+    history,
+    oldest_pending,
+    set_aside,
+    set_aside_since,
+)
 from mmmeta.project_models import JobConfig
+from mmmeta.results import Results, look_for_results
 from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
-from mmmeta.selection import Evaluation, JobRules, lacking_keys
+from mmmeta.selection import LEFT, Evaluation, JobRules, lacking_keys
 from mmmeta.status import JobStatus
 from mmmeta.why import Explanation, explain
 from mmmeta.workers import Worker
 
-__all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "RunReport"]
+__all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "Results", "RunReport"]
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,20 @@ class Job:
         """Reason → how many files were set aside unprocessed: ``Deleted``, ``LeftSelection``, ``Retracted``."""
         with self._backend.state.reading() as connection:
             return set_aside(connection, self.name)
+
+    def left_since(self, since: datetime) -> int:
+        """How many files a change of the definition has set aside unprocessed at that moment (aware UTC) or later."""
+        with self._backend.state.reading() as connection:
+            return set_aside_since(connection, self.name, LEFT, since)
+
+    def results(self, *, sample: int | None = None) -> Results:
+        """Look whether what the ledger calls done is where the job puts it; nothing is changed.
+
+        Args:
+            sample: look for so many done files, drawn anew each time; all unless given.
+        """
+        self._backend.require_state()
+        return look_for_results(self._bench, sample=sample)
 
     def oldest_pending(self) -> datetime | None:
         """Since when (aware UTC) the file that has waited longest is pending; None if none is."""

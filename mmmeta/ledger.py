@@ -326,13 +326,15 @@ class Ledger:
         """Make failed files (and dead ones) pending now, or just the named ones, done ones included; returns how many."""
         again = (
             "SET status = 'pending', attempts = 0, token = token + 1, due = NULL, "
-            "asked = CASE WHEN status = 'done' THEN token + 1 ELSE asked END WHERE job = ?"
+            "asked = CASE WHEN status = 'done' THEN token + 1 ELSE asked END, "
+            # It waits since it was asked for, not since it was first selected.
+            "selected_at = CASE WHEN status = 'failed' THEN selected_at ELSE ? END WHERE job = ?"
         )
         name = self._rules.name
         if files is None:
             return sum(
                 self.connection.execute(
-                    f"UPDATE ledger INDEXED BY ledger_{status} {again} AND status = '{status}'", (name,)
+                    f"UPDATE ledger INDEXED BY ledger_{status} {again} AND status = '{status}'", (self._stamp, name)
                 ).rowcount
                 for status in (("failed", "dead") if dead else ("failed",))
             )
@@ -340,7 +342,7 @@ class Ledger:
             self.connection.execute(
                 f"UPDATE ledger {again} AND file = ? AND (+status IN ('failed', 'dead') OR (status = 'done' AND EXISTS "
                 f"(SELECT 1 FROM files WHERE {self._catalog.unique_sql} = ledger.file AND NOT files.__deleted)))",
-                (name, file),
+                (self._stamp, name, file),
             ).rowcount
             for file in files
         )

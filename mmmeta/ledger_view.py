@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from mmmeta.clock import from_text
+from mmmeta.clock import from_text, to_text
 from mmmeta.errors import JobError
 from mmmeta.status import JobStatus
 from mmmeta.workers import boot_id, boot_seconds
@@ -183,6 +183,16 @@ def set_aside(connection: sqlite3.Connection, name: str) -> dict[str, int]:
         (name,),
     )
     return {reason: count for reason, count in rows if reason is not None}
+
+
+def set_aside_since(connection: sqlite3.Connection, name: str, reason: str, since: datetime) -> int:
+    """How many files of a job were set aside for this reason, at that moment (aware UTC) or later."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM ledger INDEXED BY ledger_skipped WHERE job = ? AND status = 'skipped' "
+        "AND error_type = ? AND settled_at >= ?",
+        (name, reason, to_text(since)),
+    ).fetchone()
+    return int(count)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -7,7 +7,7 @@ jobs write the state db.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from mmmeta.update import UpdateOptions, UpdateReport
 
 if TYPE_CHECKING:
     from mmmeta.check import CheckReport
+    from mmmeta.drift import Drift
     from mmmeta.jobs import Job
     from mmmeta.ledger_view import Attempt
     from mmmeta.project_models import JobConfig, MetadirConfig
@@ -232,14 +233,28 @@ class Metadir:
         jobs = [Bench(config, self._backend) for config in self.job_configs.values()]
         return Checker(self._backend, jobs, progress).run()
 
+    def type_drift(self, *, since: datetime, several: Collection[str] = ()) -> list[Drift]:
+        """Keys that hold numbers and lately came with something else; see ``mmmeta.drift``.
+
+        Args:
+            since: aware UTC; files whose metadata changed at the remote at that moment or later are looked at.
+            several: keys that may have values of several types.
+
+        Raises:
+            StateDbError: there is no state db, or it cannot be read.
+        """
+        from mmmeta.drift import find_drift
+
+        self.require_state()
+        return find_drift(self._backend.state, self._backend.catalog(warn=False), since, several)
+
     def require_state(self) -> None:
         """Refuse to go on where nothing was merged yet.
 
         Raises:
             StateDbError: there is no state db.
         """
-        if self._backend.merged() is None:
-            raise StateDbError(f"no state db at {self.layout.state}: run `mmmeta update` first")
+        self._backend.require_state()
 
     def touch(self, key: str) -> datetime:
         """Set a store key to now; returns it as it reads back, naive local time."""

@@ -33,7 +33,9 @@ LEFT = "LeftSelection"
 RETRACTED = "Retracted"
 """Why files are set aside, in place of an error's type."""
 
-_ASIDE = "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL WHERE job = ?"
+_ASIDE = (
+    "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL, settled_at = ? WHERE job = ?"
+)
 
 REASONS = {
     DELETED: "the file was deleted before it was processed",
@@ -227,6 +229,8 @@ class Selection:
             "status = CASE WHEN status = 'skipped' AND basis IS excluded.tried THEN 'done' ELSE 'pending' END, "
             "attempts = CASE WHEN status = 'pending' AND tried IS excluded.tried THEN attempts ELSE 0 END, "
             "token = CASE WHEN status = 'pending' THEN token ELSE token + 1 END, "
+            # A file that changed waits since now, not since it was first selected.
+            "selected_at = CASE WHEN status = 'pending' THEN selected_at ELSE excluded.selected_at END, "
             "error_type = CASE WHEN status = 'skipped' THEN NULL ELSE error_type END, "
             "error_message = CASE WHEN status = 'skipped' THEN NULL ELSE error_message END, "
             "due = NULL WHERE NOT retract AND (status = 'skipped' "
@@ -243,10 +247,10 @@ class Selection:
             return 0
         return self._connection.execute(
             "UPDATE ledger SET status = 'pending', retract = 1, attempts = 0, token = token + 1, due = NULL, "
-            "error_type = NULL, error_message = NULL, error_lines = NULL "
+            "selected_at = ?, error_type = NULL, error_message = NULL, error_lines = NULL "
             "WHERE job = ? AND basis IS NOT NULL AND NOT retract AND status <> 'claimed' "
             f"AND {scope.gone}",
-            (self._rules.name, *scope.parameters),
+            (self._stamp, self._rules.name, *scope.parameters),
         ).rowcount
 
     def _drop(self, scope: _Scope) -> int:
@@ -254,7 +258,7 @@ class Selection:
         # The plus keeps SQLite from reading all that is pending instead of the few that are gone.
         return self._connection.execute(
             f"UPDATE ledger {_ASIDE} AND +status IN ('pending', 'failed', 'dead') AND NOT retract AND {scope.gone}",
-            (DELETED, REASONS[DELETED], self._rules.name, *scope.parameters),
+            (DELETED, REASONS[DELETED], self._stamp, self._rules.name, *scope.parameters),
         ).rowcount
 
     def _drop_unmeant(self) -> int:
@@ -265,7 +269,7 @@ class Selection:
             self._connection.execute(
                 f"UPDATE ledger INDEXED BY ledger_{status} {_ASIDE} AND status = '{status}' AND NOT retract "
                 f"AND file NOT IN ({meant})",
-                (LEFT, REASONS[LEFT], self._rules.name, *parameters),
+                (LEFT, REASONS[LEFT], self._stamp, self._rules.name, *parameters),
             ).rowcount
             for status in ("pending", "failed", "dead")
         )

@@ -1,0 +1,139 @@
+"""Looks for what a job did: whether the files that the ledger calls done are where the job's action puts them.
+
+All of them for ``mmmeta check``, a sample for a check that runs every few minutes. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mmmeta.actions import make_action
+from mmmeta.bench import Bench
+from mmmeta.catalog import Catalog
+from mmmeta.errors import MmmetaError
+from mmmeta.file import File
+
+Progress = Callable[[str, int, "int | None"], None]
+
+AT_ONCE = 500
+"""Files that are looked for in a target at once."""
+
+NAMED = 50
+"""Missing files named in a result; all are counted."""
+
+FEW = 10_000
+"""Done files up to which a sample is drawn out of all their names; among more, it is drawn by probing."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was found of what a job did.
+
+    Attributes:
+        known: whether anybody knows where to look; not so for functions and commands.
+        done: how many files the ledger calls done.
+        looked: how many of them were looked for; deleted ones, and what a sample leaves out, were not.
+        missing: how many of these are not there, in the version that the state db has.
+        named: unique value → why, in words that follow "but", of the first ones.
+        problem: why looking came to an end before its time, in words; None where it did not.
+    """
+
+    known: bool
+    done: int = 0
+    looked: int = 0
+    missing: int = 0
+    named: dict[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+def look_for_results(
+    bench: Bench, *, sample: int | None = None, keep: int = NAMED, progress: Progress | None = None
+) -> Results:
+    """Look for the results of one job. A target that cannot be read is the ``problem`` of the result, not an error.
+
+    Args:
+        sample: so many files, drawn anew each time; all unless given.
+        keep: how many missing files are named.
+        progress: called with the job's name, how many were looked for, and None for of how many.
+
+    Raises:
+        StateDbError: the state db cannot be read.
+    """
+    names, done = _done(bench, sample)
+    looked = missing = 0
+    named: dict[str, str] = {}
+    backend = bench.backend
+    catalog = backend.catalog(warn=False)
+    try:
+        action = make_action(bench.config, backend.config, backend.layout, bench.state_id)
+    except MmmetaError as error:
+        return Results(True, done, problem=str(error))
+    try:
+        for files in _files(bench, catalog, names):
+            try:
+                found = action.missing(files)
+            except (MmmetaError, OSError) as error:
+                return Results(True, done, looked, missing, named, str(error))
+            if found is None:
+                return Results(False, done)
+            looked += len(files)
+            missing += len(found)
+            for name, reason in found.items():
+                if len(named) < keep:
+                    named[name] = reason
+            if progress is not None:
+                progress(bench.config.name, looked, None)
+    finally:
+        action.close()
+    return Results(True, done, looked, missing, named)
+
+
+def _files(bench: Bench, catalog: Catalog, names: list[str]) -> Iterator[list[File]]:
+    """The files in the version that the state db has; a first, empty list where there are none: it may be asked all the
+    same whether anybody knows where to look."""
+    if not names:
+        yield []
+    for start in range(0, len(names), AT_ONCE):
+        rows = catalog.by_unique(names[start : start + AT_ONCE])
+        yield [bench.file(row, catalog) for row in rows.values() if not row.system["__deleted"]]
+
+
+def _done(bench: Bench, sample: int | None) -> tuple[list[str], int]:
+    """The names of the files to look for, and how many are done. Names only: of a million files that is what memory has
+    room for."""
+    job = bench.config.name
+    unique = bench.backend.catalog(warn=False).unique_sql
+    with bench.backend.state.reading() as connection:
+        row = connection.execute(
+            "SELECT files FROM ledger_counts WHERE job = ? AND status = 'done'", (job,)
+        ).fetchone()
+        done = 0 if row is None else int(row[0])
+        if sample is not None and done > FEW and sample < done:
+            return _probe(connection, job, unique, sample), done
+        names = [
+            str(file)
+            for (file,) in connection.execute(
+                "SELECT file FROM ledger WHERE job = ? AND status = 'done' ORDER BY file", (job,)
+            )
+        ]
+    return names if sample is None or sample >= len(names) else random.sample(names, sample), done
+
+
+def _probe(connection: sqlite3.Connection, job: str, unique_sql: str, sample: int) -> list[str]:
+    """Done files next to files picked at random: a few steps down an index each, instead of reading a million rows."""
+    (last,) = connection.execute("SELECT max(rowid) FROM files").fetchone()
+    found: set[str] = set()
+    for _ in range(3 * sample):  # the same file may come twice; a few less will do then
+        row = connection.execute(
+            "SELECT file FROM ledger WHERE job = ?1 AND status = 'done' AND file >= "
+            f"(SELECT {unique_sql} FROM files WHERE rowid >= ?2 ORDER BY rowid LIMIT 1) ORDER BY file LIMIT 1",
+            (job, random.randint(1, last)),
+        ).fetchone()
+        if row is not None:
+            found.add(str(row[0]))
+        if len(found) == sample:
+            break
+    return sorted(found)
