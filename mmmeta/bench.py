@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from mmmeta.catalog import Catalog, Row
+from mmmeta.catalog import Catalog, Row, cell_value
 from mmmeta.claims import FileClaim, version_of
 from mmmeta.clock import Clock
 from mmmeta.config import Config
@@ -165,6 +165,31 @@ class Bench:
                 (self.config.name, self.backend.clock().timestamp(), *parameters),
             )
             return [file for (file,) in rows]
+
+    def settled_among(self, condition: Condition, statuses: Sequence[str]) -> list[str]:
+        """The files with one of these statuses that a condition means and that are not deleted."""
+        catalog = self.backend.catalog()
+        where, parameters = catalog.where(condition)
+        wanted = ", ".join("?" * len(statuses))
+        with self.backend.state.reading() as connection:
+            rows = connection.execute(
+                f"SELECT file FROM ledger JOIN files ON {catalog.unique_sql} = file "
+                f"WHERE job = ? AND status IN ({wanted}) AND {where}",
+                (self.config.name, *statuses, *parameters),
+            )
+            return [file for (file,) in rows]
+
+    def done_by_value(self, key: str, run_id: str) -> list[tuple[Any, int]]:
+        """Each value of a key among the files that a run has done, with how many of them have it."""
+        catalog = self.backend.catalog(warn=False)
+        cell, kind = catalog.compiler.value(key), catalog.compiler.kind(key)
+        with self.backend.state.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {cell}, {kind}, count(*) FROM files WHERE {catalog.unique_sql} IN "
+                "(SELECT file FROM attempts WHERE run_id = ? AND job = ? AND status = 'done') GROUP BY 1, 2",
+                (run_id, self.config.name),
+            ).fetchall()
+        return [(cell_value(cell, kind), count) for cell, kind, count in rows]
 
     @property
     def _order(self) -> str:

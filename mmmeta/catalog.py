@@ -146,7 +146,9 @@ class Catalog:
         sql = f"SELECT DISTINCT {cells} FROM files WHERE {where} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
         with self._database.reading() as connection:
             rows = connection.execute(sql, parameters).fetchall()
-            combinations = [{key: _value(row[2 * at], row[2 * at + 1]) for at, key in enumerate(keys)} for row in rows]
+            combinations = [
+                {key: cell_value(row[2 * at], row[2 * at + 1]) for at, key in enumerate(keys)} for row in rows
+            ]
         found: dict[str, dict[str, Any]] = {}
         for values in combinations:
             found.setdefault(repr(values), values)
@@ -194,7 +196,8 @@ class Catalog:
         return Row(raw[1], remote.decode(raw[width:end], system["__types"], system["__more"]), local, system)
 
 
-def _value(cell: Any, kind: str | None) -> Any:
+def cell_value(cell: Any, kind: str | None) -> Any:
+    """What a cell of this kind, as the compiler gives both, holds."""
     try:
         return cell if cell is None or kind is None else from_cell(cell, kind)
     except STUMBLES as error:

@@ -109,6 +109,11 @@ class Job:
         rows = catalog.by_unique(names)
         return [self._bench.file(rows[name], catalog) for name in names if name in rows]
 
+    def due(self, only: Mapping[str, Any] | None = None) -> int:
+        """How many files a run would take now; of those that a filter means, as in ``run``."""
+        self.evaluate()
+        return self._bench.status().due if only is None else len(self._bench.due_among(parse(only)))
+
     def plan(self) -> Plan:
         """What a run would do now, and what a changed definition would change; nothing is written."""
         merged = self._backend.ensure_state()
@@ -162,6 +167,14 @@ class Job:
         with self._backend.state.reading() as connection:
             return history(connection, job=self.name, file=file, run_id=run_id, limit=limit)
 
+    def done_by_value(self, key: str, run_id: str) -> list[tuple[Any, int]]:
+        """Value of a metadata key → how many of the files that a run has done have it; what is absent comes as None.
+
+        In pairs, because a value may be a list.
+        """
+        self._backend.ensure_state()
+        return self._bench.done_by_value(key, run_id)
+
     def why(self, file: str) -> Explanation:
         """What the job makes of the file with this unique value: selected or not, and why; done, failed, waiting.
 
@@ -200,11 +213,27 @@ class Job:
         with self._backend.state.reading() as connection:
             return entry(connection, self.name, file)
 
-    def retry(self, *, dead: bool = False, files: Sequence[str] | None = None, dry_run: bool = False) -> int:
-        """Make failed files due now, dead ones too if asked; or exactly these files, done ones as well.
+    def retry(
+        self,
+        *,
+        dead: bool = False,
+        done: bool = False,
+        only: Mapping[str, Any] | None = None,
+        files: Sequence[str] | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Make failed files due now, dead and done ones too if asked; or exactly these files, done ones as well.
 
         They have all their attempts before them again. Returns how many; files in a worker's hands are left alone.
+
+        Args:
+            only: of these the ones that this filter means, as in ``run``.
+            files: their unique values; nothing else is asked then.
         """
+        if files is None and (done or only is not None):
+            self.evaluate()
+            wanted = ["failed", *(["dead"] if dead else []), *(["done"] if done else [])]
+            files = self._bench.settled_among(parse(only or {}), wanted)
         with self._changing(dry_run) as (ledger, _):
             return ledger.retry(dead=dead, files=files)
 

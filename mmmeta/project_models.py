@@ -56,6 +56,7 @@ from mmmeta.project_fields import (
     WholeSeconds,
     check_name,
 )
+from mmmeta.project_partitions import PartitionsConfig
 from mmmeta.validation import InnerError, reason_of
 
 RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import")
@@ -124,6 +125,9 @@ class JobConfig(_Model):
     automation: Annotated[
         Automation | None, Field(description="Dagster's automation conditions: eager, on_missing, a cron schedule, ...")
     ] = None
+    partitions: Annotated[
+        PartitionsConfig | None, Field(description="Dagster's partitions: windows of time, or values of a coarse key")
+    ] = None
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:
@@ -158,7 +162,7 @@ class JobConfig(_Model):
         """Hexadecimal text that changes when the job would select, try or do something else.
 
         Selection, action and the rules about which file is due take part; how the work is cut up (``workers``,
-        ``batch_size``, ``lease``), how it is shown (``tags``, ``owners``, ``automation``) and a database's password
+        ``batch_size``, ``lease``), how it is shown (``tags``, ``owners``, ``automation``, ``partitions``) and a database's password
         do not.
         """
         definition = {

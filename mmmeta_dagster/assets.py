@@ -10,8 +10,11 @@ import dagster as dg
 
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys, reporting
+from mmmeta_dagster.columns import column_schema
 from mmmeta_dagster.job_run import run_job
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
+from mmmeta_dagster.partitions import backfill_policy
+from mmmeta_dagster.partitions_seen import add_new_partitions
 from mmmeta_dagster.running import Progress, opened
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
 
@@ -55,6 +58,7 @@ def step(
             "required_resource_keys": {keys.resource(metadir.name)},
             # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.
             "pool": keys.pool(metadir.name),
+            "backfill_policy": backfill_policy(metadir.jobs[name]) if name in metadir.jobs else None,
             **more,
         }
     )
@@ -77,9 +81,13 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
             report = m.update(**config.model_dump(), progress=Progress(context))
             merged = m.status()
             files = len(m.files)
+            news = bool(report.added or report.changed or report.returned)
+            partitions = add_new_partitions(context, metadir, m, news=news)
+            columns = column_schema(m)
         # The content as version: an update without news makes nothing downstream look out of date.
         version = dg.DataVersion(f"{merged.metadata_id}-{merged.digest}")
-        return dg.MaterializeResult(metadata=reporting.of_update(report, files), data_version=version)
+        metadata = {**reporting.of_update(report, files), **partitions, **columns}
+        return dg.MaterializeResult(metadata=metadata, data_version=version)
 
     return state_db
 

@@ -38,6 +38,7 @@ _RULES = [
     "kinds",
     "tags",
     "owners",
+    "partitions",
 ]
 """What a job has in the project file as well, by the same name."""
 
@@ -53,8 +54,6 @@ def mmmeta_asset(
     description: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     automation_condition: Any = None,
-    partitions_def: Any = None,
-    only: Callable[[dg.AssetExecutionContext], Mapping[str, Any] | None] | None = None,
     translator: DagsterMmmetaTranslator = DEFAULT,
     retry_policy: dg.RetryPolicy | None = None,
     pool: str | None = None,
@@ -82,10 +81,10 @@ def mmmeta_asset(
         metadir: as in the project file: ``load_project("mmmeta.yaml").metadirs["archive"]``, or made here.
         name: of the job; the function's name unless given.
         where: which files, as in the project file; all unless given.
-        only: from the step's context to a filter: which of the pending files a run is for. Given with partitions.
         rules: what a job of the project file can have: ``rerun_on``, ``attempts``, ``backoff``, ``lease``, ``timeout``,
             ``on_delete``, ``batch_size``, ``workers``, ``limit``, ``order_by``, ``fail_run_above``, and ``key``,
-            ``group``, ``kinds``, ``tags``, ``owners`` of the asset.
+            ``group``, ``kinds``, ``tags``, ``owners`` of the asset, and its ``partitions``:
+            ``{"by": "retrieved_at", "every": "day", "start": "2024-01-01"}`` or ``{"by": "publisher:name"}``.
         description: the function's docstring unless given.
 
     Raises:
@@ -116,12 +115,11 @@ def mmmeta_asset(
             ours,
             job_name,
             spec,
-            partitions_def=partitions_def,
             retry_policy=retry_policy,
             op_tags=op_tags,
             required_resource_keys=None,  # resources are parameters here, and Dagster takes only one of both
             **more,
-        )(_compute(function, ours, job_name, only))
+        )(_compute(function, ours, job_name))
         _made[asset.op] = (metadir.name, job)
         return asset
 
@@ -142,7 +140,6 @@ def _compute(
     function: Callable[..., object],
     metadir: MetadirConfig,
     name: str,
-    only: Callable[[dg.AssetExecutionContext], Mapping[str, Any] | None] | None,
 ) -> Callable[..., dg.MaterializeResult[None]]:
     """The step around a person's function, with the parameters of the function that Dagster is to fill."""
     parameters = inspect.signature(function).parameters
@@ -176,7 +173,6 @@ def _compute(
             config if isinstance(config, JobOptions) else JobOptions(),
             lambda work: function(**given, **{taken: work}),
             batch=taken == MANY,
-            only=None if only is None else only(context),
         )
 
     compute.__name__ = function.__name__

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,8 @@ from mmmeta.jobs import Job
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.options import JobOptions
+from mmmeta_dagster.partitions import asked_for, files_of
+from mmmeta_dagster.partitions_seen import tell_of_partitions
 from mmmeta_dagster.running import Progress, failure, opened
 from mmmeta_dagster.verdict import verdict
 
@@ -25,13 +28,11 @@ def run_job(
     function: Callable[[Any], object] | None = None,
     *,
     batch: bool = False,
-    only: Mapping[str, Any] | None = None,
 ) -> dg.MaterializeResult[None]:
-    """Run a job of the metadir and report it.
+    """Run a job of the metadir and report it: all that is due, or what is due in the partitions of the run.
 
     Args:
         function: what to do with a file (with a batch of them); the definition's own action unless given.
-        only: the pending files that this run is for; all unless given.
 
     Raises:
         Failure: nothing could be done, or more failed than ``fail_run_above`` allows.
@@ -40,8 +41,10 @@ def run_job(
     progress = Progress(context)
     with opened(context, metadir) as m:
         job = m.job(name)
-        if options.retry_failed or options.retry_dead:
-            job.retry(dead=options.retry_dead)
+        partitions = asked_for(context, config)
+        only = files_of(partitions, config.partitions, m) if config.partitions and partitions else None
+        if options.retry_failed or options.retry_dead or options.redo_done:
+            job.retry(dead=options.retry_dead, done=options.redo_done, only=only)
         run_id = context.run.run_id
         see_more = metadir.command(f"jobs history {name} --run {run_id[:8]}")
         try:
@@ -51,7 +54,12 @@ def run_job(
             _tell_of_interruption(context, m, job, progress.done, see_more)
             raise
         standing = reporting.Standing.of(m, job)
-    metadata = reporting.of_run(report, standing, describe(config.condition), see_more)
+        # What is left elsewhere is no news of a run for partitions.
+        shown = report if only is None else replace(report, pending=job.due(only))
+        metadata = {
+            **reporting.of_run(shown, standing, describe(config.condition), see_more),
+            **tell_of_partitions(context, metadir, job),
+        }
     problem = verdict(report, standing.counts, config.fail_run_above)
     if problem is not None:
         # A failure is no materialization; the observation keeps its numbers in the asset's plots.

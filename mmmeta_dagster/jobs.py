@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 
+from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
@@ -14,25 +16,69 @@ DagsterJob = Any
 """What ``define_asset_job`` gives; its class has no public name."""
 
 
-def build_import_job(*, metadir: MetadirConfig, translator: DagsterMmmetaTranslator = DEFAULT) -> DagsterJob:
+def build_import_job(
+    *,
+    metadir: MetadirConfig,
+    translator: DagsterMmmetaTranslator = DEFAULT,
+    assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
+    resources: Mapping[str, Any] | None = None,
+) -> DagsterJob:
     """``<metadir>_import``: update, then all jobs. What the sensor asks for.
+
+    It is for all that is due, and therefore never partitioned. Where jobs of the metadir have partitions it needs
+    ``assets``, the metadir's own with those that ``@mmmeta_asset`` made, and ``resources``, all that these take.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
         >>> build_import_job(metadir=MetadirConfig(name="archive", path="/data/archive")).name
         'archive_import'
     """
-    return _job(
+    job = _job(
         metadir,
         translator,
         keys.import_job(metadir.name),
         [keys.STATE_DB, *metadir.jobs],
         "Updates the state db, then runs all jobs. Each file once; a run without news ends in seconds.",
     )
+    given = list(assets)
+    partitioned = any(config.partitions is not None for config in metadir.jobs.values())
+    return _without_partitions(job, given, resources or {}) if partitioned and given else job
 
 
-def build_jobs(*, metadir: MetadirConfig, translator: DagsterMmmetaTranslator = DEFAULT) -> list[DagsterJob]:
+def _without_partitions(
+    job: DagsterJob, assets: list[dg.AssetsDefinition | dg.AssetSpec], resources: Mapping[str, Any]
+) -> DagsterJob:
+    """The same Dagster job over the same assets as if they had no partitions.
+
+    Dagster refuses a job over assets with different partitions, and in the UI one over partitioned assets can only be
+    started for a partition. The steps are the same, so they say themselves which partitions they touched.
+    """
+    plain = [
+        asset.replace_attributes(partitions_def=None)
+        if isinstance(asset, dg.AssetSpec)
+        else asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=None))
+        for asset in assets
+    ]
+    try:
+        return dg.Definitions(assets=plain, jobs=[job], resources=resources).resolve_job_def(job.name)
+    except dg.DagsterInvalidDefinitionError as error:
+        cause = error.__cause__ or error
+        raise JobError(
+            f"{job.name}: a job has partitions, so the import has to know the resources that its assets take. Give them to "
+            f"build_definitions(resources={{...}}). Dagster says: {' '.join(str(cause).split())}"
+        ) from None
+
+
+def build_jobs(
+    *,
+    metadir: MetadirConfig,
+    translator: DagsterMmmetaTranslator = DEFAULT,
+    assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
+    resources: Mapping[str, Any] | None = None,
+) -> list[DagsterJob]:
     """All Dagster jobs of a metadir: import, update, one for each job, and generate where metadata is written here.
+
+    ``assets`` and ``resources`` are as for ``build_import_job``.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -41,7 +87,7 @@ def build_jobs(*, metadir: MetadirConfig, translator: DagsterMmmetaTranslator = 
         ['archive_import', 'archive_update', 'archive_generate']
     """
     jobs = [
-        build_import_job(metadir=metadir, translator=translator),
+        build_import_job(metadir=metadir, translator=translator, assets=assets, resources=resources),
         _job(
             metadir, translator, keys.update_job(metadir.name), [keys.STATE_DB], "Updates the state db, nothing else."
         ),

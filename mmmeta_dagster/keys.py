@@ -128,6 +128,14 @@ META_SELECTION = "selection"
 META_SEE_MORE = "see more"
 
 META_DURATION = "duration (seconds)"
+META_FILES_PER_SECOND = "files per second"
+META_BYTES_PER_SECOND = "bytes per second"
+META_FILES_DONE = "files"
+
+META_PARTITIONS = "partitions"
+META_PARTITIONS_LEFT_OUT = "without a partition"
+META_OUTSIDE = "files outside of partitions"
+META_DONE_IN_PARTITION = "done in partition"
 
 # --- metadata of asset definitions ----------------------------------------------------------------------------------
 

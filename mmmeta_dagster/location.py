@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -33,11 +34,13 @@ def build_definitions(
     metadirs: Mapping[str, MetadirConfig],
     assets: Iterable[dg.AssetsDefinition] = (),
     translator: DagsterMmmetaTranslator = DEFAULT,
+    resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
     """Everything for some metadirs, to be merged into a code location of one's own. Nothing is opened.
 
     ``assets`` are those that ``@mmmeta_asset`` made for these metadirs: each gets its Dagster job, and the sensor and
-    the import take it in. No executor is set: two definitions that bring one do not merge.
+    the import take it in. ``resources`` are what these assets take; they may as well stand in another Definitions that is
+    merged with this one, unless one of the metadir's jobs has partitions. No executor is set: two definitions that bring one do not merge.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -63,17 +66,29 @@ def build_definitions(
         jobs[made[0]].append(made[1])
     return dg.Definitions.merge(
         *(
-            _of_metadir(with_jobs(metadir, jobs[metadir.name]), own[metadir.name], translator)
+            _of_metadir(with_jobs(metadir, jobs[metadir.name]), own[metadir.name], translator, resources or {})
             for metadir in metadirs.values()
-        )
+        ),
+        dg.Definitions(resources=resources),
     )
 
 
 def _of_metadir(
-    metadir: MetadirConfig, own: list[dg.AssetsDefinition], translator: DagsterMmmetaTranslator
+    metadir: MetadirConfig,
+    own: list[dg.AssetsDefinition],
+    translator: DagsterMmmetaTranslator,
+    resources: Mapping[str, Any],
 ) -> dg.Definitions:
     assets = [*build_metadir_assets(metadir=metadir, translator=translator), *own]
-    jobs = {job.name: job for job in build_jobs(metadir=metadir, translator=translator)}
+    resource = MetadirResource(
+        path=str(metadir.path),
+        files_root=None if metadir.files_root is None else str(metadir.files_root),
+        state=metadir.state,
+        server=metadir.generate,
+    )
+    ours = {keys.resource(metadir.name): resource}
+    built = build_jobs(metadir=metadir, translator=translator, assets=assets, resources={**resources, **ours})
+    jobs = {job.name: job for job in built}
     sensor = build_remote_sensor(metadir=metadir, job=jobs[keys.import_job(metadir.name)], translator=translator)
     sensors: list[dg.SensorDefinition] = [sensor]
     specs = [spec for asset in assets for spec in ([asset] if isinstance(asset, dg.AssetSpec) else asset.specs)]
@@ -87,18 +102,12 @@ def _of_metadir(
                 description="Runs the jobs that have an automation condition.",
             )
         )
-    resource = MetadirResource(
-        path=str(metadir.path),
-        files_root=None if metadir.files_root is None else str(metadir.files_root),
-        state=metadir.state,
-        server=metadir.generate,
-    )
     return dg.Definitions(
         assets=assets,
         jobs=list(jobs.values()),
         schedules=build_schedules(metadir=metadir, jobs=jobs),
         sensors=sensors,
-        resources={keys.resource(metadir.name): resource},
+        resources=ours,
     )
 
 

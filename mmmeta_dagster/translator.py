@@ -11,6 +11,7 @@ from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
 from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.automation import automation_condition
+from mmmeta_dagster.partitions import partitions_def
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def _job_spec(metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, state_db
         owners=job.owners,
         metadata={keys.META_SELECTION: selection, keys.META_ACTION: _action(job), keys.META_RULES: _rules(job)},
         automation_condition=automation_condition(metadir, job),
+        partitions_def=partitions_def(metadir, job),
     )
 
 
@@ -117,13 +119,14 @@ def _action(job: JobConfig) -> str:
 
 
 def _rules(job: JobConfig) -> dg.MarkdownMetadataValue:
-    return reporting.rules(
-        {
-            "again when": job.rerun_words,
-            "attempts": job.attempts,
-            "pause after a failure": f"{format_duration(job.backoff)}, doubled each time",
-        }
-    )
+    rules: dict[str, object] = {
+        "again when": job.rerun_words,
+        "attempts": job.attempts,
+        "pause after a failure": f"{format_duration(job.backoff)}, doubled each time",
+    }
+    if job.partitions is not None:
+        rules["partitions"] = job.partitions.words
+    return reporting.rules(rules)
 
 
 def _kinds(job: JobConfig) -> set[str]:

@@ -1,0 +1,113 @@
+"""What Dagster is told of partitions after a run: new ones of a coarse key, and those that an import has touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from mmmeta import Metadir
+from mmmeta.jobs import Job
+from mmmeta.project import JobConfig, MetadirConfig
+from mmmeta_dagster import keys
+from mmmeta_dagster.partitions import asked_for, distinct, dynamic_name, key_of, spread
+
+CHUNK = 5_000
+"""Partitions added at once: each is a variable of one SQL statement, and a database takes only so many."""
+
+MARKED = 500
+"""Partitions that one import marks as materialized; each is an event of 15 to 20 ms that is kept for ever."""
+
+
+def add_new_partitions(
+    context: dg.AssetExecutionContext, metadir: MetadirConfig, m: Metadir, *, news: bool
+) -> dict[str, Any]:
+    """Tell Dagster the values of coarse keys that it does not know yet; metadata where there are more than it may know.
+
+    Args:
+        news: whether files came or changed; without, only a job that has no partition at all is looked at.
+    """
+    notes: list[str] = []
+    for job in metadir.jobs.values():
+        if job.partitions is None or job.partitions.every is not None:
+            continue
+        there = context.instance.get_dynamic_partitions(dynamic_name(metadir.name, job.name, job.partitions))
+        if not news and there:
+            continue
+        # One more than may be there, to see whether there are more.
+        values = distinct(m, job.partitions.by, max(job.partitions.limit, len(there)) + 1, job.where)
+        notes += _add(context, metadir, job, filter(None, map(key_of, values)))
+    return {} if not notes else {keys.META_PARTITIONS_LEFT_OUT: dg.MetadataValue.md("\n".join(notes))}
+
+
+def _add(
+    context: dg.AssetExecutionContext, metadir: MetadirConfig, job: JobConfig, wanted: Iterable[str]
+) -> Iterator[str]:
+    """Add what is new of these partitions; a sentence if some would be too many."""
+    assert job.partitions is not None
+    name, limit = dynamic_name(metadir.name, job.name, job.partitions), job.partitions.limit
+    there = set(context.instance.get_dynamic_partitions(name))
+    new = [key for key in dict.fromkeys(wanted) if key not in there]
+    added = new[: max(0, limit - len(there))]
+    for start in range(0, len(added), CHUNK):
+        _add_chunk(context.instance, name, added[start : start + CHUNK])
+    if added:
+        context.log.info(f"{job.name}: {len(added):,} new partitions by {job.partitions.by}")
+    if len(added) < len(new):
+        reason = (
+            f"{job.name}: {job.partitions.by} has more values than the {limit:,} that may have a partition (at_most), "
+            f"such as {new[len(added)]!r}. Their files are imported like all others; to ask for them by themselves, "
+            "raise at_most, choose a coarser key, or delete partitions that nobody needs any more"
+        )
+        context.log.warning(reason)
+        yield f"- {reason.replace('`', '')}"
+
+
+def _add_chunk(instance: dg.DagsterInstance, name: str, chunk: list[str]) -> None:
+    try:
+        instance.add_dynamic_partitions(name, chunk)
+    # Whatever the database says when another run has added one of them between look and leap.
+    except Exception:
+        there = set(instance.get_dynamic_partitions(name))
+        missing = [key for key in chunk if key not in there]
+        if len(missing) == len(chunk):
+            raise
+        instance.add_dynamic_partitions(name, missing)
+
+
+def tell_of_partitions(context: dg.AssetExecutionContext, metadir: MetadirConfig, job: Job) -> dict[str, Any]:
+    """Say which partitions a run has done something in, so that the UI shows it: metadata for the run's own event.
+
+    A run for partitions is Dagster's to mark; several of them get their own numbers. A run for all that is due marks
+    those that it touched.
+    """
+    config = job.config
+    if config.partitions is None:
+        return {}
+    counts, outside = spread(job.done_by_value(config.partitions.by, context.run.run_id), config.partitions)
+    asked = asked_for(context, config)
+    if asked:
+        for key in asked if len(asked) > 1 else ():
+            context.add_asset_metadata({keys.META_DONE_IN_PARTITION: counts[key]}, partition_key=key)
+        return {keys.META_PARTITIONS: asked[0] if len(asked) == 1 else f"{asked[0]} to {asked[-1]}"}
+    if config.partitions.every is None:
+        for _ in _add(context, metadir, config, list(counts)):
+            pass  # said in the log; the state_db asset says it in its metadata
+        there = set(context.instance.get_dynamic_partitions(dynamic_name(metadir.name, job.name, config.partitions)))
+        outside += sum(counts.pop(key) for key in set(counts) - there)
+    touched = sorted(counts, reverse=config.partitions.every is not None)  # the latest windows matter most
+    for key in touched[:MARKED]:
+        context.log_event(
+            dg.AssetMaterialization(
+                context.asset_key,
+                description="A run for all that was due did files of this partition.",
+                partition=key,
+                metadata={keys.META_DONE_IN_PARTITION: counts[key]},
+            )
+        )
+    said = f"{len(counts):,} touched"
+    if len(touched) > MARKED:
+        said += f", of which {MARKED:,} are marked as materialized; a backfill of the others finds nothing to do"
+        context.log.warning(f"{config.name}: partitions: {said}")
+    return {keys.META_PARTITIONS: said, keys.META_OUTSIDE: outside}
