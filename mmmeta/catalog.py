@@ -21,7 +21,7 @@ from mmmeta.metadata_db import read_head
 from mmmeta.query import Compiler
 from mmmeta.schema import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Columns
 from mmmeta.state_db import read_merged
-from mmmeta.values import from_cell
+from mmmeta.values import TYPE_NAMES, from_cell
 
 FIRST_CHUNK = 100
 """Rows fetched before the first is handed out; small, so that the first one comes soon."""
@@ -77,6 +77,17 @@ class Catalog:
     def keys(self) -> list[str]:
         """All keys of the remote, then those that only the client has."""
         return list(dict.fromkeys(key for columns in self.owners for key in columns.slots))
+
+    @property
+    def key_types(self) -> dict[str, str]:
+        """Key → the types its values have had, the usual one first: ``text``, ``integer``, ``number``, ``boolean``,
+        ``json``; a null that came with them is left out, and ``null`` is what has no other."""
+        found: dict[str, dict[str, None]] = {}
+        for columns in self.owners:
+            for slot in columns.slots.values():
+                kinds = [kind for kind in (slot.usual or "") + slot.kinds if kind != "n"]
+                found.setdefault(slot.key, {}).update(dict.fromkeys(TYPE_NAMES[kind] for kind in kinds))
+        return {key: " | ".join(types) or "null" for key, types in found.items()}
 
     def knows(self, key: str) -> bool:
         """Whether any file may have this key."""

@@ -96,6 +96,13 @@ class ReadableFiles:
         row = catalog.by_unique([str(unique_value)]).get(str(unique_value))
         return None if row is None else File(row, catalog.unique, self._backend.config.remote, self._backend.save)
 
+    def get_many(self, unique_values: Iterable[str]) -> dict[str, File]:
+        """Files by their unique values, deleted ones too; those that there are none of are left out."""
+        catalog = self._backend.catalog()
+        templates = self._backend.config.remote
+        rows = catalog.by_unique(list(unique_values))
+        return {name: File(row, catalog.unique, templates, self._backend.save) for name, row in rows.items()}
+
     def count(self, *where: Mapping[str, Any], deleted: bool | None = False, **filters: Any) -> int:
         """How many files match."""
         catalog = self._backend.catalog()
@@ -121,6 +128,11 @@ class ReadableFiles:
     def columns(self) -> list[str]:
         """All keys that files have, the remote's and the client's."""
         return self._backend.catalog().keys
+
+    @property
+    def key_types(self) -> dict[str, str]:
+        """Key → the types that its values have had, the usual one first: ``text``, ``integer | text``, ``json`` …"""
+        return self._backend.catalog().key_types
 
     def has_column(self, column: str) -> bool:
         """Whether any file may have this key."""

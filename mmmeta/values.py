@@ -58,6 +58,9 @@ KIND_OF_TYPE: dict[type, str] = {
     dict: "j",
 }
 
+TYPE_NAMES = {"s": "text", "i": "integer", "I": "integer", "f": "number", "b": "boolean", "j": "json", "n": "null"}
+"""What people call the kinds of values."""
+
 
 @dataclass(frozen=True)
 class Flattened:

@@ -9,8 +9,7 @@ from typing import Any
 import dagster as dg
 
 from mmmeta.project import JobConfig, MetadirConfig
-from mmmeta_dagster import keys, reporting
-from mmmeta_dagster.columns import column_schema
+from mmmeta_dagster import columns, keys, reporting
 from mmmeta_dagster.job_run import run_job
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
 from mmmeta_dagster.partitions import backfill_policy
@@ -83,10 +82,10 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
             files = len(m.files)
             news = bool(report.added or report.changed or report.returned)
             partitions = add_new_partitions(context, metadir, m, news=news)
-            columns = column_schema(m)
+            schema = columns.of_state_db(m)
         # The content as version: an update without news makes nothing downstream look out of date.
         version = dg.DataVersion(f"{merged.metadata_id}-{merged.digest}")
-        metadata = {**reporting.of_update(report, files), **partitions, **columns}
+        metadata = {**reporting.of_update(report, files), **partitions, **schema}
         return dg.MaterializeResult(metadata=metadata, data_version=version)
 
     return state_db

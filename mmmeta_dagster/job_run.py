@@ -12,7 +12,8 @@ from mmmeta import Metadir
 from mmmeta.filters import describe
 from mmmeta.jobs import Job
 from mmmeta.project import MetadirConfig
-from mmmeta_dagster import keys, reporting
+from mmmeta_dagster import columns, keys, reporting
+from mmmeta_dagster.files_done import links_of, table_of_run
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.partitions import asked_for, files_of
 from mmmeta_dagster.partitions_seen import tell_of_partitions
@@ -56,10 +57,16 @@ def run_job(
         standing = reporting.Standing.of(m, job)
         # What is left elsewhere is no news of a run for partitions.
         shown = report if only is None else replace(report, pending=job.due(only))
+        links = links_of(m, (one.file for one in report.failures))
         metadata = {
-            **reporting.of_run(shown, standing, describe(config.condition), see_more),
+            **reporting.of_run(shown, standing, describe(config.condition), see_more, links),
             **tell_of_partitions(context, metadir, job),
         }
+        files = table_of_run(m, job, run_id, report.attempted, see_more)
+        if files is not None:
+            metadata[keys.META_FILES_DONE] = files
+        if config.load is not None and function is None:
+            metadata.update(columns.of_table(context, m, config.load, standing.counts.done))
     problem = verdict(report, standing.counts, config.fail_run_above)
     if problem is not None:
         # A failure is no materialization; the observation keeps its numbers in the asset's plots.
@@ -73,6 +80,7 @@ def _tell_of_interruption(
 ) -> None:
     """What a run did before it was terminated, from the ledger: as a line of its log, and in the asset's plots."""
     failed = [entry for entry in job.files(("failed", "dead")) if entry.run_id == context.run.run_id]
-    metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), see_more)
+    links = links_of(metadir, (entry.file for entry in failed))
+    metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), see_more, links)
     context.log.warning(f"{job.name} was {metadata[keys.META_SUMMARY]}")
     context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))

@@ -16,14 +16,10 @@ from mmmeta.jobs import Job, LedgerEntry
 from mmmeta.selection import REASONS
 from mmmeta.status import JobStatus
 from mmmeta_dagster import keys
-
-ROWS = 50
-"""Rows of a table of failures or problems; each event is stored whole in Dagster's database."""
+from mmmeta_dagster.files_done import linked
+from mmmeta_dagster.markdown import Link, bullets, table
 
 FAILURE_HEAD = ("file", "why", "attempts", "now")
-
-CELL = 300
-"""Letters of a cell; an error message can be a page long."""
 
 
 def of_generate(report: GenerateReport) -> dict[str, Any]:
@@ -80,14 +76,17 @@ class Standing:
         return cls(metadir.status().jobs[job.name], job.set_aside(), lag)
 
 
-def of_run(report: RunReport, standing: Standing, selection: str, see_more: str) -> dict[str, Any]:
+def of_run(
+    report: RunReport, standing: Standing, selection: str, see_more: str, links: Mapping[str, Link] | None = None
+) -> dict[str, Any]:
     """What a job did, for its asset, and how its files stand in the ledger after it.
 
-    Every number is there in every run, so that Dagster can plot it. ``selection`` is in words, ``see_more`` a command.
+    Every number is there in every run, so that Dagster can plot it; only a rate needs something that was done.
+    ``selection`` is in words, ``see_more`` a command, ``links`` leads from files to their documents.
     """
     metadata: dict[str, Any] = {keys.META_SUMMARY: summary(report, standing.counts)}
     if report.failures:  # what a person looks for comes before the numbers
-        metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead)
+        metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead, links, see_more)
     return {
         **metadata,
         keys.META_DONE: report.done,
@@ -97,17 +96,35 @@ def of_run(report: RunReport, standing: Standing, selection: str, see_more: str)
         keys.META_LEFT: report.left,
         keys.META_BYTES: report.bytes,
         keys.META_DURATION: round(report.duration, 3),
+        **_rates(report),
         **_of_standing(standing),
         keys.META_SELECTION: selection,
         keys.META_SEE_MORE: see_more,
     }
 
 
-def of_interruption(settled: int, failed: Sequence[LedgerEntry], standing: Standing, see_more: str) -> dict[str, Any]:
+def _rates(report: RunReport) -> dict[str, Any]:
+    if not report.attempted or report.duration <= 0:
+        return {}
+    rates: dict[str, Any] = {keys.META_FILES_PER_SECOND: round(report.attempted / report.duration, 2)}
+    if report.bytes:
+        rates[keys.META_BYTES_PER_SECOND] = round(report.bytes / report.duration)
+    return rates
+
+
+def of_interruption(
+    settled: int,
+    failed: Sequence[LedgerEntry],
+    standing: Standing,
+    see_more: str,
+    links: Mapping[str, Link] | None = None,
+) -> dict[str, Any]:
     """What a job did in a run that was terminated: so many files were settled, of which these failed."""
     done = settled - len(failed)
     left = standing.counts.pending
-    rows = [(one.file, f"{one.error_type}: {one.error_message}", one.attempts, one.status) for one in failed]
+    rows = [
+        (linked(links, one.file), f"{one.error_type}: {one.error_message}", one.attempts, one.status) for one in failed
+    ]
     metadata = {
         keys.META_SUMMARY: f"terminated: {_done(done)}"
         + (f", {len(failed)} failed" if failed else "")
@@ -119,7 +136,7 @@ def of_interruption(settled: int, failed: Sequence[LedgerEntry], standing: Stand
         keys.META_SEE_MORE: see_more,
     }
     if failed:
-        metadata[keys.META_FAILURES] = table(FAILURE_HEAD, rows, len(rows))
+        metadata[keys.META_FAILURES] = table(FAILURE_HEAD, rows, len(rows), see_more)
     return metadata
 
 
@@ -135,7 +152,7 @@ def _of_standing(standing: Standing) -> dict[str, Any]:
     }
     if standing.set_aside:
         reasons = {REASONS.get(reason, reason): f"{count:,}" for reason, count in standing.set_aside.items()}
-        metadata[keys.META_WHY_SET_ASIDE] = rules(reasons)
+        metadata[keys.META_WHY_SET_ASIDE] = bullets(reasons)
     return metadata
 
 
@@ -172,13 +189,15 @@ def _done(number: int) -> str:
     return f"{number} file{'' if number == 1 else 's'} done"
 
 
-def failure_table(failures: Iterable[Failure], total: int) -> dg.MarkdownMetadataValue:
+def failure_table(
+    failures: Iterable[Failure], total: int, links: Mapping[str, Link] | None, see_more: str
+) -> dg.MarkdownMetadataValue:
     """Which files failed and why."""
     rows = [
-        (failure.file, f"{failure.error_type}: {failure.message}", failure.attempts, failure.status)
+        (linked(links, failure.file), f"{failure.error_type}: {failure.message}", failure.attempts, failure.status)
         for failure in failures
     ]
-    return table(FAILURE_HEAD, rows, total)
+    return table(FAILURE_HEAD, rows, total, see_more)
 
 
 def of_publication(published: datetime | None, revision: int | None, size: int) -> dict[str, Any]:
@@ -189,30 +208,3 @@ def of_publication(published: datetime | None, revision: int | None, size: int) 
     if revision is not None:
         metadata[keys.META_REVISION] = revision
     return {**metadata, keys.META_BYTES: size}
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], total: int) -> dg.MarkdownMetadataValue:
-    """A Markdown table; says how many rows it leaves out."""
-    lines = [_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows[:ROWS])]
-    left_out = max(total, len(rows)) - min(len(rows), ROWS)
-    if left_out > 0:
-        lines += ["", f"… and {left_out} more."]
-    return dg.MetadataValue.md("\n".join(lines))
-
-
-def _row(cells: Iterable[object]) -> str:
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
-
-
-def _cell(value: object) -> str:
-    text = " ".join(str(value).split())
-    text = text if len(text) <= CELL else f"{text[: CELL - 1]}…"
-    # Names and messages come from documents: they must not become markup or end the cell.
-    for letter in "\\`*_[]<>|":
-        text = text.replace(letter, f"\\{letter}")
-    return text
-
-
-def rules(values: Mapping[str, object]) -> dg.MarkdownMetadataValue:
-    """A job's rules as a list."""
-    return dg.MetadataValue.md("\n".join(f"- {name}: {_cell(value)}" for name, value in values.items()))

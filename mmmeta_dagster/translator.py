@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
 from mmmeta.filters import All, describe, format_duration
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.project_fields import without_password
-from mmmeta_dagster import keys, reporting
+from mmmeta_dagster import keys
 from mmmeta_dagster.automation import automation_condition
+from mmmeta_dagster.markdown import bullets
 from mmmeta_dagster.partitions import partitions_def
 
 
@@ -99,10 +101,15 @@ def _job_spec(metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, state_db
         kinds=set(job.kinds) or _kinds(job),
         tags=job.tags,
         owners=job.owners,
-        metadata={keys.META_SELECTION: selection, keys.META_ACTION: _action(job), keys.META_RULES: _rules(job)},
+        metadata=_metadata(job, selection),
         automation_condition=automation_condition(metadir, job),
         partitions_def=partitions_def(metadir, job),
     )
+
+
+def _metadata(job: JobConfig, selection: str) -> dict[str, Any]:
+    table = {keys.META_TABLE: job.load.table} if job.load is not None else {}
+    return {keys.META_SELECTION: selection, keys.META_ACTION: _action(job), keys.META_RULES: _rules(job), **table}
 
 
 def _action(job: JobConfig) -> str:
@@ -126,7 +133,7 @@ def _rules(job: JobConfig) -> dg.MarkdownMetadataValue:
     }
     if job.partitions is not None:
         rules["partitions"] = job.partitions.words
-    return reporting.rules(rules)
+    return bullets(rules)
 
 
 def _kinds(job: JobConfig) -> set[str]:

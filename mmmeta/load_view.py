@@ -1,0 +1,60 @@
+"""What a table that jobs load looks like, for people: its columns as the database has them, and how many rows it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmmeta.errors import LoadError
+from mmmeta.load_engine import READING, open_engine
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """One column; ``type`` is empty where the database has none, as in SQLite."""
+
+    name: str
+    type: str
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table: its columns in order, and its rows, None where they were not counted."""
+
+    columns: tuple[TableColumn, ...]
+    rows: int | None
+
+
+def view_table(url: str, table: str, *, count: bool) -> TableView | None:
+    """Look at a table; None where it is not there. Reads only, and takes no lock.
+
+    Args:
+        url: a SQLAlchemy URL.
+        count: whether to count the rows, which reads all of an index or of the table.
+
+    Raises:
+        LoadError: the database cannot be opened or read.
+    """
+    from sqlalchemy import exc, func, inspect, select
+    from sqlalchemy import table as named
+    from sqlalchemy.types import NullType
+
+    engine, shown = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            connection = connection.execution_options(**{READING: True})
+            found = inspect(connection).get_columns(table)
+            rows = connection.scalar(select(func.count()).select_from(named(table))) if count else None
+    except exc.NoSuchTableError:
+        return None
+    except exc.SQLAlchemyError as error:
+        raise LoadError(f"{shown}, table {table!r}: cannot be looked at: {error}") from error
+    finally:
+        engine.dispose()
+    columns = tuple(
+        TableColumn(
+            str(one["name"]), "" if isinstance(one["type"], NullType) else str(one["type"]), bool(one["nullable"])
+        )
+        for one in found
+    )
+    return TableView(columns, rows)

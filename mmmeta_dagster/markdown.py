@@ -1,0 +1,74 @@
+"""Markdown for Dagster's UI: tables and lists of what comes from documents, which must not become markup itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import dagster as dg
+
+ROWS = 50
+"""Rows of a table of failures or problems; each event is stored whole in Dagster's database."""
+
+CELL = 300
+"""Letters of a cell; an error message can be a page long."""
+
+LONGEST_URL = 2_000
+"""Letters of a link; browsers and servers take no much longer ones."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A text that leads somewhere, if that is a web address without a login in it; otherwise just the text."""
+
+    text: str
+    url: str | None = None
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], total: int, more: str | None = None
+) -> dg.MarkdownMetadataValue:
+    """A Markdown table; says how many rows it leaves out, and with which command (``more``) they are to be had."""
+    lines = [_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows[:ROWS])]
+    left_out = max(total, len(rows)) - min(len(rows), ROWS)
+    if left_out > 0:
+        lines += ["", f"… and {left_out:,} more{':' if more else '.'}"]
+    if more is not None and left_out > 0:
+        lines += ["", f"    {more}"]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def bullets(values: Mapping[str, object]) -> dg.MarkdownMetadataValue:
+    """Names and values as a list."""
+    return dg.MetadataValue.md("\n".join(f"- {name}: {cell(value)}" for name, value in values.items()))
+
+
+def _row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(cell(one) for one in cells)} |"
+
+
+def cell(value: object) -> str:
+    """A value as it can stand in a table or a list."""
+    if isinstance(value, Link):
+        address = _address(value.url)
+        return f"[{cell(value.text)}](<{address}>)" if address else cell(value.text)
+    text = " ".join(str(value).split())
+    text = text if len(text) <= CELL else f"{text[: CELL - 1]}…"
+    # Names and messages come from documents: they must not become markup or end the cell.
+    for letter in "\\`*_[]<>|":
+        text = text.replace(letter, f"\\{letter}")
+    return text
+
+
+def _address(url: str | None) -> str | None:
+    """A web address that cannot end the link that it stands in; None for anything else, and for one with a password."""
+    if url is None or len(url) > LONGEST_URL:
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        return None
+    return quote(url, safe=":/?#@!$&'()*+,;=%~[]")
