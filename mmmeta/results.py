@@ -107,9 +107,7 @@ def _done(bench: Bench, sample: int | None) -> tuple[list[str], int]:
     job = bench.config.name
     unique = bench.backend.catalog(warn=False).unique_sql
     with bench.backend.state.reading() as connection:
-        row = connection.execute(
-            "SELECT files FROM ledger_counts WHERE job = ? AND status = 'done'", (job,)
-        ).fetchone()
+        row = connection.execute("SELECT files FROM ledger_counts WHERE job = ? AND status = 'done'", (job,)).fetchone()
         done = 0 if row is None else int(row[0])
         if sample is not None and done > FEW and sample < done:
             return _probe(connection, job, unique, sample), done

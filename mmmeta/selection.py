@@ -33,9 +33,7 @@ LEFT = "LeftSelection"
 RETRACTED = "Retracted"
 """Why files are set aside, in place of an error's type."""
 
-_ASIDE = (
-    "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL, settled_at = ? WHERE job = ?"
-)
+_ASIDE = "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL, settled_at = ? WHERE job = ?"
 
 REASONS = {
     DELETED: "the file was deleted before it was processed",

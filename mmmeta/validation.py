@@ -117,7 +117,7 @@ def _explain(model: type[BaseModel], error: Any, document: Document) -> tuple[Ke
     location = _key_of(error)
     key = _existing(location, document)
     if _is_unknown(error):
-        known = _known_names(model, location[:-1])
+        known = known_names(model, location[:-1])
         hint = near_misses(str(location[-1]), known) or (f" There are {', '.join(known)}." if known else "")
         return key, f"is not a key that is known here.{hint}"
     if error["type"] == "missing":
@@ -149,8 +149,8 @@ def _existing(location: KeyPath, document: Document) -> KeyPath:
     return ()
 
 
-def _known_names(model: type[BaseModel], location: KeyPath) -> list[str]:
-    """The keys that the model at a location has."""
+def known_names(model: type[BaseModel], location: KeyPath) -> list[str]:
+    """The keys that the model at a location has; what never stands in a file is left out."""
     current: Any = model
     for part in location:
         found = _model_in(current)

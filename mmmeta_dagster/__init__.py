@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mmmeta_dagster.assets import build_metadir_assets
 from mmmeta_dagster.component import MetadirComponent
-from mmmeta_dagster.decorator import mmmeta_asset
+from mmmeta_dagster.decorator import UnboundAsset, mmmeta_asset
 from mmmeta_dagster.jobs import build_import_job, build_jobs
 from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.options import JobOptions
@@ -22,6 +22,7 @@ __all__ = [
     "MetadirAsset",
     "MetadirComponent",
     "MetadirResource",
+    "UnboundAsset",
     "build_definitions",
     "build_import_job",
     "build_jobs",

@@ -6,45 +6,29 @@ the component's ``defs.yaml``.
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from collections.abc import Sequence
 
 import dagster as dg
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
-from mmmeta.errors import ProjectError
-from mmmeta.project import MetadirConfig, fill_variables, metadir_schema
+from mmmeta.errors import ProjectError, near_misses
+from mmmeta.project import MetadirConfig
 from mmmeta.validation import reason_of
+from mmmeta_dagster.component_model import MetadirAttributes, fill_templates
+from mmmeta_dagster.decorator import UnboundAsset
 from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
-
-
-class MetadirAttributes(MetadirConfig):
-    """What stands under ``attributes``, checked where Dagster can still tell the line of what is wrong."""
-
-    _written: Any = PrivateAttr(default=None)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _fill(cls, value: Any, handler: Any) -> Any:
-        filled, problems = fill_variables(value)
-        unset = [reason for _, reason in problems if "is not set" in reason]
-        if unset:
-            raise ValueError("; ".join(unset))
-        made = handler(filled)
-        made._written = value
-        return made
-
-    @classmethod
-    def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """That of the project file: a text with an environment variable does wherever a number is asked for."""
-        return metadir_schema()
 
 
 class MetadirParameters(BaseModel):
     """What ``dg scaffold defs mmmeta_dagster.MetadirComponent`` may be given."""
 
     name: str = Field(default="archive", description="Name of the metadir: prefix of its assets and Dagster jobs.")
-    path: str = Field(default="./archive", description="The folder that holds _mmmeta.")
+    path: str = Field(
+        default="{{ context.project_root }}/archive",
+        description="The folder that holds _mmmeta; a relative path is taken from the folder of the defs.yaml.",
+    )
 
 
 class MetadirScaffolder(dg.Scaffolder[MetadirParameters]):
@@ -56,9 +40,8 @@ class MetadirScaffolder(dg.Scaffolder[MetadirParameters]):
 
     def scaffold(self, request: dg.ScaffoldRequest[MetadirParameters]) -> None:
         given = request.params or MetadirParameters()
-        example = {
-            "download_all": {"download": {"to": "./downloads", "name": "{_file_name}"}},
-        }
+        downloads = {"to": "{{ context.project_root }}/downloads", "name": "{_file_name}"}
+        example = {"download_all": {"download": downloads}}
         dg.scaffold_component(request, {"name": given.name, "path": given.path, "jobs": example})
 
 
@@ -66,7 +49,8 @@ class MetadirScaffolder(dg.Scaffolder[MetadirParameters]):
 class MetadirComponent(dg.Component):
     """A metadir with its jobs, sensor and schedules, as assets and Dagster jobs.
 
-    Its attributes are those of a metadir in the project file `mmmeta.yaml`, and `name`.
+    Its attributes are those of a metadir in the project file `mmmeta.yaml`, and `name`, and `assets`: jobs that
+    `@mmmeta_asset` made in Python.
 
     Example:
         >>> component = MetadirComponent(MetadirConfig(name="archive", path="/data/archive"))
@@ -77,8 +61,9 @@ class MetadirComponent(dg.Component):
     translator: DagsterMmmetaTranslator = DEFAULT
     """How the assets look; a subclass may bring another."""
 
-    def __init__(self, metadir: MetadirConfig) -> None:
+    def __init__(self, metadir: MetadirConfig, assets: Sequence[UnboundAsset | dg.AssetsDefinition] = ()) -> None:
         self.metadir = metadir
+        self.assets = assets
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -89,14 +74,40 @@ class MetadirComponent(dg.Component):
         """Once more, now that the folder is known from which paths are taken, and with Dagster's own templates."""
         if not isinstance(attributes, MetadirAttributes):
             raise ProjectError("a metadir needs attributes: {name: archive, path: ./archive}", path=context.path)
-        filled, _ = fill_variables(attributes._written)
-        resolved = context.resolution_context.resolve_value(filled)
         folder = context.path if context.path.is_dir() else context.path.parent
+        value = fill_templates(attributes.written, context)
+        assets = [_asset(name) for name in value.pop("assets", None) or ()]
         try:
-            metadir = MetadirConfig.model_validate(resolved, context={"folder": folder, "needs_action": True})
+            metadir = MetadirConfig.model_validate(value, context={"folder": folder, "needs_action": True})
         except ValidationError as error:
             raise ProjectError(reason_of(error), path=context.path) from None
-        return cls(metadir)
+        return cls(metadir, assets)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        return build_definitions(metadirs={self.metadir.name: self.metadir}, translator=self.translator)
+        bound = [
+            asset.bind(self.metadir, self.translator) if isinstance(asset, UnboundAsset) else asset
+            for asset in self.assets
+        ]
+        return build_definitions(metadirs={self.metadir.name: self.metadir}, assets=bound, translator=self.translator)
+
+
+def _asset(name: str) -> UnboundAsset | dg.AssetsDefinition:
+    """What ``package.module.name`` names.
+
+    Raises:
+        ProjectError: there is none, or it is nothing that ``@mmmeta_asset`` made.
+    """
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there; something that it imports is not
+        raise ProjectError(f"assets: there is no module {error.name!r} ({name})") from None
+    found = getattr(module, attribute, None)
+    if found is None:
+        hint = near_misses(attribute, vars(module))
+        raise ProjectError(f"assets: {module_name} has no {attribute!r}.{hint}")
+    if not isinstance(found, (UnboundAsset, dg.AssetsDefinition)):
+        raise ProjectError(f"assets: {name} is not made by @mmmeta_asset; put it above the function")
+    return found

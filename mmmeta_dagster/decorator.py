@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from typing import Any, get_type_hints, overload
 from weakref import WeakKeyDictionary
 
 import dagster as dg
@@ -44,10 +45,39 @@ _RULES = [
 
 _made: WeakKeyDictionary[dg.OpDefinition, tuple[str, JobConfig]] = WeakKeyDictionary()
 
+Function = Callable[..., object]
+
+
+@dataclass(frozen=True)
+class UnboundAsset:
+    """What ``@mmmeta_asset`` makes where it is given no metadir: a component in YAML, or ``bind``, says which.
+
+    Attributes:
+        function: what works on a file, or on a batch of them.
+        options: what ``@mmmeta_asset`` was given.
+    """
+
+    function: Function
+    options: Mapping[str, Any]
+
+    def bind(self, metadir: MetadirConfig, translator: DagsterMmmetaTranslator = DEFAULT) -> dg.AssetsDefinition:
+        """The asset of this metadir; one function may serve several. A translator of its own comes first."""
+        options = dict(self.options)
+        own = options.pop("translator")
+        return _decorate(self.function, metadir, translator=translator if own is DEFAULT else own, **options)
+
+
+@overload
+def mmmeta_asset(*, metadir: MetadirConfig, **options: Any) -> Callable[[Function], dg.AssetsDefinition]: ...
+
+
+@overload
+def mmmeta_asset(*, metadir: None = None, **options: Any) -> Callable[[Function], UnboundAsset]: ...
+
 
 def mmmeta_asset(
     *,
-    metadir: MetadirConfig,
+    metadir: MetadirConfig | None = None,
     name: str | None = None,
     where: Mapping[str, Any] | None = None,
     deps: Iterable[Any] = (),
@@ -60,7 +90,7 @@ def mmmeta_asset(
     op_tags: Mapping[str, Any] | None = None,
     code_version: str | None = None,
     **rules: Any,
-) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
+) -> Callable[[Function], Any]:
     """Make an asset of a function that works on one file (parameter ``file``) or on a batch of them (``files``).
 
     The ledger sees to it that the function gets each file once, and again when ``rerun_on`` says so; a file that it
@@ -78,7 +108,8 @@ def mmmeta_asset(
         'archive/extract'
 
     Args:
-        metadir: as in the project file: ``load_project("mmmeta.yaml").metadirs["archive"]``, or made here.
+        metadir: as in the project file: ``load_project("mmmeta.yaml").metadirs["archive"]``, or made here. Without one
+            the result is an ``UnboundAsset`` for the ``assets`` of a ``MetadirComponent``.
         name: of the job; the function's name unless given.
         where: which files, as in the project file; all unless given.
         rules: what a job of the project file can have: ``rerun_on``, ``attempts``, ``backoff``, ``lease``, ``timeout``,
@@ -91,39 +122,87 @@ def mmmeta_asset(
         JobError: a rule is not possible, or the function takes no file.
     """
 
-    def decorate(function: Callable[..., object]) -> dg.AssetsDefinition:
-        job_name = name or function.__name__
-        unknown = sorted(set(rules) - set(_RULES))
-        if unknown:
-            raise JobError(
-                f"job {job_name!r}: @mmmeta_asset does not take {unknown[0]!r}; its rules are {', '.join(_RULES)}"
-            )
-        job = job_config(job_name, where, **rules)
-        if job_name in metadir.jobs:
-            raise JobError(f"job {job_name!r}: metadir {metadir.name!r} has a job of this name in its project file")
-        ours = with_jobs(metadir, [job])
-        spec = translator.get_asset_spec(MetadirAsset(ours, job_name, job))
-        spec = spec.replace_attributes(
-            description=description or inspect.getdoc(function) or spec.description,
-            deps=[*spec.deps, *deps],
-            metadata={**spec.metadata, **(metadata or {})},
-            code_version=code_version or spec.code_version,
-            automation_condition=automation_condition or spec.automation_condition,
-        )
-        more: dict[str, Any] = {} if pool is None else {"pool": pool}
-        asset: dg.AssetsDefinition = step(
-            ours,
-            job_name,
-            spec,
-            retry_policy=retry_policy,
-            op_tags=op_tags,
-            required_resource_keys=None,  # resources are parameters here, and Dagster takes only one of both
-            **more,
-        )(_compute(function, ours, job_name))
-        _made[asset.op] = (metadir.name, job)
-        return asset
+    options: dict[str, Any] = {
+        "name": name,
+        "where": where,
+        "deps": tuple(deps),
+        "description": description,
+        "metadata": metadata,
+        "automation_condition": automation_condition,
+        "translator": translator,
+        "retry_policy": retry_policy,
+        "pool": pool,
+        "op_tags": op_tags,
+        "code_version": code_version,
+        "rules": rules,
+    }
+
+    def decorate(function: Function) -> dg.AssetsDefinition | UnboundAsset:
+        if metadir is not None:
+            return _decorate(function, metadir, **options)
+        _check(function, name or function.__name__, rules)
+        return UnboundAsset(function, options)
 
     return decorate
+
+
+def _check(function: Function, job_name: str, rules: Mapping[str, Any]) -> str:
+    """What can be said before the metadir is known; gives the parameter that takes the file."""
+    unknown = sorted(set(rules) - set(_RULES))
+    if unknown:
+        raise JobError(
+            f"job {job_name!r}: @mmmeta_asset does not take {unknown[0]!r}; its rules are {', '.join(_RULES)}"
+        )
+    takes = [parameter for parameter in inspect.signature(function).parameters if parameter in (ONE, MANY)]
+    if len(takes) != 1 or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise JobError(
+            f"job {job_name!r}: {function.__name__} must be an ordinary function with a parameter called file, which gets "
+            "one file at a time, or files, which gets a list of them"
+        )
+    return takes[0]
+
+
+def _decorate(
+    function: Function,
+    metadir: MetadirConfig,
+    *,
+    name: str | None,
+    where: Mapping[str, Any] | None,
+    deps: Iterable[Any],
+    description: str | None,
+    metadata: Mapping[str, Any] | None,
+    automation_condition: Any,
+    translator: DagsterMmmetaTranslator,
+    pool: str | None,
+    code_version: str | None,
+    rules: Mapping[str, Any],
+    **step_options: Any,
+) -> dg.AssetsDefinition:
+    job_name = name or function.__name__
+    _check(function, job_name, rules)
+    job = job_config(job_name, where, **rules)
+    if job_name in metadir.jobs:
+        raise JobError(f"job {job_name!r}: metadir {metadir.name!r} has a job of this name in its project file")
+    ours = with_jobs(metadir, [job])
+    spec = translator.get_asset_spec(MetadirAsset(ours, job_name, job))
+    spec = spec.replace_attributes(
+        description=description or inspect.getdoc(function) or spec.description,
+        deps=[*spec.deps, *deps],
+        metadata={**spec.metadata, **(metadata or {})},
+        code_version=code_version or spec.code_version,
+        automation_condition=automation_condition or spec.automation_condition,
+    )
+    if pool is not None:
+        step_options["pool"] = pool
+    asset: dg.AssetsDefinition = step(
+        ours,
+        job_name,
+        spec,
+        required_resource_keys=None,  # resources are parameters here, and Dagster takes only one of both
+        **step_options,
+    )(_compute(function, ours, job_name))
+    _made[asset.op] = (metadir.name, job)
+    return asset
 
 
 def with_jobs(metadir: MetadirConfig, jobs: Iterable[JobConfig]) -> MetadirConfig:
@@ -137,19 +216,13 @@ def job_of(asset: dg.AssetsDefinition) -> tuple[str, JobConfig] | None:
 
 
 def _compute(
-    function: Callable[..., object],
+    function: Function,
     metadir: MetadirConfig,
     name: str,
 ) -> Callable[..., dg.MaterializeResult[None]]:
     """The step around a person's function, with the parameters of the function that Dagster is to fill."""
     parameters = inspect.signature(function).parameters
-    takes = [parameter for parameter in parameters if parameter in (ONE, MANY)]
-    if len(takes) != 1 or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise JobError(
-            f"job {name!r}: {function.__name__} must be an ordinary function with a parameter called file, which gets one "
-            "file at a time, or files, which gets a list of them"
-        )
-    (taken,) = takes
+    taken = ONE if ONE in parameters else MANY
     hints = get_type_hints(function)
     passed = [parameter for parameter in parameters if parameter not in (ONE, MANY, "context")]
     if "config" not in passed:

@@ -1,0 +1,143 @@
+"""The attributes of ``MetadirComponent``: checked while Dagster can still tell the line, and filled with what its templates
+give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Annotated, Any, ClassVar
+
+import dagster as dg
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
+
+from mmmeta.errors import near_misses
+from mmmeta.project import MetadirConfig, fill_variables, metadir_schema
+from mmmeta.validation import known_names
+
+_TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_VARIABLE = re.compile(r"\{\{\s*env\.")
+
+_IN_PLACE_OF_A_NUMBER = r"\{\{"
+"""In the schema: what text may stand where a number is asked for. Here any template of Dagster's does."""
+
+
+class MetadirAttributes(MetadirConfig):
+    """What stands under ``attributes``: a metadir of the project file, with its name, and jobs that were made in Python."""
+
+    not_in_file: ClassVar[frozenset[str]] = frozenset({"sync"})
+
+    assets: Annotated[
+        Sequence[str], Field(description="jobs made by @mmmeta_asset without a metadir: package.module.name")
+    ] = ()
+
+    _written: Any = PrivateAttr(default=None)
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """The attributes as they stand in the file."""
+        return self._written or {}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill(cls, value: Any, handler: Any) -> Any:
+        filled, problems = fill_variables(value)
+        unset = [reason for _, reason in problems if "is not set" in reason]
+        if unset:
+            raise ValueError("; ".join(unset))
+        try:
+            made = handler(filled)
+        except ValidationError as error:
+            found = [(one, _at(value, one["loc"])) for one in error.errors(include_url=False)]
+            wrong = [_told(one, written) for one, written in found if not _is_template(written)]
+            if wrong:
+                raise ValidationError.from_exception_data(error.title, wrong) from None
+            made = cls.model_construct()  # what stands in templates is known when it is loaded
+        made._written = value
+        return made
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """That of the project file, in which any template does wherever a number is asked for."""
+        schema = metadir_schema()
+        assets = {"type": "array", "items": {"type": "string"}, "description": cls.model_fields["assets"].description}
+        schema["properties"]["assets"] = assets
+        plain: dict[str, Any] = _plain(schema)
+        return plain
+
+
+def fill_templates(value: Any, context: dg.ComponentLoadContext) -> Any:
+    """A copy of what was written with all templates filled.
+
+    Environment variables are filled in as in the project file, where they are text. What is no template stays as it is:
+    Dagster's own filling makes a number of the text "123".
+    """
+    scope = SimpleNamespace(
+        project_root=str(context.project_root.resolve()),
+        load_component=context.load_component,
+        build_defs=context.build_defs,
+    )
+    return _filled(value, context.resolution_context.with_scope(context=scope))
+
+
+def _filled(value: Any, resolution: dg.ResolutionContext) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _filled(entry, resolution.at_path(key)) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_filled(entry, resolution.at_path(number)) for number, entry in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    whole = _TEMPLATE.fullmatch(value)
+    if whole and "{{" not in value[2:]:
+        return _one(value, resolution)  # a number stays one
+    return _TEMPLATE.sub(lambda found: str(_one(found.group(), resolution)), value)
+
+
+def _one(template: str, resolution: dg.ResolutionContext) -> Any:
+    if _VARIABLE.match(template):
+        return fill_variables(template)[0]
+    return resolution.resolve_value(template)
+
+
+def _at(value: Any, location: tuple[int | str, ...]) -> Any:
+    """What was written at a place; what is above it, where pydantic's place goes deeper than the file."""
+    for part in location:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            break
+    return value
+
+
+def _is_template(written: Any) -> bool:
+    """Whether a template of Dagster's stands where something is wrong: what it gives is not known yet."""
+    return isinstance(written, str) and any(not _VARIABLE.match(one) for one in _TEMPLATE.findall(written))
+
+
+def _told(error: Any, written: Any) -> InitErrorDetails:
+    """An error of pydantic's, with the near misses of an unknown key, and with what was written instead of what a
+    variable held. Dagster adds file and line."""
+    location = error["loc"]
+    kind, about = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = known_names(MetadirAttributes, location[:-1])
+        hint = near_misses(str(location[-1]), known) or f" There are {', '.join(known)}"
+        kind, about = "value_error", {"error": ValueError(f"is not a key that is known here.{hint}")}
+    return InitErrorDetails(type=kind, loc=location, input=written, ctx=about)
+
+
+def _plain(schema: Any) -> Any:
+    """The schema without "or nothing", so that ``dg check yaml`` names the key that is wrong and not what is around it."""
+    if isinstance(schema, list):
+        return [_plain(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: _plain(entry) for key, entry in schema.items()}
+    options = [option for option in result.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) == 1:
+        del result["anyOf"]
+        result = {**options[0], **{key: entry for key, entry in result.items() if key != "default"}}
+    if "pattern" in result and str(result["pattern"]).startswith(r"\{\{"):
+        result["pattern"] = _IN_PLACE_OF_A_NUMBER
+    return result
