@@ -1,0 +1,271 @@
+"""``MetadirComponent`` in a project: what its YAML may hold, and what is said where that is wrong."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+from dagster_projects import lay_out
+from small_archive import Archive
+
+TYPE = "type: mmmeta_dagster.MetadirComponent\n"
+
+ARCHIVE = """
+attributes:
+  name: archive
+  path: "{{ context.project_root }}/client"
+  files_root: "{{ context.project_root }}/server"
+  jobs:
+    download_contracts:
+      where: {document_type: contract}
+      download: {to: "{{ context.project_root }}/downloads"}
+"""
+
+
+@dataclass
+class Folder:
+    """A Dagster project that is loaded into this process."""
+
+    root: Path
+    module: str
+
+    @property
+    def package(self) -> Path:
+        return self.root / "src" / self.module
+
+    def component(self, name: str, text: str) -> Path:
+        """Write ``defs/<name>/defs.yaml``."""
+        path = self.package / "defs" / name / "defs.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(TYPE + textwrap.dedent(text))
+        return path
+
+    def load(self) -> dg.Definitions:
+        return dg.load_from_defs_folder(path_within_project=self.package)
+
+    def why_not(self) -> str:
+        """All that is said where it does not load."""
+        with pytest.raises(Exception, match="Error while loading") as caught:
+            self.load()
+        texts, error = [], caught.value
+        while error is not None:
+            texts.append(str(error))
+            error = error.__cause__ or error.__context__
+        return "\n".join(texts)
+
+
+@pytest.fixture
+def project(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    """An empty project around an archive."""
+    made = Folder(archive.root, f"project_{uuid4().hex}")
+    lay_out(archive.root, made.module)
+    monkeypatch.syspath_prepend(archive.root / "src")
+    yield made
+    for name in [name for name in sys.modules if name.split(".")[0] == made.module]:
+        del sys.modules[name]
+
+
+def specs_of(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_a_component_imports_as_the_project_file_does(
+    project: Folder, archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """Assets, jobs, sensor, resource; `context.project_root` is the folder of pyproject.toml."""
+    project.component("docs", ARCHIVE)
+    definitions = project.load()
+    assert set(specs_of(definitions)) == {"archive/metadata_db", "archive/state_db", "archive/download_contracts"}
+    assert definitions.resolve_sensor_def("archive_remote_updated")
+    assert definitions.resolve_job_def("archive_import").execute_in_process(instance=instance).success
+    assert archive.downloads == ["contract0.txt", "contract1.txt", "contract2.txt"]
+
+
+def test_two_components_stand_side_by_side(project: Folder) -> None:
+    """Each has its own names, resource keys among them; in one file, too."""
+    project.component("one", "attributes: {name: one, path: /data/one}")
+    project.component(
+        "others", "attributes: {name: two, path: /two}\n---\n" + TYPE + "attributes: {name: six, path: /6}"
+    )
+    repository = project.load().get_repository_def()
+    assert {"one_metadir", "two_metadir", "six_metadir"} <= set(repository.get_top_level_resources())
+    assert {"one_import", "two_import", "six_import"} <= set(repository.job_names)
+
+
+def test_relative_paths_are_taken_from_the_folder_of_the_yaml(project: Folder) -> None:
+    path = project.component("docs", "attributes: {name: docs, path: ../data, state: ./state.db}")
+    spec = specs_of(project.load())["docs/metadata_db"]
+    assert spec.metadata["path"].value == str(path.parents[1] / "data")
+
+
+def test_templates_of_dagster_and_variables_as_in_the_project_file(
+    project: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable is text, a template is what it gives, and what is no template stays what it is: "123" is text."""
+    monkeypatch.setenv("ARCHIVE_NUMBER", "00123")
+    project.component(
+        "docs",
+        """
+        template_vars_module: .variables
+        attributes:
+          name: docs
+          path: "{{ context.project_root }}/{{ env.FOLDER | default('data') }}"
+          jobs:
+            numbered:
+              where: {a: "{{ env.ARCHIVE_NUMBER }}", b: "123", c: "{{ number }}", d: "{{ number }} {{ number }}"}
+              attempts: "{{ number }}"
+              download: {to: ./downloads, name: "{_file_name}"}
+        """,
+    )
+    variables = "import dagster as dg\n\n\n@dg.template_var\ndef number() -> int:\n    return 7\n"
+    (project.package / "defs" / "docs" / "variables.py").write_text(variables)
+    specs = specs_of(project.load())
+    assert specs["docs/metadata_db"].metadata["path"].value == str(project.root / "data")
+    selection = specs["docs/numbered"].metadata["selection"]
+    assert selection == 'a is "00123" and b is "123" and c is 7 and d is "7 7"'
+    assert "- attempts: 7" in specs["docs/numbered"].metadata["rules"].value
+
+
+def test_a_variable_that_is_missing_is_named(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what may have been meant, and what to do."""
+    monkeypatch.setenv("ARCHIVE_FOLDER", "/secret/place")
+    path = project.component("docs", 'attributes:\n  name: docs\n  path: "{{ env.ARCHIVE_FOLDR }}"')
+    said = project.why_not()
+    assert str(path) in said
+    assert "ARCHIVE_FOLDR is not set. Did you mean 'ARCHIVE_FOLDER'? Set it" in said
+    assert "/secret/place" not in said
+
+
+def test_all_that_is_wrong_is_named_with_line_and_near_miss(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the project file; what a variable holds is not shown."""
+    monkeypatch.setenv("MANY", "a-secret")
+    path = project.component(
+        "docs",
+        """
+        attributes:
+          name: docs
+          path: ./data
+          sensr: {interval: 5}
+          jobs:
+            fetch:
+              where: {a: {">>": 3}}
+              download:
+                too: ./downloads
+              attempts: "{{ env.MANY }}"
+              backoff: "{{ later }}"
+        """,
+    )
+    said = project.why_not()
+    for line, reason in {
+        6: "Did you mean 'sensor'?",
+        9: "'>>' is not an operator. Did you mean '>'?",
+        11: "Did you mean 'to'?",
+        12: "valid integer",
+    }.items():
+        (problem,) = [part for part in said.split("`attributes.")[1:] if f" at {path}:{line}`" in part.split("\n")[0]]
+        assert reason in problem
+    assert "a-secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ("{name: docs, path: ., jobs: {j: {}}}", "jobs.j: 'j' has nothing to do. Give it one of download:"),
+        ("{name: docs, path: '{{ nothing }}'}", "'nothing' not found in scope"),
+        ("{name: docs, path: ., assets: [nowhere.texts.extract]}", "assets: there is no module 'nowhere'"),
+        ("{name: docs, path: ., assets: [mmmeta_dagster.keys.poool]}", "has no 'poool'. Did you mean 'pool'?"),
+        ("{name: docs, path: ., assets: [mmmeta_dagster.keys.pool]}", "is not made by @mmmeta_asset"),
+    ],
+)
+def test_what_only_shows_when_it_is_loaded(project: Folder, attributes: str, reason: str) -> None:
+    project.component("docs", f"attributes: {attributes}")
+    assert reason in project.why_not()
+
+
+def test_jobs_made_in_python_join_the_metadir_of_the_component(
+    project: Folder, archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """One function serves two components; sensor and import of each know the job."""
+    (project.package / "noting.py").write_text(
+        textwrap.dedent(
+            """
+            import dagster as dg
+            from mmmeta import File
+            from mmmeta_dagster import mmmeta_asset
+
+            seen = []
+
+            @mmmeta_asset(where={"document_type": "letter"}, kinds=["python"])
+            def note(context: dg.AssetExecutionContext, file: File) -> None:
+                '''Notes letters.'''
+                seen.append((context.asset_key.to_user_string(), file["_file_name"]))
+            """
+        )
+    )
+    assets = f"  assets: [{project.module}.noting.note]\n"
+    project.component("docs", ARCHIVE + assets)
+    project.component(
+        "others", "attributes:\n  name: others\n  path: ../../../../client\n  state: ./state.db\n" + assets
+    )
+    definitions = project.load()
+    assert specs_of(definitions)["others/note"].description == "Notes letters."
+    for name in ("archive", "others"):
+        assert definitions.resolve_job_def(f"{name}_note")
+        assert definitions.resolve_job_def(f"{name}_import").execute_in_process(instance=instance).success
+    assert sorted(sys.modules[f"{project.module}.noting"].seen) == [
+        ("archive/note", "letter0.txt"),
+        ("archive/note", "letter1.txt"),
+        ("others/note", "letter0.txt"),
+        ("others/note", "letter1.txt"),
+    ]
+    assert archive.status.jobs["note"].done == 2
+
+
+def test_post_processing_of_dagster_s_yaml(project: Folder, instance: dg.DagsterInstance) -> None:
+    """Groups and tags that YAML puts over all assets; the import runs as before."""
+    project.component(
+        "docs",
+        ARCHIVE
+        + textwrap.dedent(
+            """
+            post_processing:
+              assets:
+                - target: "*"
+                  attributes: {group_name: papers, tags: {team: a}, automation_condition: "{{ dg.AutomationCondition.eager() }}"}
+            """
+        ),
+    )
+    definitions = project.load()
+    spec = specs_of(definitions)["archive/download_contracts"]
+    assert (spec.group_name, spec.tags["team"]) == ("papers", "a")
+    assert spec.automation_condition is not None
+    assert definitions.resolve_job_def("archive_import").execute_in_process(instance=instance).success
+
+
+def test_a_subclass_brings_its_translator(project: Folder) -> None:
+    """`type:` names the class of the project."""
+    path = project.component("docs", ARCHIVE)
+    path.write_text(path.read_text().replace("mmmeta_dagster.MetadirComponent", f"{project.module}.ours.Ours"))
+    (project.package / "ours.py").write_text(
+        textwrap.dedent(
+            """
+            from mmmeta_dagster import DagsterMmmetaTranslator, MetadirComponent
+
+
+            class Prefixed(DagsterMmmetaTranslator):
+                def get_asset_key(self, asset):
+                    return super().get_asset_key(asset).with_prefix("lake")
+
+
+            class Ours(MetadirComponent):
+                translator = Prefixed()
+            """
+        )
+    )
+    assert "lake/archive/download_contracts" in specs_of(project.load())
