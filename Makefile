@@ -3,7 +3,8 @@
 # make dev       the Dagster UI on the demo's data, with the sensor running
 # make test      the tests
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
-# make test-postgres the tests of SQL targets, on a PostgreSQL of their own
+# make test-postgres  the tests of SQL targets, on a PostgreSQL of their own
+# make test-dagster  the Dagster tests with the oldest Dagster; DAGSTER=newest or DAGSTER=1.12.3 for another
 # make check     lint, format and types
 # make clean     remove what these made (the demo's data and .venv too)
 
@@ -23,7 +24,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-long test-postgres check format constraints clean
+.PHONY: help install demo dev test test-long test-postgres test-dagster check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -77,6 +78,11 @@ test-long: $(READY)
 test-postgres: $(READY)
 	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/test_load*.py tests/test_receipts.py tests/test_exactly_once.py
 
+# oldest: what pyproject.toml admits; newest: what the package index has.
+DAGSTER ?= oldest
+test-dagster: $(READY)
+	@$(BIN)/python .ci/other_dagster.py $(DAGSTER) $(JOBS)
+
 check: $(READY)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
@@ -93,5 +99,5 @@ constraints: $(READY)
 	@mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dagster-* demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -61,5 +61,5 @@ def marker(pythons: list[str], every: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    print(f"# What was tested: `pip install -c constraints.txt -e '.[{EXTRAS}]'`. Made by `make constraints`.")  # noqa: T201
-    print("\n".join(constraints(dict(installed(python) for python in sys.argv[1:]))))  # noqa: T201
+    print(f"# What was tested: `pip install -c constraints.txt -e '.[{EXTRAS}]'`. Made by `make constraints`.")
+    print("\n".join(constraints(dict(installed(python) for python in sys.argv[1:]))))

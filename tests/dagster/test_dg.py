@@ -9,6 +9,8 @@ import pytest
 from dagster_projects import lay_out, run_dg
 from small_archive import Archive
 
+pytest.importorskip("dagster_dg_cli", reason="there is no dg of this Dagster's version")
+
 COMPONENT = "mmmeta_dagster.MetadirComponent"
 
 
