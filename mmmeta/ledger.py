@@ -115,14 +115,17 @@ class Ledger:
         claims = [Claim(file, token, attempt, bool(undo), asked) for file, token, attempt, undo, asked, _ in taken]
         current = f"(SELECT {self._basis} FROM files WHERE {self._catalog.unique_sql} = ledger.file)"
         until, boot = boot_seconds() + lease, boot_id()
-        self.connection.executemany(
+        claimed = self.connection.executemany(
             f"UPDATE ledger SET status = 'claimed', token = ?, attempts = ?, tried = {current}, lease_until = ?, "
             "boot = ?, worker = ?, run_id = ?, claimed_at = ?, due = NULL WHERE job = ? AND file = ?",
             [
                 (claim.token, claim.attempt, until, boot, worker, run_id, self._stamp, self._rules.name, claim.file)
                 for claim in claims
             ],
-        )
+        ).rowcount
+        if claims and claimed != len(claims):
+            # Going on would claim the same files for ever.
+            raise sqlite3.DatabaseError("malformed: the index of what is pending names files that the ledger has not")
         self.beat(run_id)
         return claims
 

@@ -69,7 +69,17 @@ class Merger:
         return Counts(counts.added, counts.changed, counts.deleted + vanished, counts.returned)
 
     def remote_adds_up(self) -> bool:
-        """Whether the metadata db's fingerprints are those of its revision, so that a mismatch is the state db's fault."""
+        """Whether the metadata db is what its revision says, so that a mismatch is the state db's fault; reads all of it.
+
+        Raises:
+            Damage: its pages contradict each other, or its cells are not what they were.
+        """
+        (found,) = self._connection.execute("PRAGMA remote.integrity_check(1)").fetchone()
+        if found != "ok":
+            raise Damage(str(found), "remote")
+        prove_cells(
+            self._theirs, self._connection.execute(f"SELECT {cells_to_prove(self._theirs)} FROM remote.files AS r")
+        )
         try:
             return digest_bytes(self._sum("SELECT __fingerprint FROM remote.files")) == self._head.digest
         except Mismatch:
