@@ -102,6 +102,15 @@ class Metadir:
         return self._backend.merged() is not None
 
     @property
+    def revision(self) -> int:
+        """The metadata db's revision.
+
+        Raises:
+            MetadirNotFoundError, MetadataDbError: it is not there, or cannot be read.
+        """
+        return self._backend.head().revision
+
+    @property
     def is_outdated(self) -> bool:
         """Whether the metadata db holds something that was not merged yet: another id, revision or digest."""
         return self._backend.is_outdated()

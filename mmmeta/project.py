@@ -207,6 +207,9 @@ def json_schema() -> dict[str, Any]:
     _drop(schema, Project.not_in_file)
     definitions = _with_variables(definitions)
     schema = _with_variables(schema)
+    checks = definitions["MetadirConfig"]["properties"]["checks"]
+    checks["anyOf"] = [{"type": "boolean"}, {"$ref": checks.pop("$ref")}]
+    checks["default"] = True
     schema["properties"]["version"] = {"const": 1, "description": "version of the project file's format"}
     for holder, name in ((schema, "metadirs"), (definitions["MetadirConfig"], "jobs")):
         holder["properties"][name]["propertyNames"] = {"pattern": NAME_PATTERN}

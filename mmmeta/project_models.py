@@ -30,6 +30,7 @@ from mmmeta import filters
 from mmmeta.errors import JobError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.project_actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project_checks import Checks, ChecksConfig
 from mmmeta.project_fields import (
     AssetPath,
     Automation,
@@ -59,7 +60,7 @@ from mmmeta.project_fields import (
 from mmmeta.project_partitions import PartitionsConfig
 from mmmeta.validation import InnerError, reason_of
 
-RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import")
+RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import", "checks")
 """Names that Dagster assets and jobs of mmmeta's own have."""
 
 ACTIONS = ("download", "load", "call", "command")
@@ -200,6 +201,7 @@ class Schedules(_Model):
 
     generate: Annotated[Cron | None, Field(description="when to look for new metadata files, at a server")] = None
     import_: Annotated[Cron | None, Field(alias="import", description="when to update and run every job")] = None
+    checks: Annotated[Cron | None, Field(description="when to run the asset checks, besides with every run")] = None
 
 
 def _reserved(value: object) -> None:
@@ -246,6 +248,7 @@ class MetadirConfig(_Model):
     sync: Annotated[None, BeforeValidator(_reserved)] = None
     sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
     schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
+    checks: Annotated[Checks, Field(description="Dagster's asset checks; false for none")] = ChecksConfig()
     jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
     _project_file: Path | None = PrivateAttr(default=None)
 
@@ -261,6 +264,8 @@ class MetadirConfig(_Model):
         if self.schedules.generate is not None and not self.generate:
             reason = "nothing can be generated without generate: true. Set it at the server, or leave the schedule out"
             raise InnerError(reason, ("schedules", "generate"))
+        if self.schedules.checks is not None and not self.checks.enabled:
+            raise InnerError("there are no checks to run: they are switched off", ("schedules", "checks"))
         return self
 
     @property

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from mmmeta_dagster.assets import build_metadir_assets
+from mmmeta_dagster.checks import build_checks
 from mmmeta_dagster.component import MetadirComponent
 from mmmeta_dagster.decorator import UnboundAsset, mmmeta_asset
 from mmmeta_dagster.jobs import build_import_job, build_jobs
@@ -23,6 +24,7 @@ __all__ = [
     "MetadirComponent",
     "MetadirResource",
     "UnboundAsset",
+    "build_checks",
     "build_definitions",
     "build_import_job",
     "build_jobs",

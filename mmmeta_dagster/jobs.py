@@ -76,7 +76,8 @@ def build_jobs(
     assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
     resources: Mapping[str, Any] | None = None,
 ) -> list[DagsterJob]:
-    """All Dagster jobs of a metadir: import, update, one for each job, and generate where metadata is written here.
+    """All Dagster jobs of a metadir: import, update, one for each job, one for all asset checks, and generate where
+    metadata is written here.
 
     ``assets`` and ``resources`` are as for ``build_import_job``.
 
@@ -84,7 +85,7 @@ def build_jobs(
         >>> from mmmeta.project import MetadirConfig
         >>> archive = MetadirConfig(name="archive", path="/data/archive", generate=True)
         >>> [job.name for job in build_jobs(metadir=archive)]
-        ['archive_import', 'archive_update', 'archive_generate']
+        ['archive_import', 'archive_update', 'archive_checks', 'archive_generate']
     """
     jobs = [
         build_import_job(metadir=metadir, translator=translator, assets=assets, resources=resources),
@@ -102,6 +103,8 @@ def build_jobs(
         )
         for name in metadir.jobs
     ]
+    if metadir.checks.enabled:
+        jobs.append(_checks_job(metadir, translator))
     if metadir.generate:
         jobs.append(
             _job(
@@ -118,10 +121,29 @@ def build_jobs(
 def _job(
     metadir: MetadirConfig, translator: DagsterMmmetaTranslator, name: str, assets: list[str], description: str
 ) -> DagsterJob:
-    wanted = [MetadirAsset(metadir, asset, metadir.jobs.get(asset)) for asset in assets]
+    # The assets' checks come along; each asset's run after it.
+    return _asset_job(metadir, name, _selection(metadir, translator, assets), description)
+
+
+def _checks_job(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> DagsterJob:
+    assets = _selection(metadir, translator, [keys.STATE_DB, *metadir.jobs])
+    return _asset_job(
+        metadir,
+        keys.checks_job(metadir.name),
+        assets - assets.without_checks(),
+        "Runs all asset checks and nothing else: also where nothing is imported any more.",
+    )
+
+
+def _selection(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, names: list[str]) -> dg.AssetSelection:
+    wanted = [MetadirAsset(metadir, name, metadir.jobs.get(name)) for name in names]
+    return dg.AssetSelection.assets(*(translator.get_asset_key(asset) for asset in wanted))
+
+
+def _asset_job(metadir: MetadirConfig, name: str, selection: dg.AssetSelection, description: str) -> DagsterJob:
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(*(translator.get_asset_key(asset) for asset in wanted)),
+        selection=selection,
         description=description,
         tags={keys.TAG_METADIR: metadir.name, keys.TAG_PATH: str(metadir.path)},
         # A process for each step costs 3 to 4 seconds and wins nothing: the work inside a step is batched.

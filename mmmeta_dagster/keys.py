@@ -42,6 +42,16 @@ def import_job(metadir: str) -> str:
     return f"{metadir}_import"
 
 
+def checks_job(metadir: str) -> str:
+    """The Dagster job that runs all asset checks and nothing else."""
+    return f"{metadir}_checks"
+
+
+def checks_op(metadir: str, name: str) -> str:
+    """The op behind the checks of an asset."""
+    return f"{metadir}__{name}__checks"
+
+
 def single_job(metadir: str, job: str) -> str:
     """The Dagster job that updates, then runs one job."""
     return f"{metadir}_{job}"
@@ -139,6 +149,28 @@ META_PARTITIONS = "partitions"
 META_PARTITIONS_LEFT_OUT = "without a partition"
 META_OUTSIDE = "files outside of partitions"
 META_DONE_IN_PARTITION = "done in partition"
+
+# --- asset checks and their metadata; counts have the names above ---------------------------------------------------
+
+CHECK_REVISION = "at_published_revision"
+CHECK_TYPES = "types_of_keys"
+CHECK_DEAD = "nothing_dead"
+CHECK_FAILURES = "few_failures"
+CHECK_LAG = "no_lag"
+CHECK_LEFT = "nothing_left_unprocessed"
+CHECK_RESULTS = "results_in_place"
+
+META_SHARE = "share of failures"
+META_LIMIT = "limit"
+META_LIMIT_SECONDS = "limit (seconds)"
+META_LEFT_LATELY = "left lately"
+META_PUBLISHED_REVISION = "published revision"
+META_LOOKED = "looked for"
+META_MISSING = "missing"
+META_MISSING_TABLE = "what is missing"
+META_KEYS = "keys"
+META_KEY_TABLE = "what came"
+META_REMEDY = "what mends it"
 
 # --- metadata of asset definitions ----------------------------------------------------------------------------------
 

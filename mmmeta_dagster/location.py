@@ -15,6 +15,7 @@ from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRO
 from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets import build_metadir_assets
+from mmmeta_dagster.checks import build_checks
 from mmmeta_dagster.decorator import job_of, with_jobs
 from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.jobs import build_jobs
@@ -104,6 +105,7 @@ def _of_metadir(
         )
     return dg.Definitions(
         assets=assets,
+        asset_checks=build_checks(metadir=metadir, translator=translator),
         jobs=list(jobs.values()),
         schedules=build_schedules(metadir=metadir, jobs=jobs),
         sensors=sensors,

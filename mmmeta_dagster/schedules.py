@@ -30,6 +30,7 @@ def build_schedules(*, metadir: MetadirConfig, jobs: dict[str, DagsterJob]) -> l
             "Looks for new metadata files and publishes them.",
         ),
         keys.import_job(metadir.name): (metadir.schedules.import_, "Updates the state db, then runs all jobs."),
+        keys.checks_job(metadir.name): (metadir.schedules.checks, "Runs all asset checks."),
     }
     return [_schedule(name, cron, what, jobs[name], metadir) for name, (cron, what) in crons.items() if cron]
 

@@ -383,7 +383,7 @@ def test_the_json_schema_knows_every_key_and_no_other() -> None:
 
 def test_the_reserved_names() -> None:
     """Those of the design."""
-    assert set(RESERVED_JOBS) == {"metadata_db", "state_db", "synced", "generate", "update", "import"}
+    assert set(RESERVED_JOBS) == {"metadata_db", "state_db", "synced", "generate", "update", "import", "checks"}
 
 
 def test_a_command_about_a_metadir_can_be_copied(tmp_path: Path) -> None:

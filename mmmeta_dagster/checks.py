@@ -1,0 +1,153 @@
+"""Asset checks: what is unhealthy although every run succeeds. What each looks at is in ``check_results``.
+
+One op an asset, after that asset's: a job that fails loses its own checks in that run and no others', and a run without
+news stays quick. They only read, and create nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from mmmeta import Metadir
+from mmmeta.errors import MmmetaError
+from mmmeta.filters import format_duration
+from mmmeta.project import JobConfig, MetadirConfig
+from mmmeta_dagster import check_results, keys
+from mmmeta_dagster.check_results import Found
+from mmmeta_dagster.heartbeat import beating
+from mmmeta_dagster.resources import MetadirResource
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
+
+Look = Callable[[Metadir], Found]
+
+
+def build_checks(
+    *, metadir: MetadirConfig, translator: DagsterMmmetaTranslator = DEFAULT
+) -> list[dg.AssetChecksDefinition]:
+    """The asset checks of a metadir, as its ``checks`` say: for ``state_db`` and for each job.
+
+    They run with every Dagster job that materializes the asset, in ``<metadir>_checks``, and by the button in the UI.
+
+    Example:
+        >>> from mmmeta.project import MetadirConfig
+        >>> archive = MetadirConfig(name="archive", path="/data/archive", checks={"severity": "error", "lag": "6h"})
+        >>> [key.name for checks in build_checks(metadir=archive) for key in checks.check_keys]
+        ['at_published_revision', 'types_of_keys']
+    """
+    if not metadir.checks.enabled:
+        return []
+    jobs = [_checks(metadir, MetadirAsset(metadir, job.name, job), translator) for job in metadir.jobs.values()]
+    return [_checks(metadir, MetadirAsset(metadir, keys.STATE_DB), translator), *jobs]
+
+
+def _checks(
+    metadir: MetadirConfig, asset: MetadirAsset, translator: DagsterMmmetaTranslator
+) -> dg.AssetChecksDefinition:
+    """The checks of one asset, in one op."""
+    key = translator.get_asset_key(asset)
+    made = _of_state_db(metadir) if asset.job is None else _of_job(metadir, asset.job)
+    severity = dg.AssetCheckSeverity(metadir.checks.severity.upper())
+
+    @dg.multi_asset_check(
+        name=keys.checks_op(metadir.name, asset.name),
+        specs=[dg.AssetCheckSpec(name, asset=key, description=description) for name, (description, _) in made.items()],
+        required_resource_keys={keys.resource(metadir.name)},
+        can_subset=True,
+    )
+    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        wanted = {key.name for key in context.selected_asset_check_keys}
+        with _opened(context, metadir) as m:
+            for name, (_, look) in made.items():
+                if name in wanted:
+                    found = _found(metadir, m, look)
+                    yield dg.AssetCheckResult(
+                        passed=found.passed,
+                        asset_key=key,
+                        check_name=name,
+                        severity=severity,
+                        description=found.words,
+                        metadata=_metadata(metadir, found),
+                    )
+
+    return checks
+
+
+def _of_state_db(metadir: MetadirConfig) -> dict[str, tuple[str, Look]]:
+    """Name → what it says, and how it looks."""
+    several = metadir.checks.several_types
+    return {
+        keys.CHECK_REVISION: (
+            "The state db has merged the latest that the remote has published.",
+            check_results.revision,
+        ),
+        keys.CHECK_TYPES: (
+            f"Keys that hold numbers came with nothing else in the last {check_results.LATELY_WORDS}: a filter such as "
+            "pages >= 1 does not match text. Keys under checks: several_types are left out.",
+            lambda m: check_results.types(m, several),
+        ),
+    }
+
+
+def _of_job(metadir: MetadirConfig, job: JobConfig) -> dict[str, tuple[str, Look]]:
+    config, name = metadir.checks, job.name
+    limit = format_duration(config.lag)
+    made: dict[str, tuple[str, Look]] = {
+        keys.CHECK_DEAD: (
+            "No file is dead: has used up its attempts and waits for a person.",
+            lambda m: check_results.dead(m, name),
+        ),
+        keys.CHECK_FAILURES: (
+            f"Of the files that were tried, at most {config.failures:.0%} are failed or dead.",
+            lambda m: check_results.failures(m, name, config.failures),
+        ),
+        keys.CHECK_LAG: (
+            f"No file is pending for longer than {limit}.",
+            lambda m: check_results.lag(m, name, config.lag),
+        ),
+        keys.CHECK_LEFT: (
+            f"In the last {check_results.LATELY_WORDS} no change of the job's selection has set files aside that were "
+            "never done.",
+            lambda m: check_results.left(m, name),
+        ),
+    }
+    if (job.download is not None or job.load is not None) and config.sample != 0:
+        what = "documents" if job.download is not None else "rows"
+        how_many = "all" if config.sample is None else f"{config.sample} of them, drawn anew each time"
+        made[keys.CHECK_RESULTS] = (
+            f"The {what} of files that are done are where the job has put them, in the right version. Looks for "
+            f"{how_many}.",
+            lambda m: check_results.results(m, name, config.sample),
+        )
+    return made
+
+
+def _metadata(metadir: MetadirConfig, found: Found) -> dict[str, Any]:
+    commands = {keys.META_SEE_MORE: found.command, keys.META_REMEDY: found.remedy}
+    return {**found.numbers, **{name: metadir.command(words) for name, words in commands.items() if words}}
+
+
+@contextmanager
+def _opened(context: dg.AssetCheckExecutionContext, metadir: MetadirConfig) -> Iterator[Metadir]:
+    """The metadir of the resource; gives signs of life for a run that looks for long, but makes no folder for them."""
+    resource: MetadirResource = getattr(context.resources, keys.resource(metadir.name))
+    with resource.open(name=metadir.name, jobs=metadir.jobs) as m:
+        if not m.layout.state.exists():
+            yield m
+            return
+        with beating(m.layout, context.run.run_id):
+            yield m
+
+
+def _found(metadir: MetadirConfig, m: Metadir, look: Look) -> Found:
+    """What a check finds; one that cannot look has failed, and stops neither the others nor the run."""
+    try:
+        if not m.layout.state.exists():
+            words = f"There is no state db at {m.layout.state}: nothing can be told. Update first."
+            return Found(False, words, {}, "status", "update")
+        return look(m)
+    except (MmmetaError, OSError) as error:
+        return Found(False, f"Cannot be told: {' '.join(str(error).split())}", {}, "status")
