@@ -136,7 +136,7 @@ def left(m: Metadir, name: str) -> Found:
     standing = _standing(m, name)
     lately = m.job(name).left_since(utcnow() - LATELY)
     numbers: dict[str, Any] = {keys.META_LEFT_LATELY: lately, keys.META_SET_ASIDE_IN_ALL: standing.skipped}
-    command = f"jobs plan {name}"
+    command = "status"
     if not lately:
         words = f"In the last {LATELY_WORDS} no file has left the selection before it was done."
         return Found(True, words, numbers, command)

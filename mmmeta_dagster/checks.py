@@ -2,9 +2,9 @@
 
 One op an asset, after that asset's: a job that fails loses its own checks in that run and no others', and a run without
 news stays quick. They only read, and create nothing.
-"""
 
-from __future__ import annotations
+No ``from __future__ import annotations`` here: Dagster reads the annotations of the check functions.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
