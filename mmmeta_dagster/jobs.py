@@ -121,8 +121,10 @@ def build_jobs(
 def _job(
     metadir: MetadirConfig, translator: DagsterMmmetaTranslator, name: str, assets: list[str], description: str
 ) -> DagsterJob:
-    # The assets' checks come along; each asset's run after it.
-    return _asset_job(metadir, name, _selection(metadir, translator, assets), description)
+    selection = _selection(metadir, translator, assets)
+    # The assets' checks come along, each asset's after it, unless they have a clock of their own.
+    by_the_clock = metadir.schedules.checks is not None
+    return _asset_job(metadir, name, selection.without_checks() if by_the_clock else selection, description)
 
 
 def _checks_job(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> DagsterJob:

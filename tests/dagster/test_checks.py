@@ -1,0 +1,401 @@
+"""Asset checks: each shown passing and failing, by real runs; what they do where nothing can be told; how they are set."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from executing import execute
+from small_archive import Archive
+
+from mmmeta import File
+from mmmeta.clock import to_text, utcnow
+from mmmeta_dagster import build_checks, build_definitions, mmmeta_asset
+
+CHECKS = "archive_checks"
+OF_STATE_DB = {"at_published_revision", "types_of_keys"}
+OF_JOB = {"nothing_dead", "few_failures", "no_lag", "nothing_left_unprocessed"}
+
+
+def found(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    """Asset and check → what it found; the run itself has to succeed."""
+    assert result.success
+    return evaluations(result)
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    return {(one.asset_key.path[-1], one.check_name): one for one in result.get_asset_check_evaluations()}
+
+
+def failed(result: dg.ExecuteInProcessResult) -> set[tuple[str, str]]:
+    return {key for key, one in found(result).items() if not one.passed}
+
+
+def numbers(evaluation: dg.AssetCheckEvaluation) -> Mapping[str, Any]:
+    return {name: value.value for name, value in evaluation.metadata.items()}
+
+
+def configure(archive: Archive, *changes: tuple[str, str]) -> None:
+    text = archive.project.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    archive.configure(text)
+
+
+def checks(archive: Archive, text: str) -> None:
+    """Give the metadir a ``checks:``."""
+    configure(archive, ("path: ./client\n", f"path: ./client\n    checks: {text}\n"))
+
+
+def sql(path: Path, statement: str, *parameters: object) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement, parameters)
+    connection.close()
+
+
+def state(archive: Archive) -> Path:
+    return archive.client / "_mmmeta" / "local" / "state.db"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
+
+
+def test_all_pass_after_an_import_without_further_words(archive: Archive, each_instance: dg.DagsterInstance) -> None:
+    """Each with a sentence, a number and a command to see more; and their own Dagster job finds the same."""
+    for job in ("archive_import", CHECKS):
+        all_found = found(execute(archive, each_instance, job))
+        assert {key for key, one in all_found.items() if not one.passed} == set()
+        names: dict[str, set[str]] = {}
+        for asset, check in all_found:
+            names.setdefault(asset, set()).add(check)
+        assert names == {
+            "state_db": OF_STATE_DB,
+            "download_contracts": {*OF_JOB, "results_in_place"},
+            "load_all": {*OF_JOB, "results_in_place"},
+            "look": OF_JOB,
+        }
+        for one in all_found.values():
+            assert one.description is not None
+            assert one.description.endswith(".")
+            said = numbers(one)
+            assert str(said["see more"]).startswith(f"mmmeta --project {archive.project} --metadir archive ")
+            assert any(isinstance(value, int | float) for value in said.values())
+
+
+def test_each_job_of_dagster_has_the_checks_of_its_assets(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """No more and no fewer."""
+    assert {asset for asset, _ in found(execute(archive, instance, "archive_update"))} == {"state_db"}
+    assert {asset for asset, _ in found(execute(archive, instance, "archive_look"))} == {"state_db", "look"}
+
+
+def test_everything_about_a_check_is_said_in_sentences(archive: Archive) -> None:
+    """What the UI lists."""
+    specs = [spec for one in build_checks(metadir=archive.config) for spec in one.check_specs]
+    assert len(specs) == 16
+    assert all(spec.description is not None and spec.description.endswith(".") for spec in specs)
+
+
+# Of a job
+
+
+def test_nothing_dead(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Until a person has them retried, with the command that it names."""
+    configure(archive, ("attempts: 3\n        backoff: 1s", "attempts: 1"))
+    archive.fail("letter1.txt")
+    one = found(execute(archive, instance))["look", "nothing_dead"]
+    assert (one.passed, one.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert str(one.description).startswith("1 file is dead, waiting for a person")
+    said = numbers(one)
+    assert said["dead in all"] == 1
+    assert str(said["see more"]).endswith(" jobs failed --dead look")
+    assert str(said["what mends it"]).endswith(" jobs retry --dead look")
+    archive.fail()
+    retry = {"ops": {"archive__look": {"config": {"retry_dead": True}}}}
+    assert failed(execute(archive, instance, run_config=retry)) == set()
+
+
+def test_few_failures(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """The share of those that were tried, dead ones among them, against the limit."""
+    archive.fail("letter1.txt")
+    one = found(execute(archive, instance))["look", "few_failures"]
+    assert (one.passed, numbers(one)["share of failures"], numbers(one)["limit"]) == (False, 0.5, 0.1)
+    assert one.description == "1 of 2 files that were tried are failed or dead (50.0%, limit 10%)."
+    checks(archive, "{failures: 0.5}")
+    assert found(execute(archive, instance, CHECKS))["look", "few_failures"].passed
+
+
+def test_no_lag(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Also where nothing is imported any more, which only the checks' own Dagster job can tell."""
+    limit = {"ops": {"archive__look": {"config": {"limit": 1}}}}
+    one = found(execute(archive, instance, run_config=limit))["look", "no_lag"]
+    assert one.passed
+    assert numbers(one)["pending"] == 1
+    sql(state(archive), "UPDATE ledger SET selected_at = ?", to_text(utcnow() - timedelta(hours=25)))
+    one = found(execute(archive, instance, CHECKS))["look", "no_lag"]
+    assert not one.passed
+    assert one.description == "1 file is pending, the oldest for 1 day 1 hour (limit 1 day)."
+    assert numbers(one)["oldest pending (seconds)"] == pytest.approx(25 * 3600, abs=120)
+    checks(archive, "{lag: 2d}")
+    assert found(execute(archive, instance, CHECKS))["look", "no_lag"].passed
+
+
+def test_a_file_that_changed_waits_since_then(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Not since it was selected for the first time, a year ago."""
+    execute(archive, instance)
+    sql(state(archive), "UPDATE ledger SET selected_at = ?", to_text(utcnow() - timedelta(days=365)))
+    configure(archive, ("load: {to:", "rerun_on: metadata\n        load: {to:"))
+    with archive.open() as m:
+        m.job(archive.config.jobs["load_all"]).evaluate()
+    archive.write("letter0", "letter", title="another")
+    archive.publish()
+    with archive.open() as m:
+        m.update()
+        m.job(archive.config.jobs["load_all"]).evaluate()
+    one = found(execute(archive, instance, CHECKS))["load_all", "no_lag"]
+    assert numbers(one)["pending"] == 1
+    assert one.passed
+
+
+def test_nothing_left_unprocessed(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """A narrowed selection leaves files undone: it is said for a week, or until they are wanted again."""
+    limit = {"ops": {"archive__look": {"config": {"limit": 1}}}}
+    assert failed(execute(archive, instance, run_config=limit)) == set()
+    wide = archive.project.read_text()
+    configure(archive, ("where: {document_type: letter}", "where: {document_type: contract}"))
+    one = found(execute(archive, instance))["look", "nothing_left_unprocessed"]
+    assert not one.passed
+    assert str(one.description).startswith("1 file is set aside undone, because the job's selection was changed")
+    assert (numbers(one)["left lately"], numbers(one)["set aside in all"]) == (1, 1)
+    sql(
+        state(archive),
+        "UPDATE ledger SET settled_at = ? WHERE status = 'skipped'",
+        to_text(utcnow() - timedelta(days=8)),
+    )
+    one = found(execute(archive, instance, CHECKS))["look", "nothing_left_unprocessed"]
+    assert one.passed
+    assert (numbers(one)["left lately"], numbers(one)["set aside in all"]) == (0, 1)
+    archive.configure(wide)
+    assert failed(execute(archive, instance)) == set()
+    assert sorted(set(archive.looked) & {"letter0.txt", "letter1.txt"}) == ["letter0.txt", "letter1.txt"]
+
+
+def test_results_in_place(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """A row that somebody deleted is named, and the command that has it loaded again does so."""
+    target = archive.root / "loaded.db"
+    one = found(execute(archive, instance))["load_all", "results_in_place"]
+    assert (one.passed, one.description) == (True, "Looked for 5 of 5 files that are done: all in place.")
+    sql(target, "DELETE FROM documents WHERE _file_name = 'letter1.txt'")
+    one = found(execute(archive, instance))["load_all", "results_in_place"]
+    assert not one.passed
+    said = numbers(one)
+    assert (said["looked for"], said["missing"], said["done in all"]) == (5, 1, 5)
+    assert "has no row of it" in said["what is missing"]
+    *_, verb, job, file = str(said["what mends it"]).split()
+    assert (verb, job) == ("retry", "load_all")
+    with archive.open() as m:
+        assert m.job(archive.config.jobs["load_all"]).retry(files=[file]) == 1
+    assert failed(execute(archive, instance)) == set()
+
+
+def test_results_of_another_version_are_not_in_place(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """The receipt tells."""
+    execute(archive, instance)
+    sql(archive.root / "loaded.db", "UPDATE _mmmeta_receipts SET version = version || 'x'")
+    assert failed(execute(archive, instance, CHECKS)) == {("load_all", "results_in_place")}
+
+
+def test_a_target_that_cannot_be_read_is_a_failed_check_and_no_failed_run(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """With what the database says."""
+    execute(archive, instance)
+    (archive.root / "loaded.db").write_text("no database, whatever its name says. " * 50)
+    all_found = found(execute(archive, instance, CHECKS))
+    assert {key for key, one in all_found.items() if not one.passed} == {("load_all", "results_in_place")}
+    assert "file is not a database" in str(all_found["load_all", "results_in_place"].description)
+
+
+def test_how_many_results_are_looked_for(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """A sample, all, or none."""
+    execute(archive, instance)
+    plain = archive.project.read_text()
+    for said, looked in (("2", 2), ("all", 5), ("20", 5)):
+        archive.configure(plain)
+        checks(archive, f"{{downloads: {said}}}")
+        one = found(execute(archive, instance, CHECKS))["load_all", "results_in_place"]
+        assert numbers(one)["looked for"] == looked
+    archive.configure(plain)
+    checks(archive, "{downloads: 0}")
+    assert "results_in_place" not in {check for _, check in found(execute(archive, instance, CHECKS))}
+
+
+# Of the state db
+
+
+def test_at_published_revision(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Merged, not merged yet, half synced, gone."""
+    execute(archive, instance)
+    archive.write("letter9", "letter")
+    archive.publish()
+    one = found(execute(archive, instance, CHECKS))["state_db", "at_published_revision"]
+    assert not one.passed
+    assert one.description == "The state db has merged revision 1, the metadata db has 2: not merged yet."
+    assert (numbers(one)["revision"], numbers(one)["published revision"]) == (1, 2)
+    assert str(numbers(one)["what mends it"]).endswith(" update")
+    assert failed(execute(archive, instance)) == set()
+    (archive.client / "_mmmeta" / "_store" / "remote_revision").write_text("3")
+    one = found(execute(archive, instance, CHECKS))["state_db", "at_published_revision"]
+    assert not one.passed
+    assert one.description == "The store announces revision 3, the metadata db here is at 2: the sync is not whole."
+    (archive.client / "_mmmeta" / "meta.db").unlink()
+    one = found(execute(archive, instance, CHECKS))["state_db", "at_published_revision"]
+    assert not one.passed
+    assert str(one.description).startswith("Cannot be told: ")
+
+
+def test_types_of_keys(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """A number that comes as text: named with an example, over when the remote mends it."""
+    for number in range(3):
+        archive.write(f"contract{number}", "contract", pages=number)
+    archive.publish()
+    assert failed(execute(archive, instance)) == set()
+    archive.write("contract9", "contract", pages="9")
+    archive.write("contract8", "contract", pages=None)
+    archive.publish()
+    one = found(execute(archive, instance))["state_db", "types_of_keys"]
+    assert not one.passed
+    assert str(one.description).startswith("pages used to be a number and lately came with text: ")
+    assert numbers(one)["keys"] == 1
+    assert "| pages | text | 1 | 4 | '9' in " in numbers(one)["what came"]
+    assert " find content_hash=" in str(numbers(one)["see more"])
+    archive.write("contract9", "contract", pages=9)
+    archive.publish()
+    assert failed(execute(archive, instance)) == set()
+
+
+def test_types_of_keys_that_may_be_several_or_are_long_ago(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """It does not stay red for ever."""
+    archive.write("contract0", "contract", pages=1)
+    archive.publish()
+    archive.write("contract1", "contract", pages="1-4")
+    archive.publish()
+    assert failed(execute(archive, instance)) == {("state_db", "types_of_keys")}
+    plain = archive.project.read_text()
+    checks(archive, "{several_types: [pages]}")
+    assert failed(execute(archive, instance, CHECKS)) == set()
+    archive.configure(plain)
+    sql(state(archive), "UPDATE files SET __meta_last_updated = ?", to_text(utcnow() - timedelta(days=8)))
+    assert failed(execute(archive, instance, CHECKS)) == set()
+
+
+# Where nothing can be told
+
+
+def test_without_a_state_db_they_fail_with_words_and_create_nothing(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """Before the first update; and where there is no metadir at all."""
+    before = tree(archive.client)
+    all_found = found(execute(archive, instance, CHECKS))
+    assert len(all_found) == 16
+    for one in all_found.values():
+        assert not one.passed
+        assert one.description == f"There is no state db at {state(archive)}: nothing can be told. Update first."
+        assert str(numbers(one)["what mends it"]).endswith(" update")
+    assert tree(archive.client) == before
+    os.rename(archive.client, archive.root / "elsewhere")
+    assert len(failed(execute(archive, instance, CHECKS))) == 16
+    assert not archive.client.exists()
+
+
+def test_a_state_db_that_cannot_be_read_is_named(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """And left as it is."""
+    execute(archive, instance)
+    for path in state(archive).parent.glob("state.db*"):
+        path.unlink()
+    state(archive).write_bytes(b"no database at all; " * 100)
+    all_found = found(execute(archive, instance, CHECKS))
+    assert all(not one.passed for one in all_found.values())
+    assert all(str(state(archive)) in str(one.description) for one in all_found.values())
+    assert state(archive).read_bytes() == b"no database at all; " * 100
+
+
+def test_checks_write_nothing_into_the_state_db(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Not even a plan, nor an evaluation of a job that nobody ran yet."""
+    archive.publish()
+    with archive.open() as m:
+        m.update()
+    before = tree(archive.client / "_mmmeta" / "local")
+    assert failed(execute(archive, instance, CHECKS)) == set()
+    after = tree(archive.client / "_mmmeta" / "local")
+    same = {path: content for path, content in after.items() if "/runs" not in path and "state.db-" not in path}
+    assert same == {path: content for path, content in before.items() if "state.db-" not in path}
+
+
+# How they are set
+
+
+def test_a_job_that_fails_loses_its_own_checks_only(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """The others' are there all the same."""
+    archive.fail("letter0.txt", "letter1.txt")
+    result = execute(archive, instance)
+    assert not result.success
+    assert {asset for asset, _ in evaluations(result)} == {"state_db", "download_contracts", "load_all"}
+
+
+def test_severity(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """`error` is red in the UI; the run goes on either way."""
+    checks(archive, "{severity: error}")
+    archive.fail("letter1.txt")
+    one = found(execute(archive, instance))["look", "few_failures"]
+    assert (one.passed, one.severity, one.blocking) == (False, dg.AssetCheckSeverity.ERROR, False)
+
+
+def test_switched_off(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """`checks: false`."""
+    checks(archive, "false")
+    assert found(execute(archive, instance)) == {}
+    assert CHECKS not in archive.definitions.get_repository_def().job_names
+    assert build_checks(metadir=archive.config) == []
+
+
+def test_by_the_clock_instead_of_with_every_run(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """`schedules: {checks: …}`."""
+    configure(archive, ("path: ./client", 'path: ./client\n    schedules: {checks: "0 7 * * *"}'))
+    (schedule,) = archive.definitions.get_repository_def().schedule_defs
+    assert (schedule.name, schedule.cron_schedule) == ("archive_checks_schedule", "0 7 * * *")
+    assert found(execute(archive, instance)) == {}
+    assert len(found(execute(archive, instance, CHECKS))) == 16
+
+
+def test_one_check_by_itself(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """As the button in the UI does it."""
+    execute(archive, instance)
+    key = dg.AssetCheckKey(dg.AssetKey(["archive", "look"]), "no_lag")
+    job = dg.define_asset_job("one", selection=dg.AssetSelection.checks(key), executor_def=dg.in_process_executor)
+    definitions = dg.Definitions.merge(archive.definitions, dg.Definitions(jobs=[job]))
+    result = definitions.resolve_job_def("one").execute_in_process(instance=instance)
+    assert set(found(result)) == {("look", "no_lag")}
+
+
+def test_a_function_of_ones_own_has_the_checks_of_a_job(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Through build_definitions; under the asset key that it has."""
+
+    @mmmeta_asset(metadir=archive.config, where={"document_type": "letter"}, attempts=1, key="texts/letters")
+    def read(file: File) -> None:
+        if file["_file_name"] == "letter1.txt":
+            raise ValueError("cannot be read")
+
+    definitions = build_definitions(metadirs={"archive": archive.config}, assets=[read])
+    result = definitions.resolve_job_def("archive_read").execute_in_process(instance=instance, raise_on_error=False)
+    assert {check for asset, check in found(result) if asset == "letters"} == OF_JOB
+    assert failed(result) == {("letters", "nothing_dead"), ("letters", "few_failures")}
