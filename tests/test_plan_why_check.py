@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from archives import Archive, SettableClock
 
-from mmmeta import File, Job, Metadir
-from mmmeta.errors import JobError
+from mmmeta import File, Job, Metadir, results
+from mmmeta.errors import JobError, StateDbError
 from mmmeta.ledger import HISTORY_DAYS
 from mmmeta.project_models import job_config
 
@@ -298,6 +298,41 @@ def test_rows_without_receipts_are_somebodys_import_and_count(checked: Metadir, 
     assert problems(checked) == []
     execute(tmp_path / "target.db", "UPDATE documents SET content_hash = 'x' WHERE id = 'a'")
     assert problems(checked) == [("copy", "a")]
+
+
+def test_a_target_that_cannot_be_read_is_a_problem_of_its_job(checked: Metadir, tmp_path: Path) -> None:
+    """What else there is to check is checked all the same."""
+    (tmp_path / "target.db").write_bytes(b"no database at all; " * 100)
+    execute(checked.layout.state, "UPDATE ledger_counts SET files = 7 WHERE job = 'other'")
+    report = checked.check()
+    assert {(problem.where, problem.file) for problem in report.named[:-1]} == {("other", None)}
+    assert (report.named[-1].where, report.named[-1].file) == ("copy", None)
+    assert report.named[-1].message.startswith("cannot be looked at: ")
+    assert "file is not a database" in report.named[-1].message
+    assert (report.documents, report.unchecked) == (0, ("other",))
+
+
+@pytest.mark.parametrize("few", [10_000, 0])
+def test_a_sample_of_results(checked: Metadir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    """Out of all names, or, among many, by probing; a sample as large as all is all."""
+    monkeypatch.setattr(results, "FEW", few)
+    job = checked.job("copy")
+    execute(tmp_path / "target.db", "DELETE FROM documents WHERE id = 'a'")
+    found = [job.results(sample=1) for _ in range(40)]
+    assert {(one.known, one.done, one.looked, one.problem) for one in found} == {(True, 2, 1, None)}
+    assert {tuple(one.named) for one in found} == {("a",), ()}
+    assert (job.results(sample=2).missing, job.results().missing, job.results(sample=0).looked) == (1, 1, 0)
+    assert not checked.job("other").results().known
+
+
+def test_results_need_a_state_db(archive: Archive) -> None:
+    """And make none."""
+    archive.deliver()
+    for path in archive.client.layout.state.parent.glob("state.db*"):
+        path.unlink()
+    with Metadir(archive.client_path) as metadir, pytest.raises(StateDbError, match="no state db"):
+        metadir.job("copy").results()
+    assert not archive.client.layout.state.exists()
 
 
 def test_check_changes_nothing(checked: Metadir, archive: Archive) -> None:

@@ -373,7 +373,7 @@ def test_the_json_schema_knows_every_key_and_no_other() -> None:
     assert set(schema["properties"]) == {"version", "metadirs"}
     assert set(definitions["MetadirConfig"]["properties"]) == set(MetadirConfig.model_fields) - {"name", "sync"}
     assert set(definitions["JobConfig"]["properties"]) == set(JobConfig.model_fields) - {"name"}
-    assert set(definitions["Schedules"]["properties"]) == {"generate", "import"}
+    assert set(definitions["Schedules"]["properties"]) == {"generate", "import", "checks"}
     assert definitions["MetadirConfig"]["required"] == ["path"]
     text = json.dumps(schema)
     for name in definitions:
