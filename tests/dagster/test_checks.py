@@ -206,6 +206,23 @@ def test_results_in_place(archive: Archive, instance: dg.DagsterInstance) -> Non
     assert failed(execute(archive, instance)) == set()
 
 
+def test_documents_in_place(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """One that is gone, one whose content is another; a run with them asked for anew brings both back."""
+    one = found(execute(archive, instance))["download_contracts", "results_in_place"]
+    assert (one.passed, one.description) == (True, "Looked for 3 of 3 files that are done: all in place.")
+    (archive.root / "downloads" / "contract0.txt").unlink()
+    (archive.root / "downloads" / "contract1.txt").write_text("contract contracT1")
+    one = found(execute(archive, instance))["download_contracts", "results_in_place"]
+    assert not one.passed
+    said = numbers(one)
+    assert (said["looked for"], said["missing"]) == (3, 2)
+    files = str(said["what mends it"]).split(" retry download_contracts ")[1].split()
+    with archive.open() as m:
+        assert m.job(archive.config.jobs["download_contracts"]).retry(files=files) == 2
+    assert failed(execute(archive, instance)) == set()
+    assert archive.downloads == ["contract0.txt", "contract1.txt", "contract2.txt"]
+
+
 def test_results_of_another_version_are_not_in_place(archive: Archive, instance: dg.DagsterInstance) -> None:
     """The receipt tells."""
     execute(archive, instance)

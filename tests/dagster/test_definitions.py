@@ -64,6 +64,7 @@ def test_everything_has_the_names_of_the_project_file(archive: Archive) -> None:
         "archive_generate",
         "archive_update",
         "archive_import",
+        "archive_checks",
         "archive_download_contracts",
         "archive_load_all",
         "archive_look",
@@ -133,7 +134,7 @@ def test_everything_that_the_ui_lists_has_a_description(archive: Archive) -> Non
     listed = [*repository.get_all_jobs(), *repository.schedule_defs, *repository.sensor_defs]
     listed = [one for one in listed if not one.name.startswith("__")]
     nodes = [repository.asset_graph.get(key) for key in repository.asset_graph.get_all_asset_keys()]
-    assert len(listed) == 9
+    assert len(listed) == 10
     for one in (*listed, *nodes):
         assert one.description is not None, one
         assert one.description.endswith("."), one
