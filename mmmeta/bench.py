@@ -156,7 +156,7 @@ class Bench:
 
     def due_among(self, condition: Condition) -> list[str]:
         """The same, of the files that a condition means: what is to be done, and what is to be undone."""
-        catalog = self.backend.catalog()
+        catalog = self.backend.catalog(warn=False)
         where, parameters = catalog.where(condition, deleted=None)
         with self.backend.state.reading() as connection:
             rows = connection.execute(

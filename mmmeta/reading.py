@@ -24,7 +24,7 @@ class ReadingBackend(Protocol):
     def config(self) -> Config:
         """What config.yml says."""
 
-    def catalog(self) -> Catalog:
+    def catalog(self, *, warn: bool = True) -> Catalog:
         """Open the database that reading asks."""
 
     def database(self) -> Database:
@@ -98,7 +98,8 @@ class ReadableFiles:
 
     def get_many(self, unique_values: Iterable[str]) -> dict[str, File]:
         """Files by their unique values, deleted ones too; those that there are none of are left out."""
-        catalog = self._backend.catalog()
+        # Whoever has names already does not ask for news.
+        catalog = self._backend.catalog(warn=False)
         templates = self._backend.config.remote
         rows = catalog.by_unique(list(unique_values))
         return {name: File(row, catalog.unique, templates, self._backend.save) for name, row in rows.items()}

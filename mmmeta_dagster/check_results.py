@@ -12,7 +12,8 @@ from mmmeta import JobStatus, Metadir
 from mmmeta.backend import REMOTE_REVISION
 from mmmeta.clock import utcnow
 from mmmeta.filters import format_duration
-from mmmeta_dagster import keys, reporting
+from mmmeta_dagster import keys
+from mmmeta_dagster.markdown import table
 
 LATELY = timedelta(days=7)
 """How far checks look back that would otherwise stay red for ever."""
@@ -65,7 +66,7 @@ def types(m: Metadir, several: Collection[str]) -> Found:
     numbers: dict[str, Any] = {keys.META_KEYS: len(drifts)}
     if not drifts:
         return Found(True, f"All number keys came with numbers in the last {LATELY_WORDS}.", numbers, "inspect")
-    numbers[keys.META_KEY_TABLE] = reporting.table(
+    numbers[keys.META_KEY_TABLE] = table(
         ("key", "came with", "files", "of", "for example"),
         [
             (drift.key, " and ".join(drift.types), drift.files, drift.of, f"{drift.value!r} in {drift.file}")
@@ -160,9 +161,7 @@ def results(m: Metadir, name: str, sample: int | None) -> Found:
     if not found.known:
         return Found(True, "Nobody knows where to look for what this job did.", numbers, command)
     if found.named:
-        numbers[keys.META_MISSING_TABLE] = reporting.table(
-            ("file", "done, but"), list(found.named.items()), found.missing
-        )
+        numbers[keys.META_MISSING_TABLE] = table(("file", "done, but"), list(found.named.items()), found.missing)
     looked = f"Looked for {found.looked:,} of {_files(found.done, 'that is', 'that are')} done"
     if found.problem is not None:
         return Found(False, f"{looked}, then could not go on: {found.problem}", numbers, command)
