@@ -314,11 +314,12 @@ class Project(_Model):
 
 
 def _check_names(metadirs: Mapping[str, MetadirConfig]) -> None:
-    """Dagster jobs are called ``metadir_job`` and ops ``metadir__job``: no two may come out the same."""
+    """Dagster jobs are called ``metadir_job``, ops ``metadir__job`` and ``metadir__job__checks``: no two may come out the
+    same."""
     taken: dict[str, tuple[str, str]] = {}
     for name, metadir in metadirs.items():
         for job in (*RESERVED_JOBS, *metadir.jobs):
-            for full in (f"{name}_{job}", f"{name}__{job}"):
+            for full in (f"{name}_{job}", f"{name}__{job}", f"{name}__{job}__checks"):
                 other, other_job = taken.setdefault(full, (name, job))
                 if (other, other_job) != (name, job):
                     both = f"{other_job!r} of {other!r} and {job!r} of {name!r}"

@@ -75,6 +75,15 @@ def test_a_schedule_of_checks_that_are_switched_off(tmp_path: Path) -> None:
         load(tmp_path, '    checks: false\n    schedules: {checks: "0 7 * * *"}\n')
 
 
+def test_a_job_that_is_called_like_the_checks_of_another(tmp_path: Path) -> None:
+    """Ops of Dagster cannot have one name."""
+    call = "{call: {function: 'a:b'}}"
+    with pytest.raises(ProjectError, match="would both be archive__look__checks in Dagster"):
+        load(tmp_path, f"    jobs: {{look: {call}, look__checks: {call}}}\n")
+    with pytest.raises(ProjectError, match="the name 'checks' is taken by mmmeta itself"):
+        load(tmp_path, f"    jobs: {{checks: {call}}}\n")
+
+
 def test_the_schema_for_editors_has_both_forms() -> None:
     checks = json_schema()["$defs"]["MetadirConfig"]["properties"]["checks"]
     assert checks["anyOf"] == [{"type": "boolean"}, {"$ref": "#/$defs/ChecksConfig"}]
