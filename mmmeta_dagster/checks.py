@@ -36,7 +36,7 @@ def build_checks(
     Example:
         >>> from mmmeta.project import MetadirConfig
         >>> archive = MetadirConfig(name="archive", path="/data/archive", checks={"severity": "error", "lag": "6h"})
-        >>> [key.name for checks in build_checks(metadir=archive) for key in checks.check_keys]
+        >>> [spec.name for checks in build_checks(metadir=archive) for spec in checks.check_specs]
         ['at_published_revision', 'types_of_keys']
     """
     if not metadir.checks.enabled:

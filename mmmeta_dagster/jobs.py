@@ -10,6 +10,7 @@ import dagster as dg
 from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
+from mmmeta_dagster.checks import build_checks
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
 
 DagsterJob = Any
@@ -42,11 +43,17 @@ def build_import_job(
     )
     given = list(assets)
     partitioned = any(config.partitions is not None for config in metadir.jobs.values())
-    return _without_partitions(job, given, resources or {}) if partitioned and given else job
+    if not (partitioned and given):
+        return job
+    checks = build_checks(metadir=metadir, translator=translator)
+    return _without_partitions(job, given, checks, resources or {})
 
 
 def _without_partitions(
-    job: DagsterJob, assets: list[dg.AssetsDefinition | dg.AssetSpec], resources: Mapping[str, Any]
+    job: DagsterJob,
+    assets: list[dg.AssetsDefinition | dg.AssetSpec],
+    checks: list[dg.AssetChecksDefinition],
+    resources: Mapping[str, Any],
 ) -> DagsterJob:
     """The same Dagster job over the same assets as if they had no partitions.
 
@@ -60,7 +67,8 @@ def _without_partitions(
         for asset in assets
     ]
     try:
-        return dg.Definitions(assets=plain, jobs=[job], resources=resources).resolve_job_def(job.name)
+        whole = dg.Definitions(assets=plain, asset_checks=checks, jobs=[job], resources=resources)
+        return whole.resolve_job_def(job.name)
     except dg.DagsterInvalidDefinitionError as error:
         cause = error.__cause__ or error
         raise JobError(

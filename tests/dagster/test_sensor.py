@@ -239,11 +239,14 @@ def test_a_state_db_that_was_restored_from_a_backup_is_brought_up_to_date(watch:
 
 def test_work_that_is_due_is_asked_for_although_nothing_was_published(watch: Watch) -> None:
     """A failed file: after its pause, and after a `retry` that a person typed."""
+    text = watch.archive.project.read_text()
+    watch.archive.configure(text.replace("backoff: 1s", "backoff: 1h"))
     watch.archive.fail("letter1.txt")
     watch.run(watch.asks())
     assert "look: 1 done, 1 failed, next retry at" in watch.skips()
-    time.sleep(1.3)
+    watch.ahead = timedelta(hours=2)
     assert "look: 1 failed file is due again since" in watch.asks().tags[keys.TAG_REASON]
+    watch.ahead = timedelta()
     watch.archive.fail()
     with watch.archive.open() as m:
         m.job(watch.archive.config.jobs["look"]).retry()
