@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from mmmeta.errors import LoadError
@@ -39,6 +40,8 @@ def view_table(url: str, table: str, *, count: bool) -> TableView | None:
     from sqlalchemy import table as named
     from sqlalchemy.types import NullType
 
+    if _is_missing(url):
+        return None
     engine, shown = open_engine(url)
     try:
         with engine.connect() as connection:
@@ -58,3 +61,17 @@ def view_table(url: str, table: str, *, count: bool) -> TableView | None:
         for one in found
     )
     return TableView(columns, rows)
+
+
+def _is_missing(url: str) -> bool:
+    """Whether this is an SQLite database that is not there: opening it would make an empty one."""
+    from sqlalchemy import exc
+    from sqlalchemy.engine import make_url
+
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        return False  # opening it says what is wrong
+    file = parsed.database or ""
+    plain = parsed.get_backend_name() == "sqlite" and bool(file) and not file.startswith("file:")
+    return plain and not os.path.exists(os.path.expanduser(file))

@@ -72,6 +72,10 @@ def run_job(
         # A failure is no materialization; the observation keeps its numbers in the asset's plots.
         context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
         raise failure(problem, metadata)
+    if len(partitions) > 1:
+        # Dagster writes an event for each of them; what is about all of them together stands in one observation.
+        context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
+        metadata = {key: metadata[key] for key in (keys.META_SUMMARY, keys.META_PARTITIONS, keys.META_SEE_MORE)}
     return dg.MaterializeResult(metadata=metadata)
 
 

@@ -136,8 +136,11 @@ def test_a_range_of_partitions_is_one_run(scraped: Archive, tmp_path: Path) -> N
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert instance.get_materialized_partitions(LOOK) == {"2026-05-02", "2026-05-03"}
         said = partition(instance, LOOK, "2026-05-03")
-        assert (said["done"], said["done in partition"]) == (2, 1)
+        assert (said["summary"], said["done in partition"]) == ("2 files done", 1)
         assert said["partitions"] == "2026-05-02 to 2026-05-03"
+        (record,) = instance.fetch_observations(LOOK, limit=10).records
+        assert record.asset_observation is not None
+        assert record.asset_observation.metadata["done"].value == 2
 
 
 def test_a_backfill_may_do_files_again_if_asked(scraped: Archive, instance: dg.DagsterInstance) -> None:
