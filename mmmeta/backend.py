@@ -134,6 +134,10 @@ class Backend:
             self._warn_if_outdated()
         return Catalog(database, self.clock())
 
+    def ignore_news(self) -> None:
+        """Warn no more of metadata that was not merged yet."""
+        self._warned = True
+
     def _warn_if_outdated(self) -> None:
         # A writer at work would have to be waited for.
         if self._warned or self.metadata.has_hot_journal():

@@ -87,6 +87,11 @@ class Metadir:
             jobs=config.jobs,
         )
 
+    def ignore_news(self) -> None:
+        """Do not warn that there is metadata which was not merged yet: for a run that works with what its update found,
+        while a sync may bring more at any time."""
+        self._backend.ignore_news()
+
     @property
     def config(self) -> Config:
         return self._backend.config

@@ -56,6 +56,7 @@ def opened(context: dg.AssetExecutionContext, config: MetadirConfig) -> Iterator
     seen = ""
     try:
         with resource.open(name=config.name, jobs=config.jobs) as metadir:
+            metadir.ignore_news()  # the sensor sees them
             seen = mark_of_files(metadir.layout)
             with beating(metadir.layout, context.run.run_id):
                 yield metadir
