@@ -33,7 +33,8 @@ def defs():
 
 
 def lay_out(root: Path, name: str) -> None:
-    """An empty project in a folder that is there."""
+    """An empty project in this folder."""
+    root.mkdir(exist_ok=True)
     (root / "pyproject.toml").write_text(PYPROJECT.format(name=name))
     package = root / "src" / name
     (package / "defs").mkdir(parents=True)

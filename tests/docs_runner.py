@@ -320,6 +320,10 @@ class Runner:
                 if not re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE):
                     raise self._error(block, f"the Makefile has no target {target!r}", line=line)
             return self._in_clone("python -m examples.demo") if words[1:] == ["demo"] and shown else None
+        if words == ["pip", "install", "-e", "."]:
+            return 'export PYTHONPATH="$PWD/src"'
+        if words[:2] == ["create-dagster", "project"]:
+            return _in_tests(f"from dagster_projects import lay_out; lay_out(Path({words[2]!r}), {words[2]!r})")
         if words[:2] == ["pip", "install"] or words[1:4] == ["-m", "pip", "install"]:
             project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
             for extra in (name for names in re.findall(r"mmmeta\[([\w,-]+)\]", command) for name in names.split(",")):
@@ -366,6 +370,12 @@ def _file_name(block: Block) -> str | None:
         return block.directives["file"]
     found = FILE_NAME.match(block.text.partition("\n")[0])
     return found[1] if found else None
+
+
+def _in_tests(code: str) -> str:
+    """A command that runs Python with what the tests have."""
+    path = f"import sys; from pathlib import Path; sys.path.append({str(ROOT / 'tests')!r})"
+    return f"python -c {shlex.quote(f'{path}; {code}')}"
 
 
 def _complete(command: str) -> bool:
