@@ -172,7 +172,8 @@ class Catalog:
     def _where(self, condition: Condition, deleted: bool | None) -> tuple[str, list[Any]]:
         fragment = self.compiler.compile(condition)
         alive = "1" if deleted is None else f"files.__deleted = {int(deleted)}"
-        return all_of([fragment.sql, alive]), fragment.parameters
+        # In brackets, for it is put beside other conditions.
+        return f"({all_of([fragment.sql, alive])})", fragment.parameters
 
     def _order(self, order_by: Sequence[str]) -> str:
         parts = []

@@ -500,3 +500,21 @@ def test_news_that_arrive_in_the_middle_of_a_run_do_not_disturb_it(archive: Arch
 
     report = archive.client.job("import", batch_size=1).run(work)
     assert (report.done, seen) == (2, ["a", "b"])
+
+
+def test_a_run_for_one_of_several_values_leaves_other_jobs_alone(archive: Archive) -> None:
+    """A filter with OR in it is one condition among others; what is done is not asked for again and again."""
+    publish(archive, *"abc", kind="x")
+    publish(archive, *"de", kind="y")
+    job = archive.client.job("some", batch_size=1)
+    job.run(nothing, limit=3)
+    archive.client.job("other").run(nothing)
+    assert job.run(nothing, only={"kind": ["x", "y"]}).done == 2
+    assert job.run(nothing, only={"$any": [{"kind": "x"}, {"kind": "y"}]}).attempted == 0
+
+
+def test_why_is_right_about_one_of_several_values(archive: Archive) -> None:
+    publish(archive, "a", kind="x")
+    publish(archive, "b", kind="z")
+    job = archive.client.job("some", where={"kind": ["x", "y"]})
+    assert (job.why("a").selected, job.why("b").selected) == (True, False)
