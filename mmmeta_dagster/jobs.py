@@ -10,7 +10,6 @@ import dagster as dg
 from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.checks import build_checks
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
 
 DagsterJob = Any
@@ -22,12 +21,14 @@ def build_import_job(
     metadir: MetadirConfig,
     translator: DagsterMmmetaTranslator = DEFAULT,
     assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
+    checks: Iterable[dg.AssetChecksDefinition] = (),
     resources: Mapping[str, Any] | None = None,
 ) -> DagsterJob:
     """``<metadir>_import``: update, then all jobs. What the sensor asks for.
 
     It is for all that is due, and therefore never partitioned. Where jobs of the metadir have partitions it needs
-    ``assets``, the metadir's own with those that ``@mmmeta_asset`` made, and ``resources``, all that these take.
+    ``assets``, the metadir's own with those that ``@mmmeta_asset`` made, their ``checks``, and ``resources``, all that
+    these take.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -43,10 +44,7 @@ def build_import_job(
     )
     given = list(assets)
     partitioned = any(config.partitions is not None for config in metadir.jobs.values())
-    if not (partitioned and given):
-        return job
-    checks = build_checks(metadir=metadir, translator=translator)
-    return _without_partitions(job, given, checks, resources or {})
+    return _without_partitions(job, given, list(checks), resources or {}) if partitioned and given else job
 
 
 def _without_partitions(
@@ -67,8 +65,8 @@ def _without_partitions(
         for asset in assets
     ]
     try:
-        whole = dg.Definitions(assets=plain, asset_checks=checks, jobs=[job], resources=resources)
-        return whole.resolve_job_def(job.name)
+        definitions = dg.Definitions(assets=plain, asset_checks=checks, jobs=[job], resources=resources)
+        return definitions.resolve_job_def(job.name)
     except dg.DagsterInvalidDefinitionError as error:
         cause = error.__cause__ or error
         raise JobError(
@@ -82,12 +80,13 @@ def build_jobs(
     metadir: MetadirConfig,
     translator: DagsterMmmetaTranslator = DEFAULT,
     assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
+    checks: Iterable[dg.AssetChecksDefinition] = (),
     resources: Mapping[str, Any] | None = None,
 ) -> list[DagsterJob]:
     """All Dagster jobs of a metadir: import, update, one for each job, one for all asset checks, and generate where
     metadata is written here.
 
-    ``assets`` and ``resources`` are as for ``build_import_job``.
+    ``assets``, ``checks`` and ``resources`` are as for ``build_import_job``.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -96,7 +95,7 @@ def build_jobs(
         ['archive_import', 'archive_update', 'archive_checks', 'archive_generate']
     """
     jobs = [
-        build_import_job(metadir=metadir, translator=translator, assets=assets, resources=resources),
+        build_import_job(metadir=metadir, translator=translator, assets=assets, checks=checks, resources=resources),
         _job(
             metadir, translator, keys.update_job(metadir.name), [keys.STATE_DB], "Updates the state db, nothing else."
         ),

@@ -41,7 +41,8 @@ def build_definitions(
 
     ``assets`` are those that ``@mmmeta_asset`` made for these metadirs: each gets its Dagster job, and the sensor and
     the import take it in. ``resources`` are what these assets take; they may as well stand in another Definitions that is
-    merged with this one, unless one of the metadir's jobs has partitions. No executor is set: two definitions that bring one do not merge.
+    merged with this one, unless one of the metadir's jobs has partitions. No executor is set: two definitions that bring
+    one do not merge.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -88,7 +89,10 @@ def _of_metadir(
         server=metadir.generate,
     )
     ours = {keys.resource(metadir.name): resource}
-    built = build_jobs(metadir=metadir, translator=translator, assets=assets, resources={**resources, **ours})
+    checks = build_checks(metadir=metadir, translator=translator)
+    built = build_jobs(
+        metadir=metadir, translator=translator, assets=assets, checks=checks, resources={**resources, **ours}
+    )
     jobs = {job.name: job for job in built}
     sensor = build_remote_sensor(metadir=metadir, job=jobs[keys.import_job(metadir.name)], translator=translator)
     sensors: list[dg.SensorDefinition] = [sensor]
@@ -105,7 +109,7 @@ def _of_metadir(
         )
     return dg.Definitions(
         assets=assets,
-        asset_checks=build_checks(metadir=metadir, translator=translator),
+        asset_checks=checks,
         jobs=list(jobs.values()),
         schedules=build_schedules(metadir=metadir, jobs=jobs),
         sensors=sensors,

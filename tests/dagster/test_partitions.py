@@ -93,6 +93,8 @@ def test_an_import_marks_the_partitions_that_it_touched(scraped: Archive, each_i
     said = {name: value.value for name, value in events[-1].metadata.items()}
     assert (said["done"], said["partitions"], said["files outside of partitions"]) == (5, "4 touched", 1)
     assert metadata(result, "download_all")["done"] == 5
+    checked = {check.asset_key for check in result.get_asset_check_evaluations()}
+    assert {LOOK, LOAD, keys.asset_key("archive", "state_db")} <= checked
     quiet = execute(scraped, each_instance)
     assert [event.partition for event in quiet.asset_materializations_for_node("archive__look")] == [None]
 
@@ -109,6 +111,7 @@ def test_an_import_marks_so_many_and_says_so(
 def test_the_sensor_asks_for_all_that_is_due(scraped: Archive, instance: dg.DagsterInstance) -> None:
     """The import is no partitioned job, so that the sensor, a schedule and the UI start it without one."""
     definitions = scraped.definitions
+    dg.Definitions.validate_loadable(definitions)
     assert definitions.resolve_job_def("archive_import").partitions_def is None
     assert definitions.resolve_job_def("archive_look").partitions_def is not None
     sensor = definitions.resolve_sensor_def("archive_remote_updated")
