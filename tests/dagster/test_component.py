@@ -27,6 +27,11 @@ attributes:
       download: {to: "{{ context.project_root }}/downloads"}
 """
 
+# Dagster itself makes a component's asset checks anew, with a parameter of its own that it calls beta.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Parameter `execution_type` of function `AssetsDefinition.__init__` is currently in beta"
+)
+
 
 @dataclass
 class Folder:
