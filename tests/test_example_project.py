@@ -20,6 +20,9 @@ dg = pytest.importorskip("dagster")
 duckdb = pytest.importorskip("duckdb")
 pytest.importorskip("dagster_duckdb", reason="there is no dagster-duckdb of this Dagster's version")
 
+# Dagster rebuilds the asset checks that a folder of definitions brings, with a parameter of its own that it calls beta.
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function `AssetsDefinition")
+
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "project"
 
 

@@ -14,6 +14,9 @@ import pytest
 from dagster_projects import lay_out
 from small_archive import Archive
 
+# Dagster rebuilds the asset checks that a folder of definitions brings, with a parameter of its own that it calls beta.
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function `AssetsDefinition")
+
 TYPE = "type: mmmeta_dagster.MetadirComponent\n"
 
 ARCHIVE = """
