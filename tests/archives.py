@@ -115,3 +115,17 @@ def copy_metadir(source: Path, target: Path) -> None:
 def everything(folder: Path) -> dict[str, bytes]:
     """All files below a folder with their content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def opened(path: Path, *, state: bool) -> Metadir:
+    """An empty metadir that reads the state db or meta.db."""
+    metadir = Metadir(path, server=True)
+    metadir.reads_state = state  # type: ignore[attr-defined]
+    return metadir
+
+
+def fill(metadir: Metadir, *rows: dict[str, Any], **named: Any) -> None:
+    """Insert rows; a name is the unique value of a file whose key ``x`` has that value."""
+    metadir.files.insert_many([*rows, *({"content_hash": name, "x": value} for name, value in named.items())])
+    if metadir.reads_state:  # type: ignore[attr-defined]
+        metadir.update()

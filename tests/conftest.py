@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archives import Archive, SettableClock
+from archives import Archive, SettableClock, opened
 from hypothesis import HealthCheck, settings
+
+from mmmeta import Metadir
 
 _NO_WATCH = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("everyday", deadline=None, max_examples=40, suppress_health_check=_NO_WATCH)
@@ -38,6 +40,13 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
     made = Archive(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["meta.db", "state.db"])
+def metadir(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Metadir]:
+    """An empty metadir that reads the named database; ``fill`` brings the state db up to date."""
+    with opened(tmp_path / "archive", state=request.param == "state.db") as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from typing import Any
 
 from archives import Archive
 
+from mmmeta.load import Row, SqlTarget, Written
+
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     """Execute one statement of one's own, committed."""
@@ -49,3 +51,21 @@ def delete(archive: Archive, *names: str) -> None:
         archive.remove(name)
     archive.publish(ensure=True)
     archive.client.update()
+
+
+def write(target: SqlTarget, *rows: tuple[str, dict[str, Any], int], job: str = "load") -> Written:
+    """Write rows: unique value, values, token."""
+    return target.write([Row(*row) for row in rows], state_id="state", job=job)
+
+
+def read(url: str, table: str = "documents") -> dict[str, dict[str, Any]]:
+    """Unique value → the row's values that are not NULL."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(f'SELECT * FROM "{table}"').mappings().all()
+    engine.dispose()
+    return {
+        row["content_hash"]: {k: v for k, v in row.items() if v is not None and k != "content_hash"} for row in rows
+    }

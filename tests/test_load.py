@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sql_target import query, read, write
 
 from mmmeta.errors import LoadError
 from mmmeta.load import Row, SqlTarget, Written
@@ -23,34 +24,6 @@ from mmmeta.load_columns import OVERFLOW, column_name, wider
 def target(url: str) -> Iterator[SqlTarget]:
     with SqlTarget(url, "documents", "content_hash") as opened:
         yield opened
-
-
-def write(target: SqlTarget, *rows: tuple[str, dict[str, Any], int], job: str = "load") -> Written:
-    return target.write([Row(*row) for row in rows], state_id="state", job=job)
-
-
-def read(url: str, table: str = "documents") -> dict[str, dict[str, Any]]:
-    """Unique value → the row's values that are not NULL."""
-    from sqlalchemy import create_engine
-
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(f'SELECT * FROM "{table}"').mappings().all()
-    engine.dispose()
-    return {
-        row["content_hash"]: {k: v for k, v in row.items() if v is not None and k != "content_hash"} for row in rows
-    }
-
-
-def execute(url: str, statement: str) -> list[Any]:
-    from sqlalchemy import create_engine
-
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        result = connection.exec_driver_sql(statement)
-        rows = result.all() if result.returns_rows else []
-    engine.dispose()
-    return list(rows)
 
 
 def test_rows_are_written_and_overwritten(url: str, target: SqlTarget) -> None:
@@ -228,11 +201,11 @@ def test_one_bad_row_loses_nobody_else(url: str, target: SqlTarget) -> None:
     """A constraint, a value of a foreign type, a lone surrogate: named, without receipt, tried again later."""
     write(target, ("a", {"v": 1, "text": "x"}, 1))
     if url.startswith("sqlite"):
-        execute(
+        query(
             url, "CREATE TRIGGER no BEFORE INSERT ON documents WHEN NEW.v = 13 BEGIN SELECT RAISE(ABORT, 'no 13'); END"
         )
     else:
-        execute(url, "ALTER TABLE documents ADD CONSTRAINT no CHECK (v <> 13)")
+        query(url, "ALTER TABLE documents ADD CONSTRAINT no CHECK (v <> 13)")
     batch = [(f"f{index}", {"v": index, "text": "x"}, 2) for index in range(20)]
     batch += [("bytes", {"v": b"x"}, 2), ("surrogate", {"text": "\ud800"}, 2)]  # type: ignore[list-item]
     done = write(target, *batch, ("a", {"v": 2}, 1))
@@ -248,16 +221,16 @@ def test_one_bad_row_loses_nobody_else(url: str, target: SqlTarget) -> None:
 def test_columns_that_others_added_are_kept(url: str, target: SqlTarget) -> None:
     """A person's notes survive every upsert."""
     write(target, ("a", {"v": 1}, 1))
-    execute(url, "ALTER TABLE documents ADD COLUMN notes TEXT")
-    execute(url, "UPDATE documents SET notes = 'mine'")
+    query(url, "ALTER TABLE documents ADD COLUMN notes TEXT")
+    query(url, "UPDATE documents SET notes = 'mine'")
     write(target, ("a", {"v": 2, "w": 1}, 2))
     assert read(url)["a"] == {"v": 2, "w": 1, "notes": "mine"}
 
 
 def test_an_existing_table_is_used(url: str, target: SqlTarget) -> None:
     """Its columns keep their types and its other rows; the unique key gets the index that an upsert needs."""
-    execute(url, "CREATE TABLE documents (content_hash VARCHAR(40), title VARCHAR(100), kept INTEGER)")
-    execute(url, "INSERT INTO documents VALUES ('a', 'old', 1), ('b', 'old', 2)")
+    query(url, "CREATE TABLE documents (content_hash VARCHAR(40), title VARCHAR(100), kept INTEGER)")
+    query(url, "INSERT INTO documents VALUES ('a', 'old', 1), ('b', 'old', 2)")
     assert Written(2) == write(target, ("a", {"title": "new", "pages": 3}, 1), ("c", {"title": "new"}, 1))
     assert (read(url)) == {
         "a": {"title": "new", "kept": 1, "pages": 3},
@@ -268,28 +241,28 @@ def test_an_existing_table_is_used(url: str, target: SqlTarget) -> None:
 
 def test_an_existing_table_without_the_unique_key(url: str, target: SqlTarget) -> None:
     """The column is added; rows that lack it are left alone."""
-    execute(url, "CREATE TABLE documents (title VARCHAR(100))")
-    execute(url, "INSERT INTO documents VALUES ('old')")
+    query(url, "CREATE TABLE documents (title VARCHAR(100))")
+    query(url, "INSERT INTO documents VALUES ('old')")
     assert Written(1) == write(target, ("a", {"title": "new"}, 1))
     assert read(url) == {None: {"title": "old"}, "a": {"title": "new"}}
 
 
 def test_an_existing_table_with_duplicates_is_refused(url: str, target: SqlTarget) -> None:
     """An upsert could not tell them apart."""
-    execute(url, "CREATE TABLE documents (content_hash VARCHAR(40))")
-    execute(url, "INSERT INTO documents VALUES ('a'), ('a')")
+    query(url, "CREATE TABLE documents (content_hash VARCHAR(40))")
+    query(url, "INSERT INTO documents VALUES ('a'), ('a')")
     with pytest.raises(LoadError, match="several rows with the same 'content_hash'"):
         write(target, ("a", {"title": "new"}, 1))
-    assert execute(url, "SELECT * FROM documents") == [("a",), ("a",)]
+    assert query(url, "SELECT * FROM documents") == [("a",), ("a",)]
 
 
 def test_a_dropped_table_or_column_comes_back(url: str, target: SqlTarget) -> None:
     """Under an open target; what was known of it counts no more."""
     write(target, ("a", {"v": 1, "w": 1}, 1))
-    execute(url, "ALTER TABLE documents DROP COLUMN v")
+    query(url, "ALTER TABLE documents DROP COLUMN v")
     assert Written(1) == write(target, ("a", {"v": 2}, 2))
     assert read(url)["a"] == {"v": 2}
-    execute(url, "DROP TABLE documents")
+    query(url, "DROP TABLE documents")
     assert Written(1) == write(target, ("a", {"v": 3}, 3))
     assert read(url) == {"a": {"v": 3}}
 
@@ -379,89 +352,3 @@ def test_a_killed_writer_leaves_rows_and_receipts_together(tmp_path: Path) -> No
     assert rows == receipts
     assert len(rows) >= 20 * reported
     assert len(rows) % 20 == 0
-
-
-def test_a_locked_database_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing is written; the file is not to blame."""
-    monkeypatch.setattr("mmmeta.load_engine.LOCK_SECONDS", 0.1)
-    url = f"sqlite:///{tmp_path}/target.db"
-    with SqlTarget(url, "documents", "content_hash") as target:
-        write(target, ("a", {"v": 1}, 1))
-        connection = sqlite3.connect(tmp_path / "target.db", isolation_level=None)
-        connection.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LoadError, match=r"target\.db, table 'documents': database is locked"):
-            write(target, ("a", {"v": 2}, 2))
-        connection.execute("ROLLBACK")
-        connection.close()
-        assert Written(1) == write(target, ("a", {"v": 2}, 2))
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("nonsense", "cannot be opened"),
-        ("nodialect://user:secret@host/db", "cannot be opened"),
-        ("postgresql+nodriver://user:secret@host/db", "cannot be opened"),
-        ("sqlite:////proc/nowhere/x.db", "cannot be opened"),
-    ],
-)
-def test_a_url_that_cannot_be_opened(url: str, reason: str) -> None:
-    """One clear error without the password."""
-    with pytest.raises(LoadError, match=reason) as caught:
-        SqlTarget(url, "documents", "content_hash")
-    assert "secret" not in str(caught.value)
-
-
-def test_a_target_that_is_not_a_database(tmp_path: Path) -> None:
-    """Named, and left alone."""
-    (tmp_path / "target.db").write_text("not a database, but long enough to be looked at" * 100)
-    with (
-        SqlTarget(f"sqlite:///{tmp_path}/target.db", "documents", "content_hash") as target,
-        pytest.raises(LoadError, match="not a database"),
-    ):
-        write(target, ("a", {"v": 1}, 1))
-    assert (tmp_path / "target.db").read_text().startswith("not a database")
-
-
-@pytest.mark.parametrize("table", ["", "_mmmeta_receipts", "sqlite_master", "a\0b", "x" * 64])
-def test_names_of_tables(table: str, tmp_path: Path) -> None:
-    """Neither ours nor the database's, and nothing that a database would cut."""
-    with pytest.raises(LoadError, match="cannot be the name of a table"):
-        SqlTarget(f"sqlite:///{tmp_path}/target.db", table, "content_hash")
-
-
-def test_odd_names_of_tables(url: str) -> None:
-    """A table's name is taken literally."""
-    for table in ('my "documents"', "a.b", "select", "100% ä"):
-        with SqlTarget(url, table, "content_hash") as target:
-            assert Written(1) == write(target, (table, {"v": 1}, 1))
-        assert execute(
-            url, 'SELECT v FROM "{}"'.format(table.replace('"', '""').replace("%", "%%" if "post" in url else "%"))
-        ) == [(1,)]
-
-
-def test_the_folder_of_a_sqlite_target_is_made(tmp_path: Path) -> None:
-    """As a person expects of a file that does not exist yet."""
-    with SqlTarget(f"sqlite:///{tmp_path}/a/b/target.db", "documents", "content_hash") as target:
-        assert Written(1) == write(target, ("a", {"v": 1}, 1))
-
-
-def test_without_on_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The path of other databases, shown on SQLite under another name: the same outcome, every value as text."""
-    from sqlalchemy.dialects.sqlite.base import SQLiteDialect
-
-    url = f"sqlite:///{tmp_path}/target.db"
-    with SqlTarget(url, "documents", "content_hash") as target:
-        target._engine.dialect.name = "other"
-        first = {"title": "A", "pages": 3, "public": True, "tags": ["x"]}
-        assert Written(2) == write(target, ("a", first, 1), ("b", {"title": "B"}, 1))
-        assert Written(2, ("b",)) == write(target, ("a", {"title": "A2"}, 2), ("b", {}, 1), ("c", {"new": 1.5}, 1))
-        assert target.receipts("abc", state_id="state", job="load") == {"a": 2, "b": 1, "c": 1}
-    assert SQLiteDialect.name == "sqlite"
-    assert read(url) == {"a": {"title": "A2"}, "b": {"title": "B"}, "c": {"new": "1.5"}}
-
-
-def test_importing_is_light() -> None:
-    """SQLAlchemy costs a fifth of a second; whoever loads nothing does not pay it."""
-    code = "import sys, mmmeta.load, mmmeta.transfer; print('sqlalchemy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
