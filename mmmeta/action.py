@@ -57,7 +57,14 @@ class Interruptible(Protocol):
         untried."""
 
 
-def failed(claim: Claim, error: Exception) -> Outcome:
+def failed(claim: Claim, error: BaseException) -> Outcome:
     """The outcome of a file whose processing raised: type, message and the last lines of the traceback."""
-    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return Outcome(claim, type(error).__name__, str(error) or repr(error), lines[-ERROR_LINES:])
+    try:
+        message = str(error) or repr(error)
+    except Exception:  # somebody's own __str__ or __repr__
+        message = "its message cannot be shown"
+    try:
+        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except Exception:
+        lines = ""
+    return Outcome(claim, type(error).__name__, message, lines[-ERROR_LINES:])
