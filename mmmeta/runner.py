@@ -295,9 +295,9 @@ class Run:
     def _settle(self) -> None:
         if not self._outcomes:
             return
-        outcomes, self._outcomes = self._outcomes, []
         with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
-            settled = ledger.settle(outcomes, run_id=self._run_id, worker=self._worker.name)
+            settled = ledger.settle(self._outcomes, run_id=self._run_id, worker=self._worker.name)
+        self._outcomes = []  # not before they are committed: else what was done would be done again
         for entry in settled:
             self._count(entry)
         self._last_settled = time.monotonic()
@@ -328,10 +328,12 @@ class Run:
 
     def _give_back(self) -> None:
         """Record what is finished and release what is not, also on the way out of an interrupted run."""
-        self._settle()
-        with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
-            ledger.give_back(self._worker.name)
-            ledger.trim_history()
+        try:
+            self._settle()
+        finally:  # what could not be recorded is at least not held until the lease ends
+            with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
+                ledger.give_back(self._worker.name)
+                ledger.trim_history()
 
     def _report(self, evaluation: Evaluation) -> RunReport:
         status = self._bench.status()
