@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import traceback
+import os
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 from mmmeta.action import Item, failed
+from mmmeta.caught import Caught, end_process, ends_the_run
 from mmmeta.errors import JobError, near_misses
 from mmmeta.file import File
 from mmmeta.ledger import Outcome
@@ -19,7 +19,8 @@ class CallFunction:
     """Calls a function with each file, or with the list of a batch's files; what it raises is the files' failure.
 
     What it returns is nobody's business, except a coroutine or a generator: then nothing was done yet, and that is a
-    failure. ``sys.exit()`` in it ends neither the run nor the other files; in a handler of a signal it does end the run.
+    failure. ``sys.exit()`` in it ends neither the run nor the other files, and nor does a cancelled task; what the handler
+    of a signal raises, and Ctrl-C, do end the run. A child that the function forks ends where the function does.
 
     Raises:
         JobError: the function is a coroutine or generator function, which a call does not run.
@@ -39,18 +40,20 @@ class CallFunction:
             )
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
-        try:
+        process = os.getpid()
+        with Caught(lambda error: os.getpid() == process and ends_the_run(error)) as caught:
             if self.batched:
                 self._call([item.file for item in items])
             else:
                 for item in items:
                     self._call(item.file)
-        except SystemExit as error:
-            if _by_signal(error):
-                raise
+        error = caught.error
+        if os.getpid() != process:
+            end_process(error)
+        if isinstance(error, SystemExit):
             message = f"the function ended with sys.exit({error.code!r})"
-            return [failed(item.claim, RuntimeError(message).with_traceback(error.__traceback__)) for item in items]
-        except Exception as error:
+            error = RuntimeError(message).with_traceback(error.__traceback__)
+        if error is not None:
             return [failed(item.claim, error) for item in items]
         return [Outcome(item.claim) for item in items]
 
@@ -82,19 +85,6 @@ def _unfit(function: Callable[[Any], object]) -> str | None:
         if inspect.isgeneratorfunction(one):
             return "a generator"
     return None
-
-
-def _by_signal(error: SystemExit) -> bool:
-    """Whether a signal's handler raised it while the function ran: then it is the run that is to end.
-
-    A handler is called with the frame that it interrupts, which no other function is.
-    """
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    for outer, inner in pairwise(frames):
-        for value in inner.f_locals.values():
-            if value is outer or (isinstance(value, tuple) and any(part is outer for part in value)):
-                return True
-    return False
 
 
 def import_function(name: str, job: str) -> Callable[[Any], object]:

@@ -7,17 +7,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from mmmeta.action import Action, Interruptible, Item
 from mmmeta.bench import Bench
-from mmmeta.errors import JobFailedError, MmmetaError
+from mmmeta.caught import Caught
+from mmmeta.errors import JobFailedError
 from mmmeta.filters import Condition
 from mmmeta.ledger import Outcome, Settled
 from mmmeta.quantities import format_duration
 from mmmeta.selection import Evaluation
+from mmmeta.threads import Threads
 from mmmeta.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,9 @@ FAILURES_KEPT = 1_000
 
 REDONE_AT_MOST = 3
 """How often one run does a file again because it changed meanwhile; an action that changes it each time would not end."""
+
+LAST_WORDS = 1.0
+"""Seconds that threads have to come to an end with the file at hand, when the run is to end at once."""
 
 NAMED_AT_ONCE = 500
 """Files claimed at once where a run is for some files only."""
@@ -127,7 +133,7 @@ class Keeper:
                 with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
                     ledger.renew(self._worker.name, lease, self._run_id)
                 self._bench.backend.write_status()
-            except (MmmetaError, OSError) as error:
+            except Exception as error:  # whatever it is: without a sign of life the claims pass to others
                 log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)
 
 
@@ -235,25 +241,34 @@ class Run:
         workers = self._bench.config.workers
         queue = iter(items)
         running: set[Future[list[Outcome]]] = set()
-        with ThreadPoolExecutor(workers, thread_name_prefix=f"mmmeta-{self._bench.config.name}") as pool:
-            try:
-                while True:
-                    while len(running) < workers and not self._finished():
-                        item = next(queue, None)
-                        if item is None:
-                            break
-                        running.add(pool.submit(self._within_time, work, [item]))
-                    if not running:
-                        return
-                    ready, running = wait(running, return_when=FIRST_COMPLETED)
-                    for future in ready:
-                        self._note(future.result())
-            finally:
-                # Interrupted: what the threads have done, or cannot leave half done, must not count as untried.
-                if running and isinstance(self._action, Interruptible):
-                    self._action.interrupt()
-                for future in wait(running).done:
-                    self._outcomes.extend(future.result())
+        with Threads[list[Outcome]](workers, f"mmmeta-{self._bench.config.name}") as threads, Caught() as caught:
+            while True:
+                while len(running) < workers and not self._finished():
+                    item = next(queue, None)
+                    if item is None:
+                        break
+                    running.add(threads.submit(partial(self._within_time, work, [item])))
+                if not running:
+                    return
+                ready, running = wait(running, return_when=FIRST_COMPLETED)
+                self._take(ready)
+        # Ended early: what the threads have done, or cannot leave half done, must not count as untried.
+        if isinstance(self._action, Interruptible):
+            self._action.interrupt()
+            ready = wait(running).done
+        else:
+            # Nothing can end a Python function from outside: who wants the end at once does not wait for it.
+            ready = wait(running, None if isinstance(caught.error, Exception) else LAST_WORDS).done
+        self._outcomes += [outcome for future in ready if future.exception() is None for outcome in future.result()]
+        if caught.error is not None:
+            raise caught.error
+
+    def _take(self, ready: set[Future[list[Outcome]]]) -> None:
+        """Note what threads have done; then raise what one of them has raised."""
+        problems = [problem for future in ready if (problem := future.exception()) is not None]
+        self._note([outcome for future in ready if future.exception() is None for outcome in future.result()])
+        if problems:
+            raise problems[0]
 
     def _within_time(self, work: Work, items: list[Item]) -> list[Outcome]:
         """Work on files, each no longer than the job's ``timeout``.
@@ -264,13 +279,13 @@ class Run:
         timeout = self._bench.config.timeout
         if timeout is None or self._action.keeps_time:
             return work(items)
-        answer: SimpleQueue[tuple[list[Outcome], Exception | None]] = SimpleQueue()
+        answer: SimpleQueue[tuple[list[Outcome], BaseException | None]] = SimpleQueue()
 
         def call() -> None:
-            try:
-                answer.put((work(items), None))
-            except Exception as error:  # raised again where the run can see it
-                answer.put(([], error))
+            outcomes: list[Outcome] = []
+            with Caught() as caught:  # raised again where the run can see it
+                outcomes = work(items)
+            answer.put((outcomes, caught.error))
 
         threading.Thread(target=call, name=f"mmmeta-{self._bench.config.name}", daemon=True).start()
         limit = timeout * len(items)

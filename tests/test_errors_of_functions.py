@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 from archives import Archive
@@ -75,3 +81,91 @@ def test_outcomes_are_kept_until_they_are_recorded(archive: Archive, monkeypatch
     with pytest.raises(OSError, match="no space left"):
         job.run(lambda file: None)
     assert job.status().done == 3
+
+
+class Timeout(BaseException):
+    """As gevent's: no Exception."""
+
+
+@pytest.mark.parametrize("rules", [{}, {"workers": 2}, {"timeout": "5m"}], ids=["plain", "workers", "timeout"])
+@pytest.mark.parametrize("error", [asyncio.CancelledError("x"), GeneratorExit("x"), Timeout("x")], ids=repr)
+def test_exceptions_that_are_no_exception(archive: Archive, error: BaseException, rules: dict[str, object]) -> None:
+    """A cancelled task is the failure of its file, at once, and nobody else's."""
+    started = time.monotonic()
+    assert_only_b_failed(job_of_three(archive, **rules), error, type(error).__name__, "x")
+    assert time.monotonic() - started < 60
+
+
+def test_a_signal_that_raises_something_else(archive: Archive) -> None:
+    """As Dagster's handler: what it raises is no Exception, and it is the run that ends; nothing counts as failed."""
+
+    def handle(number: int, frame: object) -> None:
+        raise Timeout
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    job = job_of_three(archive)
+    try:
+        with pytest.raises(Timeout):
+            job.run(lambda file: signal.raise_signal(signal.SIGUSR1))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert (job.status().pending, job.status().failed) == (3, 0)
+
+
+def test_a_thread_that_ends_the_run_loses_nobody_elses_outcome(archive: Archive) -> None:
+    """What was ready at the same moment is recorded."""
+    both = threading.Barrier(2)
+
+    def end(file: File) -> None:
+        if file.unique_value != "c":
+            both.wait(60)
+            if file.unique_value == "b":
+                raise KeyboardInterrupt
+
+    job = job_of_three(archive, workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        job.run(end)
+    assert {entry.file for entry in job.files("done")} >= {"a"}
+    assert job.entry("b").status == "pending"
+
+
+def test_a_function_that_hangs_in_a_thread_does_not_keep_the_process(archive: Archive) -> None:
+    """Who asks twice ends at once, with all claims given back; the thread ends with the process."""
+    job_of_three(archive)
+    code = """
+import sys, threading
+from mmmeta import mmmeta
+def hang(file):
+    print("at it", flush=True)
+    threading.Event().wait()
+mmmeta(sys.argv[1]).job("import", workers=2).run(hang)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(archive.client_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == process.stdout.readline() == b"at it\n"
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    job = archive.client.job("import", workers=2)
+    assert (job.status().pending, job.status().claimed) == (3, 0)
+
+
+@pytest.mark.parametrize("ending", ["sys.exit(7)", "return", "raise ValueError('x')"])
+def test_a_function_that_forks(archive: Archive, ending: str) -> None:
+    """The child ends where the function ends, and leaves its parent's run alone."""
+    job_of_three(archive)
+    code = f"""
+import os, sys
+from mmmeta import mmmeta
+def fork(file):
+    child = os.fork()
+    if child == 0:
+        {ending}
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+print("done", mmmeta(sys.argv[1]).job("import").run(fork).done, flush=True)
+"""
+    command = [sys.executable, "-c", code, str(archive.client_path)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    exit_code = {"sys.exit(7)": "7", "return": "0"}.get(ending, "1")
+    assert answer.stdout.splitlines() == [*[exit_code] * 3, "done 3"]
