@@ -21,7 +21,7 @@ from mmmeta.ledger import Outcome, Settled
 from mmmeta.quantities import format_duration
 from mmmeta.selection import Evaluation
 from mmmeta.threads import Threads
-from mmmeta.workers import Worker
+from mmmeta.workers import Worker, boot_seconds
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,9 @@ class Keeper:
         while not self._over.wait(min(BEAT_EVERY, lease / 3)):
             try:
                 with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
+                    until = boot_seconds() + lease
                     ledger.renew(self._worker.name, lease, self._run_id)
+                self._worker.lease.prolong(until)
                 self._bench.backend.write_status()
             except Exception as error:  # whatever it is: without a sign of life the claims pass to others
                 log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)
@@ -183,6 +185,8 @@ class Run:
                     self._total = self._files_in_this_run(len(items))
                 self._process(items)
                 self._settle()
+                if self._overtaken():
+                    self._let_go()
         finally:
             self._give_back()
         return self._report(evaluation)
@@ -194,6 +198,10 @@ class Run:
             self._bytes_left is not None and self._bytes_left <= 0
         )
         return self._stopped or spent
+
+    def _overtaken(self) -> bool:
+        """Whether the lease on the batch ran out, as it does where the process was stopped: others may have its files."""
+        return self._worker.lease.ran_out
 
     def _files_in_this_run(self, claimed: int) -> int:
         total = claimed + (self._bench.status().due if self._only is None else len(self._names))
@@ -214,7 +222,9 @@ class Run:
         if among == []:
             return None
         redone = [file for file, times in self._redone.items() if times >= REDONE_AT_MOST]
+        until = boot_seconds() + self._bench.config.lease
         files = self._bench.claim(size, self._worker.name, self._run_id, redone, among)
+        self._worker.lease.begin(until)
         if files is None and among is not None:
             return []  # another worker was faster; there may be more
         if among is not None:
@@ -228,10 +238,11 @@ class Run:
             if not part:
                 continue
             if self._action.batched:
-                self._note(self._within_time(work, part))
+                if not self._overtaken():
+                    self._note(self._within_time(work, part))
             elif self._bench.config.workers == 1:
                 for item in part:
-                    if self._finished():
+                    if self._finished() or self._overtaken():
                         return
                     self._note(self._within_time(work, [item]))
             else:
@@ -243,7 +254,7 @@ class Run:
         running: set[Future[list[Outcome]]] = set()
         with Threads[list[Outcome]](workers, f"mmmeta-{self._bench.config.name}") as threads, Caught() as caught:
             while True:
-                while len(running) < workers and not self._finished():
+                while len(running) < workers and not (self._finished() or self._overtaken()):
                     item = next(queue, None)
                     if item is None:
                         break
@@ -346,8 +357,13 @@ class Run:
         try:
             self._settle()
         finally:  # what could not be recorded is at least not held until the lease ends
-            with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
-                ledger.give_back(self._worker.name)
+            self._let_go(trim=True)
+
+    def _let_go(self, *, trim: bool = False) -> None:
+        """Release what is still this worker's; ``trim`` the history as well."""
+        with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
+            ledger.give_back(self._worker.name)
+            if trim:
                 ledger.trim_history()
 
     def _report(self, evaluation: Evaluation) -> RunReport:

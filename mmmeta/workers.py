@@ -27,16 +27,46 @@ def boot_seconds() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
+class Lease:
+    """Until when a worker's claims are its own, as the worker itself knows it.
+
+    A process that was stopped for longer than its lease finds its claims with others when it goes on. It asks here
+    before each file, which costs nothing.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._ran_out = False
+
+    def begin(self, until: float) -> None:
+        """With a new batch; nothing else is held."""
+        self._until, self._ran_out = until, False
+
+    @property
+    def ran_out(self) -> bool:
+        """Whether others may have had the claims, if only for a moment; it stays so until the next batch."""
+        if boot_seconds() > self._until:
+            self._ran_out = True
+        return self._ran_out
+
+    def prolong(self, until: float) -> None:
+        """What ran out before comes back to nobody."""
+        if not self.ran_out:
+            self._until = until
+
+
 class Worker:
     """One worker: alive from ``start`` until ``stop`` or the end of the process.
 
     Attributes:
         name: ``<boot id>/<random>``, as the ledger records it.
+        lease: on the batch that it is at.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._handle: int | None = None
+        self.lease = Lease()
         self.name = f"{boot_id()}/{uuid.uuid4().hex[:16]}"
 
     def start(self) -> None:

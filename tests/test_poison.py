@@ -200,3 +200,37 @@ def test_claims_of_ones_own_whose_state_db_is_removed(archive: Archive) -> None:
         job.release()
     archive.client.update()
     assert job.run(lambda file: None).done == 1
+
+
+SLOW = """
+import sys
+from mmmeta import File, Metadir
+
+def work(file: File) -> None:
+    print(file.unique_value, flush=True)
+    sys.stdin.readline()
+
+print(Metadir(sys.argv[1]).job("import", lease=1).run(work).lost)
+"""
+
+
+def test_a_worker_that_was_overtaken(archive: Archive) -> None:
+    """It was stopped for longer than its lease, and others did its batch: only the file in its hand is done twice."""
+    publish(archive, *"abcde")
+    job = archive.client.job("import", lease=1)
+    command = [sys.executable, "-c", SLOW, str(archive.client_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "a\n"
+            process.send_signal(signal.SIGSTOP)
+            deadline = time.monotonic() + 120
+            while job.status().done < 5:
+                assert time.monotonic() < deadline
+                job.run(lambda file: None)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        rest, _ = process.communicate("\n" * 10, timeout=120)
+    assert rest.splitlines() == ["1"]
+    assert job.status().done == 5
