@@ -18,7 +18,7 @@ from mmmeta.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, near_misses
 from mmmeta.file import File
 from mmmeta.filters import describe, parse
-from mmmeta.hands import Hands
+from mmmeta.hands import Hands, One, Several
 from mmmeta.ledger import Ledger
 from mmmeta.ledger_view import (
     Attempt,
@@ -316,30 +316,24 @@ class Job:
         return self._hands.settle([file], error)[0]
 
     def release(self, *files: File) -> None:
-        """Give claimed files back untried; all of them, if none are named."""
+        """Give these claimed files back untried."""
         self._hands.release(files)
 
-    @contextmanager
-    def one(self) -> Iterator[File | None]:
-        """One file, claimed for the block, or None: done at its end, failed if it raises (which goes on rising)."""
-        with self.several(1) as files:
-            yield files[0] if files else None
+    def release_all(self) -> None:
+        """Give back untried all files that this object has claimed."""
+        self._hands.release_all()
 
-    @contextmanager
-    def several(self, count: int) -> Iterator[list[File]]:
-        """Up to so many files, claimed for the block: all done at its end, all failed if it raises."""
-        files = self.claim(count)
-        try:
-            yield files
-        except Exception as error:
-            if files:
-                self._hands.settle(files, error)
-            raise
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            self._hands.release(files)
-            raise
-        if files:
-            self._hands.settle(files)
+    def one(self) -> One:
+        """One file, claimed for the block, or None: done at its end, failed if it raises (which goes on rising).
+
+        What the block says of it itself (``done``, ``failed``, ``release``) counts.
+        """
+        return One(self.several(1))
+
+    def several(self, count: int) -> Several:
+        """Up to so many files, claimed for the block: all done at its end, all failed if it raises; but for those of
+        which the block says itself how they ended. A block that is broken off (Ctrl-C) gives them back."""
+        return Several(self._hands, lambda: self.claim(count))
 
     def run(
         self,

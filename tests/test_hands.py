@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +48,8 @@ def test_a_loop_of_ones_own(job: Job, archive: Archive) -> None:
     """Claim, say how each ended, give back the rest; nobody else gets them meanwhile."""
     files = job.claim(3)
     assert names(files) == "abc"
-    assert names(archive.client.job("import", attempts=2).claim(9)) == "de"
+    other = archive.client.job("import", attempts=2)
+    assert names(other.claim(9)) == "de"
     assert job.claim() == []
     assert job.done(files[0], bytes=7) == ["done"]
     assert job.failed(files[1], ValueError("no good")) == "failed"
@@ -77,7 +80,7 @@ def test_the_worker_rests_when_nothing_is_held(job: Job, archive: Archive) -> No
         files = job.claim(2)
         assert len(list(workers.iterdir())) == 1
         assert threading.active_count() == before + 1
-        job.release()
+        job.release_all()
         assert list(workers.iterdir()) == []
         assert threading.active_count() == before
     assert names(files) == "ab"
@@ -171,3 +174,65 @@ def test_the_run_goes_on_with_what_is_left(job: Job) -> None:
     report = job.run(lambda file: None)
     assert (report.done, report.pending) == (3, 0)
     assert job.done(*held) == ["done", "done"]
+
+
+def test_a_block_may_settle_its_files_itself(job: Job) -> None:
+    """The end of the block settles only the rest."""
+    with job.several(3) as files:
+        job.failed(files[0], ValueError("no"))
+        job.release(files[1])
+    with job.one() as file:
+        assert file is not None
+        job.release(file)
+    assert statuses(job) == {"a": "failed", "b": "pending", "c": "done", "d": "pending", "e": "pending"}
+
+
+class Cancelled(BaseException):
+    """No Exception, as asyncio's CancelledError."""
+
+
+def test_a_block_that_is_broken_off_gives_its_files_back(job: Job) -> None:
+    """Whatever breaks it off; and only its own."""
+    held = job.claim(1)
+    with suppress(Cancelled), job.several(2):
+        raise Cancelled
+    assert statuses(job) == {"a": "claimed", "b": "pending", "c": "pending", "d": "pending", "e": "pending"}
+    assert job.done(*held) == ["done"]
+
+
+def test_giving_back_no_files_gives_back_none(job: Job) -> None:
+    """An empty list means what it says; all of them have a method of their own."""
+    files = job.claim(2)
+    job.release(*[])
+    assert job.status().claimed == 2
+    job.release_all()
+    assert job.status().claimed == 0
+    with pytest.raises(JobError, match="'a' is not claimed here"):
+        job.done(files[0])
+
+
+def test_numbers_and_names_that_mean_no_files(job: Job) -> None:
+    """A clear error, and nothing is claimed or settled."""
+    for count in (0, -1):
+        with pytest.raises(JobError, match=f"from 1 on, not {count}"):
+            job.claim(count)
+    (file,) = job.claim()
+    for call in (job.done, job.release):
+        with pytest.raises(JobError, match="'a' is not a file that claim"):
+            call("a")  # type: ignore[arg-type]
+    assert job.done(file, file) == ["done", "done"]
+    assert [attempt.status for attempt in job.history()] == ["done"]
+
+
+def test_a_job_that_nobody_has_any_more_gives_its_files_back(job: Job, archive: Archive) -> None:
+    """Nobody could say how they ended; no thread and no lock stay behind."""
+    before = threading.active_count()
+    archive.client.job("import", attempts=2).claim(3)
+    gc.collect()
+    until = time.monotonic() + 60
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+    assert list((archive.client.layout.local / "workers").iterdir()) == []
+    assert {entry.status: entry.attempts for entry in job.files(["claimed", "pending"])} == {"pending": 0}
+    assert names(job.claim(9)) == "abcde"

@@ -64,7 +64,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if self.holding is not None:
-            self.holding.release()
+            self.holding.release_all()
         self.archive.close()
         shutil.rmtree(self.root)
 

@@ -197,7 +197,7 @@ def test_claims_of_ones_own_whose_state_db_is_removed(archive: Archive) -> None:
         job.done(file)
     assert not archive.client.layout.state.exists()
     with pytest.raises(StateDbError, match="is gone"):
-        job.release()
+        job.release_all()
     archive.client.update()
     assert job.run(lambda file: None).done == 1
 
