@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmmeta.action import Item, failed
 from mmmeta.config import Config
 from mmmeta.errors import DownloadError, MmmetaError
 from mmmeta.file import File
+from mmmeta.filters import All, Compare, Condition
 from mmmeta.layout import Layout
 from mmmeta.ledger import Outcome
 from mmmeta.project_actions import DownloadAction
 from mmmeta.remote import render_name
 from mmmeta.sources import TIMEOUT, Deadline, document_source, shown
 from mmmeta.target_folder import find_place, remove_document
+from mmmeta.templates import Place, parse_template
 from mmmeta.transfer import difference, digest_kind, download_into
 from mmmeta.web_source import WebSources
 
@@ -23,18 +26,30 @@ SIZE_KEYS = ("size", "file_size", "_file_size")
 """Where metadata promises the bytes of a document. Not a crawler's header, which tells what went over the line."""
 
 
+FindFiles = Callable[[Condition], Iterable[File]]
+"""Gives the files, not deleted ones, that a condition means."""
+
+
 class Download:
     """Fetches documents into a folder; checked against the content digest where that is a known one, else against the
-    size that the metadata tells.
+    size that the metadata tells. A document takes the place of its earlier version, never that of another file.
 
     Args:
         timeout: seconds for one document.
+        find: looks for the files that have the same name; without it nobody's place is looked at.
     """
 
     batched = False
     keeps_time = True
 
-    def __init__(self, action: DownloadAction, config: Config, layout: Layout, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        action: DownloadAction,
+        config: Config,
+        layout: Layout,
+        timeout: float | None = None,
+        find: FindFiles | None = None,
+    ) -> None:
         self._root = Path(action.to)
         self._name = action.name
         self._config = config
@@ -42,6 +57,9 @@ class Download:
         self._timeout = timeout or TIMEOUT
         self._web = WebSources(action.protocols)
         self._stopped = threading.Event()
+        self._find = find
+        self._free = threading.Condition()
+        self._busy: set[Path] = set()
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
         outcomes = [self._download(item) for item in items]
@@ -52,20 +70,71 @@ class Download:
         file = item.file
         try:
             source = source_of(file, self._config, self._layout)
+            name = render_name(self._name, file.get)
             digest, size = self._promised(file)
-            result = download_into(
-                self._root,
-                render_name(self._name, file.get),
-                source,
-                allowed_roots=[self._layout.files_root],
-                expected_digest=digest,
-                expected_size=size,
-                web=self._web,
-                deadline=Deadline(shown(source), self._timeout, self._stopped),
-            )
+            with self._own_place(file, name, source):
+                result = download_into(
+                    self._root,
+                    name,
+                    source,
+                    allowed_roots=[self._layout.files_root],
+                    expected_digest=digest,
+                    expected_size=size,
+                    web=self._web,
+                    deadline=Deadline(shown(source), self._timeout, self._stopped),
+                )
         except (MmmetaError, OSError) as error:
             return None if self._stopped.is_set() else failed(item.claim, error)
         return Outcome(item.claim, bytes=result.bytes)
+
+    @contextmanager
+    def _own_place(self, file: File, name: str, source: str) -> Iterator[None]:
+        """Refuse a place where another file's document stands; one thread at a time is at a place.
+
+        Raises:
+            DownloadError: names the other file and the remedy.
+        """
+        path = find_place(self._root, name)
+        with self._free:
+            self._free.wait_for(lambda: path not in self._busy)
+            self._busy.add(path)
+        try:
+            other = self._owner(path, file, source)
+            if other is not None:
+                raise DownloadError(
+                    f"{path}: belongs to another file of this name, {other.unique_value}; was left. Give the job a `name` "
+                    "that tells them apart, such as {content_hash}-{_file_name}"
+                )
+            yield
+        finally:
+            with self._free:
+                self._busy.remove(path)
+                self._free.notify_all()
+
+    def _owner(self, path: Path, file: File, source: str) -> File | None:
+        """The other file whose document stands there; None for nobody's, or one that this file's may replace."""
+        keys = {part.key for part in parse_template(self._name).parts if isinstance(part, Place)}
+        if self._find is None or self._config.metadata.unique in keys or not path.is_file():
+            return None
+        if digest_kind(self._promised(file)[0]) and difference(path, *self._promised(file)) is None:
+            return None
+        # Two names are the same where all that they are made of is the same.
+        for other in self._find(All(tuple(Compare(key, "=", file.get(key)) for key in sorted(keys)))):
+            if other.unique_value == file.unique_value or self._same_document(other, file, source):
+                continue
+            if difference(path, *self._promised(other)) is None:
+                return other
+        return None
+
+    def _same_document(self, other: File, file: File, source: str) -> bool:
+        """Whether two files are versions of one document: from one metadata file, or from one address; or equal."""
+        digest = self._promised(file)[0]
+        if (file.source is not None and file.source == other.source) or (digest and digest == self._promised(other)[0]):
+            return True
+        try:
+            return source_of(other, self._config, self._layout) == source
+        except MmmetaError:
+            return False
 
     def retract(self, items: Sequence[Item]) -> list[Outcome]:
         return [self._remove(item) for item in items]

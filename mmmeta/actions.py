@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmmeta.action import Action
 from mmmeta.action_call import CallFunction, import_function
 from mmmeta.action_command import Command
-from mmmeta.action_download import Download
+from mmmeta.action_download import Download, FindFiles
 from mmmeta.action_load import Load
 from mmmeta.config import Config
 from mmmeta.errors import JobError
@@ -14,15 +14,25 @@ from mmmeta.project_actions import CallAction, CommandAction, DownloadAction, Lo
 from mmmeta.project_models import JobConfig
 
 
-def make_action(job: JobConfig, config: Config, layout: Layout, state_id: str, run_id: str | None = None) -> Action:
+def make_action(
+    job: JobConfig,
+    config: Config,
+    layout: Layout,
+    state_id: str,
+    run_id: str | None = None,
+    find: FindFiles | None = None,
+) -> Action:
     """The action that a job's definition names.
+
+    Args:
+        find: gives the files that a condition means, to an action that has to know of others.
 
     Raises:
         JobError: it names none, or a function that cannot be imported or used.
     """
     action = job.action
     if isinstance(action, DownloadAction):
-        return Download(action, config, layout, job.timeout)
+        return Download(action, config, layout, job.timeout, find)
     if isinstance(action, LoadAction):
         return Load(action, config, layout, job, state_id)
     if isinstance(action, CallAction):

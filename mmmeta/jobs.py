@@ -17,7 +17,7 @@ from mmmeta.bench import Backend, Bench
 from mmmeta.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, near_misses
 from mmmeta.file import File
-from mmmeta.filters import describe, parse
+from mmmeta.filters import Condition, describe, parse
 from mmmeta.hands import Hands, One, Several
 from mmmeta.ledger import Ledger
 from mmmeta.ledger_view import (
@@ -367,7 +367,8 @@ class Job:
         if action is not None:
             doer: Action = CallFunction(action, batched=batch)
         else:
-            doer = make_action(self.config, self._backend.config, self._backend.layout, merged.state_id, run_id)
+            backend = self._backend
+            doer = make_action(self.config, backend.config, backend.layout, merged.state_id, run_id, self._find)
         worker = Worker(self._bench.workers)
         worker.start()
         run = Run(self._bench, doer, worker, run_id, limit, progress, stop, None if only is None else parse(only))
@@ -379,6 +380,11 @@ class Job:
             doer.close()
             if self._backend.state.exists():  # where the action has removed it, that error is the one to be seen
                 self._backend.write_status()
+
+    def _find(self, condition: Condition) -> Iterator[File]:
+        """The files, not deleted ones, that a condition means; whether the job selects them or not."""
+        catalog = self._backend.catalog(warn=False)
+        return (self._bench.file(row, catalog) for row in catalog.rows(condition))
 
     def _check_keys(self, catalog: Catalog) -> None:
         """A project file's selection must not ask for what no file has; with no files at all nothing can be said."""

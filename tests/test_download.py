@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import threading
@@ -246,3 +247,59 @@ def test_protocols_of_a_job() -> None:
             job_config("j", download={"to": "x", "protocols": [wrong]})
     plain, own = job_config("j", download={"to": "x"}), job_config("j", download={"to": "x", "protocols": ["sftp"]})
     assert plain.fingerprint() != own.fingerprint()
+
+
+def beside(archive: Archive, name: str, content: bytes, **keys: Any) -> None:
+    """A document in a folder of its own, with its metadata file."""
+    folder = archive.server_path / name
+    folder.mkdir(exist_ok=True)
+    (folder / "doc.txt").write_bytes(content)
+    values = {"content_hash": hashlib.sha1(content).hexdigest(), "_file_name": "doc.txt", **keys}
+    (folder / "doc.json").write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("name", ["{_file_name}", "same.txt", "{_file_name}.{kind}"])
+@pytest.mark.parametrize("unique", ["content_hash", "id"])
+def test_no_document_takes_the_place_of_another_files(
+    name: str, workers: int, unique: str, archive: Archive, tmp_path: Path
+) -> None:
+    """The first one stands, the others fail and say why; a later run changes nothing in that."""
+    archive.server.layout.metadir.mkdir(exist_ok=True)
+    (archive.server.layout.metadir / "config.yml").write_text(f"metadata: {{unique: {unique}}}\n")
+    for one in "abc":
+        beside(archive, one, f"document {one}".encode(), id=one, kind="x")
+    archive.deliver()
+    rules: dict[str, Any] = {"download": {"to": str(tmp_path / "target"), "name": name}, "workers": workers}
+    with Metadir(archive.client_path, archive.server_path) as client:
+        job = client.job("j", backoff=0, attempts=2, **rules)
+        report = job.run()
+        assert (report.done, report.dead) == (1, 2)
+        (document,) = (tmp_path / "target").iterdir()
+        (done,) = job.files("done")
+        text = document.read_text()
+        assert client.files.get(done.file)["id"] == text[-1]  # type: ignore[index]
+        for entry in job.files("dead"):
+            assert f"belongs to another file of this name, {done.file}; was left." in (entry.error_message or "")
+        job.retry(dead=True)
+        assert (job.run().done, document.read_text()) == (0, text)
+        # Where the job does not know of it, because it was made anew: the same.
+        job.forget()
+        assert (job.run().done, document.read_text()) == (1, text)
+
+
+@pytest.mark.parametrize("unique", ["content_hash", "id"])
+def test_a_new_version_takes_the_place_of_the_old_one(unique: str, archive: Archive, tmp_path: Path) -> None:
+    """The same file with new content, or another one from the same metadata file, which does not go away by itself."""
+    archive.server.layout.metadir.mkdir(exist_ok=True)
+    (archive.server.layout.metadir / "config.yml").write_text(f"metadata: {{unique: {unique}}}\n")
+    beside(archive, "a", b"first", id="a")
+    archive.deliver()
+    with Metadir(archive.client_path, archive.server_path) as client:
+        job = client.job("j", download={"to": str(tmp_path / "target")})
+        assert job.run().done == 1
+        beside(archive, "a", b"the second version", id="a")
+        archive.deliver()
+        client.update()
+        assert (job.run().done, job.status().failed) == (1, 0)
+    assert (tmp_path / "target" / "doc.txt").read_bytes() == b"the second version"
