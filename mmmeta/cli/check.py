@@ -49,12 +49,12 @@ def verb(ctx: click.Context, as_json: bool) -> None:
 
 
 def _tell(target: Target, report: CheckReport) -> None:
-    from mmmeta.cli.output import draw_table, files_text, note
+    from mmmeta.cli.output import draw_table, files_text, note, say
 
     found = (
         "no problems" if not report.problems else f"{report.problems:,} problem{'' if report.problems == 1 else 's'}"
     )
-    click.echo(
+    say(
         f"{target.name}: {found}: compared the cells of {files_text(report.files)}, looked for what jobs did with "
         f"{report.documents:,}"
     )

@@ -82,7 +82,7 @@ def _servers(ctx: click.Context) -> list[Target]:
 
 
 def _tell(target: Target, report: GenerateReport, root: Path) -> None:
-    from mmmeta.cli.output import counts, listing, note
+    from mmmeta.cli.output import counts, listing, note, say
     from mmmeta.quantities import format_duration
 
     found = counts(
@@ -91,7 +91,7 @@ def _tell(target: Target, report: GenerateReport, root: Path) -> None:
     )  # fmt: skip
     changes = "nothing" if found == "nothing" else f"{'would be ' if report.dry_run else ''}{found}"
     revision = f"revision {report.revision}" if not report.dry_run else "dry run, nothing written"
-    click.echo(f"{target.name}: {changes} ({revision}, {format_duration(report.duration)})")
+    say(f"{target.name}: {changes} ({revision}, {format_duration(report.duration)})")
     if not report.total and not report.problem_count:
         note(f"  no metadata files below {root}")
     for sentence in report.notes:

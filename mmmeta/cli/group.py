@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import click
@@ -61,6 +62,7 @@ class VerbGroup(OrderedGroup):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        _open_closed_streams()
         try:
             with _readable_warnings():
                 result = super().invoke(ctx)
@@ -71,7 +73,24 @@ class VerbGroup(OrderedGroup):
             message = one_line(error)
             if message is None:
                 raise
-            raise click.ClickException(message) from error
+            from mmmeta.cli.output import visible
+
+            raise click.ClickException("\n".join(map(visible, message.split("\n")))) from error
+
+
+def _open_closed_streams() -> None:
+    """Give a standard stream that the caller closed (``>&-``) the null device: else the next file that is opened, a
+    database, would be what this process and its children know as their stdout."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                os.fstat(number)
+                continue
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def one_line(error: Exception) -> str | None:
@@ -93,7 +112,9 @@ def _readable_warnings() -> Iterator[None]:
     """Warnings of mmmeta as one line on stderr, without the path and line of code that Python adds."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        click.echo(f"Warning: {message}", err=True)
+        from mmmeta.cli.output import note
+
+        note(f"Warning: {message}")
 
     before = warnings.showwarning
     warnings.showwarning = show

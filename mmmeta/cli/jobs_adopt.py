@@ -112,7 +112,7 @@ def _from_sql(job: Job, column: str | None, query: str | None, database: str | N
 
 
 def _tell(name: JobName, adoption: Adoption, dry_run: bool) -> None:
-    from mmmeta.cli.output import counts, files_text, note
+    from mmmeta.cli.output import counts, files_text, note, say
 
     rest = counts(
         done_before=adoption.already_done,
@@ -122,7 +122,7 @@ def _tell(name: JobName, adoption: Adoption, dry_run: bool) -> None:
     ).replace("worker s", "worker's")
     others = "" if rest == "nothing" else f"; of the others: {rest}"
     would = "would be " if dry_run else ""
-    click.echo(f"{name.full}: {files_text(adoption.adopted)} {would}adopted, {adoption.named:,} named{others}")
+    say(f"{name.full}: {files_text(adoption.adopted)} {would}adopted, {adoption.named:,} named{others}")
     if adoption.unknown_names:
         more = "" if adoption.unknown == len(adoption.unknown_names) else ", …"
         note(f"  not known here: {', '.join(adoption.unknown_names)}{more}")

@@ -32,7 +32,7 @@ def retry(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_
     \b
     --json: {metadir, path, job, retried, left_alone: {file: status}}
     """
-    from mmmeta.cli.output import echo_report, files_text, note
+    from mmmeta.cli.output import echo_report, files_text, note, say
 
     name = find_job(ctx, job)
     with name.target.open() as metadir:
@@ -48,7 +48,7 @@ def retry(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_
         echo_report(name.target, {"job": name.name, "retried": count, "left_alone": left})
         return
     would = "would be" if dry_run else "is" if count == 1 else "are"
-    click.echo(f"{name.full}: {files_text(count)} {would} due now")
+    say(f"{name.full}: {files_text(count)} {would} due now")
     for file, status in left.items():
         note(f"  left alone: {file}: {_LEFT.get(status, status)}")
     if waiting:
@@ -84,7 +84,7 @@ def forget(ctx: click.Context, job: str, yes: bool, dry_run: bool, as_json: bool
     \b
     --json: {metadir, path, job, forgotten}
     """
-    from mmmeta.cli.output import echo_report, files_text
+    from mmmeta.cli.output import echo_report, files_text, say
 
     name = find_job(ctx, job, ledger=True)
     with name.target.open() as metadir:
@@ -98,7 +98,7 @@ def forget(ctx: click.Context, job: str, yes: bool, dry_run: bool, as_json: bool
     if as_json:
         echo_report(name.target, {"job": name.name, "forgotten": count})
     else:
-        click.echo(f"{name.full}: {files_text(count)} {'would be ' if dry_run else ''}forgotten")
+        say(f"{name.full}: {files_text(count)} {'would be ' if dry_run else ''}forgotten")
 
 
 def _ask(job: str, files: str, yes: bool) -> None:

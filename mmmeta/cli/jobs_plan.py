@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.group import json_option, settings_options
+from mmmeta.cli.group import json_option, one_line, settings_options
 from mmmeta.cli.job_names import choose_jobs
 from mmmeta.cli.targets import Target, act_on, find_targets
 from mmmeta.errors import MmmetaError
@@ -37,7 +37,7 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
     chosen = choose_jobs(find_targets(ctx), jobs)
 
     def show(target: Target) -> int:
-        from mmmeta.cli.output import echo_report, note, plain
+        from mmmeta.cli.output import echo_report, note_error, plain
 
         code = 0
         with target.open() as metadir:
@@ -47,7 +47,7 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
                     job = metadir.job(name)
                     found = job.plan()
                 except MmmetaError as error:  # what is wrong with one job is no reason to say nothing of the others
-                    note(f"Error: {target.name}/{name}: {error}")
+                    note_error(f"{target.name}/{name}", one_line(error) or "")
                     code = 1
                     continue
                 if as_json:
@@ -61,11 +61,11 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
 
 def tell(name: str, job: Job, plan: Plan) -> None:
     """A plan in sentences."""
-    from mmmeta.cli.output import files_text
+    from mmmeta.cli.output import files_text, say
     from mmmeta.quantities import format_size
 
     size = "" if plan.bytes is None else f" ({format_size(plan.bytes)})"
-    click.echo(f"{name}: would process {files_text(plan.files)}{size}")
+    say(f"{name}: would process {files_text(plan.files)}{size}")
     lines = [f"selection: {plan.condition_words}"]
     if plan.changed:
         lines.append(
@@ -83,4 +83,4 @@ def tell(name: str, job: Job, plan: Plan) -> None:
         lines.append(f"at most {format_size(limit.bytes)} a run, so the rest waits for the next")
     lines += [f"no {key}: {files_text(count)} cannot match" for key, count in plan.lacking.items()]
     for line in lines:
-        click.echo(f"  {line}")
+        say(f"  {line}")

@@ -66,9 +66,28 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def say(message: object = "") -> None:
+    """A line of the result, for people."""
+    click.echo(visible(str(message)))
+
+
 def note(message: object) -> None:
     """A line for people, beside the result."""
-    click.echo(str(message), err=True)
+    click.echo(visible(str(message)), err=True)
+
+
+def note_error(place: str, message: str) -> None:
+    """An error that does not end everything; one of a file that people write has a line for each mistake."""
+    first, *others = message.split("\n")
+    note(f"Error: {place}: {first}")
+    for line in others:
+        note(line)
+
+
+def visible(text: str) -> str:
+    """A text with its control characters made visible: whatever metadata, documents and servers put into names and
+    errors, it cannot steer the terminal or pass for a line of ours."""
+    return "".join(c if c.isprintable() else "\\n" if c == "\n" else f"\\x{ord(c):02x}" for c in text)
 
 
 def listing(title: str, lines: Sequence[object], count: int | None = None) -> None:
@@ -174,7 +193,7 @@ def cell_text(value: object) -> str:
     if isinstance(value, (list, dict)):
         value = to_line(value)
     text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
-    return "".join(c if c.isprintable() else "\\n" if c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    return visible(text)
 
 
 def age(moment: datetime | None) -> str:

@@ -112,7 +112,7 @@ def _run(target: Target, names: list[str], options: Options) -> int:
 
 def _job(target: Target, metadir: Metadir, name: str, options: Options) -> tuple[dict[str, Any], int]:
     """One job; its result for programs, and the exit code that it asks for. One that cannot run stops no other."""
-    from mmmeta.cli.output import note
+    from mmmeta.cli.output import note_error, say
 
     try:
         if not options.dry_run:
@@ -120,13 +120,13 @@ def _job(target: Target, metadir: Metadir, name: str, options: Options) -> tuple
         if metadir.is_client:
             return _plan(target, metadir.job(name), options)
         if not options.as_json:
-            click.echo(f"{target.name}/{name}: not known before the first update")
+            say(f"{target.name}/{name}: not known before the first update")
         return {"files": None}, 0
     except Exception as error:
         message = one_line(error)
         if message is None:
             raise
-        note(f"Error: {target.name}/{name}: {message}")
+        note_error(f"{target.name}/{name}", message)
         return {"error": message}, 1
 
 
@@ -150,7 +150,7 @@ def _exit_code(job: Job, report: RunReport) -> int:
 
 
 def _tell(target: Target, job: Job, report: RunReport) -> None:
-    from mmmeta.cli.output import counts, listing
+    from mmmeta.cli.output import counts, listing, say
     from mmmeta.quantities import format_duration
 
     done = counts(done=report.done, undone=report.retracted, failed=report.failed, dead=report.dead, lost=report.lost)
@@ -160,7 +160,7 @@ def _tell(target: Target, job: Job, report: RunReport) -> None:
     stopped = ", stopped" if report.stopped else ""
     # Where something was done, by which run: `mmmeta jobs history --run` tells the rest.
     run = f", run {report.run_id[:8]}" if report.attempted and report.run_id else ""
-    click.echo(f"{target.name}/{job.name}: {did}{rest} ({format_duration(report.duration)}{stopped}{run})")
+    say(f"{target.name}/{job.name}: {did}{rest} ({format_duration(report.duration)}{stopped}{run})")
     failures = [f"  {failure.file}: {failure.error_type}: {failure.message}" for failure in report.failures]
     listing(f"  failed in {target.name}/{job.name}:", failures)
 

@@ -80,7 +80,7 @@ def _facts(facts: DatabaseFacts | None) -> dict[str, Any] | None:
 
 
 def _tell(target: Target, inspection: Inspection, outdated: bool | None, jobs: Mapping[str, JobStatus]) -> None:
-    from mmmeta.cli.output import draw_table
+    from mmmeta.cli.output import draw_table, say
 
     if inspection.metadata_db is None:
         words = "not known: there is no metadata db, sync it again"
@@ -107,7 +107,7 @@ def _tell(target: Target, inspection: Inspection, outdated: bool | None, jobs: M
             lines.append([name, *([""] * len(counts)), "not run yet"])
         else:
             lines.append([name, *(f"{getattr(job, count):,}" for count in counts), _next(job.due, job.earliest_due)])
-    click.echo()
+    say()
     draw_table(["job", *counts, "due"], lines, numbers=counts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def get(ctx: click.Context, key: str, as_json: bool) -> None:
     Example:
       mmmeta store get remote_last_updated
     """
-    from mmmeta.cli.output import echo_json
+    from mmmeta.cli.output import echo_json, visible
 
     with find_target(ctx).open() as metadir:
         store = metadir.store
@@ -69,7 +70,9 @@ def get(ctx: click.Context, key: str, as_json: bool) -> None:
     if as_json:
         echo_json(value)
     else:
-        click.echo(value)
+        # A program gets the value as it is; at a terminal a value from the remote must not steer it.
+        text = str(value)
+        click.echo(visible(text) if sys.stdout.isatty() else text)
 
 
 @verb.command("set")
@@ -164,12 +167,12 @@ def to_json(value: Any) -> Any:
 
 
 def _say(key: str, value: Any, did: str, as_json: bool) -> None:
-    from mmmeta.cli.output import echo_json
+    from mmmeta.cli.output import echo_json, say
 
     if as_json:
         echo_json({key: value})
     else:
-        click.echo(f"{key} {did} {value}")
+        say(f"{key} {did} {value}")
 
 
 def _missing(store: Store, key: str) -> StoreKeyError:

@@ -113,10 +113,12 @@ def act_on(ctx: click.Context, targets: list[Target], action: Callable[[Target],
         try:
             codes.add(action(target))
         except Exception as error:
+            from mmmeta.cli.output import note_error
+
             message = one_line(error)
             if message is None or len(targets) == 1:
                 raise
-            click.echo(f"Error: {target.name}: {message}", err=True)
+            note_error(target.name, message)
             codes.add(1)
     code = 1 if 1 in codes else max(codes)
     if code:

@@ -57,7 +57,7 @@ def verb(
 
 def tell(target: Target, report: UpdateReport) -> None:
     """One line about an update, and the sentences that its report brings."""
-    from mmmeta.cli.output import counts, note
+    from mmmeta.cli.output import counts, note, say
     from mmmeta.quantities import format_duration
 
     changes = counts(added=report.added, changed=report.changed, deleted=report.deleted, returned=report.returned)
@@ -66,6 +66,6 @@ def tell(target: Target, report: UpdateReport) -> None:
     how = {"everything": ", compared everything", "repair": ", repaired"}.get(report.how, "")
     facts = f"revision {report.revision}{how if report.revision_before is not None else ''}"
     written = ", dry run, nothing written" if report.dry_run else ""
-    click.echo(f"{target.name}: {what} ({facts}{written}, {format_duration(report.duration)})")
+    say(f"{target.name}: {what} ({facts}{written}, {format_duration(report.duration)})")
     for sentence in report.notes:
         note(f"  {sentence}")

@@ -30,7 +30,7 @@ def verb(ctx: click.Context, file: str, job: str, as_json: bool) -> None:
       unmet: [{condition, actual}], entry (as in `jobs failed`, or null),
       attempts (as in `jobs history`), most_attempts, again, lines}
     """
-    from mmmeta.cli.output import echo_report
+    from mmmeta.cli.output import echo_report, say
 
     name = find_job(ctx, job)
     with name.target.open() as metadir:
@@ -40,6 +40,6 @@ def verb(ctx: click.Context, file: str, job: str, as_json: bool) -> None:
         echo_report(name.target, explanation, lines=explanation.lines)
         return
     first, *others = explanation.lines
-    click.echo(first)
+    say(first)
     for line in others:
-        click.echo(f"  {line}")
+        say(f"  {line}")
