@@ -15,7 +15,7 @@ from mmmeta.actions import make_action
 from mmmeta.adoption import Adoption
 from mmmeta.bench import Backend, Bench
 from mmmeta.catalog import Catalog
-from mmmeta.errors import JobError, UnknownKeyError, near_misses
+from mmmeta.errors import JobError, UnknownKeyError, UnknownKeyWarning, near_misses, warn_caller
 from mmmeta.file import File
 from mmmeta.filters import Condition, describe, parse
 from mmmeta.hands import Hands, One, Several
@@ -87,6 +87,7 @@ class Job:
             )
         self._bench = Bench(config, backend)
         self._hands = Hands(self._bench)
+        self._warned = False
 
     @property
     def rules(self) -> JobRules:
@@ -252,11 +253,19 @@ class Job:
         Returns:
             How many files were adopted, and what became of the others; those that are not selected, done or claimed
             are left alone.
+
+        Raises:
+            UnknownKeyError: no file has a key of the filter: nothing was adopted.
+            JobError: neither files nor a filter, or both.
         """
         if (files is None) == (where is None):
             raise JobError(f"job {self.name!r}: adopt takes files or where")
         with self._changing(dry_run) as (ledger, catalog):
             if files is None:
+                # Absent counts as False: by a mistyped key everything, or nothing, would be adopted.
+                for key in catalog.unknown_keys(parse(where or {})):
+                    near = near_misses(key, catalog.keys)
+                    raise UnknownKeyError(f"job {self.name!r}: no file has the key {key!r}: nothing was adopted.{near}")
                 files = [row.unique_value for row in catalog.rows(parse(where or {}))]
             return adoption.adopt(ledger, catalog, self.name, files)
 
@@ -387,10 +396,27 @@ class Job:
         return (self._bench.file(row, catalog) for row in catalog.rows(condition))
 
     def _check_keys(self, catalog: Catalog) -> None:
-        """A project file's selection must not ask for what no file has; with no files at all nothing can be said."""
-        unknown = catalog.unknown_keys(self.config.condition)
-        if self._strict and unknown and catalog.alive:
-            raise UnknownKeyError(
-                f"job {self.name!r}: no file has the key {unknown[0]!r}.{near_misses(unknown[0], catalog.keys)} "
-                "Mend `where` in the project file"
-            )
+        """A project file's job must not ask for what no file has; with no files at all nothing can be said.
+
+        One that was made in Python may: a selection by what only the client will set is right from the first day. An
+        order or ``rerun_on`` by such a key does nothing, so that is said.
+        """
+        if not catalog.alive:
+            return
+        config = self.config
+        asked = {
+            "order_by": [] if config.order_by is None else [config.order_by.removeprefix("-")],
+            "rerun_on": config.rerun_on if isinstance(config.rerun_on, list) else [],
+        }
+        if self._strict:
+            asked["where"] = catalog.unknown_keys(config.condition)
+        for rule, keys in asked.items():
+            for key in keys:
+                if catalog.knows(key):
+                    continue
+                message = f"job {self.name!r}: no file has the key {key!r}.{near_misses(key, catalog.keys)}"
+                if self._strict:
+                    raise UnknownKeyError(f"{message} Mend `{rule}` in the project file")
+                if not self._warned:
+                    warn_caller(f"{message} `{rule}` does nothing until one has", UnknownKeyWarning)
+        self._warned = True

@@ -233,7 +233,8 @@ def test_a_file_that_changes_each_time_it_is_processed(archive: Archive) -> None
             file.save()
 
     job = archive.client.job("import", rerun_on=["count"])
-    report = job.run(work)
+    with pytest.warns(UnknownKeyWarning, match="'count'.* `rerun_on` does nothing until one has"):
+        report = job.run(work)
     assert report.pending == 1
     assert report.done == report.attempted < 10
 
@@ -397,6 +398,32 @@ def test_a_project_job_with_an_unknown_key(archive: Archive) -> None:
         with pytest.raises(Exception, match=r"'impp'.*'imp'"):
             client.job("impp")
         assert client.job("python", where={"document_typ": "contract"}).run(nothing).done == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"), [("order_by", "-pagse"), ("rerun_on", ["pagse"]), ("rerun_on", ["pages", "pagse"])]
+)
+def test_an_order_or_rerun_on_by_a_key_that_no_file_has(rule: str, value: Any, archive: Archive) -> None:
+    """An error for a job of the project file, said once for one made in Python."""
+    publish(archive, "a", pages=3)
+    with project(archive, f"      imp: {{{rule}: {value}, call: {{function: 'builtins:print'}}}}\n") as client:
+        with pytest.raises(UnknownKeyError, match=rf"'pagse'\. Did you mean 'pages'\? Mend `{rule}` in"):
+            client.job("imp").run()
+        assert "pagse" in (client.job("imp").problem() or "")
+        job = client.job("python", **{rule: value})
+        with pytest.warns(UnknownKeyWarning, match=f"'pagse'.*'pages'.*`{rule}`"):
+            assert job.plan().files == 1
+        assert job.run(nothing).done == 1
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_adopting_by_a_key_that_no_file_has(flag: bool, archive: Archive) -> None:
+    """False would be all files, True none: a mistyped key adopts nothing and is named."""
+    publish(archive, "a", imported=True)
+    job = archive.client.job("import")
+    with pytest.raises(UnknownKeyError, match=r"'importd': nothing was adopted\. Did you mean 'imported'\?"):
+        job.adopt(where={"importd": flag})
+    assert job.status().pending == 1
 
 
 def test_an_update_evaluates_the_project_jobs(archive: Archive) -> None:
