@@ -205,14 +205,19 @@ class Backend:
             self.update(UpdateOptions(allow_mass_delete=True))
 
     def publish(self) -> None:
-        """Make the store say what the metadata db holds; what says so already is left alone."""
+        """Make the store say what the metadata db holds; what says so already is left alone.
+
+        What was announced is remembered by id and digest, too: a metadata db that was restored or made anew may be at the
+        very revision that the store speaks of, and hold something else.
+        """
         with self.metadata_reader.reading() as connection:
             head = read_head(connection, self.metadata_reader)
             row = connection.execute("SELECT at FROM revisions WHERE rev = ?", (head.revision,)).fetchone()
         store = self.store
         if row is None:
             return
-        known = store.get(REMOTE_REVISION) == head.revision
+        content = f"{head.id} {head.revision} {head.digest.hex()}\n"
+        known = store.get(REMOTE_REVISION) == head.revision and self._announced() == content
         at = from_text(row[0])
         if not known or store.moment(REMOTE_UPDATED) is None:
             store.touch(REMOTE_UPDATED, at, forward=True)
@@ -220,8 +225,18 @@ class Backend:
             store.touch(META_UPDATED, at)
         if known:
             return
-        # Last, because it says that the others are right.
         store[REMOTE_REVISION] = head.revision
+        try:
+            write_atomic(self.layout.announced, content.encode())  # last, because it says that the others are right
+        except OSError as error:
+            raise MetadataDbError(f"{self.layout.announced} cannot be written: {error.strerror}") from error
+
+    def _announced(self) -> str | None:
+        """What the store speaks of, as ``publish`` wrote it down; None where nothing readable says so."""
+        try:
+            return self.layout.announced.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
 
     # Writing at the client
 

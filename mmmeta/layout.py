@@ -11,6 +11,7 @@
       store/<key>         store keys that begin with ``local_``
       scan.db             what generate saw; deletable at any time
       server              mark: metadata is written here
+      announced           id, revision and digest of the metadata db that the server's store speaks of
 <files root>/**/*.json    the metadata files; the base path unless given
 """
 
@@ -90,6 +91,10 @@ class Layout:
     @property
     def server_mark(self) -> Path:
         return self.local / "server"
+
+    @property
+    def announced(self) -> Path:
+        return self.local / "announced"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
