@@ -147,10 +147,17 @@ def revision_digest(connection: sqlite3.Connection, revision: int, schema: str =
 
 @dataclass(frozen=True)
 class Dropped:
-    """What a replaced metadata db was; the temporary table ``dropped`` holds its files."""
+    """What a replaced metadata db was; the temporary table ``dropped`` holds its files.
+
+    Attributes:
+        replaced: its id, and those of the metadata dbs that it replaced itself.
+        told: the last revision that was told to delete more than half of all files; 0 if none was.
+    """
 
     revision: int
     alive: int
+    replaced: tuple[str, ...]
+    told: int
 
 
 def drop_tables(connection: sqlite3.Connection, database: Database) -> Dropped | None:
@@ -164,13 +171,31 @@ def drop_tables(connection: sqlite3.Connection, database: Database) -> Dropped |
         f"CREATE TEMP TABLE dropped AS SELECT {quote_identifier(column or head.unique)} AS file FROM files WHERE __deleted = 0"
     )
     (alive,) = connection.execute("SELECT count(*) FROM temp.dropped").fetchone()
+    replaced, _ = replaced_by(connection)
+    told = last_told(connection)
     for name in table_names(connection):
         connection.execute(f"DROP TABLE {quote_identifier(name)}")
-    return Dropped(head.revision, alive)
+    return Dropped(head.revision, alive, (*replaced, head.id), told)
 
 
-def create_tables(connection: sqlite3.Connection, unique: str, revision: int = 0) -> None:
+def replaced_by(connection: sqlite3.Connection, schema: str = "main") -> tuple[tuple[str, ...], int]:
+    """The ids of the metadata dbs that this one replaced, and the last revision of theirs that was told to delete many."""
+    info = read_info(connection, schema)
+    replaced, told = info.get("replaces"), info.get("replaces_told")
+    return tuple(replaced.split()) if isinstance(replaced, str) else (), told if isinstance(told, int) else 0
+
+
+def last_told(connection: sqlite3.Connection, schema: str = "main") -> int:
+    """The last revision that was told to delete more than half of all files, here or in a replaced metadata db."""
+    (told,) = connection.execute(
+        f"SELECT max(rev) FROM {quote_identifier(schema)}.revisions WHERE mass_delete"
+    ).fetchone()
+    return max(told or 0, replaced_by(connection, schema)[1])
+
+
+def create_tables(connection: sqlite3.Connection, unique: str, dropped: Dropped | None = None) -> None:
     """Make an empty metadata db with a new id; one that replaces another goes on counting at its revision."""
+    revision = dropped.revision if dropped is not None else 0
     connection.execute(CREATE_INFO)
     connection.execute(CREATE_REGISTRY)
     connection.execute(_CREATE_REVISIONS)
@@ -184,6 +209,9 @@ def create_tables(connection: sqlite3.Connection, unique: str, revision: int = 0
         unique=unique,
         alive=0,
     )
+    if dropped is not None:
+        # Revisions go on counting, and so clients can follow a deletion that was told before they saw this one.
+        write_info(connection, replaces=" ".join(dropped.replaced), replaces_told=dropped.told)
     create_files_table(connection, unique, META_SYSTEM)
     connection.execute("CREATE INDEX files_rev ON files (__rev)")
 
@@ -218,7 +246,7 @@ class MetadataWriter:
     ) -> None:
         """``dropped`` is the metadata db that this one replaces; its files not written again count as deleted."""
         if not table_names(connection):
-            create_tables(connection, unique, dropped.revision if dropped is not None else 0)
+            create_tables(connection, unique, dropped)
         self._connection = connection
         self.head = read_head(connection, database)
         if self.head.unique != unique:

@@ -16,7 +16,7 @@ from mmmeta.damage import Damage
 from mmmeta.database import Database
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
 from mmmeta.merge import Counts, Merger, Mismatch
-from mmmeta.metadata_db import MASS_DELETION_MINIMUM, Head, read_head, revision_digest
+from mmmeta.metadata_db import MASS_DELETION_MINIMUM, Head, last_told, read_head, replaced_by, revision_digest
 from mmmeta.proof import digest_mismatch, prove_whole
 from mmmeta.schema import table_names, write_info
 from mmmeta.state_db import Merged, create_tables, read_merged
@@ -241,11 +241,9 @@ class Updater:
         before = merged.alive
         if counts.deleted * 2 <= before:
             return
-        since = merged.revision if merged.metadata_id == head.id else 0
-        (told,) = connection.execute(
-            "SELECT count(*) FROM remote.revisions WHERE rev > ? AND mass_delete", (since,)
-        ).fetchone()
-        if not told:
+        # A mark counts only in the history that was merged: what another archive once was told is not about these files.
+        ours = merged.metadata_id == head.id or merged.metadata_id in replaced_by(connection, "remote")[0]
+        if not ours or last_told(connection, "remote") <= merged.revision:
             raise MassDeletionError(
                 f"{counts.deleted} of {before} files would be deleted; nothing was changed. If they are really gone at the "
                 "remote, repeat with allow_mass_delete=True (`--allow-mass-delete`)"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 
-from archives import Archive
+import pytest
+from archives import Archive, copy_metadir
+
+from mmmeta import Metadir
+from mmmeta.errors import MassDeletionError
 
 
 def test_a_restored_metadata_db_that_comes_to_the_same_revision_is_announced(archive: Archive, tmp_path: Path) -> None:
@@ -54,3 +59,50 @@ def test_an_announcement_that_was_not_written_down_is_made_again(archive: Archiv
     assert after > before
     archive.server.generate()
     assert archive.server.store["remote_last_updated"] == after
+
+
+def _gone_at_the_server(archive: Archive, names: list[str], **options: bool) -> None:
+    for name in names:
+        archive.remove(name)
+    archive.server.generate(allow_mass_delete=True, **options)
+
+
+def test_what_another_archive_was_told_once_lets_nobody_delete_this_ones_files(archive: Archive, tmp_path: Path) -> None:
+    """A metadir replaced by another one whose history has a told mass deletion is refused."""
+    names = [f"f{number}" for number in range(30)]
+    for name in names:
+        archive.write(name)
+    archive.deliver()
+    other = Archive(tmp_path / "other")
+    for number in range(50):
+        other.write(f"g{number}")
+    other.server.generate()
+    _gone_at_the_server(other, [f"g{number}" for number in range(30)], ensure=True)
+    copy_metadir(other.server_path, archive.client_path)
+    other.close()
+    with pytest.raises(MassDeletionError, match="30 of 30 files"):
+        archive.client.update()
+    assert len(archive.client_files()) == 30
+
+
+def test_a_told_replacement_is_followed_also_when_it_was_replaced_again(archive: Archive) -> None:
+    """The marks of what was replaced count for those who merged it, and for nobody who had merged them already."""
+    names = [f"f{number}" for number in range(60)]
+    for name in names:
+        archive.write(name)
+    archive.deliver()
+    _gone_at_the_server(archive, names[:40], replace=True)
+    archive.server.generate(replace=True)
+    archive.sync()
+    assert archive.client.update().deleted == 40
+    # Told once is not told for ever: here the files are taken away in a copy of the metadata db.
+    for name in names[:40]:
+        archive.write(name)
+    archive.deliver()
+    _gone_at_the_server(archive, names[:40], ensure=True)
+    with sqlite3.connect(archive.server.layout.meta_db) as connection:
+        connection.execute("UPDATE revisions SET mass_delete = 0 WHERE rev = (SELECT max(rev) FROM revisions)")
+    connection.close()
+    archive.sync()
+    with pytest.raises(MassDeletionError, match="40 of 60 files"):
+        archive.client.update()
