@@ -1,7 +1,9 @@
 """Opens meta.db and the state db: the one place that knows connections, journal modes and transactions.
 
 A ``Database`` keeps one writing connection, handed out to one thread at a time, and a few reading ones, so that a loop
-over files and a ``save()`` within it do not get in each other's way. Errors of SQLite come out as errors of mmmeta that
+over files and a ``save()`` within it do not get in each other's way. Of meta.db no reading connection is kept: a plain
+copy or ``rsync --inplace`` replaces its content under a connection, which believes its cache where the new content happens
+to have the same change counter (a fork, a restored archive). Errors of SQLite come out as errors of mmmeta that
 say which file and what to do.
 """
 
@@ -19,7 +21,7 @@ from typing import Any, NamedTuple
 from mmmeta.connection import BUSY_TIMEOUT, connect, quote_identifier, uri_of
 from mmmeta.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, StateDbError
-from mmmeta.headers import IN_USE, Identity, is_wal, why_not_readable
+from mmmeta.headers import IN_USE, Identity, Stamp, is_wal, stamp_of, why_not_readable
 
 __all__ = ["BUSY_TIMEOUT", "Database", "execute_in_chunks", "quote_identifier"]
 
@@ -60,6 +62,7 @@ class Database:
         self._readers: list[_Reader] = []
         self._writer: sqlite3.Connection | None = None
         self._writer_identity: Identity | None = None
+        self._writer_stamp: Stamp | None = None
         self._made = False
         self._depth = 0
         self._pid = os.getpid()
@@ -114,6 +117,7 @@ class Database:
                         raise self._error("was taken away or replaced while this waited for it", "try again")
                     yield connection
                     connection.execute("COMMIT")
+                    self._writer_stamp = stamp_of(self.path)
                     self._made = False
                 finally:
                     self._depth = 0
@@ -228,7 +232,7 @@ class Database:
         identity = self._identity()
         IN_USE.enter(identity)
         try:
-            return _Reader(connect(self.path, kind, self.role), identity, kind == "ro")
+            return _Reader(connect(self.path, kind, self.role), identity, False)
         except sqlite3.Error:
             IN_USE.leave(identity)
             raise
@@ -251,6 +255,10 @@ class Database:
             return self._identity() != self._writer_identity
         except MmmetaError:
             return True
+
+    def _was_overwritten(self) -> bool:
+        """Whether meta.db was written since this connection was done with it: by another process, or by a copy in place."""
+        return self.role == "metadata" and not self._depth and stamp_of(self.path) != self._writer_stamp
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
@@ -276,8 +284,9 @@ class Database:
     def _write_connection(self) -> sqlite3.Connection:
         if self.read_only:
             raise self._error("was opened for reading only", "write at the server")
-        if self._writer is not None and self._was_replaced():
-            # A restored backup or a sync: what is written into the old file would be lost.
+        if self._writer is not None and (self._was_replaced() or self._was_overwritten()):
+            # A restored backup or a sync: what is written into the old file would be lost, and what is remembered of an
+            # overwritten one may be wrong.
             self._drop_writer()
         if self._writer is None:
             try:
@@ -289,6 +298,7 @@ class Database:
             self._made = not self.path.exists()
             self._writer = connect(self.path, "rwc", self.role)
             self._writer_identity = self._identity()
+            self._writer_stamp = stamp_of(self.path)
             if self.role == "metadata":
                 IN_USE.enter(self._writer_identity)
         return self._writer

@@ -17,6 +17,9 @@ from pathlib import Path
 Identity = tuple[int, int]
 """Device and inode of a file."""
 
+Stamp = tuple[int, int, int]
+"""Size, time of the last write and of the last change of a file."""
+
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
 _WAL = 2
@@ -58,6 +61,15 @@ class InUse:
 
 
 IN_USE = InUse()
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes when somebody writes into a file; None where it cannot be told."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def why_not_readable(header: bytes, path: Path) -> str | None:

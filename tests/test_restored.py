@@ -61,6 +61,53 @@ def test_an_announcement_that_was_not_written_down_is_made_again(archive: Archiv
     assert archive.server.store["remote_last_updated"] == after
 
 
+def _overwrite(source: Path, target: Path) -> None:
+    """A copy in place, as ``cp`` and ``rsync --inplace`` make it: the file stays the same one."""
+    before = target.stat().st_ino
+    shutil.copy(source, target)
+    assert target.stat().st_ino == before
+
+
+def test_a_long_lived_client_sees_a_metadata_db_that_was_replaced_in_place(archive: Archive, tmp_path: Path) -> None:
+    """Also one with the same revision and the same change counter in its header: nothing read before is believed."""
+    archive.write("a")
+    archive.publish()
+    backup = tmp_path / "backup.db"
+    shutil.copy(archive.server.layout.meta_db, backup)
+    archive.write("b")
+    archive.deliver()
+    archive.server.close()
+    shutil.copy(backup, archive.server.layout.meta_db)
+    archive.remove("b")
+    archive.write("c")
+    archive.server.generate()
+    theirs, ours = archive.server.layout.meta_db, archive.client.layout.meta_db
+    assert theirs.read_bytes()[24:28] == ours.read_bytes()[24:28], "the fork has another change counter"
+    assert not archive.client.is_outdated
+    _overwrite(theirs, ours)
+    assert archive.client.is_outdated
+    report = archive.client.update()
+    assert (report.how, report.added, report.deleted) == ("repair", 1, 1)
+    assert archive.client_files().keys() == {"a", "c"}
+
+
+def test_a_long_lived_server_writes_into_what_was_restored_in_place(archive: Archive, tmp_path: Path) -> None:
+    """Its writing connection forgets what it knew of the file that was there."""
+    archive.write("a")
+    archive.server.generate()
+    backup = tmp_path / "backup.db"
+    shutil.copy(archive.server.layout.meta_db, backup)
+    fork = tmp_path / "fork"
+    shutil.copytree(archive.server_path, fork)
+    archive.server.files.insert(content_hash="b")
+    with Metadir(fork) as other:
+        other.files.insert(content_hash="c")
+    _overwrite(fork / "_mmmeta" / "meta.db", archive.server.layout.meta_db)
+    archive.server.files.insert(content_hash="d")
+    assert {file.unique_value for file in archive.server.files} == {"a", "c", "d"}
+    assert archive.deliver().added == 3
+
+
 def _gone_at_the_server(archive: Archive, names: list[str], **options: bool) -> None:
     for name in names:
         archive.remove(name)
