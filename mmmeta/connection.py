@@ -56,6 +56,20 @@ def uri_of(path: Path, kind: str) -> str:
     return f"file://{quote(os.fsencode(path))}?{mode}"
 
 
+def kind_to_read(path: Path) -> str:
+    """How to open a state db for reading: ``ro``, or ``immutable`` where its folder cannot be written.
+
+    In WAL mode even a reader needs the two files beside the database, and makes them where they are missing. Where that is
+    not allowed, a database that was closed is read by itself: all of it is in the one file, and nobody uses it now.
+    """
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    if os.access(path.parent, os.W_OK):
+        return "ro"
+    if not log.exists() or (not log.stat().st_size and not index.exists()):
+        return "immutable"
+    return "ro"
+
+
 def _is_ours(connection: sqlite3.Connection) -> bool:
     """Whether this is a metadata db, as far as its table ``info`` tells."""
     columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('info')")}

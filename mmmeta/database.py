@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmmeta.connection import BUSY_TIMEOUT, connect, quote_identifier, uri_of
+from mmmeta.connection import BUSY_TIMEOUT, connect, kind_to_read, quote_identifier, uri_of
 from mmmeta.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, StateDbError
 from mmmeta.headers import IN_USE, Identity, Stamp, is_wal, stamp_of, why_not_readable
@@ -76,7 +76,7 @@ class Database:
             MetadataDbError, StateDbError: it cannot be read.
         """
         self._forget_after_fork()
-        with self._translated():
+        with self._translated(reading=True):
             reader = self._take_reader()
             try:
                 yield reader.connection
@@ -227,7 +227,9 @@ class Database:
 
     def _open_reader(self) -> _Reader:
         if self.role != "metadata":
-            return _Reader(connect(self.path, "ro", self.role), self._identity(), True)
+            identity = self._identity()
+            kind = kind_to_read(self.path)
+            return _Reader(connect(self.path, kind, self.role), identity, kind == "ro")
         kind = self._check_header()
         identity = self._identity()
         IN_USE.enter(identity)
@@ -381,7 +383,7 @@ class Database:
         return "sync the metadir again"
 
     @contextmanager
-    def _translated(self, attached: Database | None = None) -> Iterator[None]:
+    def _translated(self, attached: Database | None = None, *, reading: bool = False) -> Iterator[None]:
         """Errors of SQLite as errors of mmmeta, and what Python stumbles over where the file is to blame."""
         try:
             yield
@@ -390,7 +392,7 @@ class Database:
                 raise
             blamed = self if attached is None else self._blamed(error, attached)
             if isinstance(error, sqlite3.Error):
-                raise blamed._translate(error) from error
+                raise blamed._translate(error, reading) from error
             reason = blamed.why_damaged()
             if reason is None:
                 raise
@@ -405,7 +407,7 @@ class Database:
         # Where neither shows it, the one that was brought by a sync.
         return attached if tells_damage(error) and self.is_sound() else self
 
-    def _translate(self, error: sqlite3.Error) -> MmmetaError:
+    def _translate(self, error: sqlite3.Error, reading: bool) -> MmmetaError:
         text = words_of(error)
         if is_busy(error):
             return self._error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s", "try again")
@@ -418,7 +420,13 @@ class Database:
             return self.damaged(text)
         if "full" in text:
             return self._error(f"cannot grow: {text}", "make room on the disk")
-        if "readonly" in text or "unable to open" in text:
+        if reading and ("readonly" in text or "unable to open" in text):
+            return self._error("cannot be opened for reading", _PERMISSIONS)
+        if (
+            "readonly" in text
+        ):  # as SQLite puts it, also to those who only want to look at what a transaction would give
+            return self._error("may only be read here", _PERMISSIONS)
+        if "unable to open" in text:
             return self._error(f"cannot be used: {text}", _PERMISSIONS)
         return self._error(f"cannot be used: {text}")
 

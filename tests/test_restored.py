@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archives import Archive, copy_metadir
@@ -108,13 +109,15 @@ def test_a_long_lived_server_writes_into_what_was_restored_in_place(archive: Arc
     assert archive.deliver().added == 3
 
 
-def _gone_at_the_server(archive: Archive, names: list[str], **options: bool) -> None:
+def _gone_at_the_server(archive: Archive, names: list[str], **options: Any) -> None:
     for name in names:
         archive.remove(name)
     archive.server.generate(allow_mass_delete=True, **options)
 
 
-def test_what_another_archive_was_told_once_lets_nobody_delete_this_ones_files(archive: Archive, tmp_path: Path) -> None:
+def test_what_another_archive_was_told_once_lets_nobody_delete_this_ones_files(
+    archive: Archive, tmp_path: Path
+) -> None:
     """A metadir replaced by another one whose history has a told mass deletion is refused."""
     names = [f"f{number}" for number in range(30)]
     for name in names:
