@@ -17,7 +17,6 @@ from mmmeta.clock import Clock, from_text, to_text
 from mmmeta.config import Config, load_config
 from mmmeta.database import Database
 from mmmeta.errors import (
-    LegacyMetadirError,
     MetadataDbError,
     MmmetaError,
     OutdatedWarning,
@@ -151,13 +150,7 @@ class Backend:
 
     def refuse_legacy(self) -> None:
         """Leave a metadir of mmmeta 0.1-0.4 untouched."""
-        if self.layout.meta_db.exists():
-            return
-        if (self.layout.metadir / "state.db").exists() or (self.layout.metadir / "db").is_dir():
-            raise LegacyMetadirError(
-                f"{self.layout.metadir} was written by mmmeta 0.1-0.4. This version leaves it untouched; generate a new "
-                "metadir in another folder"
-            )
+        self.layout.refuse_legacy()
 
     def require_server(self, *, dry_run: bool = False) -> None:
         """Refuse to write metadata into a client's copy, and mark a new server as one.

@@ -9,7 +9,7 @@ from typing import Any
 from mmmeta.backend import Backend
 from mmmeta.catalog import Catalog
 from mmmeta.database import Database
-from mmmeta.errors import MmmetaError
+from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.metadata_db import read_head
 from mmmeta.state_db import read_merged
 
@@ -49,6 +49,7 @@ class Inspection:
         shadowed: keys that the client has set over the remote's.
         store: the store's values.
         problems: what could not be read, in sentences.
+        is_legacy: written by mmmeta 0.1-0.4, which this version leaves alone.
     """
 
     path: str
@@ -61,6 +62,7 @@ class Inspection:
     store: dict[str, Any]
     problems: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
+    is_legacy: bool = False
 
 
 def inspect(backend: Backend) -> Inspection:
@@ -69,6 +71,12 @@ def inspect(backend: Backend) -> Inspection:
     unreadable: list[str] = []
     facts: dict[str, DatabaseFacts] = {}
     shadowed: tuple[str, ...] = ()
+    try:
+        backend.refuse_legacy()
+        legacy = False
+    except LegacyMetadirError as error:
+        legacy = True
+        problems.append(str(error))
     for role, database in (("metadata", backend.metadata_reader), ("state", backend.state)):
         try:
             if not database.exists():
@@ -96,6 +104,7 @@ def inspect(backend: Backend) -> Inspection:
         store=store,
         problems=tuple(problems),
         unreadable=tuple(unreadable),
+        is_legacy=legacy,
     )
 
 

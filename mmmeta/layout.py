@@ -22,6 +22,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmmeta.errors import LegacyMetadirError
+
 METADIR = "_mmmeta"
 """Name of the folder that gets synced. Changing it orphans every existing archive."""
 
@@ -95,6 +97,16 @@ class Layout:
     @property
     def announced(self) -> Path:
         return self.local / "announced"
+
+    def refuse_legacy(self) -> None:
+        """Raise LegacyMetadirError where a metadir of mmmeta 0.1-0.4 lies, which is to stay as it is."""
+        if self.meta_db.exists():
+            return
+        if (self.metadir / "state.db").exists() or (self.metadir / "db").is_dir():
+            raise LegacyMetadirError(
+                f"{self.metadir} was written by mmmeta 0.1-0.4. This version leaves it untouched; generate a new metadir in "
+                "another folder"
+            )
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -43,7 +43,8 @@ class Store(MutableMapping[str, Any]):
     A key that is not there reads as ``None``, one that ends in ``_last_updated`` as ``datetime.min``; ``in`` tells
     whether it is there. Iteration gives the keys in alphabetical order. Files that are no keys (temporary files, links,
     folders) are passed over. What a sync left half-written reads as the text that is there, never as an error; under
-    ``*_last_updated``, where text of mmmeta's own stands in quotes, as ``datetime.min``.
+    ``*_last_updated``, where text of mmmeta's own stands in quotes, as ``datetime.min``. Into a metadir of mmmeta 0.1-0.4
+    nothing is written: ``LegacyMetadirError``.
     """
 
     def __init__(self, layout: Layout, clock: Clock = utcnow) -> None:
@@ -105,6 +106,7 @@ class Store(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: StoreValue) -> None:
         path = self._path(key)
         text = encode(key, value)
+        self._layout.refuse_legacy()
         try:
             write_atomic(path, text.encode())
         except OSError as error:
@@ -130,6 +132,7 @@ class Store(MutableMapping[str, Any]):
         path = self._path(key)
         if key not in self:
             raise StoreKeyError(f"The store has no key {key!r}.{near_misses(key, self)}")
+        self._layout.refuse_legacy()
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

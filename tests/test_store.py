@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import everything
 
-from mmmeta.errors import MmmetaError, StoreAccessError, StoreKeyError, StoreValueError
+from mmmeta import Metadir
+from mmmeta.errors import LegacyMetadirError, MmmetaError, StoreAccessError, StoreKeyError, StoreValueError
 from mmmeta.layout import Layout
 from mmmeta.store import Store
 
@@ -291,3 +293,30 @@ def test_store_status_and_remote_do_not_load_pydantic() -> None:
     code = "import sys, mmmeta.store, mmmeta.status, mmmeta.remote; print('pydantic' in sys.modules, 'yaml' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
+
+
+@pytest.mark.parametrize("old", ["db/", "state.db"])
+def test_a_metadir_of_an_old_version_is_not_written_into(tmp_path: Path, old: str) -> None:
+    """It is read, recognised, and left as it is."""
+    metadir = tmp_path / "_mmmeta"
+    (metadir / "_store").mkdir(parents=True)
+    (metadir / "_store" / "kept").write_text("1")
+    if old.endswith("/"):
+        (metadir / old).mkdir()
+    else:
+        (metadir / old).write_bytes(b"SQLite format 3\0")
+    before = everything(tmp_path)
+    with Metadir(tmp_path) as old_one:
+        for write in (
+            lambda: old_one.touch("x_last_updated"),
+            lambda: old_one.store.update(x=1),
+            lambda: old_one.store.update(local_x=1),
+            lambda: old_one.store.pop("kept"),
+        ):
+            with pytest.raises(LegacyMetadirError, match=r"0\.1-0\.4"):
+                write()
+        assert old_one.store["kept"] == 1
+        inspection = old_one.inspect()
+    assert inspection.is_legacy
+    assert "0.1-0.4" in inspection.problems[0]
+    assert everything(tmp_path) == before

@@ -61,6 +61,8 @@ def _tell(target: Target, inspection: Inspection) -> None:
 def _role(inspection: Inspection) -> str:
     if not inspection.exists:
         return "no metadir yet: generate makes one at a server, a sync brings one to a client"
+    if inspection.is_legacy:
+        return "a metadir of mmmeta 0.1-0.4"
     roles = {"a server": inspection.is_server, "a client": inspection.is_client}
     return " and ".join(role for role, held in roles.items() if held) or "a metadir, not updated yet"
 
