@@ -191,6 +191,7 @@ class Generator:
                 if options.ensure_files:
                     self._ensure_files(connection, scan, writer)
                 head = writer.finish()
+                deleted = self._described_but_deleted(connection, scan, writer, head)
                 duplicates = scan.duplicates(changed=bool(scan.gone or self._read_count))
                 if options.dry_run:
                     raise _DryRun
@@ -208,7 +209,7 @@ class Generator:
             changed=writer.changed,
             deleted=writer.deleted,
             returned=writer.returned,
-            unchanged=max(0, scan.unchanged + self._records - duplicates - written),
+            unchanged=max(0, scan.unchanged + self._records - duplicates - deleted - written),
             problems=tuple(self._problems),
             problem_count=self._problem_count,
             duplicates=duplicates,
@@ -358,6 +359,20 @@ class Generator:
             elif record.source is not None:
                 writer.move(file, record.source, record.source_mtime)
         writer.delete(orphans - set(heirs), NO_METADATA_FILE)
+
+    def _described_but_deleted(
+        self, connection: sqlite3.Connection, scan: ScanDb, writer: MetadataWriter, head: Head
+    ) -> int:
+        """How many deleted files have a metadata file all the same: their document is missing, or a person deleted them."""
+        (rows,) = connection.execute("SELECT count(*) FROM files").fetchone()
+        if rows == head.alive:
+            return 0  # the usual case, told by an index
+        deleted = connection.execute(
+            f"SELECT {writer.unique_sql}, __source FROM files WHERE __deleted = 1 AND __source IS NOT NULL "
+            "AND __deleted_reason != ?",
+            (NO_METADATA_FILE,),
+        )
+        return sum(any(scan.describes(key, file) for key in keys_of(source)) for file, source in deleted)
 
     def _describes(self, source: str, file: str) -> bool:
         """Whether a metadata file is there and is that of ``file``, whatever the memory says."""

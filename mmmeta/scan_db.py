@@ -167,6 +167,11 @@ class ScanDb:
         row = self._row("SELECT file FROM seen WHERE path = ?", key)
         return row is not None and row[0] in (None, file)
 
+    def describes(self, key: bytes, file: str) -> bool:
+        """Whether the metadata file at ``key`` is there and is that of ``file``, as this run has seen it."""
+        row = self._row("SELECT file FROM seen WHERE path = ?", key)
+        return row is not None and row[0] == file
+
     def read_now(self, key: bytes) -> Seen | None:
         """What this run has read at a key; None where it has not come there, or the file is as remembered."""
         row = self._row("SELECT file FROM temp.fresh WHERE path = ?", key)

@@ -386,3 +386,25 @@ def test_the_real_papers_are_gathered(landtag: Path, tmp_path: Path) -> None:
     assert server.generate().unchanged == 10
     assert sum("retrieved_at" in file for file in server.files) == 7
     server.close()
+
+
+def test_a_deleted_file_does_not_count_as_unchanged(archive: Archive) -> None:
+    """Its metadata file is there all the same: in the run that deletes it, in the next one, and read anew."""
+    document = archive.server_path / "a.pdf"
+    document.touch()
+    archive.write("a", _file_name="a.pdf")
+    archive.write("b")
+    archive.server.generate()
+    document.unlink()
+    counts = []
+    for options in ({"ensure_files": True}, {}, {"ensure_files": True}):
+        report = archive.server.generate(**options)
+        counts.append((report.deleted, report.unchanged, report.total))
+    archive.server.files.delete(content_hash="b")
+    archive.server.layout.scan_db.unlink()
+    report = archive.server.generate()
+    counts.append((report.deleted, report.unchanged, report.total))
+    assert counts == [(1, 1, 1), (0, 1, 1), (0, 1, 1), (0, 0, 0)]
+    document.touch()
+    report = archive.server.generate(ensure_files=True)
+    assert (report.returned, report.unchanged, report.total) == (1, 0, 1)
