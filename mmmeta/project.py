@@ -26,7 +26,7 @@ from mmmeta.project_models import (
     SensorConfig,
     job_config,
 )
-from mmmeta.validation import all_problems, validate
+from mmmeta.validation import validate
 from mmmeta.yaml_file import KeyPath, key_text, read_yaml
 
 __all__ = [
@@ -78,7 +78,8 @@ def find_project(environ: Mapping[str, str] | None = None, cwd: Path | None = No
             raise ProjectError(f"{what}, but {PROJECT_ENVIRONMENT} names it as the project file", path=path)
         return path
     path = _absolute(PROJECT_FILE, folder)
-    return path if path.exists() else None
+    # A link that leads nowhere is a mistake to be told, not a directory without a project file.
+    return path if os.path.lexists(path) else None
 
 
 def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Project:
@@ -95,6 +96,8 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
     try:
         document = read_yaml(file, ProjectError)
     except FileNotFoundError:
+        if file.is_symlink():
+            raise ProjectError(f"is a link to {os.readlink(file)}, which is not there", path=file) from None
         raise ProjectError("there is no project file here", path=file) from None
     if document.value is None:
         raise ProjectError("is empty. It needs metadirs: {archive: {path: ./archive}}", path=file, line=1)
@@ -106,11 +109,9 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
         raise document.problem(("path",), "a path belongs to a metadir, below metadirs:")
     filled = _Variables(variables)
     value = {**filled.fill(document.value, ()), "path": file}
-    if filled.problems:
-        raise all_problems(document, filled.problems)
     context = {"folder": file.parent, "project_file": file, "needs_action": True}
     try:
-        return validate(Project, value, document, context)
+        return validate(Project, value, document, context, filled.problems)
     except ProjectError as error:
         reason = filled.hide(error.reason)
         raise ProjectError(reason, path=error.path, line=error.line, key=error.key) from None

@@ -48,19 +48,37 @@ class InnerError(ValueError):
         self.below = below
 
 
-def validate(model: type[Model], value: Any, document: Document, context: Mapping[str, Any] | None = None) -> Model:
+def validate(
+    model: type[Model],
+    value: Any,
+    document: Document,
+    context: Mapping[str, Any] | None = None,
+    known: Sequence[tuple[KeyPath, str]] = (),
+) -> Model:
     """The model made from ``value``, which stems from ``document``.
 
     Values are quoted in messages as the document has them, so that what an environment variable gave is not shown.
 
+    Args:
+        known: what is wrong already, key and reason; what a check says of such a key, or of all that is around it, may be
+            only a consequence and is left out.
+
     Raises:
         InvalidFileError: (the document's class) all that does not fit, in the order of the file, a line each.
     """
+    found = list(known)
     try:
-        return model.model_validate(value, context=dict(context or {}))
+        made = model.model_validate(value, context=dict(context or {}))
+        if not known:
+            return made
     except ValidationError as problem:
         errors = problem.errors(include_url=False, include_input=False)
-        found = [_explain(model, error, document) for error in errors if not _is_misspelt(error, errors)]
+        keys = [key for key, _ in known]
+        found += [
+            _explain(model, error, document)
+            for error in errors
+            if not _is_misspelt(error, errors) and not _is_consequence(error, keys)
+        ]
     raise all_problems(document, found)
 
 
@@ -106,6 +124,15 @@ def _is_misspelt(error: Any, errors: list[Any]) -> bool:
     *above, name = error["loc"]
     beside = [other["loc"][-1] for other in errors if list(other["loc"][:-1]) == above and _is_unknown(other)]
     return any(near_misses(str(other), [name]) for other in beside)
+
+
+def _is_consequence(error: Any, known: Sequence[KeyPath]) -> bool:
+    """Whether an error may merely stem from values that are known to be wrong."""
+    location = _key_of(error)
+    if any(location[: len(key)] == key for key in known):
+        return True
+    # A check of ours that has seen the whole around such a value.
+    return error["type"] == "value_error" and any(key[: len(location)] == location for key in known)
 
 
 def _is_unknown(error: Any) -> bool:

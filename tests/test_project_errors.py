@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmmeta.errors import InvalidFileError, MmmetaError, ProjectError
-from mmmeta.project import load_project
+from mmmeta.project import find_project, load_project
 
 BASE = """\
 version: 1
@@ -258,6 +258,14 @@ def test_every_unset_variable_is_told_with_its_line(tmp_path: Path) -> None:
     ]
 
 
+def test_an_unset_variable_does_not_hide_other_mistakes(tmp_path: Path) -> None:
+    """Everything is told in one go, and nothing that only follows from the variable."""
+    text = BASE.replace("interval: 30", "interval: '{{ env.SECONDS }}'").replace("attempts: 5", "atempts: 5")
+    error = failure(tmp_path, text.replace("10GB", "much").replace("a: b", "a: '{{ env.TAG }}'"), several=True)
+    told = [line.split(": ")[1] for line in str(error).splitlines()]
+    assert told == [f"{A}.sensor.interval", f"{J}.recent.limit.bytes", f"{J}.extract.atempts", f"{J}.extract.tags.a"]
+
+
 def test_what_a_variable_holds_is_not_shown_in_any_line(tmp_path: Path) -> None:
     """Not in the first, not in those after it."""
     text = BASE.replace("a.b:c", "{{ env.DB_URL }}").replace(
@@ -294,6 +302,19 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert str(tmp_path / "gone.yaml") in str(caught.value)
     with pytest.raises(ProjectError, match="cannot be read"):
         load_project(tmp_path, {})
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    """It is not a directory without a project file."""
+    link = tmp_path / "mmmeta.yaml"
+    link.symlink_to("gone.yaml")
+    for expected in ("is a link to gone.yaml, which is not there", "cannot be read: Too many levels of symbolic links"):
+        found = find_project({}, tmp_path)
+        assert found == link
+        with pytest.raises(ProjectError, match=expected):
+            load_project(found, {})
+        link.unlink()
+        link.symlink_to("mmmeta.yaml")
 
 
 def test_an_unset_variable_names_line_and_near_misses(tmp_path: Path) -> None:
