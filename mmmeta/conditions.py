@@ -137,8 +137,10 @@ def compare(key: str, operator: Any, value: Any) -> Compare:
 def _unknown_operator(key: str, operator: Any, value: Any) -> NoReturn:
     if operator == "ago":
         raise FilterError(f"{key}: say before or since: {{{key}: {{'>=': {{ago: {value}}}}}}} is the last {value}.")
+    turned = str(operator)[::-1]
+    hint = f" Did you mean {turned!r}?" if turned in _CANONICAL else near_misses(str(operator), _CANONICAL)
     raise FilterError(
-        f"{key}: {operator!r} is not an operator.{near_misses(str(operator), _CANONICAL)} There are "
+        f"{key}: {operator!r} is not an operator.{hint} There are "
         f"{', '.join(OPERATORS)}. (A nested metadata key is written {key}:{operator}.)"
     )
 

@@ -382,8 +382,9 @@ def test_the_rest_of_reading(metadir: Metadir) -> None:
 def test_what_cannot_be_asked(metadir: Metadir) -> None:
     """Wrong operators and values are errors that say what is possible."""
     fill(metadir, a=1)
-    with pytest.raises(FilterError, match="'=<' is not an operator"):
-        metadir.files.find(x={"=<": 1})
+    for turned in ("=<", "=>"):
+        with pytest.raises(FilterError, match=rf"{turned!r} is not an operator\. Did you mean {turned[::-1]!r}\?"):
+            metadir.files.find(x={turned: 1})
     with pytest.raises(FilterError):
         metadir.files.find(x={"<": None})
     with pytest.raises(UnsupportedOperationError, match=r"m\.files\.db"):
