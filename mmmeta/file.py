@@ -10,7 +10,7 @@ from mmmeta.catalog import Row
 from mmmeta.claims import FileClaim
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
 from mmmeta.remote import Remote
-from mmmeta.values import RESERVED_PREFIX, clean
+from mmmeta.values import RESERVED_PREFIX, SEPARATOR, clean, flatten
 
 SaveFile = Callable[[str, dict[str, Any], set[str]], None]
 """Writes changed and removed fields of the file with this unique value into the state db."""
@@ -22,6 +22,9 @@ class File(MutableMapping[str, Any]):
     Setting a key is the client's affair: it stays in the state db, is never sent anywhere, and hides (*shadows*) a key
     of that name that the remote has; ``file.meta`` always reads what the remote sent. Nothing is written before
     ``save()``, which writes the fields that were set and no others.
+
+    An object is flattened, as the remote's are: ``file["review"] = {"by": "Ada"}`` sets ``review:by``, which is read and
+    found by that name. It takes the place of all that the client has set as ``review`` and below it.
 
     Attributes:
         unique_value: the text that identifies the file, as the ledger and the command line name it.
@@ -127,12 +130,17 @@ class File(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str) or not key or key.startswith(RESERVED_PREFIX):
             raise MmmetaError(f"{key!r} cannot be set: a key is text that does not begin with {RESERVED_PREFIX!r}")
-        if key == self._unique:
-            raise MmmetaError(f"{key!r} identifies the file and cannot be set")
-        cleaned = clean({key: value})[key]
-        self._local[key] = cleaned
-        self._changed[key] = cleaned
-        self._removed.discard(key)
+        values = flatten(clean({key: value})).values
+        if self._unique in values:
+            raise MmmetaError(f"{self._unique!r} identifies the file and cannot be set")
+        if isinstance(value, Mapping):
+            below = key + SEPARATOR
+            for own in [name for name in self._local if name == key or name.startswith(below)]:
+                if own not in values:
+                    del self[own]
+        self._local.update(values)
+        self._changed.update(values)
+        self._removed.difference_update(values)
 
     def __delitem__(self, key: str) -> None:
         if key not in self._local:

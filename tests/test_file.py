@@ -83,7 +83,7 @@ def test_nothing_is_written_before_save(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [True, False, 0, 1, 2**70, 1.0, "00123", "", None, [], {}, {"a": {"b": 1}}, [1, "x"], -0.5]
+    "value", [True, False, 0, 1, 2**70, 1.0, "00123", "", None, [], {}, [{"a": {"b": 1}}], [1, "x"], -0.5]
 )
 def test_values_come_back_as_they_were(archive: Archive, value: Any) -> None:
     """In value and type, also after a value of another type under the same key."""
@@ -226,7 +226,7 @@ def test_many_keys_of_ones_own(archive: Archive) -> None:
     archive.deliver()
     file = file_of(archive.client)
     values: dict[str, Any] = {f"key {number}": number for number in range(520)}
-    values["key 519"] = {"nested": [2**70, True]}
+    values["key 519"] = [{"nested": [2**70, True]}]
     file.update(values)
     file.save()
     assert dict(file_of(archive.client).local) == values
@@ -274,3 +274,37 @@ def test_metadirs_of_two_processes_do_not_disturb_each_other(archive: Archive, t
         mine.save()
         assert dict(file_of(other).local) == {"new key": "x", "other key": 1}
         assert archive.client.files.count({"new key": "x"}) == 1
+
+
+def test_an_object_is_flattened_as_the_remotes_are(archive: Archive) -> None:
+    """Read and found by the names of what is in it; a new one takes the old one's place, and no more than that."""
+    archive.write("a", {"review": {"at": "noon"}})
+    archive.deliver()
+    file = file_of(archive.client)
+    file.update({"review": {"by": "Ada", "of": {"pages": 2}, "tags": [{"x": 1}]}, "reviewed": True})
+    own = {"review:by": "Ada", "review:of:pages": 2, "review:tags": [{"x": 1}], "reviewed": True}
+    assert dict(file.local) == own
+    file.save()
+    assert dict(file_of(archive.client)) == {"content_hash": "a", "review:at": "noon", **own}
+    assert archive.client.files.count({"review:of:pages": 2}) == 1
+    file["review"] = {"at": "night", "by": "Eve"}
+    file.save()
+    expected = {"review:at": "night", "review:by": "Eve", "reviewed": True}
+    assert dict(file.local) == dict(file_of(archive.client).local) == expected
+    file["review"] = {}
+    file.save()
+    found = file_of(archive.client)
+    assert dict(found.local) == {"review": {}, "reviewed": True}
+    assert found["review:at"] == "noon"
+
+
+def test_what_identifies_a_file_cannot_be_set_within_an_object(archive: Archive) -> None:
+    """Neither can it by its own name."""
+    archive.server_path.joinpath("_mmmeta").mkdir()
+    archive.server.layout.config.write_text("metadata: {unique: 'id:number'}\n")
+    archive.write("a", {"id": {"number": 1}})
+    archive.deliver()
+    file = file_of(archive.client, "1")
+    with pytest.raises(MmmetaError, match="identifies the file"):
+        file["id"] = {"number": 2}
+    assert not file.local
