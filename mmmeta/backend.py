@@ -6,6 +6,7 @@ and repairs them, so that a process killed between two writes leaves nothing wro
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -35,6 +36,8 @@ from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
 
 if TYPE_CHECKING:
     from mmmeta.project_models import JobConfig
+
+log = logging.getLogger(__name__)
 
 REMOTE_UPDATED = "remote_last_updated"
 LOCAL_UPDATED = "local_last_updated"
@@ -284,10 +287,14 @@ class Backend:
         from mmmeta.jobs import Job
 
         for config in self.jobs.values():
-            with suppress(MmmetaError):  # its own run says what is wrong with it
+            try:
                 Job(config, self, strict=True).evaluate()
-                if grows_with_time(config.condition):
-                    self._evaluated[config.name] = self.clock()
+            except MmmetaError as error:
+                # At level info: the job's own run fails with this, and is what people look at.
+                log.info("the selection of job %s could not be evaluated: %s", config.name, error)
+                continue
+            if grows_with_time(config.condition):
+                self._evaluated[config.name] = self.clock()
 
     def status(self) -> Status:
         merged = self.require_state()

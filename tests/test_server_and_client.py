@@ -11,6 +11,7 @@ from archives import Archive, SettableClock
 
 from mmmeta import Metadir
 from mmmeta.errors import ReadOnlyMetadirError
+from mmmeta.project import job_config
 
 
 @pytest.fixture
@@ -184,3 +185,17 @@ def test_inspecting_an_empty_folder_creates_nothing(tmp_path: Path) -> None:
         assert empty.inspect().exists is False
         assert (empty.is_server, empty.is_client) == (False, False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_selection_that_cannot_be_evaluated_stops_no_update(
+    archive: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is in the log; the job's own run fails with it."""
+    archive.write("a", kind="x")
+    archive.publish()
+    jobs = {name: job_config(name, {key: "x"}) for name, key in (("wrong", "kimd"), ("right", "kind"))}
+    with Metadir(archive.client_path, jobs=jobs) as client, caplog.at_level("INFO", "mmmeta"):
+        assert client.update().added == 1
+        assert client.status().jobs["right"].pending == 1
+    assert "the selection of job wrong could not be evaluated" in caplog.text
+    assert "'kimd'" in caplog.text
