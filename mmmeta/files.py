@@ -40,6 +40,9 @@ class Files(ReadableFiles):
     ) -> str:
         """Add a file to the metadata db: ``insert(**data)`` or ``insert({...})``. Returns its unique value.
 
+        That is text, as in ``file.unique_value``, also where the unique key holds an integer: ``insert(content_hash=5)``
+        returns ``"5"``, while ``file["content_hash"]`` stays ``5``.
+
         Raises:
             DuplicateFileError: it is there already; use ``upsert``.
             UniqueValueError, ValueNotSupportedError: a key is missing or cannot be kept.

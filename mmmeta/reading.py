@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -9,7 +10,14 @@ from urllib.parse import quote
 from mmmeta.catalog import Catalog
 from mmmeta.config import Config
 from mmmeta.database import Database, quote_identifier
-from mmmeta.errors import MmmetaError, UnknownKeyWarning, UnsupportedOperationError, near_misses, warn_caller
+from mmmeta.errors import (
+    FilterError,
+    MmmetaError,
+    UnknownKeyWarning,
+    UnsupportedOperationError,
+    near_misses,
+    warn_caller,
+)
 from mmmeta.file import File
 from mmmeta.filters import Condition, parse
 
@@ -64,7 +72,7 @@ class ReadableFiles:
             _streamed, _step: accepted for dataset's sake; rows are always fetched in chunks.
 
         Raises:
-            FilterError: an operator or value that cannot be compared.
+            FilterError: an operator or value that cannot be compared, or a ``_limit`` that is no number.
 
         Warns:
             UnknownKeyWarning: a filter on a key that no file has.
@@ -74,7 +82,8 @@ class ReadableFiles:
         ordering = [order_by] if isinstance(order_by, str) else [name for name in order_by or () if name]
         for name in ordering:
             self._warn_unknown(catalog, [name.removeprefix("-")])
-        rows = catalog.rows(condition, deleted=deleted, order_by=ordering, limit=_limit, offset=_offset or 0)
+        limit, offset = _whole("_limit", _limit), _whole("_offset", _offset) or 0
+        rows = catalog.rows(condition, deleted=deleted, order_by=ordering, limit=limit, offset=offset)
         templates = self._backend.config.remote
         return (File(row, catalog.unique, templates, self._backend.save) for row in rows)
 
@@ -123,7 +132,8 @@ class ReadableFiles:
         catalog = self._backend.catalog()
         condition = self._condition(catalog, (), filters)
         self._warn_unknown(catalog, keys)
-        return iter(catalog.distinct(keys, condition, deleted=deleted, limit=_limit, offset=_offset or 0))
+        limit, offset = _whole("_limit", _limit), _whole("_offset", _offset) or 0
+        return iter(catalog.distinct(keys, condition, deleted=deleted, limit=limit, offset=offset))
 
     @property
     def columns(self) -> list[str]:
@@ -253,3 +263,11 @@ def merge_filters(where: Sequence[Mapping[str, Any]], filters: dict[str, Any]) -
     if len(parts) == 1:
         return dict(parts[0])
     return {"$all": [dict(part) for part in parts]} if parts else {}
+
+
+def _whole(name: str, value: Any) -> int | None:
+    """A number of files, None where none is given."""
+    try:
+        return None if value is None else operator.index(value)
+    except TypeError:
+        raise FilterError(f"{name} takes a whole number of files or None, not {value!r}") from None

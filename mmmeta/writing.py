@@ -10,7 +10,7 @@ from mmmeta.errors import DuplicateFileError, ValueNotSupportedError
 from mmmeta.filters import parse
 from mmmeta.metadata_db import Known, MetadataWriter, Record
 from mmmeta.records import KeyFilter, make_record, unique_value
-from mmmeta.values import clean, flatten
+from mmmeta.values import RESERVED_PREFIX, clean, flatten
 
 REPLACED = "replaced by a file with another unique value"
 
@@ -43,11 +43,16 @@ class RowWriter:
 
         Raises:
             DuplicateFileError: a file is known, under ``REFUSE``.
-            UniqueValueError, ValueNotSupportedError: a key is missing, or a value cannot be kept.
+            UniqueValueError, ValueNotSupportedError: a key is missing or reserved, or a value cannot be kept.
         """
         chunk: list[dict[str, Any]] = []
         for row in rows:
             chunk.append(self._filter.keep(flatten(clean(row)).values))
+            if self._filter.reserved:
+                raise ValueNotSupportedError(
+                    f"{min(self._filter.reserved)!r} cannot be set: keys that begin with {RESERVED_PREFIX!r} are mmmeta's own. "
+                    "Leave it out, or give it another name"
+                )
             if len(chunk) == _AT_ONCE:
                 self._write_chunk(chunk)
                 chunk = []

@@ -13,6 +13,7 @@ import pytest
 from mmmeta import Metadir
 from mmmeta.errors import (
     DuplicateFileError,
+    FilterError,
     MassDeletionError,
     MetadirNotFoundError,
     MmmetaError,
@@ -333,3 +334,33 @@ def test_what_a_metadir_does_not_do(metadir: Metadir) -> None:
     with pytest.raises(UnsupportedOperationError, match="replace=True"):
         metadir.files.drop()
     assert content(metadir) == {"a": {"x": 1}}
+
+
+@pytest.mark.parametrize("limit", ["x", "1; DROP TABLE files", 1.5])
+def test_a_limit_is_a_whole_number(metadir: Metadir, limit: Any) -> None:
+    """Said by name, at once, and nothing reaches SQL."""
+    metadir.files.insert(content_hash="a")
+    for name in ("_limit", "_offset"):
+        for find in (metadir.files.find, metadir.files.distinct):
+            words = ("content_hash",) if find == metadir.files.distinct else ()
+            with pytest.raises(FilterError, match=f"{name} takes a whole number"):
+                find(*words, **{name: limit})
+    assert len(list(metadir.files.find(_limit=None, _offset=None))) == 1
+
+
+def test_reserved_keys_are_refused_by_name(metadir: Metadir) -> None:
+    """Nothing that was handed in vanishes, and nothing is written."""
+    metadir.files.insert(content_hash="a", n=1)
+    for verb in (metadir.files.insert, metadir.files.upsert, metadir.files.update):
+        with pytest.raises(ValueNotSupportedError, match="'__rev' cannot be set"):
+            verb({"content_hash": "a", "n": 2, "__rev": 3})
+    assert content(metadir) == {"a": {"n": 1}}
+    assert metadir.revision == 1
+
+
+def test_insert_returns_the_text_that_identifies_the_file(metadir: Metadir) -> None:
+    """Also where the key holds an integer, which stays one."""
+    assert metadir.files.insert(content_hash=5) == "5"
+    file = metadir.files.get("5")
+    assert file is not None
+    assert (file.unique_value, file["content_hash"]) == ("5", 5)
