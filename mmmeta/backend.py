@@ -30,7 +30,7 @@ from mmmeta.layout import Layout, write_atomic
 from mmmeta.ledger_view import job_status
 from mmmeta.metadata_db import Head, MetadataWriter, read_head
 from mmmeta.state_db import Merged, read_merged, save_local
-from mmmeta.status import JobStatus, Status, file_identity, read_status, write_status
+from mmmeta.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.store import Store
 from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
 
@@ -67,6 +67,7 @@ class Backend:
         self._config: Config | None = None
         self._warned = False
         self._evaluated: dict[str, datetime] = {}
+        self._metadata_file: str | None = None
 
     @property
     def config(self) -> Config:
@@ -241,10 +242,12 @@ class Backend:
         self.reload_config()
         self.refuse_legacy()
         self.recover()
+        found = file_version(self.layout.meta_db)  # before it is read: what a sync brings meanwhile is another one
         announced = Announced(self.store.raw(REMOTE_UPDATED), self.store.get(REMOTE_REVISION))
         value = self.store.get(REMOTE_UPDATED)
         report = Updater(self.metadata_reader, self.state, options, announced, self.clock).run()
         if not options.dry_run:
+            self._metadata_file = found
             merged = announced.reached(report.revision) and announced.updated is not None
             if merged and (self.store.get(LOCAL_UPDATED) != value or LOCAL_UPDATED not in self.store):
                 self.store[LOCAL_UPDATED] = value
@@ -317,7 +320,15 @@ class Backend:
             written_at=now,
             jobs=jobs,
             state_file=file_identity(self.layout.state),
+            metadata_file=self._metadata_file_read(known, merged),
         )
+
+    def _metadata_file_read(self, known: Status | None, merged: Merged) -> str | None:
+        """Which meta.db the last update read: here, or as whoever wrote status.json remembers."""
+        ours = (merged.state_id, merged.metadata_id, merged.revision, merged.digest.hex())
+        if known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != ours:
+            return self._metadata_file
+        return self._metadata_file or known.metadata_file
 
     def _evaluated_at(self, status: JobStatus, name: str, known: Status | None, state_id: str) -> datetime | None:
         """When a selection was evaluated last: here, or by whoever wrote status.json, which alone remembers it."""

@@ -16,7 +16,7 @@ from typing import Any
 from mmmeta.clock import to_text
 from mmmeta.layout import write_atomic
 
-__all__ = ["JobStatus", "Status", "file_identity", "read_status", "write_status"]
+__all__ = ["JobStatus", "Status", "file_identity", "file_version", "read_status", "write_status"]
 
 FORMAT = 1
 """Version of the file. A reader takes a larger one for unknown, so a client that was rolled back asks once more."""
@@ -72,6 +72,7 @@ class Status:
         jobs: by name.
         written_at: aware UTC.
         state_file: which file the state db is (see ``file_identity``).
+        metadata_file: which version of meta.db the last update read (see ``file_version``); None where nobody knows.
     """
 
     state_id: str
@@ -83,6 +84,7 @@ class Status:
     written_at: datetime
     jobs: dict[str, JobStatus] = field(default_factory=dict)
     state_file: str | None = None
+    metadata_file: str | None = None
 
 
 def file_identity(path: Path) -> str | None:
@@ -96,6 +98,19 @@ def file_identity(path: Path) -> str | None:
         return None
 
 
+def file_version(path: Path) -> str | None:
+    """Text that differs as soon as a file is written to or replaced; None for none.
+
+    It tells without opening a database whether a sync has brought another meta.db since the last update read it.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    # The time of change as well: it moves when permissions are mended, or when a copy keeps the old times.
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+
+
 def write_status(path: Path, status: Status) -> None:
     """Write status.json so that a reader sees the old or the new one, never a part; makes the folder if needed.
 
@@ -107,6 +122,7 @@ def write_status(path: Path, status: Status) -> None:
         "format": FORMAT,
         "state_id": status.state_id,
         "state_file": status.state_file,
+        "metadata_file": status.metadata_file,
         "metadata_id": status.metadata_id,
         "revision": status.revision,
         "digest": status.digest,
@@ -134,6 +150,7 @@ def read_status(path: Path) -> Status | None:
             written_at=_moment(_text(content, "written_at")),
             jobs={name: _job(job) for name, job in content["jobs"].items()},
             state_file=_text_or_none(content, "state_file"),
+            metadata_file=_text_or_none(content, "metadata_file"),
         )
     # What a half-written or foreign file can lead to: not JSON, another shape, missing keys, absurd values.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

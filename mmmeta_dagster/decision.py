@@ -4,7 +4,8 @@ Nothing here reads a file, a database or Dagster; ``sensors`` gathers the situat
 
 - There is a reason to ask when the remote moved or when work is due: a retry, a rest left by a limit, an ended lease,
   a job that is new or changed. Without one, the tick is a skip.
-- A metadir that is not whole yet (a sync is under way) is waited for; that is no attempt.
+- A metadir that is not whole yet (a sync is under way) is waited for; that is no attempt. Where only the announced
+  metadata is missing, work that is due goes on meanwhile.
 - While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that it gave a
   sign of life lately: a killed run stays "started" in Dagster for ever.
 - A run that a person terminated is not followed for a while.
@@ -140,7 +141,7 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
         return
     if situation.state_problem is not None and published is not None:
         yield situation.state_problem
-    if published is not None and published != merged.published:
+    if published is not None and published != merged.published and situation.on_its_way is None:
         before = f"{_published(merged.published)} was merged last" if merged.published else "nothing was merged yet"
         yield f"the remote has metadata of {_published(published)}, {before}"
     for name, wanted in situation.jobs.items():
@@ -213,6 +214,8 @@ def _outcome(run: RunView | None) -> str:
 
 def _nothing_to_do(situation: Situation, now: datetime) -> str:
     merged = situation.merged
+    if situation.on_its_way is not None:
+        return f"Waiting: {situation.on_its_way}."
     if situation.store_problem is not None:
         parts = [f"the store cannot be read: {situation.store_problem}"]
     elif situation.published is None and merged is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmmeta.layout import Layout
 from mmmeta.project import MetadirConfig
+from mmmeta.status import file_version
 
 _MAGIC = b"SQLite format 3\x00"
 
@@ -21,16 +22,10 @@ def layout_of(metadir: MetadirConfig) -> Layout:
 
 
 def mark_of_files(layout: Layout) -> str:
-    """Sixteen letters that change when meta.db, config.yml or the store's ``remote_last_updated`` is written anew."""
-    parts = []
-    for path in (layout.meta_db, layout.config, layout.store / "remote_last_updated"):
-        try:
-            stat = path.stat()
-        except OSError as error:
-            parts.append(f"{path.name}: {error.errno}")
-        else:
-            # The time of change as well: it moves when permissions are mended, or when a copy keeps the old times.
-            parts.append(f"{path.name}: {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
+    """Sixteen letters that change when meta.db, config.yml or what the store says of the remote is written anew."""
+    store = layout.store
+    paths = (layout.meta_db, layout.config, store / "remote_last_updated", store / "remote_revision")
+    parts = [f"{path.name}: {file_version(path)}" for path in paths]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 
 

@@ -11,7 +11,7 @@ from mmmeta.errors import StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
 from mmmeta.project import MetadirConfig
-from mmmeta.status import Status, file_identity, read_status
+from mmmeta.status import Status, file_identity, file_version, read_status
 from mmmeta.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
@@ -54,6 +54,8 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         merged=_merged(status) if status is not None else None,
         state_problem=_state_problem(layout, status),
         not_whole=why_not_whole(layout),
+        announced=_announced(layout),
+        metadata_file=file_version(layout.meta_db),
         seen=mark_of_files(layout),
         jobs={name: JobWanted(job.fingerprint(), grows_with_time(job.condition)) for name, job in metadir.jobs.items()},
         runs=runs_of(instance, keys.import_job(metadir.name), metadir, status),
@@ -78,6 +80,15 @@ def _published(layout: Layout) -> tuple[str | None, str | None]:
     return text, None
 
 
+def _announced(layout: Layout) -> int | None:
+    """The revision that the store announces; None where it announces none that can be read."""
+    try:
+        revision = Store(layout).get(REMOTE_REVISION)
+    except StoreAccessError:
+        return None
+    return revision if type(revision) is int else None
+
+
 def _state_problem(layout: Layout, status: Status | None) -> str | None:
     """What happened to the state db since status.json was written, which may have outlived it."""
     if status is None:
@@ -97,6 +108,7 @@ def _merged(status: Status) -> Merged:
         revision=status.revision,
         digest=status.digest,
         state_revision=status.state_revision,
+        metadata_file=status.metadata_file,
         jobs={
             name: JobSeen(
                 job.fingerprint,

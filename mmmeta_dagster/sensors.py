@@ -79,7 +79,9 @@ def _news(
     With the publication as data version, so that one's own automation conditions see real changes only.
     """
     published = situation.published
-    if metadir.generate or published is None or published == cursor.reported or situation.not_whole is not None:
+    if metadir.generate or published is None or published == cursor.reported:
+        return []
+    if situation.not_whole is not None or situation.on_its_way is not None:
         return []
     layout = layout_of(metadir)
     store = Store(layout)

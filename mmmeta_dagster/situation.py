@@ -120,7 +120,8 @@ class JobSeen:
 
 @dataclass(frozen=True)
 class Merged:
-    """What status.json says: what was merged last, and where the jobs stand. ``published`` is the store's raw text."""
+    """What status.json says: what was merged last, and where the jobs stand. ``published`` is the store's raw text,
+    ``metadata_file`` the version of meta.db that the last update read."""
 
     published: str | None
     metadata_id: str | None = None
@@ -128,6 +129,7 @@ class Merged:
     digest: str | None = None
     state_revision: int | None = None
     jobs: Mapping[str, JobSeen] = field(default_factory=dict)
+    metadata_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ class Situation:
         merged: status.json; None where there is none that can be read.
         state_problem: what happened to the state db that status.json speaks of; None where nothing did.
         not_whole: why a run would fail for want of a whole metadir, None where nothing speaks against it.
+        announced: the revision that the store announces; None where it announces none.
+        metadata_file: which version of meta.db is there (size and times); None where there is none.
         seen: a mark of the metadir's files (sizes and times), to tell whether they changed since a run saw them.
         jobs: the jobs of the project file.
         runs: the latest runs of ``<metadir>_import``, newest first.
@@ -157,6 +161,8 @@ class Situation:
     store_problem: str | None = None
     state_problem: str | None = None
     not_whole: str | None = None
+    announced: int | None = None
+    metadata_file: str | None = None
     seen: str = ""
     jobs: Mapping[str, JobWanted] = field(default_factory=dict)
     runs: Sequence[RunView] = ()
@@ -165,10 +171,27 @@ class Situation:
     loaded: datetime | None = None
 
     @property
+    def on_its_way(self) -> str | None:
+        """That the metadata which the store announces is not here yet, as a part of a sentence; None where it may be.
+
+        A sync brings the store first, and the old meta.db stays until the new one is whole. As long as it is the file
+        that the last update read, another update could not find more.
+        """
+        merged = self.merged
+        if merged is None or merged.published == self.published or merged.metadata_file is None:
+            return None
+        if self.announced is None or merged.revision is None or self.announced <= merged.revision:
+            return None
+        if merged.metadata_file != self.metadata_file:
+            return None
+        return f"the store announces revision {self.announced}, meta.db is still at {merged.revision}; a sync may be under way"
+
+    @property
     def mark(self) -> str:
         """Sixteen letters that change when anything does that the next attempt could depend on.
 
-        Leases, signs of life and looks are no part of it: they move without anything being achieved.
+        Leases, signs of life and looks are no part of it: they move without anything being achieved. The metadir's
+        files are while there is something to merge: a meta.db that arrives ends giving up.
         """
         merged = None
         if self.merged is not None:
@@ -176,9 +199,11 @@ class Situation:
                 name: replace(job, lease_until=None, heartbeat=None, run_id=None, evaluated_at=None)
                 for name, job in self.merged.jobs.items()
             }
-            merged = asdict(replace(self.merged, jobs=jobs))
+            merged = asdict(replace(self.merged, jobs=jobs, metadata_file=None))
+        to_merge = self.merged is None or self.merged.published != self.published
         wanted = {name: job.fingerprint for name, job in self.jobs.items()}
         parts = [self.metadir, self.published, merged, wanted, self.state_problem, self.loaded]
+        parts.append(self.metadata_file if to_merge else None)
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

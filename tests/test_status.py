@@ -16,7 +16,8 @@ from mmmeta.status import JobStatus, Status, read_status, write_status
 UTC = timezone.utc
 NOW = datetime(2024, 5, 1, 10, 30, 0, 5, tzinfo=UTC)
 JOB = JobStatus("f1", 1, 2, 3, 4, 5, 6, 7, NOW, NOW + timedelta(minutes=10), NOW - timedelta(seconds=1), "run")
-STATUS = Status("s", "m", 12, "ab" * 16, "2024-05-01T10:30:00+00:00\n", 40, NOW, {"b": JOB, "a": JobStatus("f2")})
+JOBS = {"b": JOB, "a": JobStatus("f2")}
+STATUS = Status("s", "m", 12, "ab" * 16, "2024-05-01T10:30:00+00:00\n", 40, NOW, JOBS, "5", "4096 1 1 7")
 
 
 def test_a_status_reads_back_equal(tmp_path: Path) -> None:

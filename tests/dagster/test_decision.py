@@ -204,6 +204,23 @@ def test_a_metadir_that_is_not_whole_is_waited_for_without_an_attempt() -> None:
     assert ask(replace(where, not_whole=None), decision.cursor).attempt == 1
 
 
+def test_metadata_that_is_announced_and_not_here_yet_is_waited_for_without_a_run() -> None:
+    """As long as meta.db is the file that the last update read."""
+    before = Merged(OLD, "id", 7, "d7", 3, {"download": seen()}, "m1")
+    where = situation(NEW, merged=before, announced=8, metadata_file="m1")
+    assert skip(where).reason.startswith("Waiting: the store announces revision 8, meta.db is still at 7;")
+    for change in ({"metadata_file": "m2"}, {"announced": 7}, {"announced": None}):
+        assert ask(replace(where, **change)).attempt == 1  # type: ignore[arg-type]
+    assert "2 files are due" in ask(replace(where, merged=replace(before, jobs={"download": seen(pending=2)}))).reason
+
+
+def test_a_metadata_db_that_arrives_ends_giving_up() -> None:
+    """Whatever the attempts failed for, the next one meets another file."""
+    where = situation(NEW, attempts=3, metadata_file="m1", runs=[run(Phase.FAILED, 20)])
+    gave_up = skip(where, asked(where, attempt=3)).cursor
+    assert ask(replace(where, metadata_file="m2"), gave_up).attempt == 1
+
+
 def test_what_a_run_found_not_whole_is_left_alone_until_it_changes() -> None:
     """Only a run can see that meta.db is torn in the middle; another run would see the same."""
     torn = run(Phase.FAILED, 100, not_whole="the digests differ", seen="s1")

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 from small_archive import Archive
 
-from mmmeta import Metadir
+from mmmeta import Metadir, mmmeta
 from mmmeta.clock import utcnow
 from mmmeta_dagster import build_import_job, build_remote_sensor, keys
 
@@ -179,6 +179,42 @@ def test_what_only_a_run_can_see_is_waited_for_until_it_changes(watch: Watch) ->
     request = watch.asks()
     assert keys.TAG_ATTEMPT not in request.tags
     assert watch.run(request).success
+
+
+def test_a_store_that_comes_before_the_new_metadata_db_costs_no_run(watch: Watch) -> None:
+    """A sync brings `_store` first; the old meta.db stays, whole, until the new one is renamed in."""
+    watch.run(watch.asks())
+    here, there = watch.archive.client / "_mmmeta", watch.archive.server / "_mmmeta"
+    watch.archive.write("contract3", "contract")
+    with mmmeta(watch.archive.server) as m:
+        m.generate()
+    shutil.copytree(there / "_store", here / "_store", dirs_exist_ok=True)
+    waiting = "Waiting: the store announces revision 2, meta.db is still at 1; a sync may be under way."
+    for days in range(5):
+        watch.ahead = timedelta(days=days)
+        assert watch.skips() == waiting
+        assert not watch.tick().asset_events
+    # Something touched the file: a run looks, finds the old one, and leaves it at that.
+    (here / "meta.db").touch()
+    assert watch.run(watch.asks()).success
+    assert watch.skips() == waiting
+    watch.archive.sync()
+    request = watch.asks()
+    assert keys.TAG_ATTEMPT not in request.tags
+    assert watch.run(request).success
+    assert watch.skips().startswith("Nothing to do: revision 2 is merged")
+
+
+def test_work_that_is_due_goes_on_while_the_announced_metadata_is_on_its_way(watch: Watch) -> None:
+    """It needs nothing of what is still to come."""
+    watch.archive.fail("letter0.txt")
+    watch.run(watch.asks())
+    with watch.archive.open() as m:
+        m.store["remote_revision"] = 2
+        m.touch("remote_last_updated")
+    assert watch.skips().startswith("Waiting: the store announces revision 2")
+    watch.ahead = timedelta(minutes=5)
+    assert watch.asks().tags[keys.TAG_REASON].startswith("look: 1 failed file is due again")
 
 
 @pytest.mark.parametrize("text", ["", "2026-0", "hello", "\x00", "{"])
