@@ -165,7 +165,8 @@ class Backend:
         self.refuse_legacy()
         if self.is_server:
             return
-        if not self._server and (self.layout.status.exists() or self.state.exists()):
+        followed = self.layout.status.exists() or self.state.exists() or self.layout.client_mark.exists()
+        if not self._server and followed:
             raise ReadOnlyMetadirError(
                 f"{self.layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "
                 "the server, or, if this is the server, open it with mmmeta(path, server=True)"
@@ -255,7 +256,16 @@ class Backend:
                 self.store[LOCAL_REVISION] = report.revision
             self.evaluate_jobs()
             self.write_status()
+            self._mark_client()
         return report
+
+    def _mark_client(self) -> None:
+        """Where the state db lies elsewhere, nothing else would tell others that this is a client's copy."""
+        layout = self.layout
+        if layout.status == layout.local / "status.json" or layout.client_mark.exists() or self.is_server:
+            return
+        with suppress(OSError):  # a copy that cannot be written to cannot be mistaken for a server either
+            write_atomic(layout.client_mark, b"a state db elsewhere follows this copy\n")
 
     def ensure_state(self) -> Merged:
         """Merge for the first time if that has not happened, so that there is something to keep state of."""

@@ -12,7 +12,13 @@
       scan.db             what generate saw; deletable at any time
       server              mark: metadata is written here
       announced           id, revision and digest of the metadata db that the server's store speaks of
+      client              mark: a state db that lies elsewhere follows this copy
 <files root>/**/*.json    the metadata files; the base path unless given
+
+A state db in another place has what belongs to it beside it, so that several may follow one metadir:
+<state>
+<state>.status.json
+<state>.store/<key>
 """
 
 from __future__ import annotations
@@ -26,6 +32,8 @@ from mmmeta.errors import LegacyMetadirError
 
 METADIR = "_mmmeta"
 """Name of the folder that gets synced. Changing it orphans every existing archive."""
+
+STATE_DB = "state.db"
 
 STATE_ENVIRONMENT = "MMMETA_STATE"
 PATH_ENVIRONMENT = "MMMETA"
@@ -53,9 +61,7 @@ class Layout:
         """The layout below a base path; ``state`` is a path (SQLite), ``local/state.db`` unless given."""
         root = Path(os.path.abspath(os.path.expanduser(base)))
         files = Path(os.path.abspath(os.path.expanduser(files_root))) if files_root is not None else root
-        state_path = (
-            Path(os.path.abspath(os.path.expanduser(state))) if state else root / METADIR / "local" / "state.db"
-        )
+        state_path = Path(os.path.abspath(os.path.expanduser(state))) if state else root / METADIR / "local" / STATE_DB
         return cls(root, files, state_path)
 
     @property
@@ -80,11 +86,17 @@ class Layout:
 
     @property
     def local_store(self) -> Path:
-        return self.local / "store"
+        return self._of_state("store")
 
     @property
     def status(self) -> Path:
-        return self.local / "status.json"
+        return self._of_state("status.json")
+
+    def _of_state(self, name: str) -> Path:
+        """What belongs to the state db: in ``local/`` with it, or beside it where it lies elsewhere."""
+        if self.state.parent == self.local and self.state.name == STATE_DB:
+            return self.local / name
+        return self.state.with_name(f"{self.state.name}.{name}")
 
     @property
     def scan_db(self) -> Path:
@@ -107,6 +119,10 @@ class Layout:
                 f"{self.metadir} was written by mmmeta 0.1-0.4. This version leaves it untouched; generate a new metadir in "
                 "another folder"
             )
+
+    @property
+    def client_mark(self) -> Path:
+        return self.local / "client"
 
 
 def write_atomic(path: Path, data: bytes) -> None:

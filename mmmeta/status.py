@@ -1,4 +1,4 @@
-"""local/status.json: what the sensor reads instead of opening a database.
+"""status.json: what the sensor reads instead of opening a database.
 
 It is derived: every verb compares it with the state db and writes it anew where it differs. So a file that is missing,
 half-written or of a newer version is no error, it is simply not known what it would say.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from archives import Archive, SettableClock
 
-from mmmeta import Metadir
+from mmmeta import Metadir, read_status
 from mmmeta.errors import ReadOnlyMetadirError
 from mmmeta.project import job_config
 
@@ -199,3 +200,34 @@ def test_a_selection_that_cannot_be_evaluated_stops_no_update(
         assert client.status().jobs["right"].pending == 1
     assert "the selection of job wrong could not be evaluated" in caplog.text
     assert "'kimd'" in caplog.text
+
+
+def test_two_state_dbs_of_one_metadir_know_each_for_itself_what_they_merged(tmp_path: Path) -> None:
+    """Two users, or two entries of a project file: neither's status or `local_` keys are the other's."""
+    base = tmp_path / "archive"
+    with Metadir(tmp_path / "server") as server:
+        server.files.insert(content_hash="a")
+        shutil.copytree(tmp_path / "server" / "_mmmeta", base / "_mmmeta", ignore=shutil.ignore_patterns("local"))
+        with Metadir(base, state=tmp_path / "one.db") as one, Metadir(base, state=tmp_path / "two.db") as two:
+            one.update()
+            server.files.insert(content_hash="b")
+            shutil.copytree(
+                tmp_path / "server" / "_mmmeta",
+                base / "_mmmeta",
+                ignore=shutil.ignore_patterns("local"),
+                dirs_exist_ok=True,
+            )
+            assert one.store["remote_last_updated"] > one.store["local_last_updated"]
+            two.update()
+            two.store["local_mine"] = 2
+            assert two.store["remote_last_updated"] == two.store["local_last_updated"]
+            # Unchanged by the other one.
+            assert one.store["remote_last_updated"] > one.store["local_last_updated"]
+            assert (one.store["local_revision"], two.store["local_revision"]) == (1, 2)
+            assert "local_mine" not in one.store
+    statuses = [read_status(tmp_path / f"{name}.db.status.json") for name in ("one", "two")]
+    assert [status.revision for status in statuses if status] == [1, 2]
+    assert (tmp_path / "two.db.store" / "local_mine").read_text() == "2"
+    # And whoever names no state db is told that this is a copy.
+    with Metadir(base) as client, pytest.raises(ReadOnlyMetadirError):
+        client.files.insert(content_hash="c")

@@ -425,6 +425,21 @@ def test_another_archive_of_the_same_name_is_none_of_its_business(archive: Archi
         assert Watch(archive, instance).asks()
 
 
+def test_two_entries_of_one_path_with_a_state_db_each_both_come_to_rest(
+    archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """What one has merged is not what the other has."""
+    text = archive.project.read_text()
+    projects = [text.replace("path: ./client", f"path: ./client\n    state: ./{name}.db") for name in ("one", "two")]
+    watches = [Watch(archive, instance) for _ in projects]
+    for watch, project in zip(watches, projects, strict=True):
+        archive.configure(project)
+        assert watch.run(watch.asks()).success
+    for watch, project in zip(watches, projects, strict=True):
+        archive.configure(project)
+        assert watch.skips().startswith("Nothing to do: revision 1 is merged")
+
+
 def test_it_opens_no_database(watch: Watch) -> None:
     """Nor leaves anything behind: what SQLite makes when it opens a file would show."""
     watch.run(watch.asks())
