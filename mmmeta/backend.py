@@ -142,13 +142,18 @@ class Backend:
         self._warned = True
 
     def _warn_if_outdated(self) -> None:
+        if not self._warned and self.has_news():
+            self._warned = True
+            warn_caller(f"{self.layout.base} has metadata that was not merged yet; run update()", OutdatedWarning)
+
+    def has_news(self) -> bool:
+        """Whether it is known that the metadata db holds something that was not merged yet."""
         # A writer at work would have to be waited for.
-        if self._warned or self.metadata.has_hot_journal():
-            return
+        if self.metadata.has_hot_journal():
+            return False
         with suppress(MmmetaError):  # without a readable metadata db nothing can be said
-            if self.is_outdated():
-                self._warned = True
-                warn_caller(f"{self.layout.base} has metadata that was not merged yet; run update()", OutdatedWarning)
+            return self.is_outdated()
+        return False
 
     # Writing at the server
 

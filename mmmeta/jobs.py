@@ -54,6 +54,7 @@ class Plan:
         changed: whether the selection is another one than at the last run.
         lacking: key of the selection → files that cannot match because they have no such key.
         condition_words: the selection in words.
+        outdated: whether metadata waits for an update; a plan knows only what is merged.
     """
 
     files: int
@@ -64,6 +65,7 @@ class Plan:
     changed: bool
     lacking: dict[str, int]
     condition_words: str
+    outdated: bool = False
 
 
 class Job:
@@ -132,6 +134,7 @@ class Job:
             changed=evaluation.changed,
             lacking=lacking_keys(catalog, self.config.condition),
             condition_words=describe(self.config.condition),
+            outdated=self._backend.has_news(),
         )
 
     def selected(self) -> int:

@@ -32,7 +32,7 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
 
     \b
     --json, a line a job: {metadir, path, job, files, bytes, newly_selected,
-      left, retract, changed, lacking: {key: files}, condition_words}
+      left, retract, changed, lacking: {key: files}, condition_words, outdated}
     """
     chosen = choose_jobs(find_targets(ctx), jobs)
 
@@ -65,7 +65,8 @@ def tell(name: str, job: Job, plan: Plan) -> None:
     from mmmeta.quantities import format_size
 
     size = "" if plan.bytes is None else f" ({format_size(plan.bytes)})"
-    say(f"{name}: would process {files_text(plan.files)}{size}")
+    known = " of what is merged; new metadata is not counted until `mmmeta update`" if plan.outdated else ""
+    say(f"{name}: would process {files_text(plan.files)}{size}{known}")
     lines = [f"selection: {plan.condition_words}"]
     if plan.changed:
         lines.append(

@@ -10,12 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
-from cli_support import PROJECT, Run, command, tree, wait_for
+from cli_support import PROJECT, Run, command, sync, tree, wait_for, write
 
 from mmmeta.cli.progress import rate
+from mmmeta.errors import OutdatedWarning
 
 
 def test_run_updates_and_runs_every_job(project: Path, tmp_path: Path) -> None:
@@ -64,6 +66,21 @@ def test_run_limits_and_plans(project: Path, tmp_path: Path, run: Run) -> None:
     assert "archive/contracts: would process 1 file" in run("run", "--dry-run").stdout
     assert json.loads(run("run", "--dry-run", "--json", "contracts").stdout)["jobs"][0]["files"] == 1
     assert tree(tmp_path / "client") == before
+
+
+def test_a_dry_run_says_that_it_does_not_count_what_waits_to_be_merged(project: Path, tmp_path: Path, run: Run) -> None:
+    """The number is of what is merged; a run would merge first."""
+    run("run", "contracts")
+    assert run("jobs", "plan", "contracts").stdout.startswith("archive/contracts: would process 0 files\n")
+    write(tmp_path / "server", "new.json", {"content_hash": "new", "document_type": "contract"})
+    run("--metadir", tmp_path / "server", "generate")
+    sync(tmp_path / "server", tmp_path / "client")
+    words = "would process 0 files of what is merged; new metadata is not counted until `mmmeta update`"
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OutdatedWarning)
+        assert words in run("run", "--dry-run", "contracts").stdout
+        assert words in run("jobs", "plan", "contracts").stdout
+        assert json.loads(run("jobs", "plan", "contracts", "--json").stdout.splitlines()[-1])["outdated"] is True
 
 
 def test_dry_run_of_a_changed_selection_writes_nothing(project: Path, tmp_path: Path, run: Run) -> None:
