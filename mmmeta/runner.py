@@ -64,8 +64,9 @@ class RunReport:
     """What a run did.
 
     Attributes:
-        selected: files that became pending when the run started.
-        left: files that were set aside unprocessed then: deleted, or not meant by a changed definition.
+        selected: files that were due when the run started, whenever they were selected; of those that it was for.
+        left: files that were set aside unprocessed when it started: deleted, or not meant by a changed definition. Those
+            that an update set aside before it are not among them.
         attempted: files that the action was given; of these ``done``, ``retracted`` (undone after they were deleted),
             ``failed`` (due again later) and ``dead``.
         lost: files whose claim passed to another worker while this one was at it.
@@ -170,7 +171,8 @@ class Run:
         self._bytes = 0
         self._failures: list[Failure] = []
         self._stopped = False
-        self._total: int | None = None
+        self._selected: int | None = None
+        self._total = 0
         self._outcomes: list[Outcome] = []
         self._last_settled = time.monotonic()
         self._redone: Counter[str] = Counter()
@@ -181,8 +183,9 @@ class Run:
                 items = self._claim()
                 if items is None:
                     break
-                if self._total is None:  # not before the first claim, which takes back what dead workers held
-                    self._total = self._files_in_this_run(len(items))
+                if self._selected is None:  # not before the first claim, which takes back what dead workers held
+                    self._selected = len(items) + self._due()
+                    self._total = self._selected if self._files_left is None else min(self._selected, self._files_left)
                 self._process(items)
                 self._settle()
                 if self._overtaken():
@@ -203,9 +206,9 @@ class Run:
         """Whether the lease on the batch ran out, as it does where the process was stopped: others may have its files."""
         return self._worker.lease.ran_out
 
-    def _files_in_this_run(self, claimed: int) -> int:
-        total = claimed + (self._bench.status().due if self._only is None else len(self._names))
-        return total if self._files_left is None else min(total, self._files_left)
+    def _due(self) -> int:
+        """How many of the files that this run is for wait beside those that it has claimed."""
+        return self._bench.status().due if self._only is None else len(self._names)
 
     def _next_names(self, count: int) -> list[str]:
         """The next of the files that this run is for; none when it had all of them."""
@@ -370,7 +373,7 @@ class Run:
         status = self._bench.status()
         return RunReport(
             job=self._bench.config.name,
-            selected=evaluation.selected,
+            selected=self._due() if self._selected is None else self._selected,
             left=evaluation.left,
             attempted=sum(self._counts.values()),
             done=self._counts["done"],

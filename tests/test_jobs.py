@@ -545,3 +545,20 @@ def test_why_is_right_about_one_of_several_values(archive: Archive) -> None:
     publish(archive, "b", kind="z")
     job = archive.client.job("some", where={"kind": ["x", "y"]})
     assert (job.why("a").selected, job.why("b").selected) == (True, False)
+
+
+def test_a_report_counts_what_an_update_selected_before_the_run(tmp_path: Path) -> None:
+    """`selected` is what the run found to do, whoever selected it: newly, left by a limit, or due again."""
+    (tmp_path / "mmmeta.yaml").write_text(
+        "version: 1\nmetadirs: {a: {path: ., jobs: {j: {call: {function: 'os.path:basename'}}}}}"
+    )
+    config = load_project(tmp_path / "mmmeta.yaml").metadirs["a"]
+    with Metadir(tmp_path, jobs=config.jobs) as m:
+        m.files.insert_many([{"content_hash": name} for name in "abc"])
+        m.update()
+        first = m.job("j").run(nothing, limit=2)
+        assert (first.selected, first.attempted, first.pending) == (3, 2, 1)
+        second = m.job("j").run(nothing)
+        assert (second.selected, second.attempted) == (1, 1)
+        third = m.job("j").run(nothing)
+        assert (third.selected, third.attempted) == (0, 0)
