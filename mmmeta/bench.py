@@ -47,6 +47,9 @@ class Backend(Protocol):
     def catalog(self, *, warn: bool = True) -> Catalog:
         """The state db's files; ``warn`` if metadata was not merged yet."""
 
+    def has_news(self) -> bool:
+        """Whether metadata is known to wait for an update."""
+
     def write_status(self) -> None:
         """Bring status.json up to date."""
 
