@@ -144,6 +144,8 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
     if published is not None and published != merged.published and situation.on_its_way is None:
         before = f"{_published(merged.published)} was merged last" if merged.published else "nothing was merged yet"
         yield f"the remote has metadata of {_published(published)}, {before}"
+    elif situation.came_after_its_store:
+        yield f"meta.db is another file now, and the store announces revision {situation.announced}"
     for name, wanted in situation.jobs.items():
         why = _due(wanted, merged.jobs.get(name), situation.runs, now)
         if why is not None:

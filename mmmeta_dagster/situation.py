@@ -187,6 +187,17 @@ class Situation:
         return f"the store announces revision {self.announced}, meta.db is still at {merged.revision}; a sync may be under way"
 
     @property
+    def came_after_its_store(self) -> bool:
+        """Whether meta.db is another file than the last update read, and the store spoke of a revision that was not it.
+
+        A metadata db made anew begins at 1: an update that met its store beside the old file took that for merged.
+        """
+        merged = self.merged
+        if merged is None or merged.metadata_file is None or self.announced in (None, merged.revision):
+            return False
+        return self.metadata_file not in (None, merged.metadata_file)
+
+    @property
     def mark(self) -> str:
         """Sixteen letters that change when anything does that the next attempt could depend on.
 
@@ -200,7 +211,7 @@ class Situation:
                 for name, job in self.merged.jobs.items()
             }
             merged = asdict(replace(self.merged, jobs=jobs, metadata_file=None))
-        to_merge = self.merged is None or self.merged.published != self.published
+        to_merge = self.merged is None or self.merged.published != self.published or self.came_after_its_store
         wanted = {name: job.fingerprint for name, job in self.jobs.items()}
         parts = [self.metadir, self.published, merged, wanted, self.state_problem, self.loaded]
         parts.append(self.metadata_file if to_merge else None)

@@ -214,6 +214,19 @@ def test_metadata_that_is_announced_and_not_here_yet_is_waited_for_without_a_run
     assert "2 files are due" in ask(replace(where, merged=replace(before, jobs={"download": seen(pending=2)}))).reason
 
 
+def test_a_metadata_db_made_anew_that_arrives_after_its_store_is_asked_for() -> None:
+    """Its revisions begin at 1, so the update before it took the old one for what the store announces."""
+    jobs = {"download": seen()}
+    where = situation(merged=Merged(OLD, "id", 7, "d7", 3, jobs, "m1"), announced=1, metadata_file="m1")
+    skip(where)
+    arrived = replace(where, metadata_file="m2")
+    assert ask(arrived).reason == "meta.db is another file now, and the store announces revision 1."
+    skip(replace(arrived, merged=Merged(OLD, "other", 1, "d1", 4, jobs, "m2")))
+    # Written anew without being another: a copy of everything each minute is no news.
+    skip(replace(arrived, announced=7))
+    skip(replace(arrived, metadata_file=None))
+
+
 def test_a_metadata_db_that_arrives_ends_giving_up() -> None:
     """Whatever the attempts failed for, the next one meets another file."""
     where = situation(NEW, attempts=3, metadata_file="m1", runs=[run(Phase.FAILED, 20)])
