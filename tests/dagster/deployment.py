@@ -1,0 +1,126 @@
+"""A whole ``dagster dev``, webserver and daemon, on a free port of this machine; for the tests that need one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import dagster as dg
+import pytest
+from small_archive import Archive
+
+from mmmeta_dagster import keys
+
+T = TypeVar("T")
+
+
+@dataclass
+class Deployment:
+    """A running ``dagster dev``."""
+
+    root: Path
+    home: Path
+    log: Path
+    url: str
+
+    def archive(self, name: str) -> Archive:
+        """One of its archives."""
+        return Archive(self.root / name)
+
+    def runs(self, metadir: str) -> list[dg.DagsterRun]:
+        """The runs of ``<metadir>_import``, the first one first."""
+        with dg.DagsterInstance.get() as instance:
+            records = instance.get_run_records(dg.RunsFilter(job_name=keys.import_job(metadir)))
+        return [record.dagster_run for record in reversed(records)]
+
+    def skips(self, metadir: str) -> list[str]:
+        """What the sensor said at the ticks that asked for nothing, the last one first."""
+        name = keys.remote_sensor(metadir)
+        with dg.DagsterInstance.get() as instance:
+            states = [state for state in instance.all_instigator_state() if state.instigator_name == name]
+            ticks = [
+                tick for state in states for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id)
+            ]
+        assert not [tick for tick in ticks if tick.is_failure]
+        return [tick.skip_reason for tick in ticks if tick.skip_reason]
+
+    def terminate(self, run: dg.DagsterRun) -> None:
+        """Press the button of the UI."""
+        mutation = "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"
+        body = json.dumps({"query": mutation, "variables": {"id": run.run_id}}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert "TerminateRunSuccess" in answer.read().decode()
+
+    def until(self, condition: Callable[[], T], seconds: float = 60) -> T:
+        """Wait for something; what the server wrote is in the failure."""
+        end = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < end, self.log.read_text()[-4000:]
+            time.sleep(0.3)
+        return value
+
+
+@contextmanager
+def deployed(root: Path) -> Iterator[Deployment]:
+    """Run it on the project file in a folder; stop it at the end, with all that it started."""
+    home = root / "dagster_home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = root / "log"
+    with pytest.MonkeyPatch.context() as patch, log.open("wb") as out:
+        patch.setenv("DAGSTER_HOME", str(home))
+        patch.setenv("PYTHONPATH", str(root))
+        patch.delenv("MMMETA_PROJECT", raising=False)
+        process = subprocess.Popen(
+            [
+                *(str(Path(sys.executable).parent / "dagster"), "dev", "-m", "mmmeta_dagster.definitions"),
+                *("-h", "127.0.0.1", "-p", str(port)),
+            ],
+            cwd=root,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            # A shell in the background leaves SIGINT ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+        )
+        try:
+            yield Deployment(root, home, log, f"http://127.0.0.1:{port}")
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt it as a person does, and end what is left of it."""
+    family = _family(process.pid)
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+    for pid in family:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _family(pid: int) -> list[int]:
+    """The processes below a process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    below = [int(child) for child in children.read_text().split()] if children.exists() else []
+    return below + [grandchild for child in below for grandchild in _family(child)]
