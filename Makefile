@@ -4,6 +4,7 @@
 # make test      the tests
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-postgres  the tests of SQL targets, on a PostgreSQL of their own
+# make test-browser  Dagster's UI in a real Chromium; pictures of it with MMMETA_SHOTS=folder
 # make test-dagster  the Dagster tests with the oldest Dagster; DAGSTER=newest or DAGSTER=1.12.3 for another
 # make check     lint, format and types
 # make clean     remove what these made (the demo's data and .venv too)
@@ -24,7 +25,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-long test-postgres test-dagster check format constraints clean
+.PHONY: help install demo dev test test-long test-postgres test-browser test-dagster check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -77,6 +78,9 @@ test-long: $(READY)
 
 test-postgres: $(READY)
 	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/test_load*.py tests/test_receipts.py tests/test_exactly_once.py
+
+test-browser: $(READY)
+	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/test_browser.py
 
 # oldest: what pyproject.toml admits; newest: what the package index has.
 DAGSTER ?= oldest

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-WIDTH, HEIGHT = 1500, 950
+WIDTH, HEIGHT = 1500, 1400
 
 TROUBLE = ("Failed to load", "An error occurred", "Unexpected error", "GraphQL error", "Something went wrong")
 """What no page of the UI may show."""

@@ -86,6 +86,9 @@ def deployed(root: Path) -> Iterator[Deployment]:
         patch.setenv("DAGSTER_HOME", str(home))
         patch.setenv("PYTHONPATH", str(root))
         patch.delenv("MMMETA_PROJECT", raising=False)
+        # Two processes that both find no database make the same tables at the same time, and one of them breaks off.
+        with dg.DagsterInstance.get() as instance:
+            instance.get_runs(limit=1)
         process = subprocess.Popen(
             [
                 *(str(Path(sys.executable).parent / "dagster"), "dev", "-m", "mmmeta_dagster.definitions"),
