@@ -103,7 +103,7 @@ def failures(m: Metadir, name: str, limit: float) -> Found:
     share = bad / tried if tried else 0.0
     numbers = {
         keys.META_SHARE: share,
-        keys.META_LIMIT: limit,
+        keys.META_LIMIT: f"{limit:.1%}",
         keys.META_DUE_LATER: standing.failed,
         keys.META_DEAD_IN_ALL: standing.dead,
         keys.META_DONE_IN_ALL: standing.done,
@@ -120,7 +120,7 @@ def lag(m: Metadir, name: str, limit: float) -> Found:
     waits = 0.0 if oldest is None else max(0.0, (utcnow() - oldest).total_seconds())
     numbers = {
         keys.META_OLDEST_PENDING: round(waits, 1),
-        keys.META_LIMIT_SECONDS: limit,
+        keys.META_LIMIT: format_duration(limit),
         keys.META_PENDING: standing.pending,
     }
     words = (

@@ -58,13 +58,11 @@ def run_job(
         # What is left elsewhere is no news of a run for partitions.
         shown = report if only is None else replace(report, pending=job.due(only))
         links = links_of(m, (one.file for one in report.failures))
+        files = table_of_run(m, job, run_id, report.attempted, see_more)
         metadata = {
-            **reporting.of_run(shown, standing, describe(config.condition), see_more, links),
+            **reporting.of_run(shown, standing, describe(config.condition), see_more, links, files),
             **tell_of_partitions(context, metadir, job),
         }
-        files = table_of_run(m, job, run_id, report.attempted, see_more)
-        if files is not None:
-            metadata[keys.META_FILES_DONE] = files
         if config.load is not None and function is None:
             metadata.update(columns.of_table(context, m, config.load, standing.counts.done))
     problem = verdict(report, standing.counts, config.fail_run_above)

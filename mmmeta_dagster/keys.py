@@ -162,7 +162,7 @@ CHECK_RESULTS = "results_in_place"
 
 META_SHARE = "share of failures"
 META_LIMIT = "limit"
-META_LIMIT_SECONDS = "limit (seconds)"
+"""As text: it only changes with the project file, and Dagster draws a plot for each number."""
 META_LEFT_LATELY = "left lately"
 META_PUBLISHED_REVISION = "published revision"
 META_LOOKED = "looked for"

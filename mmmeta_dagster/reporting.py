@@ -77,18 +77,29 @@ class Standing:
 
 
 def of_run(
-    report: RunReport, standing: Standing, selection: str, see_more: str, links: Mapping[str, Link] | None = None
+    report: RunReport,
+    standing: Standing,
+    selection: str,
+    see_more: str,
+    links: Mapping[str, Link] | None = None,
+    files: dg.MarkdownMetadataValue | None = None,
 ) -> dict[str, Any]:
     """What a job did, for its asset, and how its files stand in the ledger after it.
 
     Every number is there in every run, so that Dagster can plot it; only a rate needs something that was done.
-    ``selection`` is in words, ``see_more`` a command, ``links`` leads from files to their documents.
+    ``selection`` is in words, ``see_more`` a command, ``links`` leads from files to their documents, ``files`` is a table
+    of those that the run did.
     """
     metadata: dict[str, Any] = {keys.META_SUMMARY: summary(report, standing.counts)}
-    if report.failures:  # what a person looks for comes before the numbers
+    # What a person looks for comes before the numbers: they fill more than a screen, and are there to be plotted.
+    if report.failures:
         metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead, links, see_more)
+    if files is not None:
+        metadata[keys.META_FILES_DONE] = files
     return {
         **metadata,
+        keys.META_SEE_MORE: see_more,
+        keys.META_SELECTION: selection,
         keys.META_DONE: report.done,
         keys.META_FAILED: report.failed,
         keys.META_DEAD: report.dead,
@@ -98,8 +109,6 @@ def of_run(
         keys.META_DURATION: round(report.duration, 3),
         **_rates(report),
         **_of_standing(standing),
-        keys.META_SELECTION: selection,
-        keys.META_SEE_MORE: see_more,
     }
 
 

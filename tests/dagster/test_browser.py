@@ -36,6 +36,12 @@ metadirs:
         attempts: 1
 """
 
+NOTHING = (
+    "Nothing to do: revision 3 is merged; download_contracts: 17 done; load_all: 23 done; look: 4 done, 2 dead, "
+    "waiting for a person."
+)
+"""What the sensor says at the end."""
+
 LOCATION = "mmmeta_dagster.definitions"
 
 
@@ -49,27 +55,23 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    """Three publications, each with more: 12 contracts, 4 letters of which one cannot be read; then 3 and 2 contracts."""
+    """Three publications: 12 contracts and 4 letters, 3 contracts, 2 and 2 again; two of the letters cannot be read."""
     root = tmp_path_factory.mktemp("browser")
     archive = Archive(root)
     archive.configure(PROJECT)
     (root / "dagster_test_actions.py").write_text(ACTIONS)
-    archive.fail("letter2.txt")
-    for number in range(4):
-        archive.write(f"letter{number}", "letter", public_url=f"https://example.org/letters/{number}")
+    archive.fail("letter2.txt", "letter5.txt")
     pictures = Path(os.environ.get("MMMETA_SHOTS") or root / "pictures")
-    first = 0
     with deployed(root) as deployment, browsing(deployment.url, root, pictures) as browser:
-        for so_many in (12, 3, 2):
-            for number in range(first, first + so_many):
+        for contracts, letters in ((range(12), range(4)), (range(12, 15), range(0)), (range(15, 17), range(4, 6))):
+            for number in contracts:
                 archive.write(f"contract{number}", "contract", pages=number)
-            first += so_many
-            runs = len(deployment.runs("archive"))
+            for number in letters:
+                archive.write(f"letter{number}", "letter", public_url=f"https://example.org/letters/{number}")
+            before = len(_succeeded(deployment))
             archive.publish()
-            deployment.until(lambda: len(_succeeded(deployment)) > runs, seconds=120)  # noqa: B023
-        deployment.until(
-            lambda: deployment.skips("archive")[:1] and deployment.skips("archive")[0].startswith("Nothing")
-        )
+            deployment.until(lambda: len(_succeeded(deployment)) > before, seconds=120)  # noqa: B023
+        deployment.until(lambda: deployment.skips("archive")[:1] == [NOTHING])
         yield Seen(browser, _succeeded(deployment))
 
 
@@ -90,33 +92,60 @@ def test_the_page_of_an_asset_has_what_it_did_and_plots_it(seen: Seen) -> None:
 
 
 def test_the_page_of_an_asset_names_what_failed(seen: Seen) -> None:
-    """The table of failures."""
-    seen.browser.open("/assets/archive/look?view=events")
+    """In a table, with links to the documents."""
+    seen.browser.open("/assets/archive/look?view=events", "1 file done, 1 dead; 2 dead in all, waiting for a person")
     seen.browser.picture("failures")
+    seen.browser.click("[Show Markdown]")
+    seen.browser.shows("cannot read | letter5.txt", "attempts")
+    seen.browser.picture("failures-table")
 
 
 def test_the_checks_of_an_asset(seen: Seen) -> None:
     """What is dead is named, with the command that mends it."""
-    seen.browser.open("/assets/archive/look?view=checks", keys.CHECK_DEAD, keys.CHECK_LAG)
+    seen.browser.open("/assets/archive/look?view=checks", keys.CHECK_FAILURES, keys.CHECK_LAG)
+    seen.browser.click(keys.CHECK_DEAD)
+    seen.browser.shows("2 files are dead, waiting for a person", "jobs retry --dead look")
     seen.browser.picture("checks")
 
 
 def test_the_page_of_the_state_db_lists_the_keys_that_files_have(seen: Seen) -> None:
     """With their types."""
-    seen.browser.open("/assets/archive/state_db?view=overview", "content_hash", "document_type", "pages")
+    seen.browser.open(
+        "/assets/archive/state_db?view=overview", "content_hash", "document_type", "pages", "revision before"
+    )
     seen.browser.picture("state-db")
 
 
 def test_the_page_of_the_sensor_says_why_it_asks_and_why_not(seen: Seen) -> None:
     """Its reasons stand beside its ticks."""
-    seen.browser.open(f"/locations/{LOCATION}/sensors/{keys.remote_sensor('archive')}", "Asks for archive_import")
+    name = keys.remote_sensor("archive")
+    seen.browser.open(f"/locations/{LOCATION}/sensors/{name}", "Asks for archive_import", "1 run requested")
     seen.browser.picture("sensor")
+    seen.browser.click("0 runs requested", last=True)
+    seen.browser.shows(NOTHING)
+    seen.browser.picture("sensor-reason")
 
 
 def test_the_page_of_a_run(seen: Seen) -> None:
     """All steps, each with what it did."""
-    seen.browser.open(f"/runs/{seen.runs[0].run_id}", "archive__state_db", "archive__look", "Success")
+    seen.browser.open(
+        f"/runs/{seen.runs[0].run_id}", "archive_import", "Success", "4 assets", "16 checks", "RUN_SUCCESS"
+    )
     seen.browser.picture("run")
+
+
+def test_the_list_of_runs_says_why_each_was_asked_for(seen: Seen) -> None:
+    """The reason is a tag."""
+    seen.browser.open("/runs", "archive_import", "nothing was merged yet")
+    seen.browser.picture("runs")
+
+
+def test_the_list_of_jobs(seen: Seen) -> None:
+    """Each with the sensor that asks for it."""
+    seen.browser.open("/jobs", "archive_import", "archive_update", "archive_checks", "archive_look")
+    seen.browser.picture("jobs")
+    seen.browser.open(f"/locations/{LOCATION}/jobs/archive_import", "archive_import", "Updates the state db")
+    seen.browser.picture("job")
 
 
 def _succeeded(deployment: Deployment) -> list[dg.DagsterRun]:
