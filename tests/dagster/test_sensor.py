@@ -207,6 +207,7 @@ def test_a_store_that_comes_before_the_new_metadata_db_costs_no_run(watch: Watch
 
 def test_work_that_is_due_goes_on_while_the_announced_metadata_is_on_its_way(watch: Watch) -> None:
     """It needs nothing of what is still to come."""
+    watch.archive.configure(watch.archive.project.read_text().replace("backoff: 1s", "backoff: 1m"))
     watch.archive.fail("letter0.txt")
     watch.run(watch.asks())
     with watch.archive.open() as m:
