@@ -91,11 +91,10 @@ def of_run(
     of those that the run did.
     """
     metadata: dict[str, Any] = {keys.META_SUMMARY: summary(report, standing.counts)}
-    # What a person looks for comes before the numbers: they fill more than a screen, and are there to be plotted.
+    # What a person looks for comes before the numbers, which fill a screen and are there to be plotted. Tables are shown
+    # unfolded: that of the files, which is long also where all went well, comes last.
     if report.failures:
         metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead, links, see_more)
-    if files is not None:
-        metadata[keys.META_FILES_DONE] = files
     return {
         **metadata,
         keys.META_SEE_MORE: see_more,
@@ -109,6 +108,7 @@ def of_run(
         keys.META_DURATION: round(report.duration, 3),
         **_rates(report),
         **_of_standing(standing),
+        **({} if files is None else {keys.META_FILES_DONE: files}),
     }
 
 

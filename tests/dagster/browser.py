@@ -47,11 +47,11 @@ class Browser:
         """What a reader sees; the text of a page that is just being drawn anew is empty."""
         return str(self._driver.execute_script("return document.body ? document.body.innerText : ''"))
 
-    def click(self, words: str, *, last: bool = False) -> None:
-        """Click on what has exactly these words: the first of it, or the last."""
+    def click(self, words: str, *, number: int = 0) -> None:
+        """Click on what has exactly these words; where several have, on this one, counted from 0."""
         found = self._found(words)
-        assert found, f"{self._driver.current_url} has no {words!r} to click on. It shows:\n{self.text()}"
-        self._driver.execute_script("arguments[0].click()", found[-1 if last else 0])
+        assert len(found) > number, f"{self._driver.current_url} has no {words!r} to click on. It shows:\n{self.text()}"
+        self._driver.execute_script("arguments[0].click()", found[number])
 
     def picture(self, name: str) -> None:
         """Keep what is seen now, once it has stood still: charts and graphs move into their place."""
