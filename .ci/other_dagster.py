@@ -23,7 +23,7 @@ OWN = {"dataset", "orjson", "pydantic", "pydantic_core", "pyyaml", "rich", "sqla
 """What keeps its tested version. Not click: each Dagster has its own idea of it."""
 
 DAGSTERS_OWN = [
-    # 1.11.4 defines its SqlComponent the way of pydantic 1.
+    # 1.11.9 defines its SqlComponent the way of pydantic 1.
     "ignore:Support for class-based:DeprecationWarning",
 ]
 """Warnings of Dagster's own code that only its older versions give; all others are errors."""

@@ -73,11 +73,10 @@ def fill_templates(value: Any, context: dg.ComponentLoadContext) -> Any:
     Environment variables are filled in as in the project file, where they are text. What is no template stays as it is:
     Dagster's own filling makes a number of the text "123".
     """
-    scope = SimpleNamespace(
-        project_root=str(context.project_root.resolve()),
-        load_component=context.load_component,
-        build_defs=context.build_defs,
-    )
+    scope = SimpleNamespace(project_root=str(context.project_root.resolve()))
+    for name in ("load_component", "build_defs"):
+        if hasattr(context, name):  # the oldest Dagster that is supported has other names for them
+            setattr(scope, name, getattr(context, name))
     return _filled(value, context.resolution_context.with_scope(context=scope))
 
 

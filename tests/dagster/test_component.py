@@ -245,14 +245,13 @@ def test_post_processing_of_dagster_s_yaml(project: Folder, instance: dg.Dagster
             post_processing:
               assets:
                 - target: "*"
-                  attributes: {group_name: papers, tags: {team: a}, automation_condition: "{{ dg.AutomationCondition.eager() }}"}
+                  attributes: {group_name: papers, tags: {team: a}}
             """
         ),
     )
     definitions = project.load()
     spec = specs_of(definitions)["archive/download_contracts"]
     assert (spec.group_name, spec.tags["team"]) == ("papers", "a")
-    assert spec.automation_condition is not None
     assert definitions.resolve_job_def("archive_import").execute_in_process(instance=instance).success
 
 
