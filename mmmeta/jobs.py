@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from mmmeta.bench import Backend, Bench
 from mmmeta.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, UnknownKeyWarning, near_misses, warn_caller
 from mmmeta.file import File
-from mmmeta.filters import Condition, describe, parse
+from mmmeta.filters import Condition, parse
 from mmmeta.hands import Hands, One, Several
 from mmmeta.ledger import Ledger
 from mmmeta.ledger_view import (
@@ -30,42 +29,16 @@ from mmmeta.ledger_view import (
     set_aside,
     set_aside_since,
 )
+from mmmeta.plan import Plan, make_plan
 from mmmeta.project_models import JobConfig
 from mmmeta.results import Results, look_for_results
 from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
-from mmmeta.selection import LEFT, Evaluation, JobRules, lacking_keys
+from mmmeta.selection import LEFT, Evaluation, JobRules
 from mmmeta.status import JobStatus
 from mmmeta.why import Explanation, explain
 from mmmeta.workers import Worker
 
 __all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "Results", "RunReport"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run would do.
-
-    Attributes:
-        files: files that a run would take now.
-        bytes: their size, as far as the metadata tells; None where it tells of none.
-        newly_selected: of these, files that were not pending before.
-        left: pending files that would be set aside: deleted, or not meant by the definition any more.
-        retract: files that were done, are deleted now, and would be handed to the action to be undone.
-        changed: whether the selection is another one than at the last run.
-        lacking: key of the selection → files that cannot match because they have no such key.
-        condition_words: the selection in words.
-        outdated: whether metadata waits for an update; a plan knows only what is merged.
-    """
-
-    files: int
-    bytes: int | None
-    newly_selected: int
-    left: int
-    retract: int
-    changed: bool
-    lacking: dict[str, int]
-    condition_words: str
-    outdated: bool = False
 
 
 class Job:
@@ -122,20 +95,7 @@ class Job:
         merged = self._backend.ensure_state()
         catalog = self._backend.catalog()
         self._check_keys(catalog)
-        with self._bench.rolled_back(catalog) as ledger:
-            evaluation = ledger.selection.evaluate(merged.state_revision)
-            files, size = ledger.selection.due()
-        return Plan(
-            files=files,
-            bytes=size,
-            newly_selected=evaluation.selected,
-            left=evaluation.left,
-            retract=evaluation.retract,
-            changed=evaluation.changed,
-            lacking=lacking_keys(catalog, self.config.condition),
-            condition_words=describe(self.config.condition),
-            outdated=self._backend.has_news(),
-        )
+        return make_plan(self._bench, catalog, merged.state_revision)
 
     def selected(self) -> int:
         """How many files the selection means now, whatever became of them."""

@@ -159,15 +159,18 @@ class JobConfig(_Model):
         words = {"content": "its content changes", "metadata": "its metadata changes", "never": "a person says so"}
         return words[self.rerun_on]
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, selection: Any = None) -> str:
         """Hexadecimal text that changes when the job would select, try or do something else.
 
         Selection, action and the rules about which file is due take part; how the work is cut up (``workers``,
         ``batch_size``, ``lease``), how it is shown (``tags``, ``owners``, ``automation``, ``partitions``) and a database's password
         do not.
+
+        Args:
+            selection: of the same job with another selection, in its stored form.
         """
         definition = {
-            "where": filters.to_json(self.condition),
+            "where": filters.to_json(self.condition) if selection is None else selection,
             "rerun_on": sorted(set(self.rerun_on)) if isinstance(self.rerun_on, list) else self.rerun_on,
             "attempts": self.attempts,
             "backoff": float(self.backoff),

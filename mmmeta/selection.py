@@ -272,6 +272,17 @@ class Selection:
             for status in ("pending", "failed", "dead")
         )
 
+    def done_unmeant(self) -> int:
+        """How many files that are done the definition does not mean, deleted ones left out; they stay done."""
+        where, parameters = self._catalog.where(self._rules.condition)
+        files = f"SELECT {self._catalog.unique_sql} FROM files WHERE"
+        (count,) = self._connection.execute(
+            "SELECT count(*) FROM ledger WHERE job = ? AND status = 'done' "
+            f"AND file IN ({files} NOT files.__deleted) AND file NOT IN ({files} {where})",
+            (self._rules.name, *parameters),
+        ).fetchone()
+        return int(count)
+
     def _adopt_rules(self, known_selection: str, known_rules: str, evaluated: int) -> None:
         """After a change of ``rerun_on`` or ``order_by``: what is done counts as done in the version that it has now."""
         rules = self._rules

@@ -32,7 +32,8 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
 
     \b
     --json, a line a job: {metadir, path, job, files, bytes, newly_selected,
-      left, retract, changed, lacking: {key: files}, condition_words, outdated}
+      left, left_done, retract, changed, redefined, lacking: {key: files},
+      condition_words, outdated, problem}
     """
     chosen = choose_jobs(find_targets(ctx), jobs)
 
@@ -50,6 +51,7 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
                     note_error(f"{target.name}/{name}", one_line(error) or "")
                     code = 1
                     continue
+                code = 1 if found.problem is not None else code
                 if as_json:
                     echo_report(target, {"job": name, **plain(found)})
                 else:
@@ -69,12 +71,18 @@ def tell(name: str, job: Job, plan: Plan) -> None:
     say(f"{name}: would process {files_text(plan.files)}{size}{known}")
     lines = [f"selection: {plan.condition_words}"]
     if plan.changed:
+        done = f", {plan.left_done:,} of them done" if plan.left_done else ""
         lines.append(
-            f"changed since it was last evaluated: {files_text(plan.newly_selected)} newly eligible, {plan.left:,} no "
-            "longer; what is done stays done"
+            f"changed since it was last evaluated: {files_text(plan.newly_selected)} newly eligible, "
+            f"{plan.left + plan.left_done:,} no longer{done}; what is done stays done"
         )
     elif plan.left:
         lines.append(f"set aside, because deleted: {files_text(plan.left)}")
+    if plan.redefined:
+        lines.append(
+            "the action, its target or a rule changed: what is done stays done; to do it again: "
+            f"`mmmeta jobs retry {name} FILE…`, or `mmmeta jobs forget {name}` for all of it"
+        )
     if plan.retract:
         lines.append(f"to be undone, because deleted: {files_text(plan.retract)}")
     limit = job.config.limit
@@ -83,5 +91,7 @@ def tell(name: str, job: Job, plan: Plan) -> None:
     if limit is not None and limit.bytes is not None and (plan.bytes or 0) > limit.bytes:
         lines.append(f"at most {format_size(limit.bytes)} a run, so the rest waits for the next")
     lines += [f"no {key}: {files_text(count)} cannot match" for key, count in plan.lacking.items()]
+    if plan.problem is not None:
+        lines.append(f"cannot run: {plan.problem}")
     for line in lines:
         say(f"  {line}")

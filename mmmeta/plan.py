@@ -1,0 +1,86 @@
+"""What a run of a job would do, and what a changed definition would change: what ``mmmeta jobs plan`` says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from mmmeta.actions import make_action
+from mmmeta.bench import Bench
+from mmmeta.catalog import Catalog
+from mmmeta.errors import JobError
+from mmmeta.filters import describe
+from mmmeta.selection import lacking_keys
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        files: files that a run would take now.
+        bytes: their size, as far as the metadata tells; None where it tells of none.
+        newly_selected: of these, files that were not pending before.
+        left: pending files that would be set aside: deleted, or not meant by the definition any more.
+        left_done: files that are done, and stay so, and that a changed selection does not mean any more.
+        retract: files that were done, are deleted now, and would be handed to the action to be undone.
+        changed: whether the selection is another one than at the last run.
+        redefined: whether something else of the definition is: the action, its target, a rule.
+        lacking: key of the selection → files that cannot match because they have no such key.
+        condition_words: the selection in words.
+        outdated: whether metadata waits for an update; a plan knows only what is merged.
+        problem: why the action cannot work, such as a function that cannot be imported; None where nothing is known.
+    """
+
+    files: int
+    bytes: int | None
+    newly_selected: int
+    left: int
+    left_done: int
+    retract: int
+    changed: bool
+    redefined: bool
+    lacking: dict[str, int]
+    condition_words: str
+    outdated: bool
+    problem: str | None
+
+
+def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
+    """Look what would happen; nothing is written."""
+    config = bench.config
+    with bench.rolled_back(catalog) as ledger:
+        known = ledger.connection.execute(
+            "SELECT selection, fingerprint FROM jobs WHERE job = ?", (config.name,)
+        ).fetchone()
+        # With the selection that was known, the fingerprint differs only by what else has changed.
+        redefined = known is not None and config.fingerprint(json.loads(known[0])) != known[1]
+        evaluation = ledger.selection.evaluate(state_revision)
+        left_done = ledger.selection.done_unmeant() if evaluation.changed else 0
+        files, size = ledger.selection.due()
+    return Plan(
+        files=files,
+        bytes=size,
+        newly_selected=evaluation.selected,
+        left=evaluation.left,
+        left_done=left_done,
+        retract=evaluation.retract,
+        changed=evaluation.changed,
+        redefined=redefined,
+        lacking=lacking_keys(catalog, config.condition),
+        condition_words=describe(config.condition),
+        outdated=bench.backend.has_news(),
+        problem=_problem(bench),
+    )
+
+
+def _problem(bench: Bench) -> str | None:
+    """Why the action cannot work; a job that gets its function when it runs has none yet."""
+    if bench.config.action is None:
+        return None
+    backend = bench.backend
+    try:
+        make_action(bench.config, backend.config, backend.layout, bench.state_id).close()
+    except JobError as error:
+        return str(error)
+    return None
