@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from mmmeta.code_arguments import code_arguments
 from mmmeta.errors import MmmetaError
 from mmmeta.load_fields import LoadColumns, LoadContent
 from mmmeta.project_fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName, without_password
@@ -84,7 +85,19 @@ def _check_arguments(run: list[str]) -> list[str]:
             if key.startswith(RESERVED_PREFIX) and key != DOCUMENT:
                 known = f"There is {{{DOCUMENT}}}, the local path of the document; metadata keys do not begin like this"
                 raise InnerError(f"{{{key}}} is not known. {known}", (index,))
+    _check_code(run)
     return run
+
+
+def _check_code(run: list[str]) -> None:
+    """Metadata must not become code."""
+    for index in code_arguments(run):
+        if index < len(run) and any(isinstance(part, Place) for part in parse_template(run[index]).parts):
+            raise InnerError(
+                "this argument is code, and what the metadata puts into it would be run. Give it as a further argument "
+                'and take it from there: [sh, -c, \'echo "$1"\', sh, "{title}"]; sys.argv[1] in Python',
+                (index,),
+            )
 
 
 Protocol = Annotated[str, AfterValidator(_protocol)]

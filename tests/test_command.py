@@ -396,3 +396,45 @@ def test_a_job_made_in_python() -> None:
     with pytest.raises(JobError, match="no shell reads it"):
         job_config("j", command={"run": "true"})
     assert issubclass(CommandError, MmmetaError)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        ["sh", "-c", "echo {title}"],
+        ["/bin/bash", "-ec", "echo {title}"],
+        ["bash", "-o", "pipefail", "-c", "-e", "echo {title}", "sh"],
+        ["env", "A=1", "zsh", "-lc", "echo {title}"],
+        ["env", "-S", "sh -c {title}"],
+        ["nice", "python3.12", "-W", "ignore", "-Ic", "print('{title}')"],
+        ["python", "-cprint('{title}')"],
+        ["perl", "-ne", "print {title}"],
+        ["ruby", "-e", "puts {title}"],
+        ["node", "--eval=console.log('{title}')"],
+        ["node", "-p", "{title}"],
+        ["php", "-r", "echo {title};"],
+    ],
+    ids=lambda run: " ".join(run),
+)
+def test_metadata_is_no_code(run: list[str]) -> None:
+    """Neither for a shell nor for another interpreter; the error says how it goes."""
+    with pytest.raises(JobError, match=r"run\[\d+\]: this argument is code, .* Give it as a further argument"):
+        job_config("j", command={"run": run})
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        ["sh", "-c", 'echo "$1"', "sh", "{title}"],
+        ["bash", "script.sh", "-c", "./{title}"],
+        ["python", "-m", "tool", "-c", "{n}"],
+        ["python", "script.py", "-c", "{title}"],
+        ["perl", "-w", "script.pl", "{title}"],
+        ["grep", "-c", "-e", "x{title}", "{__path}"],
+        ["env", "A={n}", "tool", "-c", "{n}"],
+    ],
+    ids=lambda run: " ".join(run),
+)
+def test_arguments_of_a_script_are_none(run: list[str]) -> None:
+    """They stay what they are."""
+    assert job_config("j", command={"run": run}).command is not None
