@@ -23,7 +23,7 @@ class CallFunction:
     of a signal raises, and Ctrl-C, do end the run. A child that the function forks ends where the function does.
 
     Raises:
-        JobError: the function is a coroutine or generator function, which a call does not run.
+        JobError: it is no function of one argument, or a coroutine or generator function, which a call does not run.
     """
 
     keeps_time = False
@@ -31,12 +31,22 @@ class CallFunction:
     def __init__(self, function: Callable[[Any], object], *, batched: bool) -> None:
         self.batched = batched
         self._function = function
+        if not callable(function):
+            raise JobError(
+                f"{function!r} is no function: give one that takes {'a list of files' if batched else 'a file'}"
+            )
         kind = _unfit(function)
         if kind is not None:
             name = getattr(function, "__qualname__", repr(function))
             raise JobError(
                 f"{name} is {kind} function: a call of it does nothing yet. Give a plain function, such as one that "
                 f"{'ends with asyncio.run(…)' if kind.startswith('an') else 'goes through it'}"
+            )
+        reason = _wrong_arguments(function)
+        if reason is not None:
+            name = getattr(function, "__qualname__", repr(function))
+            raise JobError(
+                f"{name} cannot be called with one argument, {'the list of files' if batched else 'the file'}: {reason}"
             )
 
     def process(self, items: Sequence[Item]) -> list[Outcome]:
@@ -87,6 +97,19 @@ def _unfit(function: Callable[[Any], object]) -> str | None:
     return None
 
 
+def _wrong_arguments(function: Callable[[Any], object]) -> str | None:
+    """Why a function does not take exactly one argument; None where it does, or says nothing of what it takes."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions written in C
+        return None
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        return str(error)
+    return None
+
+
 def import_function(name: str, job: str) -> Callable[[Any], object]:
     """Import ``package.module:function``.
 
@@ -101,7 +124,9 @@ def import_function(name: str, job: str) -> Callable[[Any], object]:
     function = module
     for part in attribute.split("."):
         function = getattr(function, part, None)  # type: ignore[assignment]
-    if not callable(function):
+    if function is not None and not callable(function):
+        raise JobError(f"job {job!r}: {attribute!r} in {module_name!r} is no function but {type(function).__name__}")
+    if function is None:
         raise JobError(
             f"job {job!r}: {module_name!r} has no function {attribute!r}.{near_misses(attribute, dir(module))}"
         )

@@ -133,6 +133,16 @@ class Catalog:
                     found[row.unique_value] = row
         return found
 
+    def known_names(self, values: Sequence[str]) -> set[str]:
+        """Those of these unique values that a file has, deleted ones included."""
+        found: set[str] = set()
+        for start in range(0, len(values), 500):
+            chunk = list(values[start : start + 500])
+            sql = f"SELECT {self.unique_sql} FROM files WHERE {self.unique_sql} IN ({', '.join('?' * len(chunk))})"
+            with self._database.reading() as connection:
+                found.update(str(value) for (value,) in connection.execute(sql, chunk))
+        return found
+
     def count(self, condition: Condition, *, deleted: bool | None = False) -> int:
         """How many files match."""
         if condition == All(()) and deleted is False:

@@ -13,6 +13,7 @@ from mmmeta.bench import Bench
 from mmmeta.errors import JobError, MmmetaError
 from mmmeta.file import File
 from mmmeta.ledger import Outcome
+from mmmeta.project_fields import MOST
 from mmmeta.runner import Keeper
 from mmmeta.workers import Worker
 
@@ -53,7 +54,7 @@ class Hands:
                 self._abandoned.atexit = False  # a process that ends gives back by letting go of its lock
             files: list[File] | None = []
             while files is not None and not files:  # those that were deleted meanwhile are settled on the way
-                files = self._bench.claim(count, self._worker.name, self._run_id)
+                files = self._bench.claim(min(count, MOST), self._worker.name, self._run_id)
             self._held.update({file.unique_value: file for file in files or ()})
             self._rest_if_empty()
         return files or []

@@ -35,7 +35,7 @@ from mmmeta.results import Results, look_for_results
 from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
 from mmmeta.selection import LEFT, Evaluation, JobRules
 from mmmeta.status import JobStatus
-from mmmeta.why import Explanation, explain
+from mmmeta.why import Explanation, explain, unknown_file, unknown_names
 from mmmeta.workers import Worker
 
 __all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "Results", "RunReport"]
@@ -183,7 +183,7 @@ class Job:
         dead: bool = False,
         done: bool = False,
         only: Mapping[str, Any] | None = None,
-        files: Sequence[str] | None = None,
+        files: str | Sequence[str] | None = None,
         dry_run: bool = False,
     ) -> int:
         """Make failed files due now, dead and done ones too if asked; or exactly these files, done ones as well.
@@ -192,24 +192,30 @@ class Job:
 
         Args:
             only: of these the ones that this filter means, as in ``run``.
-            files: their unique values; nothing else is asked then.
+            files: their unique values, or a single one; nothing else is asked then.
+
+        Raises:
+            JobError: there is no file of such a name; nothing was changed.
         """
-        if files is None and (done or only is not None):
+        names = [files] if isinstance(files, str) else None if files is None else list(files)
+        if names is None and (done or only is not None):
             self.evaluate()
             wanted = ["failed", *(["dead"] if dead else []), *(["done"] if done else [])]
-            files = self._bench.settled_among(parse(only or {}), wanted)
-        with self._changing(dry_run) as (ledger, _):
-            return ledger.retry(dead=dead, files=files)
+            names = self._bench.settled_among(parse(only or {}), wanted)
+        with self._changing(dry_run) as (ledger, catalog):
+            for name in unknown_names(catalog, names or ()):
+                raise unknown_file(self._bench, name)
+            return ledger.retry(dead=dead, files=names)
 
     def adopt(
-        self, files: Iterable[str] | None = None, *, where: Mapping[str, Any] | None = None, dry_run: bool = False
+        self, files: str | Iterable[str] | None = None, *, where: Mapping[str, Any] | None = None, dry_run: bool = False
     ) -> Adoption:
         """Take selected files for done, because somebody did them before: nothing is processed.
 
         Later versions of them come as those of any other file.
 
         Args:
-            files: their unique values.
+            files: their unique values, or a single one.
             where: a filter, such as ``{"imported": True}`` for the flag of a script that the job replaces.
             dry_run: say what would happen, change nothing.
 
@@ -229,8 +235,10 @@ class Job:
                 for key in catalog.unknown_keys(parse(where or {})):
                     near = near_misses(key, catalog.keys)
                     raise UnknownKeyError(f"job {self.name!r}: no file has the key {key!r}: nothing was adopted.{near}")
-                files = [row.unique_value for row in catalog.rows(parse(where or {}))]
-            return adoption.adopt(ledger, catalog, self.name, files)
+                names: Iterable[str] = [row.unique_value for row in catalog.rows(parse(where or {}))]
+            else:
+                names = [files] if isinstance(files, str) else files
+            return adoption.adopt(ledger, catalog, self.name, names)
 
     def adopt_present(self, *, dry_run: bool = False) -> Adoption:
         """Take for done what is already where the job puts it: rows in the table that it loads, documents with the

@@ -147,7 +147,13 @@ def history(
     run_id: str | None = None,
     limit: int | None = None,
 ) -> list[Attempt]:
-    """Attempts of a job, of a file, of a run (the beginning of its id is enough), or of all, the latest first."""
+    """Attempts of a job, of a file, of a run (the beginning of its id is enough), or of all, the latest first.
+
+    Raises:
+        JobError: the run's id is empty, as an unset variable of a script is.
+    """
+    if run_id == "":
+        raise JobError("the id of the run is empty; give it, or its beginning")
     wanted = {"job = ?": job, "file = ?": file}
     conditions = [text for text, value in wanted.items() if value is not None]
     parameters: list[Any] = [value for value in wanted.values() if value is not None]

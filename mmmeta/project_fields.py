@@ -37,6 +37,8 @@ _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _GROUP = re.compile(r"[A-Za-z0-9_]+")
 _ASSET_PATH = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _KIND = re.compile(r"[A-Za-z0-9_.-]{1,63}")
+MOST = 1_000_000_000
+"""The largest count: more than there will be files, and within what SQLite takes for a number."""
 MOST_KINDS = 3
 _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
 _TAG_KEY = re.compile(r"(dagster/kind/|[A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}")
@@ -320,7 +322,7 @@ SqlUrl = Annotated[str, BeforeValidator(_sql_url), _TEXT_SCHEMA]
 TableName = Annotated[str, AfterValidator(_table)]
 FunctionName = Annotated[str, AfterValidator(_function)]
 FileNameTemplate = Annotated[str, AfterValidator(_file_name)]
-Count = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]
+Count = Annotated[int, Field(ge=1, le=MOST), BeforeValidator(_no_bool)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool), WithJsonSchema(_SHARE_SCHEMA)]
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Timeout = Annotated[float, BeforeValidator(_timeout), WithJsonSchema(_DURATION_SCHEMA)]

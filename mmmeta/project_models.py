@@ -343,7 +343,7 @@ def job_config(name: str, where: Mapping[str, Any] | None = None, **rules: Any) 
     known = [rule for rule in JobConfig.model_fields if rule not in ("name", "where")]
     for rule in rules:
         if rule not in known:
-            hint = near_misses(rule, known) or f" There are {', '.join(known)}."
+            hint = near_misses(rule, [*known, "where"]) or f" There are {', '.join(known)}."
             raise JobError(f"Job {name!r}: {rule!r} is not a rule.{hint}")
     try:
         return JobConfig.model_validate({"name": name, "where": {} if where is None else where, **rules})

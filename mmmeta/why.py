@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from mmmeta.bench import Bench
+from mmmeta.catalog import Catalog
 from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, walk
 from mmmeta.ledger_view import Attempt, LedgerEntry, entry, history
@@ -73,7 +75,7 @@ class Explanation:
         if known.status == "failed":
             return f"{name}failed {known.attempts} of {self.most_attempts} times, tried again after {_time(known.due)}. Last: {why}"
         if known.status == "dead":
-            return f"{name}dead after {known.attempts} attempts, waits for `jobs retry`. Last: {why}"
+            return f"{name}dead after {known.attempts} attempt{'' if known.attempts == 1 else 's'}, waits for `jobs retry`. Last: {why}"
         return f"{name}set aside {_time(known.settled_at)}: {REASONS.get(known.error_type or '', why)}."
 
 
@@ -114,6 +116,12 @@ def explain(bench: Bench, file: str) -> Explanation:
         most_attempts=bench.config.attempts,
         again=bench.config.rerun_words,
     )
+
+
+def unknown_names(catalog: Catalog, names: Sequence[str]) -> list[str]:
+    """Those of these names that no file has, deleted ones included."""
+    known = catalog.known_names(names)
+    return [name for name in names if name not in known]
 
 
 def unknown_file(bench: Bench, file: str) -> JobError:

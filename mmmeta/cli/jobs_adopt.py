@@ -57,7 +57,7 @@ def adopt(
 
     \b
     --json: {metadir, path, job, named, adopted, already_done, claimed,
-      not_selected, unknown, unknown_names}
+      not_selected, unknown, unknown_names, dry_run}
     """
     from mmmeta.cli.output import echo_report
 
@@ -84,7 +84,7 @@ def adopt(
             check_files(found, files)
             adoption = found.adopt(list(files) or _from_sql(found, column, query, database), dry_run=dry_run)
     if as_json:
-        echo_report(name.target, adoption, job=name.name)
+        echo_report(name.target, adoption, job=name.name, dry_run=dry_run)
     else:
         _tell(name, adoption, dry_run)
 

@@ -30,7 +30,7 @@ def retry(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_
       mmmeta jobs retry archive/import_recent contract-003 report-001
 
     \b
-    --json: {metadir, path, job, retried, left_alone: {file: status}}
+    --json: {metadir, path, job, retried, left_alone: {file: status}, dry_run}
     """
     from mmmeta.cli.output import echo_report, files_text, note, say
 
@@ -45,7 +45,7 @@ def retry(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_
         waiting = len(found.files("dead")) if not files and not dead else 0
     left = {file: status for file, status in known.items() if status not in ("done", "failed", "dead")}
     if as_json:
-        echo_report(name.target, {"job": name.name, "retried": count, "left_alone": left})
+        echo_report(name.target, {"job": name.name, "retried": count, "left_alone": left, "dry_run": dry_run})
         return
     would = "would be" if dry_run else "is" if count == 1 else "are"
     say(f"{name.full}: {files_text(count)} {would} due now")
@@ -82,7 +82,7 @@ def forget(ctx: click.Context, job: str, yes: bool, dry_run: bool, as_json: bool
       mmmeta jobs forget archive/import_recent --yes
 
     \b
-    --json: {metadir, path, job, forgotten}
+    --json: {metadir, path, job, forgotten, dry_run}
     """
     from mmmeta.cli.output import echo_report, files_text, say
 
@@ -96,7 +96,7 @@ def forget(ctx: click.Context, job: str, yes: bool, dry_run: bool, as_json: bool
         if not dry_run:
             count = found.forget()
     if as_json:
-        echo_report(name.target, {"job": name.name, "forgotten": count})
+        echo_report(name.target, {"job": name.name, "forgotten": count, "dry_run": dry_run})
     else:
         say(f"{name.full}: {files_text(count)} {'would be ' if dry_run else ''}forgotten")
 

@@ -173,7 +173,7 @@ def _plan(target: Target, job: Job, options: Options) -> tuple[dict[str, Any], i
     plan = job.plan()
     if not options.as_json:
         tell(f"{target.name}/{job.name}", job, plan)
-    return plain(plan), 0
+    return plain(plan), 0 if plan.problem is None else 1
 
 
 @contextmanager

@@ -44,6 +44,11 @@ def test_the_flag_of_an_older_script(project: Path, client: Path, tmp_path: Path
     words = ("jobs", "adopt", "contracts", "--where", "imported=true")
     assert "1 file would be adopted, 2 named; of the others: 1 not selected" in run(*words, "--dry-run").stdout
     assert report(run(*words, "--dry-run", "--json").stdout)["adopted"] == 1
+    for verb, dry in (("adopt", ["--where", "imported=true"]), ("retry", []), ("forget", [])):
+        dry_run = json.loads(run("jobs", verb, "contracts", *dry, "--dry-run", "--json").stdout)["dry_run"]
+        assert dry_run is True
+    mistyped = run("jobs", "adopt", "contracts", "--where", "importd=true", code=1)
+    assert "no file has the key 'importd': nothing was adopted. Did you mean 'imported'?" in mistyped.stderr
     assert "archive/contracts: 1 file adopted" in run(*words).stdout
     assert report(run(*words, "--json").stdout) == {
         "named": 2,
