@@ -122,6 +122,8 @@ class Hands:
         self._keeper.__exit__()
         self._worker.stop()
         self._worker = self._keeper = self._abandoned = None
+        with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
+            ledger.trim_history()
         self._bench.backend.write_status()
 
 

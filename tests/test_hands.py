@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from archives import Archive, SettableClock
 
-from mmmeta import File, Job
+from mmmeta import File, Job, Metadir
 from mmmeta.errors import JobError
+from mmmeta.ledger import HISTORY_DAYS
 
 
 @pytest.fixture
@@ -236,3 +237,15 @@ def test_a_job_that_nobody_has_any_more_gives_its_files_back(job: Job, archive: 
     assert list((archive.client.layout.local / "workers").iterdir()) == []
     assert {entry.status: entry.attempts for entry in job.files(["claimed", "pending"])} == {"pending": 0}
     assert names(job.claim(9)) == "abcde"
+
+
+def test_old_attempts_are_forgotten(archive: Archive) -> None:
+    """Also by who never calls ``run``: at the end of the loop."""
+    clock = SettableClock()
+    with Metadir(archive.client_path, clock=clock) as client:
+        client.update()
+        job = client.job("import")
+        job.done(*job.claim(2))
+        clock.forward(days=HISTORY_DAYS + 1)
+        job.done(*job.claim(1))
+        assert [attempt.file for attempt in job.history()] == ["c"]
