@@ -1,0 +1,28 @@
+"""What a run counts, where it ends, and what ends it: limits, targets out of order, files that come again."""
+
+from __future__ import annotations
+
+import pytest
+from archives import Archive
+
+from mmmeta import File
+
+
+def publish(archive: Archive, *names: str) -> None:
+    for name in names:
+        archive.write(name)
+    archive.deliver()
+
+
+def nothing(file: File) -> None:
+    """An action that succeeds."""
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_job_that_is_forgotten_while_it_runs(archive: Archive, batch: bool) -> None:
+    """What was in its hands is lost to it, which its report says; nothing else happens."""
+    publish(archive, *"abc")
+    job = archive.client.job("import", batch_size=2)
+    report = job.run(lambda file: archive.client.job("import").forget(), batch=batch)
+    assert (report.done, report.lost, report.pending) == (0, report.attempted, 0)
+    assert job.run(nothing).done == 3
