@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from queue import Empty, SimpleQueue
 
 from mmmeta.action import Action, Interruptible, Item
@@ -19,7 +20,7 @@ from mmmeta.errors import JobFailedError
 from mmmeta.filters import Condition
 from mmmeta.ledger import Outcome, Settled
 from mmmeta.quantities import format_duration
-from mmmeta.selection import Evaluation
+from mmmeta.selection import Evaluation, told_size
 from mmmeta.threads import Threads
 from mmmeta.workers import Worker, boot_seconds
 
@@ -161,6 +162,7 @@ class Run:
         self._run_id = run_id
         self._files_left = limit if limit is not None else (own.files if own is not None else None)
         self._bytes_left = own.bytes if own is not None else None
+        self._sizes: dict[str, int] = {}
         self._progress = progress
         self._stop = stop
         self._only = only
@@ -232,6 +234,8 @@ class Run:
             return []  # another worker was faster; there may be more
         if among is not None:
             self._had.update(file.unique_value for file in files or ())
+        if self._bytes_left is not None:
+            self._sizes = {file.unique_value: told_size(file.get) for file in files or ()}
         return None if files is None else [Item(file, file.claim) for file in files if file.claim is not None]
 
     def _process(self, items: list[Item]) -> None:
@@ -241,8 +245,10 @@ class Run:
             if not part:
                 continue
             if self._action.batched:
-                if not self._overtaken():
-                    self._note(self._within_time(work, part))
+                while part and not (self._finished() or self._overtaken()):
+                    count = self._affordable(part)
+                    self._note(self._within_time(work, part[:count]))
+                    part = part[count:]
             elif self._bench.config.workers == 1:
                 for item in part:
                     if self._finished() or self._overtaken():
@@ -250,6 +256,13 @@ class Run:
                     self._note(self._within_time(work, [item]))
             else:
                 self._process_in_threads(work, part)
+
+    def _affordable(self, items: list[Item]) -> int:
+        """How many of a batch are done at once: all, unless their documents are more bytes than are left."""
+        if self._bytes_left is None:
+            return len(items)
+        sums = accumulate(self._sizes.get(item.claim.file, 0) for item in items)
+        return next((count for count, size in enumerate(sums, start=1) if size >= self._bytes_left), len(items))
 
     def _process_in_threads(self, work: Work, items: list[Item]) -> None:
         workers = self._bench.config.workers
@@ -317,7 +330,11 @@ class Run:
         if self._files_left is not None:
             self._files_left -= len(outcomes)
         if self._bytes_left is not None:
-            self._bytes_left -= sum(outcome.bytes or 0 for outcome in outcomes)
+            # What the action reports, else, where it does not read documents itself, what the metadata tells.
+            for outcome in outcomes:
+                if outcome.ok and not outcome.claim.retract:
+                    told = self._sizes.get(outcome.claim.file, 0)
+                    self._bytes_left -= told if outcome.bytes is None else outcome.bytes
         if time.monotonic() - self._last_settled >= SETTLE_EVERY:
             self._settle()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -342,6 +342,18 @@ class Selection:
             "SELECT files FROM ledger_counts WHERE job = ? AND status = ?", (self._rules.name, status)
         ).fetchone()
         return 0 if row is None else int(row[0])
+
+
+def told_size(get: Callable[[str], object]) -> int:
+    """The bytes of a file's document as its metadata tells them, 0 where it does not; ``get`` gives a key's value.
+
+    As ``Selection.due`` adds them up.
+    """
+    value = next((value for key in SIZE_KEYS if (value := get(key)) is not None), None)
+    try:
+        return max(int(value), 0) if isinstance(value, int | float | str) else 0
+    except (ValueError, OverflowError):
+        return 0
 
 
 def lacking_keys(catalog: Catalog, condition: Condition) -> dict[str, int]:

@@ -26,3 +26,14 @@ def test_a_job_that_is_forgotten_while_it_runs(archive: Archive, batch: bool) ->
     report = job.run(lambda file: archive.client.job("import").forget(), batch=batch)
     assert (report.done, report.lost, report.pending) == (0, report.attempted, 0)
     assert job.run(nothing).done == 3
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_limit_of_bytes_where_only_the_metadata_tells_sizes(archive: Archive, batch: bool) -> None:
+    """A function does not say how much it read: what the metadata promises counts, in any of its forms."""
+    for name, size in (("a", 10), ("b", "10"), ("c", None), ("d", "unknown"), ("e", 10), ("f", 10)):
+        archive.write(name, size=size)
+    archive.deliver()
+    job = archive.client.job("import", limit={"bytes": 25})
+    reports = [job.run(nothing, batch=batch) for _ in range(2)]
+    assert [(report.done, report.pending) for report in reports] == [(5, 1), (1, 0)]
