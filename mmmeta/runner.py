@@ -68,8 +68,8 @@ class RunReport:
         selected: files that were due when the run started, whenever they were selected; of those that it was for.
         left: files that were set aside unprocessed when it started: deleted, or not meant by a changed definition. Those
             that an update set aside before it are not among them.
-        attempted: files that the action was given; of these ``done``, ``retracted`` (undone after they were deleted),
-            ``failed`` (due again later) and ``dead``.
+        attempted: files that the action was given, each once, by how it ended last: ``done``, ``retracted`` (undone after
+            they were deleted), ``failed`` (due again later) and ``dead``.
         lost: files whose claim passed to another worker while this one was at it.
         pending: files left for the next run; ``due_later`` ones failed and wait.
         bytes: of the documents.
@@ -172,6 +172,7 @@ class Run:
         self._counts = dict.fromkeys(("done", "retracted", "failed", "dead", "lost"), 0)
         self._bytes = 0
         self._failures: list[Failure] = []
+        self._failed: dict[str, str] = {}
         self._stopped = False
         self._selected: int | None = None
         self._total = 0
@@ -359,6 +360,7 @@ class Run:
             status = "done" if outcome.ok else "failed"
         if outcome.ok and outcome.claim.retract and status != "lost":
             status = "retracted"
+        self._recount(settled)
         self._counts[status] += 1
         self._bytes += outcome.bytes or 0
         if status in ("failed", "dead") and len(self._failures) < FAILURES_KEPT:
@@ -371,6 +373,19 @@ class Run:
                     status,
                 )
             )
+
+    def _recount(self, settled: Settled) -> None:
+        """Take back how a file was counted that failed before in this run, which happens where ``backoff`` is short.
+
+        What an older version of it has met stays counted.
+        """
+        file = settled.outcome.claim.file
+        before = self._failed.pop(file, None)
+        if before is not None:
+            self._counts[before] -= 1
+            self._failures = [failure for failure in self._failures if failure.file != file]
+        if settled.status in ("failed", "dead"):
+            self._failed[file] = settled.status
 
     def _give_back(self) -> None:
         """Record what is finished and release what is not, also on the way out of an interrupted run."""

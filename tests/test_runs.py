@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from archives import Archive
 
@@ -37,3 +39,20 @@ def test_a_limit_of_bytes_where_only_the_metadata_tells_sizes(archive: Archive, 
     job = archive.client.job("import", limit={"bytes": 25})
     reports = [job.run(nothing, batch=batch) for _ in range(2)]
     assert [(report.done, report.pending) for report in reports] == [(5, 1), (1, 0)]
+
+
+def test_a_file_that_comes_again_in_the_same_run_counts_once(archive: Archive) -> None:
+    """By how it ended last: done at the second attempt, or dead after the third."""
+    publish(archive, *"abc")
+    tried: Counter[str] = Counter()
+
+    def work(file: File) -> None:
+        tried[file.unique_value] += 1
+        if file.unique_value == "c" or (file.unique_value == "b" and tried["b"] == 1):
+            raise ValueError(f"no {tried[file.unique_value]}")
+
+    report = archive.client.job("import", backoff=0, attempts=3).run(work)
+    assert tried == {"a": 1, "b": 2, "c": 3}
+    assert (report.attempted, report.done, report.failed, report.dead) == (3, 2, 0, 1)
+    assert [(failure.file, failure.message, failure.attempts) for failure in report.failures] == [("c", "no 3", 3)]
+    assert report.failed_share == pytest.approx(1 / 3)
