@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmmeta.action import Item, failed
 from mmmeta.claims import FileClaim, version_of
 from mmmeta.config import Config
-from mmmeta.errors import JobError, MmmetaError
+from mmmeta.errors import JobError, MmmetaError, TargetError
 from mmmeta.file import File
 from mmmeta.layout import Layout
 from mmmeta.ledger import Outcome
@@ -126,6 +126,8 @@ class Load:
             rows.append(Row(item.file.unique_value, values, stamp.token, stamp.version, stamp.asked))
         try:
             written = write(rows, state_id=self._state_id, job=self._job.name)
+        except TargetError:
+            raise  # no file is to blame: the run ends, and nobody's attempts are used up
         except MmmetaError as error:
             return [failed(item.claim, error) for item, _ in part]
         outcomes = []

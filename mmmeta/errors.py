@@ -181,6 +181,13 @@ class LoadError(MmmetaError):
     """A row could not be written into the SQL target. The message names target, table and file."""
 
 
+class TargetError(LoadError):
+    """The SQL target takes nothing from anybody: it is out of reach, locked, full, read-only, or its table is not one.
+
+    A run ends with it, and no file uses up an attempt. Mend the target and run again.
+    """
+
+
 @dataclass(frozen=True)
 class Problem:
     """One piece of bad input that was set aside while the rest went on.

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.errors import LoadError
+from mmmeta.errors import LoadError, TargetError
 from mmmeta.load_columns import Columns, Wanted, column_name
-from mmmeta.load_engine import READING, concerns_all, is_missing, open_engine
+from mmmeta.load_engine import READING, concerns_all, is_missing, open_engine, takes_nothing
 from mmmeta.load_statements import Statement, append, delete, upsert
 from mmmeta.load_tables import prepare, read_columns, read_version
 from mmmeta.receipts import NO_VERSION, Receipts, Stamp, create_receipts
@@ -97,8 +97,9 @@ class SqlTarget:
             job: name of the job.
 
         Raises:
-            LoadError: nothing was written: the database cannot be reached, is locked, full or read-only, or the table
-                cannot be used. The message names URL (without password), table and reason.
+            TargetError: nothing was written: the database cannot be reached, is locked, full or read-only, or the table
+                is none. The message names URL (without password), table and reason.
+            LoadError: nothing was written for another reason, which these rows may be.
         """
         return self._carry_out(append if self.wanted.append else upsert, rows, state_id, job)
 
@@ -250,7 +251,22 @@ class SqlTarget:
         try:
             yield
         except exc.SQLAlchemyError as error:
-            raise LoadError(f"{self.url}, table {self.table!r}: {self._reason(error)}") from error
+            message = f"{self.url}, table {self.table!r}: {self._reason(error)}"
+            raise (TargetError if self._takes_nothing(error) else LoadError)(message) from error
+
+    def _takes_nothing(self, error: Exception) -> bool:
+        """Whether the target is out of order for everybody."""
+        from sqlalchemy import exc
+
+        if not isinstance(error, exc.DBAPIError):
+            return False
+        if not error.connection_invalidated:
+            return takes_nothing(error)
+        try:
+            with self._engine.connect():
+                return False
+        except exc.DBAPIError:
+            return True
 
     def _reason(self, error: Exception) -> str:
         text = str(getattr(error, "orig", None) or error).strip()

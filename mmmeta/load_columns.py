@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mmmeta.errors import LoadError
+from mmmeta.errors import TargetError
 from mmmeta.load_fields import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ class Wanted:
         """The name of a new column.
 
         Raises:
-            LoadError: the name that a person chose is not free.
+            TargetError: the name that a person chose is not free.
         """
         name = self.names.get(key)
         if name is None:
             return column_name(key, taken)
         if name.lower() in taken:
-            raise LoadError(
+            raise TargetError(
                 f"the column {name!r} is there already, for another key or in another case. Choose another name in "
                 "`columns:` or `content:`"
             )

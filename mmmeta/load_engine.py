@@ -77,3 +77,31 @@ def concerns_all(error: Any) -> bool:
     if state:
         return state[:2] in ("08", "25", "28", "40", "53", "55", "57", "58") or state == "42501"
     return isinstance(error, exc.OperationalError)
+
+
+OUT_OF_ORDER = re.compile(
+    r"database (table )?is locked|unable to open|readonly|read-only|disk is full|disk I/O|no such table|because it is a view"
+    r"|views may not be|not a database|malformed",
+)
+"""What SQLite says where nobody's rows would be taken."""
+
+
+def takes_nothing(error: Any) -> bool:
+    """Whether nobody's rows would be taken now, whatever they hold: then it is the run that ends.
+
+    Narrower than ``concerns_all``: what one file may be the reason of must not end every run. A lost connection is no
+    proof either, for a row too large can cost it; that is for a new connection to show.
+    """
+    from sqlalchemy import exc
+
+    if error.connection_invalidated:
+        return False
+    state = _state(error)
+    if state:
+        # Not the time or memory that one statement has taken, and no deadlock, which ends with the next attempt.
+        return (
+            state[:2] in ("08", "25", "28", "3D", "53", "55", "57", "58") and state not in ("53200", "53400", "57014")
+        ) or state in ("42501", "42P01", "42809")
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return bool(OUT_OF_ORDER.search(str(error.orig)))
+    return isinstance(error, exc.OperationalError)

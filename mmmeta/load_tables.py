@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.errors import LoadError
+from mmmeta.errors import TargetError
 from mmmeta.load_columns import ROWS, Columns, TargetColumn, Wanted
 from mmmeta.load_fields import OVERFLOW
 from mmmeta.receipts import create_receipts
@@ -95,7 +95,7 @@ def prepare(
     key has none. A column that cannot be widened is named in ``fixed`` with the reason.
 
     Raises:
-        LoadError: the table does not fit the job: an upsert needs the unique key to be unique, ``append`` needs it not to
+        TargetError: the table does not fit the job: an upsert needs the unique key to be unique, ``append`` needs it not to
             be, or the name of a chosen column is not free.
     """
     from sqlalchemy import inspect
@@ -175,7 +175,7 @@ def _adopt_unique(connection: Connection, table: str, wanted: Wanted, version: i
     known = read_registry(connection, table)
     if not wanted.append and wanted.unique in known and known[wanted.unique].kind == ROWS:
         # The index that an upsert needs would refuse the next version of a file.
-        raise LoadError(
+        raise TargetError(
             f"table {table!r} has a row for each version, from a job with `mode: append`. Give the job another table, or "
             "drop this one"
         )
@@ -193,7 +193,7 @@ def _adopt_unique(connection: Connection, table: str, wanted: Wanted, version: i
         if index["unique"] and not any(option.endswith("_where") for option in index.get("dialect_options", {}))
     ]
     if wanted.append and [own.name] in keys:
-        raise LoadError(
+        raise TargetError(
             f"table {table!r} takes one row for each {own.name!r} only, and `mode: append` adds one for each version. "
             "Give the job another table, or `mode: upsert`"
         )
@@ -201,7 +201,7 @@ def _adopt_unique(connection: Connection, table: str, wanted: Wanted, version: i
         try:
             _index(connection, table, own.name, unique=True)
         except exc.IntegrityError as error:
-            raise LoadError(
+            raise TargetError(
                 f"table {table!r} has several rows with the same {own.name!r}; an upsert needs it to be unique"
             ) from error
     if wanted.append and not any(index["column_names"][:1] == [own.name] for index in inspector.get_indexes(table)):

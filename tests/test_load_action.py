@@ -10,7 +10,7 @@ from archives import Archive
 from sql_target import columns_of, delete, identify_by_id, publish, query
 
 from mmmeta import Job, Metadir
-from mmmeta.errors import JobError, MmmetaError
+from mmmeta.errors import JobError, MmmetaError, TargetError
 from mmmeta.project_models import job_config
 
 
@@ -55,16 +55,15 @@ def test_append_and_upsert_do_not_share_a_table_by_mistake(archive: Archive, url
     """A table with one row a file refuses further ones, one with several cannot be upserted into: both are said."""
     publish(archive, {"a": {}})
     assert load(archive, url).run().done == 1
-    report = load(archive, url, "log", mode="append").run()
-    assert "takes one row for each 'id' only" in report.failures[0].message
+    with pytest.raises(TargetError, match="takes one row for each 'id' only"):
+        load(archive, url, "log", mode="append").run()
     query(url, "DROP TABLE documents")
     log = load(archive, url, "log", mode="append")
-    log.retry()
     assert log.run().done == 1
     other = load(archive, url)
     other.retry(files=["a"])
-    report = other.run()
-    assert "has a row for each version, from a job with `mode: append`" in report.failures[0].message
+    with pytest.raises(TargetError, match="has a row for each version, from a job with `mode: append`"):
+        other.run()
     assert query(url, "SELECT count(*) FROM documents") == [(1,)]
 
 
@@ -123,12 +122,11 @@ def test_two_jobs_fill_one_table(archive: Archive, url: str) -> None:
 
 
 def test_a_chosen_name_that_is_not_free(archive: Archive, url: str) -> None:
-    """Nothing is renamed behind a person's back: the files fail with the reason."""
+    """Nothing is renamed behind a person's back: the run ends with the reason."""
     publish(archive, {"a": {"title": "A", "pages": 1}})
     assert load(archive, url).run().done == 1
-    report = load(archive, url, "other", columns={"pages": "title"}).run()
-    assert report.failed == 1
-    assert "column 'pages' is there already" in report.failures[0].message
+    with pytest.raises(TargetError, match="column 'pages' is there already"):
+        load(archive, url, "other", columns={"pages": "title"}).run()
     assert query(url, "SELECT title, pages FROM documents") == [("A", 1)]
 
 
@@ -136,8 +134,8 @@ def test_two_jobs_with_different_ideas_of_one_column(archive: Archive, url: str)
     """The second is refused and does not write over the first; the same idea is shared."""
     publish(archive, {"a": {"title": "A", "pages": 1}})
     assert load(archive, url, columns={"text": "title"}).run().done == 1
-    report = load(archive, url, "other", columns={"text": "pages"}).run()
-    assert "column 'text' is there already" in report.failures[0].message
+    with pytest.raises(TargetError, match="column 'text' is there already"):
+        load(archive, url, "other", columns={"text": "pages"}).run()
     assert load(archive, url, "third", columns={"text": "title"}).run().done == 1
     assert query(url, "SELECT id, text FROM documents") == [("a", "A")]
 

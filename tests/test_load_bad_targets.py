@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import event
 
 from mmmeta import Job
 from mmmeta.action_load import Load
+from mmmeta.errors import TargetError
 
 
 @pytest.fixture
@@ -25,12 +27,14 @@ def load(archive: Archive, url: str, **options: Any) -> Job:
     return archive.client.job("import", load={"to": url, "table": "documents", **options}, batch_size=1000)
 
 
-def assert_all_failed(job: Job, count: int, *words: str) -> None:
-    """All files failed for a reason that says where and why, and wait for another attempt."""
-    report = job.run()
-    assert (report.attempted, report.failed, report.due_later) == (count, count, count)
+def assert_run_ends(job: Job, count: int, *words: str) -> None:
+    """It says where and why; no file failed, none has used up an attempt, and all are pending."""
+    with pytest.raises(TargetError) as caught:
+        job.run()
     for word in ("table 'documents'", *words):
-        assert word in report.failures[0].message
+        assert word in str(caught.value)
+    assert (job.status().pending, job.status().failed, job.status().claimed) == (count, 0, 0)
+    assert {entry.attempts for entry in job.files("pending")} == {0}
 
 
 def test_a_locked_table(archive: Archive, tmp_path: Path) -> None:
@@ -40,10 +44,9 @@ def test_a_locked_table(archive: Archive, tmp_path: Path) -> None:
     holder = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     job = load(archive, url)
-    assert_all_failed(job, 3, "t.db", "database is locked")
+    assert_run_ends(job, 3, "t.db", "database is locked")
     holder.execute("ROLLBACK")
     holder.close()
-    job.retry()
     assert job.run().done == 3
     assert query(url, "SELECT count(*) FROM documents") == [(3,)]
 
@@ -83,10 +86,9 @@ def test_a_full_disk(archive: Archive, tmp_path: Path, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as patch:
         patch.setattr(Load, "__init__", limited)
-        assert_all_failed(job, 100, "t.db", "database or disk is full")
+        assert_run_ends(job, 100, "t.db", "database or disk is full")
     assert query(url, "SELECT id FROM documents") == query(url, "SELECT file FROM _mmmeta_receipts") == [("small",)]
     assert query(url, "PRAGMA integrity_check") == [("ok",)]
-    job.retry()
     assert job.run().done == 100
 
 
@@ -95,7 +97,7 @@ def test_a_read_only_target(archive: Archive, tmp_path: Path) -> None:
     publish(archive, {"a": {}})
     query(f"sqlite:///{tmp_path}/t.db", "CREATE TABLE documents (id)")
     url = f"sqlite:///file:{tmp_path}/t.db?mode=ro&uri=true"
-    assert_all_failed(load(archive, url), 1, "t.db", "attempt to write a readonly database")
+    assert_run_ends(load(archive, url), 1, "t.db", "attempt to write a readonly database")
     assert query(f"sqlite:///{tmp_path}/t.db", "SELECT * FROM documents") == []
 
 
@@ -103,7 +105,7 @@ def test_a_file_that_is_no_database(archive: Archive, tmp_path: Path) -> None:
     """It is left as it is."""
     (tmp_path / "t.db").write_text("somebody's notes " * 1000)
     publish(archive, {"a": {}})
-    assert_all_failed(load(archive, f"sqlite:///{tmp_path}/t.db"), 1, "t.db", "file is not a database")
+    assert_run_ends(load(archive, f"sqlite:///{tmp_path}/t.db"), 1, "t.db", "file is not a database")
     assert (tmp_path / "t.db").read_text() == "somebody's notes " * 1000
 
 
@@ -112,7 +114,7 @@ def test_a_view_in_the_place_of_the_table(archive: Archive, tmp_path: Path) -> N
     url = f"sqlite:///{tmp_path}/t.db"
     query(url, "CREATE VIEW documents AS SELECT 'a' AS id")
     publish(archive, {"a": {}})
-    assert_all_failed(load(archive, url), 1, "t.db", "view")
+    assert_run_ends(load(archive, url), 1, "t.db", "view")
 
 
 def test_columns_of_other_types(archive: Archive, url: str) -> None:
@@ -157,3 +159,20 @@ def test_a_column_that_another_type_has_come_to(archive: Archive, url: str) -> N
     assert rows.pop("a") is None
     assert [rows[f"b{number}"] for number in (0, 2, 5)] == [None, "0012", None]
     assert [str(rows[f"b{number}"]).lower() for number in (1, 3)] == ["1", "1.5"]
+
+
+def test_a_database_that_cannot_be_reached(archive: Archive) -> None:
+    """Nobody answers at its port: the run ends at once."""
+    pytest.importorskip("psycopg")
+    publish(archive, {name: {} for name in "abc"})
+    with socket.socket() as nobody:  # bound, but not listening
+        nobody.bind(("127.0.0.1", 0))
+        url = f"postgresql+psycopg://x:secret@127.0.0.1:{nobody.getsockname()[1]}/y"
+        assert_run_ends(load(archive, url), 3, "127.0.0.1")
+
+
+def test_columns_that_do_not_fit(archive: Archive, tmp_path: Path) -> None:
+    """What one file may be the reason of, such as more columns than SQLite has, is its batch's failure and ends no run."""
+    publish(archive, {"a": {f"key{number}": 1 for number in range(3000)}})
+    report = load(archive, f"sqlite:///{tmp_path}/t.db").run()
+    assert report.done + report.failed == 1
