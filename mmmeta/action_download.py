@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmmeta.action import Item, failed
 from mmmeta.config import Config
-from mmmeta.errors import DownloadError, MmmetaError
+from mmmeta.errors import DownloadError, JobError, MmmetaError
 from mmmeta.file import File
 from mmmeta.filters import All, Compare, Condition
 from mmmeta.layout import Layout
@@ -17,7 +17,7 @@ from mmmeta.ledger import Outcome
 from mmmeta.project_actions import DownloadAction
 from mmmeta.remote import render_name
 from mmmeta.sources import TIMEOUT, Deadline, document_source, shown
-from mmmeta.target_folder import find_place, remove_document
+from mmmeta.target_folder import find_place, folder_trouble, remove_document
 from mmmeta.templates import Place, parse_template
 from mmmeta.transfer import difference, digest_kind, download_into
 from mmmeta.web_source import WebSources
@@ -84,8 +84,18 @@ class Download:
                     deadline=Deadline(shown(source), self._timeout, self._stopped),
                 )
         except (MmmetaError, OSError) as error:
-            return None if self._stopped.is_set() else failed(item.claim, error)
+            if self._stopped.is_set():
+                return None
+            self._require_folder(error)
+            return failed(item.claim, error)
         return Outcome(item.claim, bytes=result.bytes)
+
+    def _require_folder(self, error: Exception) -> None:
+        """After a failure: without a folder that can be written no file can succeed, so the run ends and uses up
+        nobody's attempts."""
+        trouble = folder_trouble(self._root, error)
+        if trouble is not None:
+            raise JobError(f"{self._root}: nothing can be downloaded into this folder: {trouble}. Mend it, or mend to:")
 
     @contextmanager
     def _own_place(self, file: File, name: str, source: str) -> Iterator[None]:

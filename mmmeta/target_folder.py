@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -13,6 +15,9 @@ from typing import BinaryIO
 
 from mmmeta.errors import DownloadError, UnsafeNameError
 from mmmeta.sources import reason
+
+ROOM = 32_000_000
+"""Bytes; a disk that has less is full for everybody, else it is only so for a document that does not fit."""
 
 
 def make_place(root: Path, name: str) -> Path:
@@ -48,6 +53,33 @@ def find_place(root: Path, name: str) -> Path:
         return _inside(resolved, resolved.joinpath(*parts[:-1]), name) / parts[-1]
     except (OSError, RuntimeError, ValueError) as error:
         raise DownloadError(f"{root / name}: cannot be looked for: {reason(error)}") from error
+
+
+def folder_trouble(root: Path, error: BaseException) -> str | None:
+    """Why nothing can be written into the folder, whatever its name and content; None where it can, or where
+    ``error``, with which one document was not written, does not come from a file system."""
+    numbers = {cause.errno for cause in _causes(error) if isinstance(cause, OSError)} - {None}
+    if not numbers:
+        return None
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # That the disk is too full for one document does not mean that it is for the others.
+        _write_probe(root, ROOM if numbers & {errno.ENOSPC, errno.EDQUOT} else 1)
+    except OSError as trouble:
+        return reason(trouble)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _write_probe(root: Path, size: int) -> None:
+    with tempfile.TemporaryFile(dir=root) as probe:
+        probe.write(os.urandom(size))  # some file systems store zeros in no space
+        probe.flush()
 
 
 def remove_document(root: Path, path: Path) -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from archives import Archive
 
-from mmmeta import File
+from mmmeta import File, Metadir
+from mmmeta.errors import JobError
 
 
 def publish(archive: Archive, *names: str) -> None:
     for name in names:
         archive.write(name)
+    archive.deliver()
+
+
+def documents(archive: Archive, *names: str) -> None:
+    for name in names:
+        (archive.server_path / f"{name}.pdf").write_text(name)
+        archive.write(name, content_hash=hashlib.sha1(name.encode()).hexdigest(), _file_name=f"{name}.pdf")
     archive.deliver()
 
 
@@ -56,3 +67,42 @@ def test_a_file_that_comes_again_in_the_same_run_counts_once(archive: Archive) -
     assert (report.attempted, report.done, report.failed, report.dead) == (3, 2, 0, 1)
     assert [(failure.file, failure.message, failure.attempts) for failure in report.failures] == [("c", "no 3", 3)]
     assert report.failed_share == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_download_folder_that_cannot_be_one(archive: Archive, tmp_path: Path, workers: int) -> None:
+    """The run ends and says why; no file has used up an attempt, and all is well once it is mended."""
+    documents(archive, *"abc")
+    archive.deliver()
+    client = Metadir(archive.client_path, archive.server_path)
+    target = tmp_path / "target"
+    target.write_text("somebody's notes")
+    job = client.job("download", download={"to": str(target)}, workers=workers)
+    with pytest.raises(JobError, match="target: nothing can be downloaded into this folder"):
+        job.run()
+    assert (job.status().pending, job.status().failed, job.status().claimed) == (3, 0, 0)
+    target.unlink()
+    assert job.run().done == 3
+    client.close()
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_full_disk(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool) -> None:
+    """Where others would still fit, it is the failure of the one that does not; else the run ends."""
+    documents(archive, *"abc")
+    archive.deliver()
+    client = Metadir(archive.client_path, archive.server_path)
+    job = client.job("download", download={"to": str(tmp_path / "target")})
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mmmeta.transfer._write", full)
+    if room:
+        assert job.run().failed == 3
+    else:
+        monkeypatch.setattr("mmmeta.target_folder._write_probe", full)
+        with pytest.raises(JobError, match="into this folder: No space left on device"):
+            job.run()
+        assert (job.status().pending, job.status().claimed) == (3, 0)
+    client.close()
