@@ -112,9 +112,10 @@ class Layout:
 
     def refuse_legacy(self) -> None:
         """Raise LegacyMetadirError where a metadir of mmmeta 0.1-0.4 lies, which is to stay as it is."""
-        if self.meta_db.exists():
+        # What nobody may look at is no old metadir; whoever opens it says what is wrong with it.
+        if os.path.exists(self.meta_db):
             return
-        if (self.metadir / "state.db").exists() or (self.metadir / "db").is_dir():
+        if os.path.exists(self.metadir / "state.db") or os.path.isdir(self.metadir / "db"):
             raise LegacyMetadirError(
                 f"{self.metadir} was written by mmmeta 0.1-0.4. This version leaves it untouched; generate a new metadir in "
                 "another folder"
