@@ -11,6 +11,7 @@ import pytest
 from archives import Archive, SettableClock
 
 from mmmeta import File, Job
+from mmmeta.errors import JobError
 from mmmeta.ledger import Claim, Ledger, Outcome
 from mmmeta.workers import Worker, is_dead
 
@@ -93,6 +94,7 @@ def test_two_jobs_have_their_own_ledgers(archive: Archive) -> None:
     ("rerun_on", "title", "content", "tag"),
     [("content", "", "a", ""), ("metadata", "a", "a", "a"), ("never", "", "", ""), (["title", "tag"], "a", "", "a")],
 )
+@pytest.mark.filterwarnings("ignore::mmmeta.errors.UnknownKeyWarning")  # the tag comes later
 def test_rerun_on(archive: Archive, rerun_on: Any, title: str, content: str, tag: str) -> None:
     """Only what the rule names makes a done file due again; keys may be the client's own."""
     publish(archive, "a", "b", title="t")
@@ -286,7 +288,8 @@ def test_retry(archive: Archive, clock: SettableClock) -> None:
     job.run(fail)
     assert job.retry() == 2
     assert pending(job) == "bc"
-    assert job.retry(dead=True, files=["nobody"]) == 0
+    with pytest.raises(JobError, match="no file 'nobody'"):
+        job.retry(dead=True, files=["nobody"])
     assert job.retry(dead=True, files=["a"]) == 1
     assert run(job) == "abc"
     assert job.retry(dead=True) == 0

@@ -234,8 +234,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def retry_files(self, files: set[str]) -> None:
         """Done ones as well."""
         self.model.evaluate(self.rules)
-        self.model.retry(sorted(files), ("failed", "dead", "done"))
-        self.job.retry(files=sorted(files))
+        # A name that no file has is an error, and has a test of its own.
+        known = sorted(files & {file.unique_value for file in self.archive.client.files.find(deleted=None)})
+        self.model.retry(known, ("failed", "dead", "done"))
+        self.job.retry(files=known)
 
     @rule(files=some)
     def adopt(self, files: set[str]) -> None:
