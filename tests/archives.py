@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from mmmeta import GenerateReport, Metadir, UpdateReport
+from mmmeta import File, GenerateReport, Metadir, UpdateReport
 from mmmeta.clock import utcnow
 from mmmeta.errors import OutdatedWarning
 
@@ -129,3 +129,20 @@ def fill(metadir: Metadir, *rows: dict[str, Any], **named: Any) -> None:
     metadir.files.insert_many([*rows, *({"content_hash": name, "x": value} for name, value in named.items())])
     if metadir.reads_state:  # type: ignore[attr-defined]
         metadir.update()
+
+
+def deliver(archive: Archive, *names: str, **keys: Any) -> None:
+    """Write these files with the same keys, publish them, and merge them at the client."""
+    for name in names:
+        archive.write(name, keys)
+    archive.deliver()
+
+
+def nothing(file: File) -> None:
+    """An action that succeeds."""
+
+
+def fail_b(file: File) -> None:
+    """An action that fails for the file b."""
+    if file.unique_value == "b":
+        raise ValueError("not b")

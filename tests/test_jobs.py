@@ -10,33 +10,17 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-from archives import Archive, SettableClock
+from archives import Archive, deliver, fail_b, nothing
 
-from mmmeta import File, Metadir, RunReport, load_project, read_status
-from mmmeta.errors import FilterError, JobError, JobFailedError, UnknownKeyError, UnknownKeyWarning
-
-
-def publish(archive: Archive, *names: str, **keys: Any) -> None:
-    for name in names:
-        archive.write(name, keys)
-    archive.deliver()
-
-
-def nothing(file: File) -> None:
-    """An action that succeeds."""
-
-
-def fail_b(file: File) -> None:
-    if file.unique_value == "b":
-        raise ValueError("not b")
+from mmmeta import File, Metadir, RunReport
+from mmmeta.errors import FilterError, JobError, JobFailedError, UnknownKeyWarning
 
 
 def test_a_failing_file_does_not_stop_the_others(archive: Archive) -> None:
     """The report has names and numbers; raise_for_failures raises."""
-    publish(archive, *"abc")
+    deliver(archive, *"abc")
     seen: list[tuple[str, int, int | None]] = []
     report = archive.client.job("import").run(fail_b, run_id="r1", progress=lambda *words: seen.append(words))
     assert (report.job, report.run_id, report.attempted, report.selected) == ("import", "r1", 3, 3)
@@ -61,7 +45,7 @@ def test_a_failing_file_does_not_stop_the_others(archive: Archive) -> None:
 
 def test_batches(archive: Archive) -> None:
     """A batch function gets lists of files; what it raises is the failure of all of the batch."""
-    publish(archive, *"abcde")
+    deliver(archive, *"abcde")
     batches: list[list[str]] = []
 
     def work(files: list[File]) -> None:
@@ -76,8 +60,8 @@ def test_batches(archive: Archive) -> None:
 
 def test_plan(archive: Archive) -> None:
     """How many files a run would take, in words what they are, and what is missing; nothing is written."""
-    publish(archive, *"abc", kind="contract", size=10)
-    publish(archive, "d")
+    deliver(archive, *"abc", kind="contract", size=10)
+    deliver(archive, "d")
     job = archive.client.job("import", where={"kind": "contract"})
     plan = job.plan()
     assert (plan.files, plan.bytes, plan.newly_selected, plan.changed) == (3, 30, 3, False)
@@ -111,7 +95,7 @@ def test_limits(archive: Archive, tmp_path: Path) -> None:
 
 def test_several_workers(archive: Archive) -> None:
     """Files are worked on at the same time, each once; failures are told apart."""
-    publish(archive, *(f"{number:02}" for number in range(24)))
+    deliver(archive, *(f"{number:02}" for number in range(24)))
     barrier = threading.Barrier(4, timeout=30)
     seen: Counter[str] = Counter()
 
@@ -131,7 +115,7 @@ def test_several_workers(archive: Archive) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_stop(archive: Archive, workers: int) -> None:
     """The stop callback ends the run between files; what was not tried is pending, and costs no attempt."""
-    publish(archive, *(f"{number:02}" for number in range(30)))
+    deliver(archive, *(f"{number:02}" for number in range(30)))
     done: list[str] = []
     job = archive.client.job("import", workers=workers)
     report = job.run(lambda file: done.append(file.unique_value), stop=lambda: len(done) >= 5)
@@ -156,7 +140,7 @@ def test_an_interrupted_run_gives_its_claims_back(
 ) -> None:
     """Ctrl-C, or a signal's handler that exits, in the middle of a batch: what was done is done, the rest is pending,
     the lock is gone."""
-    publish(archive, *"abcde")
+    deliver(archive, *"abcde")
     before = signal.signal(signal.SIGUSR1, leave)
     request.addfinalizer(lambda: signal.signal(signal.SIGUSR1, before))
 
@@ -178,7 +162,7 @@ def test_an_interrupted_run_gives_its_claims_back(
 
 def test_ctrl_c_while_threads_work(archive: Archive) -> None:
     """What the threads are at is finished and recorded before the rest is given back."""
-    publish(archive, *(f"{number:02}" for number in range(10)))
+    deliver(archive, *(f"{number:02}" for number in range(10)))
     done: list[str] = []
 
     def work(file: File) -> None:
@@ -199,7 +183,7 @@ def test_ctrl_c_while_threads_work(archive: Archive) -> None:
 
 def test_two_runs_at_once_in_threads(archive: Archive) -> None:
     """They share the work without overlap."""
-    publish(archive, *(f"{number:03}" for number in range(200)))
+    deliver(archive, *(f"{number:03}" for number in range(200)))
     seen: Counter[str] = Counter()
     lock = threading.Lock()
     reports: list[RunReport] = []
@@ -225,7 +209,7 @@ def test_two_runs_at_once_in_threads(archive: Archive) -> None:
 
 def test_a_file_that_changes_each_time_it_is_processed(archive: Archive) -> None:
     """The run ends; the file stays pending for the next one."""
-    publish(archive, "a", "b")
+    deliver(archive, "a", "b")
 
     def work(file: File) -> None:
         if file.unique_value == "a":
@@ -243,7 +227,7 @@ def test_a_new_version_that_comes_while_the_old_one_fails(archive: Archive) -> N
     """Named among the failures, and tried again in the same run."""
     archive.server.layout.config.parent.mkdir()
     archive.server.layout.config.write_text("metadata:\n  unique: id\n")
-    publish(archive, "a", id="a")
+    deliver(archive, "a", id="a")
     seen: list[str] = []
 
     def work(file: File) -> None:
@@ -262,7 +246,7 @@ def test_a_new_version_that_comes_while_the_old_one_fails(archive: Archive) -> N
 
 def test_leases_are_prolonged(archive: Archive) -> None:
     """A file that takes longer than the lease stays with its worker."""
-    publish(archive, "a")
+    deliver(archive, "a")
     other = Metadir(archive.client_path)
 
     def work(file: File) -> None:
@@ -328,7 +312,7 @@ def test_load(archive: Archive, tmp_path: Path) -> None:
 
 def test_load_into_a_target_that_is_not_there(archive: Archive, tmp_path: Path) -> None:
     """All of the batch fails, and is due later."""
-    publish(archive, *"ab")
+    deliver(archive, *"ab")
     (tmp_path / "file").write_text("not a folder")
     job = archive.client.job("import", load={"to": f"sqlite:///{tmp_path}/file/x.db", "table": "documents"})
     with pytest.raises(Exception, match="file"):
@@ -350,7 +334,7 @@ def test_call(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A function by name, for each file or for a batch; a wrong name is an error with the near misses."""
     (tmp_path / "job_functions.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
-    publish(archive, *"ab")
+    deliver(archive, *"ab")
     archive.client.job("one", call={"function": "job_functions:single"}).run()
     archive.client.job("two", call={"function": "job_functions:batch", "batch": True}).run()
     assert sys.modules["job_functions"].calls == ["a", "b", ["a", "b"]]
@@ -367,7 +351,7 @@ def test_call(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_definitions_that_cannot_work(archive: Archive) -> None:
     """Each is one clear error when the job is made or run."""
-    publish(archive, "a")
+    deliver(archive, "a")
     with pytest.raises(JobError, match="can never fire"):
         archive.client.job("import", rerun_on=["content_hash"])
     with pytest.raises(JobError, match="attempts"):
@@ -376,189 +360,3 @@ def test_definitions_that_cannot_work(archive: Archive) -> None:
         archive.client.job("import", where={"x": {"=<": 3}})
     with pytest.raises(JobError):
         archive.client.job("a b")
-
-
-def project(archive: Archive, text: str) -> Metadir:
-    path = archive.root / "mmmeta.yaml"
-    path.write_text(f"version: 1\nmetadirs:\n  archive:\n    path: ./client\n    jobs:\n{text}")
-    return Metadir.from_config(load_project(path).metadirs["archive"])
-
-
-def test_a_project_job_with_an_unknown_key(archive: Archive) -> None:
-    """An error with the near misses where there are files; with none, nothing can be said."""
-    archive.server.generate()
-    archive.sync()
-    jobs = "      imp:\n        where: {document_typ: contract}\n        call: {function: 'builtins:print'}\n"
-    with project(archive, jobs) as client:
-        client.update()
-        assert client.job("imp").run().done == 0
-        publish(archive, "a", document_type="contract")
-        with pytest.raises(UnknownKeyError, match=r"'document_typ'.*'document_type'"):
-            client.job("imp").run()
-        with pytest.raises(Exception, match=r"'impp'.*'imp'"):
-            client.job("impp")
-        assert client.job("python", where={"document_typ": "contract"}).run(nothing).done == 0
-
-
-@pytest.mark.parametrize(
-    ("rule", "value"), [("order_by", "-pagse"), ("rerun_on", ["pagse"]), ("rerun_on", ["pages", "pagse"])]
-)
-def test_an_order_or_rerun_on_by_a_key_that_no_file_has(rule: str, value: Any, archive: Archive) -> None:
-    """An error for a job of the project file, said once for one made in Python."""
-    publish(archive, "a", pages=3)
-    with project(archive, f"      imp: {{{rule}: {value}, call: {{function: 'builtins:print'}}}}\n") as client:
-        with pytest.raises(UnknownKeyError, match=rf"'pagse'\. Did you mean 'pages'\? Mend `{rule}` in"):
-            client.job("imp").run()
-        assert "pagse" in (client.job("imp").problem() or "")
-        job = client.job("python", **{rule: value})
-        with pytest.warns(UnknownKeyWarning, match=f"'pagse'.*'pages'.*`{rule}`"):
-            assert job.plan().files == 1
-        assert job.run(nothing).done == 1
-
-
-@pytest.mark.parametrize("flag", [True, False])
-def test_adopting_by_a_key_that_no_file_has(flag: bool, archive: Archive) -> None:
-    """False would be all files, True none: a mistyped key adopts nothing and is named."""
-    publish(archive, "a", imported=True)
-    job = archive.client.job("import")
-    with pytest.raises(UnknownKeyError, match=r"'importd': nothing was adopted\. Did you mean 'imported'\?"):
-        job.adopt(where={"importd": flag})
-    assert job.status().pending == 1
-
-
-def test_an_update_evaluates_the_project_jobs(archive: Archive) -> None:
-    """So that status.json tells the sensor of due work right after it."""
-    jobs = "      imp:\n        where: {kind: x}\n        call: {function: 'builtins:len'}\n"
-    archive.write("a", kind="x")
-    archive.write("b", kind="y")
-    archive.publish()
-    with project(archive, jobs) as client:
-        client.update()
-        status = read_status(client.layout.status)
-        assert status is not None
-        assert (status.jobs["imp"].pending, status.jobs["imp"].due) == (1, 1)
-
-
-# status.json
-
-
-def test_status_json_follows(archive: Archive, clock: SettableClock) -> None:
-    """After every run and retry it says what the ledger says."""
-    archive.write("a")
-    archive.write("b")
-    archive.write("c")
-    archive.publish()
-    client = Metadir(archive.client_path, clock=clock)
-    client.update()
-    job = client.job("import", attempts=2, backoff="1m")
-    job.run(fail_b, run_id="r1", limit=2)
-    written = read_status(client.layout.status)
-    assert written is not None
-    there = written.jobs["import"]
-    assert there == job.status()
-    assert (there.pending, there.done, there.failed, there.due, there.run_id) == (1, 1, 1, 1, "r1")
-    assert there.earliest_due is not None
-    assert there.fingerprint == job.config.fingerprint()
-    assert (there.heartbeat, there.lease_until) == (clock.now, None)
-    assert job.retry() == 1
-    written = read_status(client.layout.status)
-    assert written is not None
-    assert (written.jobs["import"].pending, written.jobs["import"].failed) == (2, 0)
-    client.close()
-
-
-def test_status_json_while_a_run_is_at_work(archive: Archive) -> None:
-    """Claims and their end are seen from outside."""
-    publish(archive, *"ab")
-    seen: list[Any] = []
-    job = archive.client.job("import")
-    job.run(lambda file: seen.append(archive.client.status().jobs["import"]), run_id="r")
-    assert (seen[0].claimed, seen[0].run_id, seen[0].pending) == (2, "r", 0)
-    assert seen[0].heartbeat is not None
-    assert seen[0].lease_until > seen[0].heartbeat
-
-
-def test_a_job_before_the_first_update(archive: Archive) -> None:
-    """Running merges first; asking for failures of a job that never ran is an empty list."""
-    archive.write("a")
-    archive.publish()
-    assert archive.client.job("import").files() == []
-    assert archive.client.job("import").run(nothing).done == 1
-
-
-def test_a_selection_by_a_key_that_nobody_has_yet(archive: Archive) -> None:
-    """Absent counts as False from the first day; find says so with a warning, a job by its files."""
-    publish(archive, "a")
-    assert archive.client.job("import", where={"imported": False}).run(nothing).done == 1
-    with pytest.warns(UnknownKeyWarning):
-        assert archive.client.files.count(imported=False) == 1
-
-
-def test_a_run_for_some_files_leaves_the_others_pending(archive: Archive) -> None:
-    """Also a file that killed a worker, which comes alone, does not keep the rest of the run from its turn."""
-    publish(archive, *"abcde", kind="wanted")
-    publish(archive, *"xyz", kind="other")
-    job = archive.client.job("some", batch_size=2)
-    seen: list[str] = []
-    report = job.run(lambda file: seen.append(file.unique_value), only={"kind": "wanted"})
-    assert (sorted(seen), report.done, report.pending) == (list("abcde"), 5, 3)
-    assert job.run(nothing, only={"kind": "wanted"}).attempted == 0
-    with archive.client._backend.state.atomic() as connection:
-        connection.execute("UPDATE ledger SET error_type = 'WorkerDied' WHERE file = 'y'")
-    assert job.run(nothing, only={"kind": "other"}).done == 3
-
-
-def test_a_run_for_some_files_keeps_its_limit(archive: Archive) -> None:
-    publish(archive, *"abcde", kind="wanted")
-    job = archive.client.job("some", batch_size=2)
-    assert job.run(nothing, only={"kind": "wanted"}, limit=3).done == 3
-    assert job.run(nothing, only={"kind": "wanted"}).done == 2
-
-
-def test_news_that_arrive_in_the_middle_of_a_run_do_not_disturb_it(archive: Archive) -> None:
-    """What is recorded does not stumble over the warning that metadata was not merged yet."""
-    publish(archive, "a", "b")
-    seen: list[str] = []
-
-    def work(file: File) -> None:
-        seen.append(file.unique_value)
-        archive.write(f"news{len(seen)}")
-        archive.publish()
-
-    report = archive.client.job("import", batch_size=1).run(work)
-    assert (report.done, seen) == (2, ["a", "b"])
-
-
-def test_a_run_for_one_of_several_values_leaves_other_jobs_alone(archive: Archive) -> None:
-    """A filter with OR in it is one condition among others; what is done is not asked for again and again."""
-    publish(archive, *"abc", kind="x")
-    publish(archive, *"de", kind="y")
-    job = archive.client.job("some", batch_size=1)
-    job.run(nothing, limit=3)
-    archive.client.job("other").run(nothing)
-    assert job.run(nothing, only={"kind": ["x", "y"]}).done == 2
-    assert job.run(nothing, only={"$any": [{"kind": "x"}, {"kind": "y"}]}).attempted == 0
-
-
-def test_why_is_right_about_one_of_several_values(archive: Archive) -> None:
-    publish(archive, "a", kind="x")
-    publish(archive, "b", kind="z")
-    job = archive.client.job("some", where={"kind": ["x", "y"]})
-    assert (job.why("a").selected, job.why("b").selected) == (True, False)
-
-
-def test_a_report_counts_what_an_update_selected_before_the_run(tmp_path: Path) -> None:
-    """`selected` is what the run found to do, whoever selected it: newly, left by a limit, or due again."""
-    (tmp_path / "mmmeta.yaml").write_text(
-        "version: 1\nmetadirs: {a: {path: ., jobs: {j: {call: {function: 'os.path:basename'}}}}}"
-    )
-    config = load_project(tmp_path / "mmmeta.yaml").metadirs["a"]
-    with Metadir(tmp_path, jobs=config.jobs) as m:
-        m.files.insert_many([{"content_hash": name} for name in "abc"])
-        m.update()
-        first = m.job("j").run(nothing, limit=2)
-        assert (first.selected, first.attempted, first.pending) == (3, 2, 1)
-        second = m.job("j").run(nothing)
-        assert (second.selected, second.attempted) == (1, 1)
-        third = m.job("j").run(nothing)
-        assert (third.selected, third.attempted) == (0, 0)
