@@ -102,7 +102,7 @@ def test_reading_while_another_thread_updates(archive: Any) -> None:
             try:
                 if len([file for file in archive.client.files.find(order_by="x") if "x" in file]) != 200:
                     raise AssertionError("not all files were read")
-            except BaseException as error:  # pytest has to see what a thread met
+            except Exception as error:  # pytest has to see what a thread met
                 problems.append(error)
                 return
 

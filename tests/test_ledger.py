@@ -434,19 +434,3 @@ def test_the_ledger_remembers(archive: Archive, clock: SettableClock) -> None:
         ).fetchall()
     assert rows == [("1", 1)]
     assert history == [("first", "failed", "ValueError", 1, 1), ("second", "done", None, 1, 1)]
-
-
-def test_indexes_answer_claims(archive: Archive) -> None:
-    """The next pending file in either order is read from the index, nothing is sorted."""
-    publish(archive, "a", pages=1)
-    for order_by in (None, "pages", "-pages"):
-        job = archive.client.job(f"job{'desc' if order_by == '-pages' else 'asc'}", order_by=order_by)
-        job.evaluate()
-        direction = "DESC" if order_by == "-pages" else "ASC"
-        with archive.client._backend.state.reading() as connection:
-            plan = connection.execute(
-                "EXPLAIN QUERY PLAN SELECT file, token + 1, attempts + 1, error_type IS 'x' FROM ledger "
-                f"WHERE job = 'x' AND status = 'pending' AND file NOT IN () ORDER BY priority {direction}, file {direction} "
-                "LIMIT 10"
-            ).fetchall()
-        assert [row[3] for row in plan] == ["SEARCH ledger USING INDEX ledger_pending (job=?)"]

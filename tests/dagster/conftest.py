@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from small_archive import ACTIONS, PROJECT, Archive
+from watch import Watch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,3 +57,10 @@ def each_instance(request: pytest.FixtureRequest) -> Iterator[dg.DagsterInstance
     else:
         with dg.instance_for_test() as disk:
             yield disk
+
+
+@pytest.fixture
+def watch(archive: Archive) -> Iterator[Watch]:
+    """The sensor of the archive; Dagster's own database is in memory here, on disk further down."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Watch(archive, instance)
