@@ -46,12 +46,13 @@ class Downloads(dg.ConfigurableResource):
 )
 def texts(context: dg.AssetExecutionContext, file: File, downloads: Downloads, duckdb: DuckDBResource) -> None:
     """Text of every PDF, in the table texts of DuckDB."""
+    # Before the connection is opened: DuckDBResource does not close it when something is raised in its block.
+    pages = [] if file.deleted else [page.extract_text() for page in PdfReader(downloads.path(file)).pages]
     with duckdb.get_connection() as connection:
         connection.execute(TABLE)
         if file.deleted:
             connection.execute("DELETE FROM texts WHERE id = ?", [file.unique_value])
             return
-        pages = [page.extract_text() for page in PdfReader(downloads.path(file)).pages]
         # A process may die between this commit and the ledger's, and the file comes once more. DuckDB is not the state
         # db, so no transaction spans both: an upsert by the unique key makes twice as good as once.
         row = [file.unique_value, file.get("title"), file.get("publisher:name"), len(pages), "\n".join(pages)]
