@@ -331,10 +331,13 @@ class Selection:
 
     @property
     def priority_sql(self) -> str:
-        """What ``order_by`` compares, as SQL over ``files``."""
+        """What ``order_by`` compares, as SQL over ``files``; without it the files come as they were first published.
+
+        That is also how the rows of the ledger lie, so a batch is a few pages of it and not one for each file.
+        """
         order_by = self._rules.order_by
         if order_by is None:
-            return "NULL"
+            return "files.rowid"
         return self._catalog.compiler.value(order_by.removeprefix("-"))
 
     def _count(self, status: str) -> int:

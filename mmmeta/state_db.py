@@ -67,7 +67,7 @@ CREATE TABLE ledger (
     due REAL,                           -- failed: seconds since 1970 from when it may be tried again
     retract INTEGER NOT NULL DEFAULT 0, -- the file was deleted: what is due is to undo it
     PRIMARY KEY (job, file)
-) WITHOUT ROWID"""
+)"""
 
 _CREATE_ATTEMPTS = """
 CREATE TABLE attempts (
