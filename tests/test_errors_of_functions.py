@@ -146,7 +146,10 @@ mmmeta(sys.argv[1]).job("import", workers=2).run(hang)
         assert process.stdout is not None
         assert process.stdout.readline() == process.stdout.readline() == b"at it\n"
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
     job = archive.client.job("import", workers=2)
     assert (job.status().pending, job.status().claimed) == (3, 0)
 
