@@ -114,7 +114,7 @@ class Database:
                 self._depth = 1
                 try:
                     if self._was_replaced():
-                        raise self._error("was taken away or replaced while this waited for it", "try again")
+                        raise self._taken_away()
                     yield connection
                     connection.execute("COMMIT")
                     self._writer_stamp = stamp_of(self.path)
@@ -124,6 +124,9 @@ class Database:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                         self._take_away_again(connection)
+
+    def _taken_away(self) -> MmmetaError:
+        return self._error("was taken away or replaced while this waited for it", "try again")
 
     def _take_away_again(self, connection: sqlite3.Connection) -> None:
         """A metadata db that was made for a write that was refused goes again: no archive begins at a mistyped path."""
@@ -411,6 +414,8 @@ class Database:
         text = words_of(error)
         if is_busy(error):
             return self._error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s", "try again")
+        if not reading and "disk I/O" in text and self._writer is not None and self._was_replaced():
+            return self._taken_away()  # between two looks at it
         if self.role == "metadata" and self.has_hot_journal():
             return HotJournalError(
                 f"metadata db {self.path} comes with the journal of an unfinished write ({self.path.name}-journal). At the "
@@ -422,9 +427,7 @@ class Database:
             return self._error(f"cannot grow: {text}", "make room on the disk")
         if reading and ("readonly" in text or "unable to open" in text):
             return self._error("cannot be opened for reading", _PERMISSIONS)
-        if (
-            "readonly" in text
-        ):  # as SQLite puts it, also to those who only want to look at what a transaction would give
+        if "readonly" in text:  # said also to those who only want to see what a transaction would give
             return self._error("may only be read here", _PERMISSIONS)
         if "unable to open" in text:
             return self._error(f"cannot be used: {text}", _PERMISSIONS)

@@ -136,7 +136,7 @@ def test_a_function_that_hangs_in_a_thread_does_not_keep_the_process(archive: Ar
 import sys, threading
 from mmmeta import mmmeta
 def hang(file):
-    print("at it", flush=True)
+    print("at it\\n", end="", flush=True)  # in one piece: two threads say it
     threading.Event().wait()
 mmmeta(sys.argv[1]).job("import", workers=2).run(hang)
 """
