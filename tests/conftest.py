@@ -61,6 +61,16 @@ def clock() -> SettableClock:
 
 
 @pytest.fixture
+def archive_by_id(tmp_path: Path, clock: SettableClock) -> Iterator[Archive]:
+    """An archive whose files are identified by ``id``; their ``content_hash`` may change. The client's clock obeys."""
+    made = Archive(tmp_path, client_clock=clock)
+    made.server.layout.config.parent.mkdir(parents=True)
+    made.server.layout.config.write_text("metadata:\n  unique: id\n")
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def landtag() -> Path:
     """The folder with real parliamentary papers, where it exists; read in place, never changed."""
     path = Path(__file__).parent.parent.parent / "shared" / "data" / "landtag"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,9 @@ from mmmeta.workers import Worker, is_dead
 
 
 @pytest.fixture
-def archive(tmp_path: Path, clock: SettableClock) -> Iterator[Archive]:
-    """An archive whose files are identified by ``id``; their ``content_hash`` may change. The client's clock obeys."""
-    made = Archive(tmp_path, client_clock=clock)
-    made.server.layout.config.parent.mkdir(parents=True)
-    made.server.layout.config.write_text("metadata:\n  unique: id\n")
-    yield made
-    made.close()
+def archive(archive_by_id: Archive) -> Archive:
+    """Identity and content apart, in all of these tests."""
+    return archive_by_id
 
 
 def publish(archive: Archive, *names: str, **keys: Any) -> None:
