@@ -105,6 +105,7 @@ class Generator:
         self._options = options
         self._clock = clock
         self._progress = progress
+        self._root = os.fsencode(layout.files_root)
         self._keys = KeyFilter(config)
         self._problems: list[Problem] = []
         self._problem_count = 0
@@ -223,7 +224,7 @@ class Generator:
 
     def _read_all(self, walk: Walk, scan: ScanDb, writer: MetadataWriter) -> None:
         batch: list[Record] = []
-        for entry, _ in scan.compare(walk):
+        for entry in scan.compare(walk):
             self._read_count += 1
             record = self._read(entry)
             scan.remember(entry, record.file if record is not None else None)
@@ -239,12 +240,11 @@ class Generator:
     def _read(self, entry: Entry) -> Record | None:
         """The record of a metadata file; None if it was set aside."""
         source = display_path(entry.key)
-        root = self._layout.files_root
         try:
             if self._options.no_meta:
-                values = describe_document(root, entry, self._config.metadata.unique)
+                values = describe_document(self._layout.files_root, entry, self._config.metadata.unique)
             else:
-                flattened = parse_json(read_bytes(real_path(root, entry.key)))
+                flattened = parse_json(read_bytes(real_path(self._root, entry.key), entry.size))
                 values = flattened.values
                 if flattened.clashes:
                     self._clashes += 1
@@ -288,7 +288,7 @@ class Generator:
         assert known.source is not None
         for key in keys_of(known.source):
             try:
-                mtime = os.stat(real_path(self._layout.files_root, key)).st_mtime_ns
+                mtime = os.stat(real_path(self._root, key)).st_mtime_ns
             except (OSError, ValueError):
                 continue
             if (mtime, known.source) <= _age(record):
@@ -303,7 +303,7 @@ class Generator:
         if self._options.no_meta:
             return expected  # documents are not hashed for this; two that change places are told apart when read
         try:
-            values = parse_json(read_bytes(real_path(self._layout.files_root, key))).values
+            values = parse_json(read_bytes(real_path(self._root, key))).values
             return unique_value(values, self._config.metadata.unique)
         except (OSError, MmmetaError):
             return None

@@ -28,6 +28,8 @@ class KeyFilter:
 
     def keep(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values whose keys are kept; reserved keys are noted in ``reserved``."""
+        if self._kept.issuperset(values):
+            return values
         for key in values.keys() - self._kept - self._dropped:
             (self._kept if self._wanted(key) else self._dropped).add(key)
         if self._dropped.isdisjoint(values):
@@ -97,7 +99,7 @@ def describe_document(root: Path, entry: Entry, unique: str) -> dict[str, Any]:
         "size": entry.size,
         "modified_at": _iso(entry.mtime),
         "changed_at": _iso(entry.ctime),
-        "content_hash": sha1_of(real_path(root, entry.key)),
+        "content_hash": sha1_of(real_path(os.fsencode(root), entry.key)),
     }
     values.setdefault(unique, path)
     return values

@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ READ_SIZE = 16_384
 """Bytes a read call asks for; a larger buffer costs an mmap for every small metadata file."""
 
 _SKIPPED_FOLDER = os.fsencode(METADIR)
+_LINK_TO_FOLDER = "a link to a folder is not followed; make it the files root or a real folder"
+_name = attrgetter("name")
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
@@ -53,66 +56,52 @@ class Walk:
 
     def __iter__(self) -> Iterator[Entry]:
         # A stack of its own, because folders may be nested deeper than Python's.
-        folders = [self._folder(os.fsencode(self.root), b"")]
+        folders = [(self._listed(os.fsencode(self.root), b""), b"")]
         while folders:
-            item = next(folders[-1], None)
-            if item is None:
-                folders.pop()
-            elif isinstance(item, Entry):
-                yield item
+            entries, prefix = folders[-1]
+            for entry in entries:
+                key = prefix + entry.name
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != _SKIPPED_FOLDER:
+                            folders.append((self._listed(entry.path, key), key + b"\0"))
+                            break
+                    elif entry.name.endswith(self.suffix):
+                        status = entry.stat()
+                        if stat.S_ISREG(status.st_mode):
+                            yield Entry(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                        else:
+                            self._aside(key, _LINK_TO_FOLDER if entry.is_dir() else "not a regular file")
+                    elif entry.is_symlink() and entry.is_dir():
+                        self._aside(key, _LINK_TO_FOLDER)
+                except FileNotFoundError:
+                    if entry.is_symlink():
+                        self._aside(key, "a link to a file that is not there")
+                except OSError as error:
+                    self.unknown.add(key)
+                    self._aside(key, f"cannot be read ({error.strerror}); it was left as it is")
             else:
-                folders.append(self._folder(*item))
+                folders.pop()
 
     def hides(self, key: bytes) -> bool:
         """Whether a file of this key may be there although the walk did not come across it."""
         return key in self.unknown or any(not folder or key.startswith(folder + b"\0") for folder in self.unlistable)
 
-    def _folder(self, path: bytes, key: bytes) -> Iterator[Entry | tuple[bytes, bytes]]:
-        """The files of one folder, and path and key of the folders in it."""
+    def _listed(self, path: bytes, key: bytes) -> Iterator[os.DirEntry[bytes]]:
+        """What a folder holds, in the order of the names' bytes; going on with it later continues where it was left."""
         try:
             with os.scandir(path) as listing:
-                entries = sorted(listing, key=_name)
+                entries = list(listing)
+            if len(entries) > 1:
+                entries.sort(key=_name)
+            return iter(entries)
         except OSError as error:
             self.unlistable.append(key)
             self._aside(key, f"the folder cannot be listed ({error.strerror}); its files were left as they are")
-            return
-        prefix = key + b"\0" if key else b""
-        for entry in entries:
-            name = entry.name
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    if name != _SKIPPED_FOLDER:
-                        yield entry.path, prefix + name
-                    continue
-                wanted = name.endswith(self.suffix)
-                if not wanted and not entry.is_symlink():
-                    continue
-                if entry.is_symlink() and entry.is_dir():
-                    self._aside(
-                        prefix + name, "a link to a folder is not followed; make it the files root or a real folder"
-                    )
-                    continue
-                if wanted:
-                    status = entry.stat()
-                    if stat.S_ISREG(status.st_mode):
-                        yield Entry(
-                            prefix + name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-                        )
-                    else:
-                        self._aside(prefix + name, "not a regular file")
-            except FileNotFoundError:
-                if entry.is_symlink():
-                    self._aside(prefix + name, "a link to a file that is not there")
-            except OSError as error:
-                self.unknown.add(prefix + name)
-                self._aside(prefix + name, f"cannot be read ({error.strerror}); it was left as it is")
+            return iter(())
 
     def _aside(self, key: bytes, reason: str) -> None:
         self.problems.append(Problem(display_path(key) or ".", reason))
-
-
-def _name(entry: os.DirEntry[bytes]) -> bytes:
-    return entry.name
 
 
 def display_path(key: bytes) -> str:
@@ -127,16 +116,22 @@ def keys_of(source: str) -> tuple[bytes, ...]:
     return (plain,) if raw == plain else (plain, raw)
 
 
-def real_path(root: Path, key: bytes) -> bytes:
+def real_path(root: bytes, key: bytes) -> bytes:
     """A walk's key as a path that can be opened."""
-    return os.path.join(os.fsencode(root), key.replace(b"\0", b"/"))
+    return root + b"/" + key.replace(b"\0", b"/")
 
 
-def read_bytes(path: bytes) -> bytes:
-    """The content of a small file; raises OSError."""
+def read_bytes(path: bytes, size: int = 0) -> bytes:
+    """The content of a small file; raises OSError. ``size`` is what it had when it was looked at, to read it at once."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        parts = []
+        if size < READ_SIZE:
+            part = os.read(handle, READ_SIZE)
+            if len(part) == size:
+                return part
+            parts = [part]
+        else:
+            parts = []
         while part := os.read(handle, READ_SIZE):
             parts.append(part)
         return b"".join(parts)

@@ -11,6 +11,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,15 @@ from mmmeta.database import BUSY_TIMEOUT, quote_identifier
 from mmmeta.errors import MmmetaError
 from mmmeta.scan import Entry, Walk
 
-_RACY = -1
-"""Remembered instead of an mtime that is not older than the scan: a later write could leave the same mtime."""
+_AGAIN = -1
+"""Remembered as the mtime of what is to be read again: where the metadata was set aside, and where the mtime is not older
+than the scan, because a later write could leave the same."""
 
 _ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 """What SQLite raises over a damaged file; a schema that is not text makes it stumble over its own message."""
+
+_BATCH = 1_000
+"""Rows that are read or written at once."""
 
 _NOT_TEXT = "Could not decode"
 _OUTER_REASONS = ("locked", "unable to open", "readonly", "full", "disk I/O")
@@ -47,17 +52,6 @@ class ScanDbError(MmmetaError):
             if "locked" in text and not self.damaged
             else f"{path} cannot be used: {error}"
         )
-
-
-class Remembered(NamedTuple):
-    """One row of scan.db; ``file`` is the unique value, None where the metadata was set aside."""
-
-    key: bytes
-    size: int
-    mtime: int
-    ctime: int
-    inode: int
-    file: str | None
 
 
 class Seen(NamedTuple):
@@ -93,6 +87,7 @@ class ScanDb:
         self._connection = self._open()
         self.unchanged = 0
         self.gone: list[bytes] = []
+        self._read: list[tuple[object, ...]] = []
 
     def belongs_to(self) -> tuple[str, int, bytes] | None:
         """Metadata db id, revision and digest that this memory was made with; None if there is none to use."""
@@ -120,45 +115,49 @@ class ScanDb:
         self._run("DELETE FROM seen")
         self._run("DELETE FROM info")
 
-    def compare(self, walk: Walk) -> Iterator[tuple[Entry, Remembered | None]]:
-        """Yield the walk's files that are new or may have changed, with what is remembered of them.
+    def compare(self, walk: Walk) -> Iterator[Entry]:
+        """Yield the walk's files that are new or may have changed.
 
         Files that are as remembered are counted in ``unchanged``, and those that are gone noted for ``commit``.
         """
-        rows = self._sane_rows(f"SELECT {_COLUMNS} FROM seen ORDER BY path")
+        rows = self._sane_rows("SELECT path, size, mtime, ctime, inode FROM seen ORDER BY path")
         remembered = next(rows, None)
         for entry in walk:
+            if remembered == entry:
+                self.unchanged += 1
+                remembered = next(rows, None)
+                continue
             key = entry.key
             while remembered is not None and remembered[0] < key:
                 self.gone.append(remembered[0])
                 remembered = next(rows, None)
-            if remembered is not None and remembered[0] == key:
-                if remembered[:5] == entry and remembered[5] is not None:
-                    self.unchanged += 1
-                else:
-                    yield entry, Remembered(*remembered)
-                remembered = next(rows, None)
+            if remembered == entry:
+                self.unchanged += 1
             else:
-                yield entry, None
+                yield entry
+            if remembered is not None and remembered[0] == key:
+                remembered = next(rows, None)
         while remembered is not None:
             self.gone.append(remembered[0])
             remembered = next(rows, None)
 
     def remember(self, entry: Entry, file: str | None) -> None:
         """Note a file that was read: ``file`` is its unique value, None if it was set aside."""
-        racy = max(entry.mtime, entry.ctime) >= self._started
-        self._run(
-            "INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?)",
-            entry.key,
-            entry.size,
-            _RACY if racy else entry.mtime,
-            entry.ctime,
-            entry.inode,
-            file,
-        )
+        key, size, mtime, ctime, inode = entry
+        again = file is None or mtime >= self._started or ctime >= self._started
+        self._read.append((key, size, _AGAIN if again else mtime, ctime, inode, file))
+        if len(self._read) == _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand over what was remembered so far, so that queries see it."""
+        if self._read:
+            self._run_many("INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?)", self._read)
+            self._read.clear()
 
     def settle(self, walk: Walk) -> None:
         """Bring the memory up to this run, still uncommitted; what the walk could not look at stays remembered."""
+        self._flush()
         self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not walk.hides(key)])
         self._run("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
 
@@ -174,6 +173,7 @@ class ScanDb:
 
     def read_now(self, key: bytes) -> Seen | None:
         """What this run has read at a key; None where it has not come there, or the file is as remembered."""
+        self._flush()
         row = self._row("SELECT file FROM temp.fresh WHERE path = ?", key)
         return None if row is None else Seen(row[0])
 
@@ -235,22 +235,27 @@ class ScanDb:
         return next(self._rows(sql, *parameters), None)
 
     def _rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        return chain.from_iterable(self._batches(sql, *parameters))
+
+    def _batches(self, sql: str, *parameters: object) -> Iterator[list[tuple[Any, ...]]]:
         cursor = self._run(sql, *parameters)
         while True:
             try:
-                rows = cursor.fetchmany(1_000)
+                rows = cursor.fetchmany(_BATCH)
             except _ERRORS as error:
                 raise ScanDbError(self.path, error) from error
             if not rows:
                 return
-            yield from rows
+            yield rows
 
     def _sane_rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         """Rows whose first value is a path; a file that was damaged within a page has others, and SQLite does not mind."""
-        for row in self._rows(sql, *parameters):
-            if type(row[0]) is not bytes:
-                raise self._odd_rows()
-            yield row
+        return chain.from_iterable(map(self._sane, self._batches(sql, *parameters)))
+
+    def _sane(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        if not all([type(row[0]) is bytes for row in rows]):
+            raise self._odd_rows()
+        return rows
 
     def _odd_rows(self) -> ScanDbError:
         return ScanDbError(self.path, sqlite3.DatabaseError("it has rows that no generate wrote"))

@@ -12,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from mmmeta.damage import LARGEST_COUNT, STUMBLES, Damage
@@ -19,6 +20,7 @@ from mmmeta.database import quote_identifier
 from mmmeta.values import (
     KIND_OF_TYPE,
     default_kind,
+    fits_64_bits,
     from_cell,
     json_text,
     kind_of,
@@ -39,6 +41,9 @@ COLUMN_LIMIT = {REMOTE: 1_000, CLIENT: 500}
 
 CLIENT_IDS = 1_000_000
 """First registry id that a state db gives out itself; smaller ones are the metadata db's."""
+
+_SHAPES_KEPT = 1_000
+"""Shapes of records to remember; an archive with more has records that are all different."""
 
 _KINDS = frozenset(KIND_OF_TYPE.values()) | {"I"}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:]{0,62}")
@@ -114,6 +119,34 @@ class Cells(NamedTuple):
     more: str | None
 
 
+class Shape(NamedTuple):
+    """How records that have the same keys, with values of the same types and in the same order, become cells.
+
+    Attributes:
+        pick: from the values, with a None at the end, those of all columns in order.
+        integers: positions of integers that are to be kept as such, which needs 64 bits.
+        converted: positions of values that are kept as something else, with their kinds.
+        types: what ``__types`` says of them.
+    """
+
+    pick: itemgetter[Any]
+    integers: tuple[int, ...]
+    converted: tuple[tuple[int, str], ...]
+    types: str | None
+
+    def cells(self, values: Mapping[str, Any], width: int) -> list[Any] | None:
+        """The cells of a row of so many columns; None if an integer is too large."""
+        cells = list(self.pick((*values.values(), None)))
+        for position in self.integers:
+            if not fits_64_bits(cells[position]):
+                return None
+        for position, kind in self.converted:
+            cells[position] = to_cell(cells[position], kind)
+        if len(cells) < width:
+            cells.extend([None] * (width - len(cells)))
+        return cells
+
+
 @dataclass
 class Columns:
     """The keys of one owner in one ``files`` table.
@@ -133,6 +166,7 @@ class Columns:
     _next_client_id: int = CLIENT_IDS
     _connection: sqlite3.Connection | None = None
     _special: list[Slot] | None = None
+    _shapes: dict[tuple[tuple[str, ...], tuple[type, ...]], Shape] = field(default_factory=dict)
     schema: str = "main"
 
     @classmethod
@@ -221,6 +255,38 @@ class Columns:
 
     def encode(self, values: Mapping[str, Any]) -> Cells:
         """The cells for a record; unknown keys get their columns."""
+        # Most records of an archive have the same keys with the same types, and need no look at each value.
+        key = tuple(values), tuple(map(type, values.values()))
+        shape = self._shapes.get(key)
+        if shape is not None:
+            cells = shape.cells(values, len(self.ordered))
+            if cells is not None:
+                return Cells(cells, shape.types, None)
+            return self._encode(values)
+        encoded = self._encode(values)
+        if len(self._shapes) < _SHAPES_KEPT and encoded.more is None and len(self.ordered) > 1:
+            self._shapes[key] = self._shape(values, encoded.types)
+        return encoded
+
+    def _shape(self, values: Mapping[str, Any], types: str | None) -> Shape:
+        """The shape of a record that was just encoded."""
+        places = {self.slots[name].position: index for index, name in enumerate(values)}
+        absent = len(values)
+        indexes = [places.get(position, absent) for position in range(len(self.ordered))]
+        integers, converted = [], []
+        for name, value in values.items():
+            position, kind = self.slots[name].position, kind_of(value)
+            assert position is not None
+            if name == self.unique and self.owner == REMOTE and kind == "i":
+                converted.append((position, "I"))
+            elif kind in "iI":
+                integers.append(position)
+            elif kind in "bj":
+                converted.append((position, kind))
+        return Shape(itemgetter(*indexes), tuple(integers), tuple(converted), types)
+
+    def _encode(self, values: Mapping[str, Any]) -> Cells:
+        """``encode``, value by value."""
         cells: list[Any] = [None] * len(self.ordered)
         marks: dict[int, str] = {}
         more: dict[str, Any] = {}
@@ -241,12 +307,10 @@ class Columns:
             position = slot.position
             if position is None:
                 more[key] = value
-            elif kind == "s" and slot.usual == "s":
-                cells[position] = value
             else:
                 cell = to_cell(value, kind)
                 cells[position] = cell
-                if kind != default_kind(cell, slot.usual) or kind == "n":
+                if kind == "n" or kind != default_kind(cell, slot.usual):
                     marks[slot.id] = kind
         return Cells(cells, write_marks(marks), json_text(more) if more else None)
 

@@ -17,10 +17,9 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -46,6 +45,7 @@ DEEPEST_LIST = 200
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _BEYOND_FLOATS = re.compile(rb"\d{308,}")
+_MAY_HOLD_FLOATS = frozenset((float, list, dict))
 _NOT_JSON_NUMBER = re.compile(rb"(?<![\w\"])-?(NaN|Infinity)\b")
 
 KIND_OF_TYPE: dict[type, str] = {
@@ -62,8 +62,7 @@ TYPE_NAMES = {"s": "text", "i": "integer", "I": "integer", "f": "number", "b": "
 """What people call the kinds of values."""
 
 
-@dataclass(frozen=True)
-class Flattened:
+class Flattened(NamedTuple):
     """A record with nested objects flattened.
 
     Attributes:
@@ -98,7 +97,8 @@ def parse_json(raw: bytes) -> Flattened:
         )
     try:
         flat = flatten(record)
-        if any(_may_have_lost_digits(value) for value in flat.values.values()):
+        suspects = [value for value in flat.values.values() if type(value) in _MAY_HOLD_FLOATS]
+        if any(map(_may_have_lost_digits, suspects)):
             # orjson turns integers over 64 bits into floats; the slower parser keeps them.
             flat = flatten(json.loads(raw))
             for key, value in flat.values.items():
@@ -134,25 +134,22 @@ def flatten(record: Mapping[str, Any]) -> Flattened:
     """Flatten nested objects; see ``Flattened``. The record holds JSON types only."""
     values: dict[str, Any] = {}
     try:
-        if _flatten_into(values, "", record):
+        if _flatten_into(values, "", record) == len(values):
             return Flattened(values)
     except RecursionError:
         pass  # objects nested by the hundred; the way by levels needs no stack
     return _flatten_by_depth(record)
 
 
-def _flatten_into(values: dict[str, Any], prefix: str, record: Mapping[str, Any]) -> bool:
-    """Flatten in reading order; False as soon as a key comes twice."""
+def _flatten_into(values: dict[str, Any], prefix: str, record: Mapping[str, Any]) -> int:
+    """Flatten in reading order; returns how many values there are, one that comes to the same key as another too."""
+    count = len(record)
     for name, value in record.items():
-        key = prefix + name
         if type(value) is dict and value:
-            if not _flatten_into(values, key + SEPARATOR, value):
-                return False
-        elif key in values:
-            return False
+            count += _flatten_into(values, prefix + name + SEPARATOR, value) - 1
         else:
-            values[key] = value
-    return True
+            values[prefix + name] = value
+    return count
 
 
 def _flatten_by_depth(record: Mapping[str, Any]) -> Flattened:
@@ -180,9 +177,9 @@ def _may_have_lost_digits(value: Any) -> bool:
     if kind is float:
         return bool(abs(value) >= _INT64_LIMIT)
     if kind is list:
-        return any(_may_have_lost_digits(item) for item in value)
+        return any([_may_have_lost_digits(item) for item in value if type(item) in _MAY_HOLD_FLOATS])
     if kind is dict:
-        return any(_may_have_lost_digits(item) for item in value.values())
+        return any([_may_have_lost_digits(item) for item in value.values() if type(item) in _MAY_HOLD_FLOATS])
     return False
 
 
@@ -265,9 +262,12 @@ def _check_text(key: str, text: str) -> None:
 def kind_of(value: Any) -> str:
     """The kind letter of a JSON value."""
     kind = KIND_OF_TYPE[type(value)]
-    if kind == "i" and not -_INT64_LIMIT <= value < _INT64_LIMIT:
-        return "I"
-    return kind
+    return "I" if kind == "i" and not fits_64_bits(value) else kind
+
+
+def fits_64_bits(value: int) -> bool:
+    """Whether SQLite keeps the integer as one."""
+    return -_INT64_LIMIT <= value < _INT64_LIMIT
 
 
 def to_cell(value: Any, kind: str) -> Any:
