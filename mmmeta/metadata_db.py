@@ -65,6 +65,10 @@ class Head:
     alive: int
 
 
+_ROWS_AT_ONCE = 100
+"""Few enough to stay in the processor's cache until SQLite takes them."""
+
+
 class Known(NamedTuple):
     """What the metadata db holds of one file."""
 
@@ -326,7 +330,7 @@ class MetadataWriter:
                 more,
             ]
         )
-        if len(self._rows) >= 1_000:
+        if len(self._rows) == _ROWS_AT_ONCE:
             self.flush_rows()
 
     def move(self, file: str, source: str, source_mtime: int | None) -> None:
