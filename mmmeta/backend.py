@@ -7,6 +7,7 @@ and repairs them, so that a process killed between two writes leaves nothing wro
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -14,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.catalog import Catalog
-from mmmeta.clock import Clock, from_text, to_text
+from mmmeta.clock import Clock, to_text
 from mmmeta.config import Config, load_config
 from mmmeta.database import Database
 from mmmeta.errors import (
@@ -29,20 +30,20 @@ from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout, write_atomic
 from mmmeta.ledger_view import job_status
 from mmmeta.metadata_db import Head, MetadataWriter, read_head
+from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED, Publisher
+from mmmeta.records import KeyFilter
 from mmmeta.state_db import Merged, read_merged, save_local
 from mmmeta.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.store import Store
 from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
+from mmmeta.writing import Bulk
 
 if TYPE_CHECKING:
     from mmmeta.project_models import JobConfig
 
 log = logging.getLogger(__name__)
 
-REMOTE_UPDATED = "remote_last_updated"
 LOCAL_UPDATED = "local_last_updated"
-META_UPDATED = "meta_last_updated"
-REMOTE_REVISION = "remote_revision"
 LOCAL_REVISION = "local_revision"
 
 
@@ -64,7 +65,10 @@ class Backend:
         self.metadata_reader = Database(self.layout.meta_db, role="metadata", server_mark=mark, read_only=True)
         self.state = Database(self.layout.state, role="state")
         self._server = server
+        self.publisher = Publisher(layout, store, self.metadata_reader)
+        self._bulk: Bulk | None = None
         self._config: Config | None = None
+        self._key_filter: KeyFilter | None = None
         self._warned = False
         self._evaluated: dict[str, datetime] = {}
         self._metadata_file: str | None = None
@@ -77,9 +81,19 @@ class Backend:
 
     def reload_config(self) -> None:
         """Read config.yml again: a sync may have brought another."""
-        self._config = load_config(self.layout.config)
+        config = load_config(self.layout.config)
+        if config != self._config:
+            self._config = config
+            self._key_filter = None
+
+    @property
+    def key_filter(self) -> KeyFilter:
+        if self._key_filter is None:
+            self._key_filter = KeyFilter(self.config)
+        return self._key_filter
 
     def close(self) -> None:
+        self.publisher.flush()
         for database in (self.metadata, self.metadata_reader, self.state):
             database.close()
 
@@ -195,56 +209,65 @@ class Backend:
             self.metadata.recover()
 
     @contextmanager
-    def write(self) -> Iterator[MetadataWriter]:
+    def write(self, *, single: bool = False) -> Iterator[MetadataWriter]:
+        """A transaction of the metadata db that is published when it ends, or soon after for a single row; within
+        ``bulk`` it is that block's."""
+        if self._bulk is not None and self._bulk.is_mine():
+            with self._bulk.part():
+                yield self._bulk.writer
+            return
         self.require_server(dry_run=True)
         self.reload_config()  # one that is not valid shall not leave half a server
         with self.metadata.atomic() as connection:
-            writer = MetadataWriter(connection, self.metadata, self.config.metadata.unique, to_text(self.clock()))
+            writer = self._writer(connection)
             yield writer
             writer.finish()
             self._mark_server()  # before the commit, and not by a write that is refused
-        self.publish()
-        if writer.dirty and self.merged() is not None:
+        self._written(writer, single=single)
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """One transaction for all writing methods in a block; see ``Metadir.bulk``."""
+        if self._bulk is not None and self._bulk.is_mine():
+            yield  # joins the one around it
+            return
+        self.publisher.flush()
+        self.require_server(dry_run=True)
+        self.reload_config()
+        with self.metadata.atomic() as connection:
+            bulk = self._bulk = Bulk(self._writer(connection))
+            try:
+                yield
+            finally:
+                self._bulk = None
+            bulk.finish()
+            self._mark_server()
+        self._written(bulk.writer, single=False)
+
+    def refuse_in_bulk(self, verb: str) -> None:
+        """Refuse a verb that writes the metadata db in a transaction of its own."""
+        if self._bulk is not None and self._bulk.is_mine():
+            raise MmmetaError(
+                f"{verb} cannot run within bulk(): its transaction has not ended; call it after the block"
+            )
+
+    def _writer(self, connection: sqlite3.Connection) -> MetadataWriter:
+        return MetadataWriter(connection, self.metadata, self.config.metadata.unique, to_text(self.clock()))
+
+    def _written(self, writer: MetadataWriter, *, single: bool) -> None:
+        follows = self.merged() is not None
+        if single and not follows:
+            self.publisher.publish_soon()
+        else:
+            self.publisher.publish()
+        if writer.dirty and follows:
             self.update(UpdateOptions(allow_mass_delete=True))
-
-    def publish(self) -> None:
-        """Make the store say what the metadata db holds; what says so already is left alone.
-
-        What was announced is remembered by id and digest, too: a metadata db that was restored or made anew may be at the
-        very revision that the store speaks of, and hold something else.
-        """
-        with self.metadata_reader.reading() as connection:
-            head = read_head(connection, self.metadata_reader)
-            row = connection.execute("SELECT at FROM revisions WHERE rev = ?", (head.revision,)).fetchone()
-        store = self.store
-        if row is None:
-            return
-        content = f"{head.id} {head.revision} {head.digest.hex()}\n"
-        known = store.get(REMOTE_REVISION) == head.revision and self._announced() == content
-        at = from_text(row[0])
-        if not known or store.moment(REMOTE_UPDATED) is None:
-            store.touch(REMOTE_UPDATED, at, forward=True)
-        if not known or store.moment(META_UPDATED) is None:
-            store.touch(META_UPDATED, at)
-        if known:
-            return
-        store[REMOTE_REVISION] = head.revision
-        try:
-            write_atomic(self.layout.announced, content.encode())  # last, because it says that the others are right
-        except OSError as error:
-            raise MetadataDbError(f"{self.layout.announced} cannot be written: {error.strerror}") from error
-
-    def _announced(self) -> str | None:
-        """What the store speaks of, as ``publish`` wrote it down; None where nothing readable says so."""
-        try:
-            return self.layout.announced.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return None
 
     # Writing at the client
 
     def update(self, options: UpdateOptions) -> UpdateReport:
         """Merge, then bring up to date what is derived; see ``Metadir.update``."""
+        self.publisher.flush()
         self.reload_config()
         self.refuse_legacy()
         self.recover()

@@ -15,6 +15,7 @@ from mmmeta.filters import Condition, condition_keys, parse
 from mmmeta.generate import BY_HAND
 from mmmeta.metadata_db import MetadataWriter
 from mmmeta.reading import ReadableFiles, ReadingBackend, merge_filters
+from mmmeta.records import KeyFilter
 from mmmeta.schema import META_SYSTEM
 from mmmeta.writing import CHANGE, CHANGE_ONLY, IGNORE, REFUSE, RowWriter
 
@@ -22,8 +23,12 @@ from mmmeta.writing import CHANGE, CHANGE_ONLY, IGNORE, REFUSE, RowWriter
 class Backend(ReadingBackend, Protocol):
     """What ``Files`` needs of the metadir it belongs to."""
 
-    def write(self) -> AbstractContextManager[MetadataWriter]:
-        """A transaction of the metadata db that is published when it ends."""
+    @property
+    def key_filter(self) -> KeyFilter:
+        """Which keys are kept, as config.yml says."""
+
+    def write(self, *, single: bool = False) -> AbstractContextManager[MetadataWriter]:
+        """A transaction of the metadata db that is published when it ends, or soon after for a single row."""
 
 
 class Files(ReadableFiles):
@@ -48,13 +53,13 @@ class Files(ReadableFiles):
             UniqueValueError, ValueNotSupportedError: a key is missing or cannot be kept.
             ReadOnlyMetadirError: the metadir is a client's copy.
         """
-        return self._write([_row(row, ensure, types, data)], None, REFUSE)[0]
+        return self._write([_row(row, ensure, types, data)], None, REFUSE, single=True)[0]
 
     def insert_ignore(
         self, row: Mapping[str, Any], keys: Sequence[str] | None = None, ensure: bool | None = None, types: Any = None
     ) -> str:
         """Add a file unless one with these keys (the unique key unless given) is there."""
-        return self._write([row], keys, IGNORE)[0]
+        return self._write([row], keys, IGNORE, single=True)[0]
 
     def insert_many(
         self, rows: Iterable[Mapping[str, Any]], chunk_size: int = 1000, ensure: bool | None = None, types: Any = None
@@ -75,7 +80,7 @@ class Files(ReadableFiles):
         ``upsert({...}, [keys])`` or ``upsert(keys=[...], **data)``. Keys that are not given keep their values. Where
         ``keys`` find a file with another unique value, that one is marked deleted: it was replaced.
         """
-        return self._write([_row(row, ensure, types, data)], keys, CHANGE)[0]
+        return self._write([_row(row, ensure, types, data)], keys, CHANGE, single=True)[0]
 
     def upsert_many(
         self,
@@ -97,7 +102,7 @@ class Files(ReadableFiles):
         return_count: bool = False,
     ) -> int:
         """Change the files with the same values of ``keys`` (the unique key unless given); returns how many."""
-        return len(self._write([row], keys, CHANGE_ONLY))
+        return len(self._write([row], keys, CHANGE_ONLY, single=True))
 
     def update_many(
         self,
@@ -134,9 +139,18 @@ class Files(ReadableFiles):
                     f"nothing was deleted: no file of the metadata db has the key {key!r}.{near_misses(key, known)}"
                 )
 
-    def _write(self, rows: Iterable[Mapping[str, Any]], keys: str | Sequence[str] | None, policy: str) -> list[str]:
-        with self._backend.write() as writer:
-            return RowWriter(writer, self._backend.config, keys, policy).write(map(_checked, rows))
+    def _write(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        keys: str | Sequence[str] | None,
+        policy: str,
+        *,
+        single: bool = False,
+    ) -> list[str]:
+        with self._backend.write(single=single) as writer:
+            return RowWriter(writer, self._backend.config, self._backend.key_filter, keys, policy).write(
+                map(_checked, rows)
+            )
 
     # What a dataset table has and a metadir has not
 

@@ -237,6 +237,7 @@ class MetadataWriter:
     Attributes:
         added, changed, deleted, returned, moved: counts so far; ``returned`` files were deleted before and are alive
             again, of ``moved`` ones only the place of the metadata file differs.
+        written: how often a row was written.
         allow_mass_delete: whether ``finish`` may delete more than half of all files.
     """
 
@@ -260,12 +261,13 @@ class MetadataWriter:
             )
         self.columns = Columns.load(connection, REMOTE, unique)
         self.revision = self.head.revision + 1
-        self.added = self.changed = self.deleted = self.returned = self.moved = 0
+        self.added = self.changed = self.deleted = self.returned = self.moved = self.written = 0
         self.allow_mass_delete = False
         self._dropped = dropped
         self._now = now
         self._digest = int.from_bytes(self.head.digest, "big")
         self._rows: list[list[Any]] = []
+        self._waiting: set[str] = set()
         self._width = 0
         self._sql = ""
         self.unique_sql = quote_identifier(self.columns.slots[unique].column or unique)
@@ -274,7 +276,8 @@ class MetadataWriter:
         """What is there of these files."""
         if not self.head.revision and not self.added:
             return {}
-        self.flush_rows()
+        if not self._waiting.isdisjoint(files):
+            self.flush_rows()
         sql = (
             f"SELECT {self.unique_sql}, __fingerprint, __source, __source_mtime, __deleted, __deleted_reason, "
             f"__meta_added, __rev FROM files WHERE {self.unique_sql} IN ({{}})"
@@ -283,6 +286,8 @@ class MetadataWriter:
 
     def read(self, files: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The metadata of these files, deleted ones included."""
+        if not self._waiting.isdisjoint(files):
+            self.flush_rows()
         names = ", ".join(self.columns.sql)
         sql = f"SELECT {self.unique_sql}, __types, __more, {names} FROM files WHERE {self.unique_sql} IN ({{}})"
         return {
@@ -309,11 +314,13 @@ class MetadataWriter:
                 self.returned += 1
             elif known.revision != self.revision:  # a file written twice in one transaction counts once
                 self.changed += 1
+        self.written += 1
         self._digest += int.from_bytes(record.fingerprint, "big")
         cells, types, more = self.columns.encode(record.values)
         if len(cells) != self._width:
             self.flush_rows()
             self._prepare(len(cells))
+        self._waiting.add(record.file)
         self._rows.append(
             [
                 *cells,
@@ -336,6 +343,7 @@ class MetadataWriter:
     def move(self, file: str, source: str, source_mtime: int | None) -> None:
         """Note where the metadata file is now; clients learn of it, jobs do not run again."""
         self.moved += 1
+        self.written += 1
         self._connection.execute(
             f"UPDATE files SET __source = ?, __source_mtime = ?, __rev = ? WHERE {self.unique_sql} = ?",
             (source, source_mtime, self.revision, file),
@@ -367,6 +375,7 @@ class MetadataWriter:
             rows,
         )
         self.deleted += len(rows)
+        self.written += len(rows)
         return len(rows)
 
     @property
@@ -430,3 +439,4 @@ class MetadataWriter:
         if self._rows:
             self._connection.executemany(self._sql, self._rows)
             self._rows.clear()
+            self._waiting.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +72,9 @@ class Metadir:
         state = state if state is not None else environ.get(STATE_ENVIRONMENT) or None
         self.name = name
         self.layout = Layout.at(base, root, _state_path(state))
-        self.store = Store(self.layout, clock)
+        self._store = Store(self.layout, clock)
         self.job_configs: dict[str, JobConfig] = dict(jobs or {})
-        self._backend = Backend(self.layout, self.store, self.job_configs, clock, server=server)
+        self._backend = Backend(self.layout, self._store, self.job_configs, clock, server=server)
         self.files = Files(self._backend)
 
     @classmethod
@@ -91,6 +92,11 @@ class Metadir:
         """Do not warn that there is metadata which was not merged yet: for a run that works with what its update found,
         while a sync may bring more at any time."""
         self._backend.ignore_news()
+
+    @property
+    def store(self) -> Store:
+        self._backend.publisher.flush()
+        return self._store
 
     @property
     def config(self) -> Config:
@@ -150,6 +156,7 @@ class Metadir:
             MetadirNotFoundError: there is no such files root.
             MassDeletionError, ConfigError, MetadataDbError.
         """
+        self._backend.refuse_in_bulk("generate()")
         options = GenerateOptions(replace, ensure, ensure_files, no_meta, allow_mass_delete, dry_run)
         backend = self._backend
         # Everything is looked at before the first thing is written: a mistyped path shall not become an archive.
@@ -160,8 +167,27 @@ class Metadir:
         backend.require_server(dry_run=dry_run)
         report = generator.run()
         if not dry_run:
-            backend.publish()
+            backend.publisher.publish()
         return report
+
+    def bulk(self) -> AbstractContextManager[None]:
+        """Write many files one by one as fast as together: what the methods of ``files`` write in this block is one
+        transaction, one revision and one publication. An exception takes all of it back.
+
+        >>> import tempfile
+        >>> with mmmeta(tempfile.mkdtemp()) as m, m.bulk():
+        ...     for number in range(3):
+        ...         m.files.insert(content_hash=f"file {number}", pages=number)
+        'file 0'
+        'file 1'
+        'file 2'
+
+        Who reads, this program included, sees the files when the block has ended, and no other can write meanwhile.
+
+        Raises:
+            ReadOnlyMetadirError: the metadir is a client's copy.
+        """
+        return self._backend.bulk()
 
     def update(
         self,
@@ -185,6 +211,7 @@ class Metadir:
             MetadirNotFoundError, MetadataDbError: there is no metadata db, or it is damaged or half synced.
             StaleMetadataError, DigestMismatchError, MassDeletionError: it does not fit; nothing was changed.
         """
+        self._backend.refuse_in_bulk("update()")
         report = self._backend.update(UpdateOptions(replace, accept_older, allow_mass_delete, dry_run))
         if progress is not None:
             changed = report.added + report.changed + report.deleted + report.returned

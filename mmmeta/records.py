@@ -31,15 +31,15 @@ class KeyFilter:
         if self._kept.issuperset(values):
             return values
         for key in values.keys() - self._kept - self._dropped:
-            (self._kept if self._wanted(key) else self._dropped).add(key)
-        if self._dropped.isdisjoint(values):
+            if key.startswith(RESERVED_PREFIX):
+                self.reserved.add(key)
+            else:
+                (self._kept if self._wanted(key) else self._dropped).add(key)
+        if self._kept.issuperset(values):
             return values
         return {key: value for key, value in values.items() if key in self._kept}
 
     def _wanted(self, key: str) -> bool:
-        if key.startswith(RESERVED_PREFIX):
-            self.reserved.add(key)
-            return False
         if key in self._always:
             return True
         parts = key.split(SEPARATOR)

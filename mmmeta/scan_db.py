@@ -253,7 +253,7 @@ class ScanDb:
         return chain.from_iterable(map(self._sane, self._batches(sql, *parameters)))
 
     def _sane(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        if not all([type(row[0]) is bytes for row in rows]):
+        if any(type(row[0]) is not bytes for row in rows):
             raise self._odd_rows()
         return rows
 

@@ -177,9 +177,9 @@ def _may_have_lost_digits(value: Any) -> bool:
     if kind is float:
         return bool(abs(value) >= _INT64_LIMIT)
     if kind is list:
-        return any([_may_have_lost_digits(item) for item in value if type(item) in _MAY_HOLD_FLOATS])
+        return any(map(_may_have_lost_digits, [item for item in value if type(item) in _MAY_HOLD_FLOATS]))
     if kind is dict:
-        return any([_may_have_lost_digits(item) for item in value.values() if type(item) in _MAY_HOLD_FLOATS])
+        return any(map(_may_have_lost_digits, [item for item in value.values() if type(item) in _MAY_HOLD_FLOATS]))
     return False
 
 
@@ -213,18 +213,26 @@ def clean(record: Mapping[Any, Any]) -> dict[str, Any]:
 def _clean_mapping(prefix: str, record: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in record.items():
-        if not isinstance(key, str):
-            raise ValueNotSupportedError(f"the key {key!r} is not text; metadata keys are text")
-        _check_text(key, key)
-        # str(…) of a text that is an Enum gives another text.
-        result[str.__str__(key)] = clean_value(prefix + key, value, depth)
+        if type(key) is not str or not key.isascii():
+            if not isinstance(key, str):
+                raise ValueNotSupportedError(f"the key {key!r} is not text; metadata keys are text")
+            _check_text(key, key)
+            key = str.__str__(key)  # str(…) of a text that is an Enum gives another text
+        # Most values are plain, and looked at no further.
+        if type(value) is str and value.isascii():
+            result[key] = value
+        else:
+            result[key] = clean_value(prefix + key, value, depth)
     return result
 
 
 def clean_value(key: str, value: Any, depth: int = 0) -> Any:
     """One value as JSON types; see ``clean``. ``depth`` counts the lists and objects around it."""
-    if value is None or type(value) is bool:
+    kind = type(value)
+    if value is None or kind is bool or (kind is int and fits_64_bits(value)):
         return value
+    if kind is list and depth < DEEPEST_LIST:
+        return [item if type(item) is str and item.isascii() else clean_value(key, item, depth + 1) for item in value]
     if isinstance(value, str):
         _check_text(key, value)
         return str.__str__(value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mmmeta.config import Config
-from mmmeta.errors import DuplicateFileError, ValueNotSupportedError
+from mmmeta.errors import DuplicateFileError, MmmetaError, ValueNotSupportedError
 from mmmeta.filters import parse
 from mmmeta.metadata_db import Known, MetadataWriter, Record
 from mmmeta.records import KeyFilter, make_record, unique_value
@@ -21,6 +23,42 @@ _AT_ONCE = 500
 """Rows that are looked up at once where nothing but their unique value matters."""
 
 
+class Bulk:
+    """What ``Metadir.bulk`` writes: the writer of its transaction, and whether a part of it was left half done."""
+
+    def __init__(self, writer: MetadataWriter) -> None:
+        self.writer = writer
+        self._broken: Exception | None = None
+        self._thread = threading.get_ident()
+
+    def is_mine(self) -> bool:
+        """Whether the block is this thread's; others wait for its end."""
+        return self._thread == threading.get_ident()
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """One call within the block."""
+        before = self.writer.written
+        try:
+            yield
+        except Exception as error:
+            if self.writer.written != before:
+                self._broken = error
+            raise
+
+    def finish(self) -> None:
+        """Take the revision.
+
+        Raises:
+            MmmetaError: a call failed after it had written something, and the block went on.
+        """
+        if self._broken is not None:
+            raise MmmetaError(
+                f"nothing was written: a call within bulk() failed when it was half done ({self._broken})"
+            ) from self._broken
+        self.writer.finish()
+
+
 class RowWriter:
     """Writes rows of Python values as files.
 
@@ -29,13 +67,20 @@ class RowWriter:
         policy: one of ``REFUSE``, ``IGNORE``, ``CHANGE`` and ``CHANGE_ONLY``.
     """
 
-    def __init__(self, writer: MetadataWriter, config: Config, keys: str | Sequence[str] | None, policy: str) -> None:
+    def __init__(
+        self,
+        writer: MetadataWriter,
+        config: Config,
+        key_filter: KeyFilter,
+        keys: str | Sequence[str] | None,
+        policy: str,
+    ) -> None:
         self._writer = writer
         self._config = config
         self._unique = config.metadata.unique
         self._keys = [keys] if isinstance(keys, str) else list(keys or [self._unique])
         self._policy = policy
-        self._filter = KeyFilter(config)
+        self._filter = key_filter
         self._written: list[str] = []
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -49,8 +94,9 @@ class RowWriter:
         for row in rows:
             chunk.append(self._filter.keep(flatten(clean(row)).values))
             if self._filter.reserved:
+                reserved, self._filter.reserved = self._filter.reserved, set()
                 raise ValueNotSupportedError(
-                    f"{min(self._filter.reserved)!r} cannot be set: keys that begin with {RESERVED_PREFIX!r} are mmmeta's own. "
+                    f"{min(reserved)!r} cannot be set: keys that begin with {RESERVED_PREFIX!r} are mmmeta's own. "
                     "Leave it out, or give it another name"
                 )
             if len(chunk) == _AT_ONCE:

@@ -210,7 +210,7 @@ def test_two_state_dbs_of_one_metadir_know_each_for_itself_what_they_merged(tmp_
         shutil.copytree(tmp_path / "server" / "_mmmeta", base / "_mmmeta", ignore=shutil.ignore_patterns("local"))
         with Metadir(base, state=tmp_path / "one.db") as one, Metadir(base, state=tmp_path / "two.db") as two:
             one.update()
-            server.files.insert(content_hash="b")
+            server.files.insert_many([{"content_hash": "b"}])
             shutil.copytree(
                 tmp_path / "server" / "_mmmeta",
                 base / "_mmmeta",
