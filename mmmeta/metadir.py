@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mmmeta.backend import Backend
 from mmmeta.clock import Clock, utcnow
 from mmmeta.config import Config
-from mmmeta.errors import JobError, MmmetaError, StateDbError, near_misses
+from mmmeta.errors import MmmetaError, StateDbError, near_misses
 from mmmeta.files import Files
 from mmmeta.generate import GenerateOptions, GenerateReport, Generator
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
@@ -239,8 +239,6 @@ class Metadir:
                 f"there is no job {name!r}.{near_misses(name, self.job_configs)} "
                 f"There are: {', '.join(sorted(self.job_configs))}"
             )
-        if "name" in rules:
-            raise JobError(f"Job {name!r}: 'name' is not a rule. The name is the first argument")
         return Job(job_config(name, where, **rules), self._backend, strict=False)
 
     def history(

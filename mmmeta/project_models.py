@@ -332,7 +332,7 @@ def _check_names(metadirs: Mapping[str, MetadirConfig]) -> None:
                     raise InnerError(f"{both} would both be {full} in Dagster. Rename one of them", below)
 
 
-def job_config(name: str, where: Mapping[str, Any] | None = None, **rules: Any) -> JobConfig:
+def job_config(name: str, /, where: Mapping[str, Any] | None = None, **rules: Any) -> JobConfig:
     """A job made in Python: ``job_config("extract", {"extension": "pdf"}, attempts=3, backoff="5m")``.
 
     It takes the rules of the project file by the same names; relative paths are taken from the current directory.
@@ -343,6 +343,8 @@ def job_config(name: str, where: Mapping[str, Any] | None = None, **rules: Any) 
     known = [rule for rule in JobConfig.model_fields if rule not in ("name", "where")]
     for rule in rules:
         if rule not in known:
+            if rule == "name":
+                raise JobError(f"Job {name!r}: 'name' is not a rule. The name is the first argument")
             hint = near_misses(rule, [*known, "where"]) or f" There are {', '.join(known)}."
             raise JobError(f"Job {name!r}: {rule!r} is not a rule.{hint}")
     try:

@@ -140,7 +140,7 @@ def mmmeta_asset(
     def decorate(function: Function) -> dg.AssetsDefinition | UnboundAsset:
         if metadir is not None:
             return _decorate(function, metadir, **options)
-        _check(function, name or function.__name__, rules)
+        _check(function, function.__name__ if name is None else name, rules)
         return UnboundAsset(function, options)
 
     return decorate
@@ -178,7 +178,7 @@ def _decorate(
     rules: Mapping[str, Any],
     **step_options: Any,
 ) -> dg.AssetsDefinition:
-    job_name = name or function.__name__
+    job_name = function.__name__ if name is None else name
     _check(function, job_name, rules)
     job = job_config(job_name, where, **rules)
     if job_name in metadir.jobs:

@@ -262,6 +262,8 @@ def test_a_job_made_in_python() -> None:
     assert job_config("d", download={"to": "x"}).download == DownloadAction(to=str(Path.cwd() / "x"))
     given = LoadAction(to="sqlite:////x.db", table="t")
     assert job_config("l", load=given).load is given
+    with pytest.raises(JobError, match="'name' is not a rule. The name is the first argument"):
+        job_config("l", **{"name": "m"})
 
 
 def test_reserved_names_bind_the_project_file_only() -> None:
@@ -284,7 +286,7 @@ def test_reserved_names_bind_the_project_file_only() -> None:
 def test_a_wrong_job_in_python_is_a_job_error(arguments: dict[str, Any], message: str) -> None:
     """It names job and rule, in one line."""
     with pytest.raises(JobError) as caught:
-        job_config(**arguments)
+        job_config(arguments["name"], **{rule: value for rule, value in arguments.items() if rule != "name"})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

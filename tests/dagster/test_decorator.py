@@ -11,6 +11,7 @@ from small_archive import Archive
 
 from mmmeta import File
 from mmmeta.errors import JobError
+from mmmeta.project import job_config
 from mmmeta_dagster import (
     DagsterMmmetaTranslator,
     JobOptions,
@@ -142,6 +143,10 @@ def test_what_is_not_possible_is_said_when_it_is_written(archive: Archive) -> No
         mmmeta_asset(metadir=archive.config, name="f", attempts=0)(lambda file: None)
     with pytest.raises(JobError, match="has a job of this name in its project file"):
         mmmeta_asset(metadir=archive.config, name="look")(lambda file: None)
+    with pytest.raises(JobError, match="'' cannot name a job"):
+        mmmeta_asset(metadir=archive.config, name="")(lambda file: None)
+    with pytest.raises(JobError, match="'name' is not a rule"):
+        job_config("f", **{"attempts": 3, "name": "g"})
     with pytest.raises(JobError, match="a parameter called file"):
         mmmeta_asset(metadir=archive.config, name="f")(lambda document: None)
 
