@@ -14,6 +14,8 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from mmmeta.errors import StateDbError
+
 
 def boot_id() -> str:
     """Names this host and this boot of it."""
@@ -70,7 +72,20 @@ class Worker:
         self.name = f"{boot_id()}/{uuid.uuid4().hex[:16]}"
 
     def start(self) -> None:
-        """Take the lock, and sweep away those of dead workers that held nothing."""
+        """Take the lock, and sweep away those of dead workers that held nothing.
+
+        Raises:
+            StateDbError: the folder cannot be written.
+        """
+        try:
+            self._take()
+        except OSError as error:
+            raise StateDbError(
+                f"{self._folder} cannot be written: {error.strerror}; a run needs to write there, so check the permissions of "
+                "its folder"
+            ) from error
+
+    def _take(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in list(self._folder.iterdir()):
             is_dead(self._folder, f"{boot_id()}/{path.name}")

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from archives import Archive
+from click.testing import CliRunner
 
 from mmmeta import Metadir
+from mmmeta.cli import main
 from mmmeta.errors import StateDbError
 
 NOBODY = 65534
@@ -105,5 +107,58 @@ def test_a_log_that_cannot_be_read_without_writing_is_named_as_such(folder: Path
             client.status()
         assert "cannot be opened for reading" in str(raised.value)
         assert "write" not in str(raised.value)
+
+    _as_nobody(look)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not write here")
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("option", [(), ("--exclusive",)], ids=str)
+def test_a_run_that_may_not_write_says_where(folder: Path, first: bool, option: tuple[str, ...]) -> None:
+    """One line with path and remedy, whether somebody else has run here before or not; in Python as well."""
+    archive = Archive(folder)
+    archive.write("a")
+    archive.deliver()
+    archive.client.job("look").run(lambda file: None)
+    archive.close()
+    words = ["--metadir", str(archive.client_path), "run", *option]
+    assert CliRunner().invoke(main, words).exit_code == 0  # imports what nobody may not be able to read
+    local = archive.client_path / "_mmmeta" / "local"
+    if first:
+        shutil.rmtree(local)
+
+    def look() -> None:
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 1
+        (line,) = result.stderr.splitlines()
+        assert str(local / "run.lock") in line or (first and str(local) in line)
+        assert "cannot be written: Permission denied" in line
+        assert "check the permissions" in line
+        if not first:
+            with Metadir(archive.client_path) as client, pytest.raises(StateDbError, match="check the permissions"):
+                client.job("look").run(lambda file: None)
+
+    _as_nobody(look)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not write here")
+def test_a_state_db_elsewhere_does_not_make_a_run_write_in_silence(folder: Path) -> None:
+    """What workers need beside the metadata is named, too."""
+    archive = Archive(folder)
+    archive.write("a")
+    archive.deliver()
+    archive.client.job("look").run(lambda file: None)
+    archive.close()
+    state = folder / "mine"
+    state.mkdir()
+    os.chown(state, NOBODY, NOBODY)
+
+    def look() -> None:
+        with Metadir(archive.client_path, state=str(state / "state.db")) as client:
+            assert client.update().added == 1
+            with pytest.raises(
+                StateDbError, match=r"local/workers cannot be written: Permission denied; .*permissions"
+            ):
+                client.job("look").run(lambda file: None)
 
     _as_nobody(look)

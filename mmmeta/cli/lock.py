@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import MmmetaError
+from mmmeta.errors import MmmetaError, StateDbError
 from mmmeta.layout import Layout
 
 
@@ -29,6 +29,7 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
 
     Raises:
         AnotherRunError: ``exclusive``, and another run holds the lock.
+        StateDbError: the folder cannot be written.
     """
     if dry_run or not layout.meta_db.is_file():
         yield
@@ -56,8 +57,13 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
 
 
 def _open(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise StateDbError(
+            f"{path} cannot be written: {error.strerror}; a run needs to write there, so check the permissions of its folder"
+        ) from error
 
 
 def _take_back(made: list[Path], layout: Layout) -> None:
