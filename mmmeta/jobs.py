@@ -88,7 +88,7 @@ class Job:
     def due(self, only: Mapping[str, Any] | None = None) -> int:
         """How many files a run would take now; of those that a filter means, as in ``run``."""
         self.evaluate()
-        return self._bench.status().due if only is None else len(self._bench.due_among(parse(only)))
+        return self._bench.status().due if only is None else len(self._bench.due_among(self._narrowed(only)))
 
     def plan(self) -> Plan:
         """What a run would do now, and what a changed definition would change; nothing is written."""
@@ -196,12 +196,13 @@ class Job:
 
         Raises:
             JobError: there is no file of such a name; nothing was changed.
+            UnknownKeyError: no file has a key of ``only``.
         """
         names = [files] if isinstance(files, str) else None if files is None else list(files)
         if names is None and (done or only is not None):
             self.evaluate()
             wanted = ["failed", *(["dead"] if dead else []), *(["done"] if done else [])]
-            names = self._bench.settled_among(parse(only or {}), wanted)
+            names = self._bench.settled_among(self._narrowed(only or {}), wanted)
         with self._changing(dry_run) as (ledger, catalog):
             for name in unknown_names(catalog, names or ()):
                 raise unknown_file(self._bench, name)
@@ -341,9 +342,11 @@ class Job:
             stop: asked between files; True ends the run early.
 
         Raises:
-            JobError, UnknownKeyError: the definition cannot work. Failures of files are in the report.
+            JobError, UnknownKeyError: the definition cannot work, or no file has a key of ``only``. Failures of files are
+                in the report.
         """
         merged = self._backend.ensure_state()
+        narrowed = None if only is None else self._narrowed(only)
         if action is not None:
             doer: Action = CallFunction(action, batched=batch)
         else:
@@ -351,7 +354,7 @@ class Job:
             doer = make_action(self.config, backend.config, backend.layout, merged.state_id, run_id, self._find)
         worker = Worker(self._bench.workers)
         worker.start()
-        run = Run(self._bench, doer, worker, run_id, limit, progress, stop, None if only is None else parse(only))
+        run = Run(self._bench, doer, worker, run_id, limit, progress, stop, narrowed)
         try:
             with Keeper(self._bench, worker, run_id):
                 return run.work(self.evaluate())
@@ -360,6 +363,16 @@ class Job:
             doer.close()
             if self._backend.state.exists():  # where the action has removed it, that error is the one to be seen
                 self._backend.write_status()
+
+    def _narrowed(self, only: Mapping[str, Any]) -> Condition:
+        """``only``, parsed. By a mistyped key nothing would be done, or, where absent counts as False, everything."""
+        condition = parse(only)
+        catalog = self._backend.catalog(warn=False)
+        for key in catalog.unknown_keys(condition) if catalog.alive else ():
+            raise UnknownKeyError(
+                f"job {self.name!r}: no file has the key {key!r}, which `only` asks for.{near_misses(key, catalog.keys)}"
+            )
+        return condition
 
     def _find(self, condition: Condition) -> Iterator[File]:
         """The files, not deleted ones, that a condition means; whether the job selects them or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,24 @@ def test_a_run_for_some_files_keeps_its_limit(archive: Archive) -> None:
     job = archive.client.job("some", batch_size=2)
     assert job.run(nothing, only={"kind": "wanted"}, limit=3).done == 3
     assert job.run(nothing, only={"kind": "wanted"}).done == 2
+
+
+def test_a_mistyped_key_of_a_run_for_some_files_is_an_error(archive: Archive) -> None:
+    """Absent counts as False: by such a filter everything could be done again. Where there are no files nobody can tell."""
+    archive.deliver()
+    job = archive.client.job("some")
+    assert job.run(nothing, only={"knid": False}).attempted == 0
+    deliver(archive, *"ab", kind="wanted")
+    calls: list[Callable[[], object]] = [
+        lambda: job.run(nothing, only={"knid": "wanted"}),
+        lambda: job.run(nothing, only={"$any": [{"kind": "wanted"}, {"knid": False}]}),
+        lambda: job.due({"knid": False}),
+        lambda: job.retry(done=True, only={"knid": False}),
+    ]
+    for call in calls:
+        with pytest.raises(UnknownKeyError, match=r"no file has the key 'knid', .*only.* Did you mean 'kind'\?"):
+            call()
+    assert job.status().pending == 2
 
 
 def test_news_that_arrive_in_the_middle_of_a_run_do_not_disturb_it(archive: Archive) -> None:
