@@ -107,8 +107,7 @@ class ReadableFiles:
 
     def get_many(self, unique_values: Iterable[str]) -> dict[str, File]:
         """Files by their unique values, deleted ones too; those that there are none of are left out."""
-        # Whoever has names already does not ask for news.
-        catalog = self._backend.catalog(warn=False)
+        catalog = self._backend.catalog()
         templates = self._backend.config.remote
         rows = catalog.by_unique(list(unique_values))
         return {name: File(row, catalog.unique, templates, self._backend.save) for name, row in rows.items()}

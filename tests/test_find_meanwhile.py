@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from archives import fill
 
-from mmmeta import Metadir
+from mmmeta import Metadir, mmmeta
 from mmmeta.errors import OutdatedWarning, UnknownKeyWarning
 
 HERE = Path(__file__).name
@@ -51,6 +51,20 @@ def test_outdated_warns_once_at_the_line_that_asks(archive: Any) -> None:
     assert archive.client.is_outdated
     archive.client.update()
     assert len(archive.client.files) == 2
+
+
+def test_whoever_has_no_use_for_news_says_so_once(archive: Any) -> None:
+    """Files by their names are read like all others; `ignore_news` is for a run that works with what its update found."""
+    archive.write("a")
+    archive.deliver()
+    archive.write("b")
+    archive.publish()
+    with pytest.warns(OutdatedWarning):
+        assert list(archive.client.files.get_many(["a", "b"])) == ["a"]
+    with mmmeta(archive.client_path) as client:
+        client.ignore_news()  # warnings are errors here
+        assert list(client.files.get_many(["a", "b"])) == ["a"]
+        assert client.files.count() == 1
 
 
 # Loops
