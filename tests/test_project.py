@@ -262,7 +262,7 @@ def test_a_job_made_in_python() -> None:
     assert job_config("d", download={"to": "x"}).download == DownloadAction(to=str(Path.cwd() / "x"))
     given = LoadAction(to="sqlite:////x.db", table="t")
     assert job_config("l", load=given).load is given
-    with pytest.raises(JobError, match="'name' is not a rule. The name is the first argument"):
+    with pytest.raises(JobError, match="'name' is not a rule"):
         job_config("l", **{"name": "m"})
 
 
