@@ -11,6 +11,7 @@ import dagster as dg
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import columns, keys, reporting
 from mmmeta_dagster.job_run import run_job
+from mmmeta_dagster.news import REMOTE, tell_of_merged, version_of
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
 from mmmeta_dagster.partitions import backfill_policy
 from mmmeta_dagster.partitions_seen import add_new_partitions
@@ -68,7 +69,10 @@ def _metadata_db(metadir: MetadirConfig, spec: dg.AssetSpec) -> dg.AssetsDefinit
     def metadata_db(context: dg.AssetExecutionContext, config: GenerateOptions) -> dg.MaterializeResult[None]:
         with opened(context, metadir) as m:
             report = m.generate(**config.model_dump(), progress=Progress(context))
-        return dg.MaterializeResult(metadata=reporting.of_generate(report))
+            published = m.store.raw(REMOTE)
+        # The publication as version: a generate without news makes nothing downstream look out of date.
+        version = None if published is None else dg.DataVersion(version_of(published))
+        return dg.MaterializeResult(metadata=reporting.of_generate(report), data_version=version)
 
     return metadata_db
 
@@ -86,7 +90,8 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
         # The content as version: an update without news makes nothing downstream look out of date.
         version = dg.DataVersion(f"{merged.metadata_id}-{merged.digest}")
         metadata = {**reporting.of_update(report, files), **partitions, **schema}
-        return dg.MaterializeResult(metadata=metadata, data_version=version)
+        made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
+        return dg.MaterializeResult(metadata=metadata, data_version=version, tags=made_of)
 
     return state_db
 

@@ -101,6 +101,9 @@ TAG_SEEN = "mmmeta/seen"
 TAG_DATA_VERSION = "dagster/data_version"
 """Dagster's own tag of a materialization that was made outside of a run."""
 
+TAG_INPUT_DATA_VERSION = "dagster/input_data_version"
+"""Dagster's own tag of a materialization, before the key of an asset that it is made of: that one's data version."""
+
 # --- metadata of assets: what the UI shows and plots ----------------------------------------------------------------
 
 META_PUBLISHED = "published"

@@ -16,13 +16,11 @@ from mmmeta.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.heartbeat import last_beat
+from mmmeta_dagster.news import REMOTE, REMOTE_REVISION
 from mmmeta_dagster.situation import JobSeen, JobWanted, Merged, Phase, RunView, Situation
 
 LATEST = 25
 """Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""
-
-REMOTE = "remote_last_updated"
-REMOTE_REVISION = "remote_revision"
 
 RUN_KEY = "dagster/run_key"
 """Dagster's own tag on a run that a sensor asked for."""

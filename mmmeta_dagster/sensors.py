@@ -7,16 +7,14 @@ from dataclasses import replace
 import dagster as dg
 
 from mmmeta.clock import Clock, utcnow
-from mmmeta.errors import StoreAccessError
 from mmmeta.project import MetadirConfig
-from mmmeta.store import Store
-from mmmeta_dagster import keys, reporting
+from mmmeta_dagster import keys
 from mmmeta_dagster.decision import decide
-from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.jobs import DagsterJob
-from mmmeta_dagster.observe import REMOTE, REMOTE_REVISION, observe
+from mmmeta_dagster.news import is_told, materialization
+from mmmeta_dagster.observe import observe
 from mmmeta_dagster.situation import Cursor, Situation
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 
 TAG_LENGTH = 500
 """Letters of a reason in a run tag; the UI shows tags whole."""
@@ -45,8 +43,15 @@ def build_remote_sensor(
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         situation = observe(metadir, context.instance)
         decision = decide(situation, Cursor.parse(context.cursor), clock())
-        news = _news(metadir, translator, situation, decision.cursor)
-        cursor = (replace(decision.cursor, reported=situation.published or "") if news else decision.cursor).dump()
+        news = []
+        remembered = decision.cursor
+        if situation.published is not None and _is_news(metadir, situation, remembered):
+            told = is_told(context.instance, metadir, translator, situation.published)
+            event = None if told else materialization(metadir, translator, situation.published)
+            news = [] if event is None else [event]
+            if told or news:  # else a sync replaces it at this moment: the next tick sees it
+                remembered = replace(remembered, reported=situation.published)
+        cursor = remembered.dump()
         if decision.gave_up:
             context.log.error(decision.reason)
         if decision.run_key is None:
@@ -71,33 +76,11 @@ def build_remote_sensor(
     )
 
 
-def _news(
-    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, situation: Situation, cursor: Cursor
-) -> list[dg.AssetMaterialization]:
-    """That the metadata db, which nobody materializes here, is a new one; nothing where it is not, or not whole yet.
-
-    With the publication as data version, so that one's own automation conditions see real changes only.
-    """
-    published = situation.published
-    if metadir.generate or published is None or published == cursor.reported:
-        return []
-    if situation.not_whole is not None or situation.on_its_way is not None:
-        return []
-    layout = layout_of(metadir)
-    store = Store(layout)
-    try:
-        size = layout.meta_db.stat().st_size
-        moment, revision = store.moment(REMOTE), store.get(REMOTE_REVISION)
-    except (OSError, StoreAccessError):
-        return []  # a sync replaces it at this moment: the next tick sees it
-    return [
-        dg.AssetMaterialization(
-            translator.get_asset_key(MetadirAsset(metadir, keys.METADATA_DB)),
-            description="The remote has published; this is what was found here.",
-            metadata=reporting.of_publication(moment, revision if type(revision) is int else None, size),
-            tags={keys.TAG_DATA_VERSION: published.strip()},
-        )
-    ]
+def _is_news(metadir: MetadirConfig, situation: Situation, cursor: Cursor) -> bool:
+    """Whether the metadata db, which nobody materializes here, is a new one; not where it is not whole yet."""
+    if metadir.generate or situation.published in (None, cursor.reported):
+        return False
+    return situation.not_whole is None and situation.on_its_way is None
 
 
 def _report_killed(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -1,0 +1,78 @@
+"""The remote's publications as materializations of ``metadata_db``, which nobody materializes here.
+
+Each is told once, with itself as data version, so that one's own automation conditions see real changes only: by the
+sensor when it sees it, or by the run that merged it before the sensor looked. ``state_db`` records which one it is made of.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from mmmeta.errors import StoreAccessError
+from mmmeta.project import MetadirConfig
+from mmmeta.store import Store
+from mmmeta_dagster import keys, reporting
+from mmmeta_dagster.files_seen import layout_of
+from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset
+
+REMOTE = "remote_last_updated"
+REMOTE_REVISION = "remote_revision"
+
+
+def is_told(
+    instance: dg.DagsterInstance, metadir: MetadirConfig, translator: DagsterMmmetaTranslator, published: str
+) -> bool:
+    """Whether a publication (the store's raw text) is the one that ``metadata_db`` was materialized with last."""
+    event = instance.get_latest_materialization_event(_key(metadir, translator))
+    found = None if event is None else event.asset_materialization
+    return found is not None and (found.tags or {}).get(keys.TAG_DATA_VERSION) == version_of(published)
+
+
+def materialization(
+    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, published: str
+) -> dg.AssetMaterialization | None:
+    """That the metadata db is of this publication; None where a sync brings another one at this moment."""
+    layout = layout_of(metadir)
+    store = Store(layout)
+    try:
+        size = layout.meta_db.stat().st_size
+        moment, revision = store.moment(REMOTE), store.get(REMOTE_REVISION)
+        if moment is None or store.raw(REMOTE) != published:
+            return None
+    except (OSError, StoreAccessError):
+        return None
+    return dg.AssetMaterialization(
+        _key(metadir, translator),
+        description="The remote has published; this is what was found here.",
+        metadata=reporting.of_publication(moment, revision if type(revision) is int else None, size),
+        tags={keys.TAG_DATA_VERSION: version_of(published)},
+    )
+
+
+def tell_of_merged(
+    instance: dg.DagsterInstance, metadir: MetadirConfig, translator: DagsterMmmetaTranslator, merged: str | None
+) -> dict[str, str]:
+    """Tell of the publication that was just merged, unless the sensor has; gives the tags of ``state_db`` that name it.
+
+    Dagster itself takes down what was told before the run began, and would call the state db out of date by a publication
+    that came meanwhile and is merged.
+    """
+    if merged is None:
+        return {}
+    told = is_told(instance, metadir, translator, merged)
+    if not told and not metadir.generate:
+        event = materialization(metadir, translator, merged)
+        if event is not None:
+            instance.report_runless_asset_event(event)
+            told = True
+    key = _key(metadir, translator).to_user_string()
+    return {f"{keys.TAG_INPUT_DATA_VERSION}/{key}": version_of(merged)} if told else {}
+
+
+def version_of(published: str) -> str:
+    """The data version of a publication."""
+    return published.strip()
+
+
+def _key(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg.AssetKey:
+    return translator.get_asset_key(MetadirAsset(metadir, keys.METADATA_DB))
