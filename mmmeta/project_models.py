@@ -205,6 +205,7 @@ class Schedules(_Model):
     generate: Annotated[Cron | None, Field(description="when to look for new metadata files, at a server")] = None
     import_: Annotated[Cron | None, Field(alias="import", description="when to update and run every job")] = None
     checks: Annotated[Cron | None, Field(description="when to run the asset checks, instead of with every run")] = None
+    retry: Annotated[Cron | None, Field(description="when to run every job if a failed file is due again")] = None
 
 
 def _reserved(value: object) -> None:

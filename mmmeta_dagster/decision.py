@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
 from mmmeta_dagster.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RunView, Situation
+from mmmeta_dagster.wording import clock_text, files, retries
 
 LONGEST_PAUSE = timedelta(hours=1)
 """Where the doubling of the pause between attempts ends. Also how long a metadir that a run found not whole, and that
@@ -87,7 +88,7 @@ def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     again = since + pause(situation.interval, cursor.attempt)
     if now < again:
         return Decision(
-            f"Attempt {cursor.attempt} of {situation.attempts}: {outcome}. Asks again at {_clock(again)}. To do: {why}.",
+            f"Attempt {cursor.attempt} of {situation.attempts}: {outcome}. Asks again at {clock_text(again)}. To do: {why}.",
             cursor,
         )
     return _ask(situation, cursor, now, why, cursor.attempt + 1)
@@ -106,13 +107,13 @@ def _wait(situation: Situation, now: datetime) -> str | None:
     if latest.phase is Phase.CANCELED and not _ended_with_the_code(latest, situation):
         again = latest.last_sign + AFTER_TERMINATION
         if now < again:
-            return f"Run {latest.name} was terminated. Asks again at {_clock(again)}, unless this is switched off."
+            return f"Run {latest.name} was terminated. Asks again at {clock_text(again)}, unless this is switched off."
     if latest.not_whole is not None:
         changed = latest.seen != situation.seen
         again = latest.last_sign + _pause_of_not_whole(situation, changed)
         if now < again:
             what = "Waiting" if changed else "Waiting for the metadir to change"
-            return f"{what}, looking again at {_clock(again)}: {latest.not_whole.rstrip('.')}."
+            return f"{what}, looking again at {clock_text(again)}: {latest.not_whole.rstrip('.')}."
     return None
 
 
@@ -124,7 +125,7 @@ def _ended_with_the_code(run: RunView, situation: Situation) -> bool:
 def _ask(situation: Situation, cursor: Cursor, now: datetime, why: str, attempt: int) -> Decision:
     lost = tuple(run for run in situation.runs if not run.phase.ended)
     if lost:
-        why += f"; run {lost[0].name} gave no sign of life since {_clock(lost[0].last_sign)} and counts as killed"
+        why += f"; run {lost[0].name} gave no sign of life since {clock_text(lost[0].last_sign)} and counts as killed"
     asks = cursor.asks + 1
     key = f"{situation.mark}-{attempt}-{asks}"
     asked = Cursor(situation.mark, attempt, now, key, asks, reported=cursor.reported)
@@ -158,11 +159,11 @@ def _due(wanted: JobWanted, seen: JobSeen | None, runs: Sequence[RunView], now: 
     if seen.fingerprint != wanted.fingerprint:
         return "the job was changed"
     if seen.pending:  # what is due beyond that are retries
-        return f"{_files(max(seen.due, seen.pending))} due"
+        return f"{files(max(seen.due, seen.pending))} due"
     if seen.earliest_due is not None and _gathered_until(seen) <= now:
-        return f"{_retries(seen)} due again since {_clock(seen.earliest_due)}"
+        return f"{retries(seen.failed)} due again since {clock_text(seen.earliest_due)}"
     if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
-        return f"{_files(seen.claimed)} claimed by {why}"
+        return f"{files(seen.claimed)} claimed by {why}"
     if wanted.grows_with_time and (seen.evaluated_at is None or now - seen.evaluated_at >= LOOK_AGAIN):
         return "files may have entered the selection as time passed"
     return None
@@ -174,10 +175,6 @@ def _gathered_until(seen: JobSeen) -> datetime:
     return seen.earliest_due + (GATHER_RETRIES if seen.failed > 1 else timedelta())
 
 
-def _retries(seen: JobSeen) -> str:
-    return "1 failed file is" if seen.failed <= 1 else f"the first of {seen.failed} failed files is"
-
-
 def _abandoned(seen: JobSeen, runs: Sequence[RunView], now: datetime) -> str | None:
     """By whom files are claimed that nobody works on any more, None where somebody may."""
     run = next((run for run in runs if run.run_id == seen.run_id), None)
@@ -186,7 +183,7 @@ def _abandoned(seen: JobSeen, runs: Sequence[RunView], now: datetime) -> str | N
     if seen.lease_until is None or seen.lease_until <= now:
         return "a worker whose lease ended"
     if seen.heartbeat is None or now - seen.heartbeat > FRESH:
-        return "a worker that gave no sign of life" + (f" since {_clock(seen.heartbeat)}" if seen.heartbeat else "")
+        return "a worker that gave no sign of life" + (f" since {clock_text(seen.heartbeat)}" if seen.heartbeat else "")
     return None
 
 
@@ -211,7 +208,7 @@ def _outcome(run: RunView | None) -> str:
         return f"run {run.name} succeeded and left everything as it was"
     if run.phase.ended:
         return f"run {run.name} {'failed' if run.phase is Phase.FAILED else 'was canceled'}"
-    return f"run {run.name} gave no sign of life since {_clock(run.last_sign)} and counts as killed"
+    return f"run {run.name} gave no sign of life since {clock_text(run.last_sign)} and counts as killed"
 
 
 def _nothing_to_do(situation: Situation, now: datetime) -> str:
@@ -241,11 +238,11 @@ def _nothing_to_do(situation: Situation, now: datetime) -> str:
 def _standing(seen: JobSeen, now: datetime) -> str:
     words = [f"{seen.done} done"]
     if seen.claimed:
-        words.append(f"{seen.claimed} claimed" + (f" until {_clock(seen.lease_until)}" if seen.lease_until else ""))
+        words.append(f"{seen.claimed} claimed" + (f" until {clock_text(seen.lease_until)}" if seen.lease_until else ""))
     if seen.failed:
         words.append(f"{seen.failed} failed")
     if seen.earliest_due is not None and _gathered_until(seen) > now:
-        words.append(f"next retry at {_clock(_gathered_until(seen))}")
+        words.append(f"next retry at {clock_text(_gathered_until(seen))}")
     if seen.dead:
         words.append(f"{seen.dead} dead, waiting for a person")
     return ", ".join(words)
@@ -254,14 +251,6 @@ def _standing(seen: JobSeen, now: datetime) -> str:
 def _published(text: str) -> str:
     """The store's text as people read it."""
     try:
-        return _clock(from_text(text.strip()))
+        return clock_text(from_text(text.strip()))
     except ValueError:
         return text.strip()
-
-
-def _clock(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _files(number: int) -> str:
-    return "1 file is" if number == 1 else f"{number} files are"

@@ -62,6 +62,11 @@ def schedule(dagster_job: str) -> str:
     return f"{dagster_job}_schedule"
 
 
+def retry_schedule(metadir: str) -> str:
+    """The schedule that asks for ``<metadir>_import`` where a failed file is due."""
+    return f"{metadir}_retry_schedule"
+
+
 def remote_sensor(metadir: str) -> str:
     """The sensor that asks for ``<metadir>_import``."""
     return f"{metadir}_remote_updated"
@@ -78,6 +83,9 @@ def resource(metadir: str) -> str:
 
 
 # --- tags of runs ---------------------------------------------------------------------------------------------------
+
+TAG_LENGTH = 500
+"""Letters of a sentence in a run tag; the UI shows tags whole."""
 
 TAG_METADIR = "mmmeta/metadir"
 """On every Dagster job: the name of the metadir."""

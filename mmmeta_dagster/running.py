@@ -40,9 +40,6 @@ NOT_WHOLE = (
 BETWEEN_LINES = 10.0
 """Seconds between two lines of progress in the log of a run; each line costs about 20 ms and stays in the database."""
 
-TAG_LENGTH = 500
-"""Letters of a sentence in a run tag; the UI shows tags whole."""
-
 
 @contextmanager
 def opened(context: dg.AssetExecutionContext, config: MetadirConfig) -> Iterator[Metadir]:
@@ -63,7 +60,7 @@ def opened(context: dg.AssetExecutionContext, config: MetadirConfig) -> Iterator
     except NOT_WHOLE as error:
         missing = None if config.generate else why_not_there(layout_of(config))
         reason = str(error) if missing is None else f"There is no metadata db: {missing}"
-        tags = {keys.TAG_NOT_WHOLE: reason[:TAG_LENGTH], keys.TAG_SEEN: seen}
+        tags = {keys.TAG_NOT_WHOLE: reason[: keys.TAG_LENGTH], keys.TAG_SEEN: seen}
         context.instance.add_run_tags(context.run.run_id, tags)
         raise failure(reason) from None
     except MmmetaError as error:

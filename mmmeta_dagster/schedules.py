@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 import dagster as dg
 
-from mmmeta.clock import utcnow
+from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
+from mmmeta.status import read_status
 from mmmeta_dagster import keys
+from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.jobs import DagsterJob
 from mmmeta_dagster.observe import runs_of
+from mmmeta_dagster.wording import clock_text, retries
+
+Evaluation = dg.RunRequest | dg.SkipReason
 
 
-def build_schedules(*, metadir: MetadirConfig, jobs: dict[str, DagsterJob]) -> list[dg.ScheduleDefinition]:
+def build_schedules(
+    *, metadir: MetadirConfig, jobs: dict[str, DagsterJob], clock: Clock = utcnow
+) -> list[dg.ScheduleDefinition]:
     """A schedule for each cron string under ``schedules``, running unless it is switched off in the UI.
 
-    A tick at which the run before is still alive is skipped, so that a slow run is never doubled. ``jobs`` are the
-    metadir's Dagster jobs by name.
+    A tick at which the run before is still alive is skipped, so that a slow run is never doubled. ``retry`` asks for the
+    import, and only where a failed file is due. ``jobs`` are the metadir's Dagster jobs by name, ``clock`` gives the time.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -24,30 +34,77 @@ def build_schedules(*, metadir: MetadirConfig, jobs: dict[str, DagsterJob]) -> l
         >>> [s.name for s in build_schedules(metadir=archive, jobs={j.name: j for j in build_jobs(metadir=archive)})]
         ['archive_import_schedule']
     """
-    crons = {
-        keys.generate_job(metadir.name): (
-            metadir.schedules.generate,
-            "Looks for new metadata files and publishes them.",
+    schedules, name = metadir.schedules, metadir.name
+    generate, import_, checks = keys.generate_job(name), keys.import_job(name), keys.checks_job(name)
+    import_words = "Updates the state db, then runs all jobs"
+
+    def always(now: datetime) -> Evaluation:
+        return dg.RunRequest()
+
+    def of(
+        called: str, job: str, cron: str | None, what: str, ask: Callable[[datetime], Evaluation] = always
+    ) -> list[dg.ScheduleDefinition]:
+        return [_schedule(called, cron, what, jobs[job], metadir, job, clock, ask)] if cron else []
+
+    return [
+        *of(keys.schedule(generate), generate, schedules.generate, "Looks for new metadata files and publishes them."),
+        *of(keys.schedule(import_), import_, schedules.import_, f"{import_words}."),
+        *of(keys.schedule(checks), checks, schedules.checks, "Runs all asset checks."),
+        *of(
+            keys.retry_schedule(name),
+            import_,
+            schedules.retry,
+            f"{import_words}, if a file that failed is due again.",
+            lambda now: _retry(metadir, now),
         ),
-        keys.import_job(metadir.name): (metadir.schedules.import_, "Updates the state db, then runs all jobs."),
-        keys.checks_job(metadir.name): (metadir.schedules.checks, "Runs all asset checks."),
-    }
-    return [_schedule(name, cron, what, jobs[name], metadir) for name, (cron, what) in crons.items() if cron]
+    ]
 
 
-def _schedule(dagster_job: str, cron: str, what: str, job: DagsterJob, metadir: MetadirConfig) -> dg.ScheduleDefinition:
-    def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        now = utcnow()
+def _schedule(
+    called: str,
+    cron: str,
+    what: str,
+    job: DagsterJob,
+    metadir: MetadirConfig,
+    dagster_job: str,
+    clock: Clock,
+    ask: Callable[[datetime], Evaluation],
+) -> dg.ScheduleDefinition:
+    def evaluate(context: dg.ScheduleEvaluationContext) -> Evaluation:
+        now = clock()
         for run in runs_of(context.instance, dagster_job, metadir):
             if run.is_alive(now):
                 return dg.SkipReason(f"Run {run.name} is {run.phase.value}.")
-        return dg.RunRequest()
+        return ask(now)
 
     return dg.ScheduleDefinition(
-        name=keys.schedule(dagster_job),
+        name=called,
         job=job,
         cron_schedule=cron,
         execution_fn=evaluate,
         description=f"{what} Skips when the run before is still alive, so that a slow one is never doubled.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+
+
+def _retry(metadir: MetadirConfig, now: datetime) -> Evaluation:
+    """A run where a failed file of the metadir's jobs is due, as status.json says; else when the next one will be."""
+    status = read_status(layout_of(metadir).status)
+    if status is None:
+        return dg.SkipReason("Nothing was merged yet, or status.json cannot be read; an import writes it anew.")
+    waiting = {
+        name: (job.failed, job.earliest_due)
+        for name, job in status.jobs.items()
+        if name in metadir.jobs and job.earliest_due is not None
+    }
+    due = [
+        f"{name}: {retries(failed)} due again since {clock_text(earliest)}"
+        for name, (failed, earliest) in waiting.items()
+        if earliest <= now
+    ]
+    if due:
+        return dg.RunRequest(tags={keys.TAG_REASON: f"{'; '.join(due)}."[: keys.TAG_LENGTH]})
+    if not waiting:
+        return dg.SkipReason("No failed file waits for another attempt.")
+    name, (failed, earliest) = min(waiting.items(), key=lambda one: one[1][1])
+    return dg.SkipReason(f"No failed file is due yet. {name}: {retries(failed)} due at {clock_text(earliest)}.")

@@ -16,9 +16,6 @@ from mmmeta_dagster.observe import observe
 from mmmeta_dagster.situation import Cursor, Situation
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 
-TAG_LENGTH = 500
-"""Letters of a reason in a run tag; the UI shows tags whole."""
-
 
 def build_remote_sensor(
     *,
@@ -59,7 +56,7 @@ def build_remote_sensor(
         context.log.info(decision.reason)
         for lost in decision.lost:
             _report_killed(context.instance, lost.run_id)
-        tags = {keys.TAG_REASON: decision.reason[:TAG_LENGTH]}
+        tags = {keys.TAG_REASON: decision.reason[: keys.TAG_LENGTH]}
         if decision.attempt > 1:
             tags[keys.TAG_ATTEMPT] = f"{decision.attempt} of {metadir.sensor.attempts}"
         return dg.SensorResult([dg.RunRequest(decision.run_key, tags=tags)], cursor=cursor, asset_events=news)

@@ -1,0 +1,20 @@
+"""Moments and numbers of files as the sensor and the schedules say them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def clock_text(moment: datetime) -> str:
+    """An aware moment in UTC."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def files(number: int) -> str:
+    """So many files, with the verb: ``3 files are``."""
+    return "1 file is" if number == 1 else f"{number} files are"
+
+
+def retries(failed: int) -> str:
+    """Of so many failed files the one whose pause ends first, with the verb."""
+    return "1 failed file is" if failed <= 1 else f"the first of {failed} failed files is"
