@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmmeta.jobs import Failure, Job, Plan, RunReport
     from mmmeta.metadir import Inspection, Metadir, mmmeta
     from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
+    from mmmeta.remote_store import Publication, read_publication
     from mmmeta.status import JobStatus, Status, read_status
     from mmmeta.store import Store
     from mmmeta.update import UpdateReport
@@ -37,6 +38,7 @@ _MODULES = {
     "Plan": "jobs",
     "Problem": "errors",
     "Project": "project",
+    "Publication": "remote_store",
     "RunReport": "jobs",
     "Status": "status",
     "Store": "store",
@@ -44,6 +46,7 @@ _MODULES = {
     "find_project": "project",
     "load_project": "project",
     "mmmeta": "metadir",
+    "read_publication": "remote_store",
     "read_status": "status",
 }
 
@@ -62,6 +65,7 @@ __all__ = [
     "Plan",
     "Problem",
     "Project",
+    "Publication",
     "RunReport",
     "Status",
     "Store",
@@ -70,6 +74,7 @@ __all__ = [
     "find_project",
     "load_project",
     "mmmeta",
+    "read_publication",
     "read_status",
 ]
 

@@ -91,6 +91,25 @@ def _base_path(text: object, info: ValidationInfo) -> Path:
     return path
 
 
+def _remote_base(text: object, info: ValidationInfo) -> str:
+    """A base path elsewhere: a URL that fsspec reads, without a slash at its end, or an absolute local path."""
+    if not isinstance(text, str) or text.lower().startswith("file://") or not _SCHEME.match(text):
+        return str(_base_path(text, info))
+    # The URL itself is in no message: it may hold a password or a signature.
+    if re.search(r"[\x00-\x20\x7f]", text):
+        raise ValueError("a URL cannot have spaces or control characters in it")
+    if "::" in text:
+        raise ValueError(
+            "file systems chained with :: are not read. Give the URL of the base path: s3://bucket/archive"
+        )
+    path = text.partition("?")[0].rstrip("/")
+    if _SCHEME.fullmatch(path) or path.endswith(":"):
+        raise ValueError("names no place. Give the URL of the base path: s3://bucket/archive")
+    if METADIR in path.split("/"):
+        raise ValueError(f"give the base path that holds {METADIR}, not {METADIR} itself")
+    return text.rstrip("/")
+
+
 def _state_path(text: object, info: ValidationInfo) -> str:
     if isinstance(text, str) and (match := _SQLITE.fullmatch(text)):
         if match["path"] in (None, "", ":memory:"):
@@ -317,6 +336,7 @@ _TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 BasePath = Annotated[Path, BeforeValidator(_base_path), _TEXT_SCHEMA]
 FilesRoot = Annotated[Path, BeforeValidator(_local_path), _TEXT_SCHEMA]
 FolderPath = Annotated[str, BeforeValidator(_local_path), _TEXT_SCHEMA]
+RemoteBase = Annotated[str, BeforeValidator(_remote_base), _TEXT_SCHEMA]
 StatePath = Annotated[str, BeforeValidator(_state_path), _TEXT_SCHEMA]
 SqlUrl = Annotated[str, BeforeValidator(_sql_url), _TEXT_SCHEMA]
 TableName = Annotated[str, AfterValidator(_table)]

@@ -46,6 +46,7 @@ from mmmeta.project_fields import (
     Lease,
     OrderBy,
     Owner,
+    RemoteBase,
     RerunOn,
     Share,
     Size,
@@ -197,6 +198,14 @@ class SensorConfig(_Model):
     enabled: Annotated[bool, Field(description="start it running")] = True
     interval: Annotated[WholeSeconds, Field(description="seconds between two looks")] = 30
     attempts: Annotated[Count, Field(description="runs it asks for before it waits for something new")] = 20
+    remote: Annotated[
+        RemoteBase | None,
+        Field(
+            description="the remote's base path, as fsspec URL or path: its store is read too, to say what was published "
+            "and is not synced yet",
+            repr=False,
+        ),
+    ] = None
 
 
 class Schedules(_Model):

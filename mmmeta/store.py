@@ -19,7 +19,7 @@ from typing import Any
 from mmmeta.clock import Clock, utcnow
 from mmmeta.errors import StoreAccessError, StoreKeyError, near_misses
 from mmmeta.layout import Layout, write_atomic
-from mmmeta.store_text import UPDATED_SUFFIX, StoreValue, decode, encode
+from mmmeta.store_text import UPDATED_SUFFIX, StoreValue, decode, encode, moment_of
 
 __all__ = ["Store", "StoreValue"]
 
@@ -95,13 +95,7 @@ class Store(MutableMapping[str, Any]):
 
     def moment(self, key: str) -> datetime | None:
         """A timestamp as aware UTC, None where the key holds none. Unlike naive local time it has no doubtful hour."""
-        value = decode(self.raw(key) or "")
-        if not isinstance(value, datetime):
-            return None
-        try:
-            return value.astimezone(timezone.utc)
-        except (OverflowError, ValueError):
-            return value.replace(tzinfo=timezone.utc)
+        return moment_of(self.raw(key) or "")
 
     def __setitem__(self, key: str, value: StoreValue) -> None:
         path = self._path(key)

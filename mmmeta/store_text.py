@@ -82,6 +82,17 @@ def decode(text: str) -> StoreValue:
     return text
 
 
+def moment_of(text: str) -> datetime | None:
+    """A timestamp as aware UTC, None where the text is none. Unlike naive local time it has no doubtful hour."""
+    value = decode(text)
+    if not isinstance(value, datetime):
+        return None
+    try:
+        return value.astimezone(timezone.utc)
+    except (OverflowError, ValueError):
+        return value.replace(tzinfo=timezone.utc)
+
+
 def _encode_text(text: str, always: bool) -> str:
     """Text in quotes where it could be taken for something else, by this reader or by a less strict one."""
     try:

@@ -49,10 +49,13 @@ class WebSources:
 
     Args:
         protocols: those that may be read.
+        by_url: take what a URL says about host and user of a file system (``sftp://user@host/path``). For one place that
+            a person named, never for what metadata names.
     """
 
-    def __init__(self, protocols: Sequence[str]) -> None:
+    def __init__(self, protocols: Sequence[str], *, by_url: bool = False) -> None:
         self._protocols = tuple(protocols)
+        self._by_url = by_url
         self._lock = threading.Lock()
         self._systems: dict[str, Any] = {}
 
@@ -105,7 +108,10 @@ class WebSources:
                     import fsspec
 
                     # fsspec keeps instances for each thread for ever; one of our own serves all threads of this run.
-                    self._systems[family] = fsspec.filesystem(family, skip_instance_cache=True)
+                    if self._by_url:
+                        self._systems[family], _ = fsspec.url_to_fs(url, skip_instance_cache=True)
+                    else:
+                        self._systems[family] = fsspec.filesystem(family, skip_instance_cache=True)
                 except (ImportError, ValueError) as error:
                     name = EXTRAS.get(protocol) or _PACKAGES.get(protocol) or f"the fsspec package for {protocol}://"
                     hint = f"install {name}" if protocol in EXTRAS else f"install mmmeta[http] and {name}"

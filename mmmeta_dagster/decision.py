@@ -8,6 +8,7 @@ Nothing here reads a file, a database or Dagster; ``sensors`` gathers the situat
   metadata is missing, work that is due goes on meanwhile.
 - While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that it gave a
   sign of life lately: a killed run stays "started" in Dagster for ever.
+- What the remote has published and no sync has brought yet is said, and changes nothing: it cannot be merged.
 - A run that a person terminated is not followed for a while.
 - A run that left the situation as it was, because it failed, was killed or achieved nothing, is followed by another
   after a pause that doubles each time, and by none once ``attempts`` are used up, until the situation changes.
@@ -20,7 +21,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
-from mmmeta_dagster.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RunView, Situation
+from mmmeta.store_text import moment_of
+from mmmeta_dagster.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RemoteSeen, RunView, Situation
 from mmmeta_dagster.wording import clock_text, files, retries
 
 LONGEST_PAUSE = timedelta(hours=1)
@@ -64,6 +66,23 @@ class Decision:
 
 def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     """Ask for a run of ``<metadir>_import``, or skip, with the reason. ``now`` is aware UTC."""
+    decision = _decide(situation, cursor, now)
+    remote = situation.remote
+    if remote is None:
+        return decision
+    if remote.problem is not None:
+        return replace(decision, reason=f"{decision.reason} The store at the remote cannot be read: {remote.problem}.")
+    ahead = _ahead(situation, remote)
+    if ahead is None:
+        return decision
+    if decision.run_key is not None:
+        return replace(decision, reason=f"{decision.reason} {ahead}")
+    return replace(
+        decision, reason=f"{ahead} {decision.reason.replace('Nothing to do', 'Until then nothing to do', 1)}"
+    )
+
+
+def _decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     why = "; ".join(reasons(situation, now))
     if not why:
         return Decision(_nothing_to_do(situation, now), cursor.rested())
@@ -209,6 +228,30 @@ def _outcome(run: RunView | None) -> str:
     if run.phase.ended:
         return f"run {run.name} {'failed' if run.phase is Phase.FAILED else 'was canceled'}"
     return f"run {run.name} gave no sign of life since {clock_text(run.last_sign)} and counts as killed"
+
+
+def _ahead(situation: Situation, remote: RemoteSeen) -> str | None:
+    """That the copy here is not what the remote published, as a sentence; None where it is.
+
+    Different is enough; which of both is newer decides about the words only.
+    """
+    there, here = (remote.published or "").strip(), (situation.published or "").strip()
+    revision, ours = remote.revision, situation.announced
+    further = revision is not None and ours is not None and revision > ours
+    if there == here and not further:
+        return None
+    published = f"{_published(there)}{_revision(revision)}"
+    if not here:
+        return f"The remote published {published}: waiting for the sync."
+    copy = f"{_published(here)}{_revision(ours)}"
+    moment, before = moment_of(there), moment_of(here)
+    if moment is not None and before is not None and moment < before and not further:
+        return f"The store at the remote is of {published}, older than the copy here, which is of {copy}."
+    return f"The remote published {published}; the copy here is of {copy}: waiting for the sync."
+
+
+def _revision(number: int | None) -> str:
+    return "" if number is None else f" (revision {number})"
 
 
 def _nothing_to_do(situation: Situation, now: datetime) -> str:

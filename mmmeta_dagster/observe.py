@@ -11,16 +11,21 @@ from mmmeta.errors import StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
 from mmmeta.project import MetadirConfig
+from mmmeta.remote_store import read_publication
 from mmmeta.status import Status, file_identity, file_version, read_status
 from mmmeta.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.heartbeat import last_beat
 from mmmeta_dagster.news import REMOTE, REMOTE_REVISION
-from mmmeta_dagster.situation import JobSeen, JobWanted, Merged, Phase, RunView, Situation
+from mmmeta_dagster.situation import JobSeen, JobWanted, Merged, Phase, RemoteSeen, RunView, Situation
 
 LATEST = 25
 """Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""
+
+REMOTE_TIMEOUT = 10.0
+"""Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds, and it shall go on long before
+that with what is known here."""
 
 RUN_KEY = "dagster/run_key"
 """Dagster's own tag on a run that a sensor asked for."""
@@ -60,7 +65,16 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         interval=metadir.sensor.interval,
         attempts=metadir.sensor.attempts,
         loaded=_LOADED,
+        remote=None if metadir.sensor.remote is None else _remote(metadir.sensor.remote),
     )
+
+
+def _remote(base: str) -> RemoteSeen:
+    try:
+        found = read_publication(base, timeout=REMOTE_TIMEOUT)
+    except StoreAccessError as error:
+        return RemoteSeen(problem=str(error).rstrip("."))
+    return RemoteSeen(found.text, found.revision)
 
 
 def _published(layout: Layout) -> tuple[str | None, str | None]:

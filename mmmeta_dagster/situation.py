@@ -133,6 +133,16 @@ class Merged:
 
 
 @dataclass(frozen=True)
+class RemoteSeen:
+    """What the store at the remote says, where the sensor reads it: the raw text of ``remote_last_updated`` and the
+    revision; or why it could not be read."""
+
+    published: str | None = None
+    revision: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class Situation:
     """All that a decision rests on.
 
@@ -152,6 +162,8 @@ class Situation:
         interval: seconds between two looks; the first pause between attempts.
         attempts: how many attempts one situation gets.
         loaded: when this code was loaded; loading it anew is a change of the situation.
+        remote: what the store at the remote says; None where nobody looks. What was not synced yet changes nothing here,
+            so it is no part of ``mark``.
     """
 
     metadir: str
@@ -169,6 +181,7 @@ class Situation:
     interval: float = 30
     attempts: int = 20
     loaded: datetime | None = None
+    remote: RemoteSeen | None = None
 
     @property
     def on_its_way(self) -> str | None:

@@ -88,6 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
             pages[path]()
         elif path.startswith("/bucket/"):
             self._object()
+        elif path.startswith(("/silent/", "/drip/")):
+            pages[f"/{path.split('/')[1]}"]()
         else:
             self._answer(b"no such page", 404)
 
