@@ -93,21 +93,22 @@ def _base_path(text: object, info: ValidationInfo) -> Path:
 
 def _remote_base(text: object, info: ValidationInfo) -> str:
     """A base path elsewhere: a URL that fsspec reads, without a slash at its end, or an absolute local path."""
-    if not isinstance(text, str) or text.lower().startswith("file://") or not _SCHEME.match(text):
-        return str(_base_path(text, info))
-    # The URL itself is in no message: it may hold a password or a signature.
-    if re.search(r"[\x00-\x20\x7f]", text):
-        raise ValueError("a URL cannot have spaces or control characters in it")
-    if "::" in text:
+    # A URL itself is in no message: it may hold a password or a signature.
+    if isinstance(text, str) and re.search("::.*://", text, re.DOTALL):
         raise ValueError(
             "file systems chained with :: are not read. Give the URL of the base path: s3://bucket/archive"
         )
-    path = text.partition("?")[0].rstrip("/")
-    if _SCHEME.fullmatch(path) or path.endswith(":"):
+    if not isinstance(text, str) or text.lower().startswith("file://") or not _SCHEME.match(text):
+        return str(_base_path(text, info))
+    if re.search(r"[\x00-\x20\x7f]", text):
+        raise ValueError("a URL cannot have spaces or control characters in it")
+    path, mark, query = text.partition("?")
+    path = path.rstrip("/")
+    if path.endswith(":"):
         raise ValueError("names no place. Give the URL of the base path: s3://bucket/archive")
     if METADIR in path.split("/"):
         raise ValueError(f"give the base path that holds {METADIR}, not {METADIR} itself")
-    return text.rstrip("/")
+    return f"{path}{mark}{query}"
 
 
 def _state_path(text: object, info: ValidationInfo) -> str:

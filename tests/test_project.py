@@ -21,12 +21,14 @@ from mmmeta.project import (
     LoadAction,
     MetadirConfig,
     Project,
+    SensorConfig,
     find_project,
     job_config,
     json_schema,
     load_project,
     schema_text,
 )
+from mmmeta.validation import reason_of
 
 FULL = """\
 version: 1
@@ -375,7 +377,7 @@ def test_the_json_schema_knows_every_key_and_no_other() -> None:
     assert set(schema["properties"]) == {"version", "metadirs"}
     assert set(definitions["MetadirConfig"]["properties"]) == set(MetadirConfig.model_fields) - {"name", "sync"}
     assert set(definitions["JobConfig"]["properties"]) == set(JobConfig.model_fields) - {"name"}
-    assert set(definitions["Schedules"]["properties"]) == {"generate", "import", "checks"}
+    assert set(definitions["Schedules"]["properties"]) == {"generate", "import", "checks", "retry"}
     assert definitions["MetadirConfig"]["required"] == ["path"]
     text = json.dumps(schema)
     for name in definitions:
@@ -397,3 +399,28 @@ def test_a_command_about_a_metadir_can_be_copied(tmp_path: Path) -> None:
     assert config.command("jobs") == f"mmmeta --project '{folder}/mmmeta.yaml' --metadir archive jobs"
     alone = MetadirConfig(name="archive", path=folder, state=str(folder / "s.db"))
     assert alone.command("jobs") == f"MMMETA_STATE='{folder}/s.db' mmmeta --metadir '{folder}' jobs"
+
+
+@pytest.mark.parametrize(
+    ("given", "remote"),
+    [
+        ("s3://bucket/archive/", "s3://bucket/archive"),
+        ("https://host/archive/?sig=hidden/", "https://host/archive?sig=hidden/"),
+        ("file:///data/the%20archive", "/data/the archive"),
+        ("/data/archive/", "/data/archive"),
+    ],
+)
+def test_the_remote_that_the_sensor_watches_is_a_url_or_a_path(given: str, remote: str) -> None:
+    """Without a slash at its end; it is not shown, for it may hold a secret."""
+    metadir = MetadirConfig(name="m", path=Path("/x"), sensor=SensorConfig(remote=given))
+    assert metadir.sensor.remote == remote
+    assert "remote" not in repr(metadir)
+    assert SensorConfig(remote="./server").remote == str(Path.cwd() / "server")
+
+
+def test_a_wrong_remote_is_not_shown() -> None:
+    """Not even where it is what is wrong."""
+    for given in ("https://me:hidden@host/a b", "https://me:hidden@host/_mmmeta", "a::https://me:hidden@host"):
+        with pytest.raises(ValidationError) as caught:
+            SensorConfig(remote=given)
+        assert "hidden" not in reason_of(caught.value)
