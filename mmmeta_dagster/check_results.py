@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from mmmeta import JobStatus, Metadir
-from mmmeta.backend import REMOTE_REVISION
+from mmmeta.publication import REMOTE_REVISION
 from mmmeta.clock import utcnow
 from mmmeta.filters import format_duration
 from mmmeta_dagster import keys
