@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from mmmeta import JobStatus, Metadir
-from mmmeta.publication import REMOTE_REVISION
 from mmmeta.clock import utcnow
 from mmmeta.filters import format_duration
+from mmmeta.publication import REMOTE_REVISION
 from mmmeta_dagster import keys
 from mmmeta_dagster.markdown import table
 
