@@ -29,7 +29,8 @@ from mmmeta.errors import (
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout, write_atomic
 from mmmeta.ledger_view import job_status
-from mmmeta.metadata_db import Head, MetadataWriter, read_head
+from mmmeta.metadata_db import Head, read_head
+from mmmeta.metadata_writer import MetadataWriter
 from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED, Publisher
 from mmmeta.records import KeyFilter
 from mmmeta.state_db import Merged, read_merged, save_local
@@ -67,6 +68,7 @@ class Backend:
         self._server = server
         self.publisher = Publisher(layout, store, self.metadata_reader)
         self._bulk: Bulk | None = None
+        self._last_writer: MetadataWriter | None = None
         self._config: Config | None = None
         self._key_filter: KeyFilter | None = None
         self._warned = False
@@ -94,6 +96,7 @@ class Backend:
 
     def close(self) -> None:
         self.publisher.flush()
+        self._last_writer = None
         for database in (self.metadata, self.metadata_reader, self.state):
             database.close()
 
@@ -223,6 +226,7 @@ class Backend:
             yield writer
             writer.finish()
             self._mark_server()  # before the commit, and not by a write that is refused
+            self._last_writer = writer
         self._written(writer, single=single)
 
     @contextmanager
@@ -242,6 +246,7 @@ class Backend:
                 self._bulk = None
             bulk.finish()
             self._mark_server()
+            self._last_writer = bulk.writer
         self._written(bulk.writer, single=False)
 
     def refuse_in_bulk(self, verb: str) -> None:
@@ -252,7 +257,13 @@ class Backend:
             )
 
     def _writer(self, connection: sqlite3.Connection) -> MetadataWriter:
-        return MetadataWriter(connection, self.metadata, self.config.metadata.unique, to_text(self.clock()))
+        """A writer for the transaction that just began: the last one where nobody else has written since, for reading
+        the registry again costs as much as writing a row."""
+        unique, now = self.config.metadata.unique, to_text(self.clock())
+        writer, self._last_writer = self._last_writer, None
+        if writer is None or not writer.resume(connection, unique, now):
+            writer = MetadataWriter(connection, self.metadata, unique, now)
+        return writer
 
     def _written(self, writer: MetadataWriter, *, single: bool) -> None:
         follows = self.merged() is not None

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Protocol
 from mmmeta.errors import UnknownKeyError, UnsupportedOperationError, ValueNotSupportedError, near_misses
 from mmmeta.filters import Condition, condition_keys, parse
 from mmmeta.generate import BY_HAND
-from mmmeta.metadata_db import MetadataWriter
+from mmmeta.metadata_writer import MetadataWriter
 from mmmeta.reading import ReadableFiles, ReadingBackend, merge_filters
 from mmmeta.records import KeyFilter
 from mmmeta.schema import META_SYSTEM

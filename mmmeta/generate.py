@@ -21,7 +21,8 @@ from mmmeta.config import Config
 from mmmeta.database import Database
 from mmmeta.errors import MetadirNotFoundError, MmmetaError, Problem
 from mmmeta.layout import Layout
-from mmmeta.metadata_db import Head, Known, MetadataWriter, Record, drop_tables, revision_digest
+from mmmeta.metadata_db import Head, drop_tables, revision_digest
+from mmmeta.metadata_writer import Known, MetadataWriter, Record
 from mmmeta.records import KeyFilter, describe_document, document_path, make_record, unique_value
 from mmmeta.scan import Entry, Walk, display_path, keys_of, read_bytes, real_path
 from mmmeta.scan_db import ScanDb, ScanDbError, discard

@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from mmmeta.errors import LegacyMetadirError
@@ -64,31 +65,31 @@ class Layout:
         state_path = Path(os.path.abspath(os.path.expanduser(state))) if state else root / METADIR / "local" / STATE_DB
         return cls(root, files, state_path)
 
-    @property
+    @cached_property
     def metadir(self) -> Path:
         return self.base / METADIR
 
-    @property
+    @cached_property
     def config(self) -> Path:
         return self.metadir / "config.yml"
 
-    @property
+    @cached_property
     def meta_db(self) -> Path:
         return self.metadir / "meta.db"
 
-    @property
+    @cached_property
     def store(self) -> Path:
         return self.metadir / "_store"
 
-    @property
+    @cached_property
     def local(self) -> Path:
         return self.metadir / "local"
 
-    @property
+    @cached_property
     def local_store(self) -> Path:
         return self._of_state("store")
 
-    @property
+    @cached_property
     def status(self) -> Path:
         return self._of_state("status.json")
 
@@ -98,15 +99,15 @@ class Layout:
             return self.local / name
         return self.state.with_name(f"{self.state.name}.{name}")
 
-    @property
+    @cached_property
     def scan_db(self) -> Path:
         return self.local / "scan.db"
 
-    @property
+    @cached_property
     def server_mark(self) -> Path:
         return self.local / "server"
 
-    @property
+    @cached_property
     def announced(self) -> Path:
         return self.local / "announced"
 
@@ -121,7 +122,7 @@ class Layout:
                 "another folder"
             )
 
-    @property
+    @cached_property
     def client_mark(self) -> Path:
         return self.local / "client"
 

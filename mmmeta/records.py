@@ -9,7 +9,7 @@ from typing import Any
 
 from mmmeta.config import Config
 from mmmeta.errors import UniqueValueError, ValueNotSupportedError
-from mmmeta.metadata_db import Record
+from mmmeta.metadata_writer import Record
 from mmmeta.scan import Entry, display_path, keys_of, real_path, sha1_of
 from mmmeta.values import RESERVED_PREFIX, SEPARATOR, fingerprint
 

@@ -10,7 +10,7 @@ from typing import Any
 from mmmeta.config import Config
 from mmmeta.errors import DuplicateFileError, MmmetaError, ValueNotSupportedError
 from mmmeta.filters import parse
-from mmmeta.metadata_db import Known, MetadataWriter, Record
+from mmmeta.metadata_writer import Known, MetadataWriter, Record
 from mmmeta.records import KeyFilter, make_record, unique_value
 from mmmeta.values import RESERVED_PREFIX, clean, flatten
 
