@@ -36,25 +36,26 @@ def flatten(prefix: str, record: dict[str, Any], values: dict[str, Any]) -> None
             values[prefix + name] = orjson.dumps(value).decode() if isinstance(value, list) else value
 
 
-def ingest(folder: Path, database: Path) -> int:
-    """Walk, read, parse, flatten, insert, in one transaction; returns the number of rows."""
+def read(path: str) -> dict[str, Any]:
+    """One metadata file, parsed and flattened."""
+    handle = os.open(path, os.O_RDONLY)
+    values: dict[str, Any] = {}
+    flatten("", orjson.loads(os.read(handle, 1 << 16)), values)
+    os.close(handle)
+    return values
+
+
+def ingest(folder: Path, database: Path) -> None:
+    """Walk, read, parse, flatten, insert, in one transaction."""
     rows: list[dict[str, Any]] = []
-    keys: dict[str, None] = {}
     for directory, names, files in os.walk(folder):
         if "_mmmeta" in names:
             names.remove("_mmmeta")
-        for name in files:
-            if name.endswith(".json"):
-                handle = os.open(os.path.join(directory, name), os.O_RDONLY)
-                values: dict[str, Any] = {}
-                flatten("", orjson.loads(os.read(handle, 1 << 16)), values)
-                os.close(handle)
-                keys.update(dict.fromkeys(values))
-                rows.append(values)
-    columns = [key for key in keys if key != "content_hash"]
+        rows += [read(os.path.join(directory, name)) for name in files if name.endswith(".json")]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    columns.remove("content_hash")
+    connection = durable(database, "DELETE")
     names_sql = ", ".join(f'"{key}"' for key in columns)
-    connection = sqlite3.connect(database, isolation_level=None)
-    connection.execute("PRAGMA synchronous=FULL")
     connection.execute("BEGIN")
     connection.execute(f"CREATE TABLE files (content_hash TEXT PRIMARY KEY, {names_sql})")
     connection.executemany(
@@ -63,19 +64,72 @@ def ingest(folder: Path, database: Path) -> int:
     )
     connection.execute("COMMIT")
     connection.close()
-    return len(rows)
+
+
+def ingest_some(paths: list[Path], database: Path) -> None:
+    """The same for a few files of a table that is there."""
+    connection = durable(database, "DELETE")
+    connection.execute("BEGIN")
+    for path in paths:
+        row = read(str(path))
+        names = ", ".join(f'"{key}"' for key in row)
+        sql = f"INSERT OR REPLACE INTO files ({names}) VALUES ({', '.join('?' * len(row))})"
+        connection.execute(sql, list(row.values()))
+    connection.execute("COMMIT")
+    connection.close()
+
+
+def durable(database: Path, journal: str) -> sqlite3.Connection:
+    """A connection whose commits are on disk when they return."""
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.execute(f"PRAGMA journal_mode={journal}")
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def insert_one(connection: sqlite3.Connection, row: dict[str, Any]) -> None:
+    """One row, one commit."""
+    names = ", ".join(f'"{key}"' for key in row)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"INSERT INTO files ({names}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+    connection.execute("COMMIT")
+
+
+def columns_of(connection: sqlite3.Connection, schema: str) -> str:
+    """The quoted names of all columns of ``files``."""
+    return ", ".join(f'"{row[1]}"' for row in connection.execute(f"PRAGMA {schema}.table_info(files)"))
 
 
 def copy(source: Path, target: Path) -> None:
     """A cold update at its least: ATTACH and INSERT … SELECT of all columns."""
-    connection = sqlite3.connect(target, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+    connection = durable(target, "WAL")
     connection.execute("ATTACH ? AS remote", (str(source),))
-    names = [row[1] for row in connection.execute("PRAGMA remote.table_info(files)")]
-    columns = ", ".join(f'"{name}"' for name in names)
+    columns = columns_of(connection, "remote")
     connection.execute("BEGIN")
     connection.execute(f"CREATE TABLE files ({columns}, PRIMARY KEY ({columns.split(', ')[0]}))")
     connection.execute(f"INSERT INTO files SELECT {columns} FROM remote.files")
     connection.execute("COMMIT")
     connection.close()
+
+
+def merge(source: Path, target: Path, revision: int) -> None:
+    """An update at its least: the rows above a revision, found by an index, replace those that are there."""
+    connection = durable(target, "WAL")
+    connection.execute("ATTACH ? AS remote", (str(source),))
+    columns = columns_of(connection, "remote")
+    connection.execute("BEGIN")
+    connection.execute(
+        f"INSERT OR REPLACE INTO files ({columns}) SELECT {columns} FROM remote.files WHERE __rev > ?", (revision,)
+    )
+    connection.execute("COMMIT")
+    connection.close()
+
+
+def dicts(database: Path) -> int:
+    """Every row as a dict; returns how many there are."""
+    connection = sqlite3.connect(database)
+    cursor = connection.execute("SELECT * FROM files")
+    names = [column[0] for column in cursor.description]
+    count = sum(1 for row in cursor if dict(zip(names, row, strict=True)))
+    connection.close()
+    return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -69,21 +70,67 @@ def record(index: int, version: int = 0) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make(folder: Path, count: int) -> None:
+def make(folder: Path, count: int, shape: Callable[[int], dict[str, Any]] = record) -> None:
     """Write ``count`` metadata files as ``<two hex digits>/<two more>/<digest>.json``."""
     for index in range(count):
-        write(folder, record(index))
+        write(folder, shape(index))
 
 
-def change(folder: Path, indexes: range, version: int) -> None:
-    """Write another version of some of them."""
-    for index in indexes:
-        write(folder, record(index, version))
+def change(folder: Path, indexes: range, version: int) -> list[Path]:
+    """Write another version of some of them; returns their paths."""
+    return [write(folder, record(index, version)) for index in indexes]
 
 
-def write(folder: Path, data: dict[str, Any]) -> None:
-    """Write one metadata file."""
+def write(folder: Path, data: dict[str, Any]) -> Path:
+    """Write one metadata file; returns its path."""
     digest = data["content_hash"]
     target = folder / digest[:2] / digest[2:4] / f"{digest}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(data, ensure_ascii=False, indent=2), encoding="utf-8")
+    return target
+
+
+def light(index: int, version: int = 0) -> dict[str, Any]:
+    """One file's metadata with eight keys, for archives of millions; cheap to make."""
+    digest = hashlib.sha1(b"document %d" % index, usedforsecurity=False).hexdigest()
+    return {
+        "content_hash": digest,
+        "title": f"Report of committee {index % 977} (version {version})",
+        "document_type": KINDS[index % len(KINDS)],
+        "retrieved_at": (START + timedelta(seconds=3 * (index ^ 0x155))).isoformat(),
+        "pages": index * 7_919 % 400 + 1,
+        "extension": "pdf",
+        "url": f"https://archive.example/{index % 20_000:06d}.pdf",
+        "foreign_id": f"{index:08d}",
+    }
+
+
+def lights(start: int, stop: int, version: int = 0) -> Iterator[dict[str, Any]]:
+    """``light`` for a range of indexes."""
+    for index in range(start, stop):
+        yield light(index, version)
+
+
+def deep(index: int) -> dict[str, Any]:
+    """Forty keys, ten levels down, in as many chains of objects."""
+    nested: dict[str, Any] = {"content_hash": record(index)["content_hash"]}
+    for number in range(13):
+        level = nested
+        for depth in range(9):
+            level = level.setdefault(f"part_{number if depth == 0 else depth}", {})
+        level.update({f"leaf_{leaf}": f"value {number} {leaf} {index}" for leaf in range(3)})
+    return nested
+
+
+def rare(index: int) -> dict[str, Any]:
+    """Forty keys, five of which are among fifteen hundred that hardly any other file has."""
+    data = record(index)
+    rng = random.Random(index)
+    del data["headers"]["via"], data["headers"]["etag"], data["parent_id"], data["reference"], data["languages"]
+    return data | {f"rare_{rng.randrange(1_500)}": f"value {index}" for _ in range(5)}
+
+
+def long(index: int) -> dict[str, Any]:
+    """Forty keys, one of which holds a text of 20 KB."""
+    rng = random.Random(index)
+    return record(index) | {"text": " ".join(rng.choice(WORDS) for _ in range(2_400))}

