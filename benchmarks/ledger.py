@@ -38,7 +38,9 @@ def of_archive(m: Metadir, size: int, rounds: int) -> Iterator[Figure]:
         yield Figure(f"claim 1,000, {name}", size, claimed, kind=SECONDS)
     yield Figure("nothing pending", size, idle(m, size, rounds), goal=0.005, kind=SECONDS)
     yield Figure("selection after 1,000 changes", size, changes(m, size, rounds), goal=0.100, kind=SECONDS)
-    yield Figure("claim + done, files a second", size, settling(m, size, rounds), goal=5_000, kind=RATE, memory=peak_memory())
+    yield Figure(
+        "claim + done, files a second", size, settling(m, size, rounds), goal=5_000, kind=RATE, memory=peak_memory()
+    )
 
 
 def batches(m: Metadir, order: str | None, size: int, rounds: int) -> tuple[list[float], list[float]]:

@@ -25,4 +25,6 @@ def run(folder: Path, sizes: list[int], rounds: int) -> Iterator[Figure]:
             job = m.job("import")
             job.evaluate()
             found = [timed(lambda: job.pending(ledger.BATCH)) for _ in range(rounds + 1)]
-            yield Figure("next 1,000 pending, in no order", size, found[1:], goal=0.050, kind=SECONDS, memory=peak_memory())
+            yield Figure(
+                "next 1,000 pending, in no order", size, found[1:], goal=0.050, kind=SECONDS, memory=peak_memory()
+            )

@@ -14,7 +14,9 @@ from mmmeta import Metadir, mmmeta
 CHANGED = 1_000
 
 
-def run(folder: Path, sizes: list[int], rounds: int, cold_sizes: tuple[int, ...] = (100_000, 1_000_000)) -> Iterator[Figure]:
+def run(
+    folder: Path, sizes: list[int], rounds: int, cold_sizes: tuple[int, ...] = (100_000, 1_000_000)
+) -> Iterator[Figure]:
     """All figures: one archive that grows from size to size, of records with eight keys."""
     first: Figure | None = None
     base = folder / "archive"
@@ -32,9 +34,7 @@ def run(folder: Path, sizes: list[int], rounds: int, cold_sizes: tuple[int, ...]
                 first = figure
             else:
                 ratios = [ours / first_ours for ours, first_ours in zip(figure.ours, first.ours, strict=True)]
-                yield Figure(
-                    f"update, 1,000 changed, against {first.size:,}", size, ratios, goal=1.5, kind=TIMES_OTHER
-                )
+                yield Figure(f"update, 1,000 changed, against {first.size:,}", size, ratios, goal=1.5, kind=TIMES_OTHER)
             yield Figure(
                 "update, nothing changed", size, [timed(m.update) for _ in range(rounds)], goal=0.010, kind=SECONDS
             )

@@ -84,7 +84,7 @@ class Backend:
     def reload_config(self) -> None:
         """Read config.yml again: a sync may have brought another."""
         config = load_config(self.layout.config)
-        if config != self._config:
+        if config is not self._config and config != self._config:
             self._config = config
             self._key_filter = None
 
@@ -178,15 +178,15 @@ class Backend:
         """Leave a metadir of mmmeta 0.1-0.4 untouched."""
         self.layout.refuse_legacy()
 
-    def require_server(self, *, dry_run: bool = False) -> None:
-        """Refuse to write metadata into a client's copy, and mark a new server as one.
+    def require_server(self, *, dry_run: bool = False) -> bool:
+        """Refuse to write metadata into a client's copy, and mark a new server as one; whether it is marked already.
 
         Raises:
             ReadOnlyMetadirError, LegacyMetadirError
         """
         self.refuse_legacy()
         if self.is_server:
-            return
+            return True
         followed = self.layout.status.exists() or self.state.exists() or self.layout.client_mark.exists()
         if not self._server and followed:
             raise ReadOnlyMetadirError(
@@ -197,6 +197,7 @@ class Backend:
             self.head()  # refuses what this version cannot write before anything is marked
         if not dry_run:
             self._mark_server()
+        return not dry_run
 
     def _mark_server(self) -> None:
         if self.is_server:
@@ -219,13 +220,14 @@ class Backend:
             with self._bulk.part():
                 yield self._bulk.writer
             return
-        self.require_server(dry_run=True)
+        marked = self.require_server(dry_run=True)
         self.reload_config()  # one that is not valid shall not leave half a server
         with self.metadata.atomic() as connection:
             writer = self._writer(connection)
             yield writer
             writer.finish()
-            self._mark_server()  # before the commit, and not by a write that is refused
+            if not marked:
+                self._mark_server()  # before the commit, and not by a write that is refused
             self._last_writer = writer
         self._written(writer, single=single)
 

@@ -101,6 +101,10 @@ class Config(BaseModel):
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
 
 
+DEFAULT = Config()
+"""What holds where there is no config.yml."""
+
+
 def load_config(path: Path) -> Config:
     """Read config.yml; what holds by default where there is none, or an empty one.
 
@@ -110,5 +114,5 @@ def load_config(path: Path) -> Config:
     try:
         document = read_yaml(path, ConfigError)
     except FileNotFoundError:
-        return Config()
+        return DEFAULT
     return validate(Config, document.value if document.value is not None else {}, document)

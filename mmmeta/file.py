@@ -10,7 +10,7 @@ from mmmeta.catalog import Row
 from mmmeta.claims import FileClaim
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
 from mmmeta.remote import Remote
-from mmmeta.values import RESERVED_PREFIX, SEPARATOR, clean, flatten
+from mmmeta.values import RESERVED_PREFIX, SEPARATOR, clean_and_flatten
 
 SaveFile = Callable[[str, dict[str, Any], set[str]], None]
 """Writes changed and removed fields of the file with this unique value into the state db."""
@@ -130,7 +130,7 @@ class File(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str) or not key or key.startswith(RESERVED_PREFIX):
             raise MmmetaError(f"{key!r} cannot be set: a key is text that does not begin with {RESERVED_PREFIX!r}")
-        values = flatten(clean({key: value})).values
+        values = clean_and_flatten({key: value}).values
         if self._unique in values:
             raise MmmetaError(f"{self._unique!r} identifies the file and cannot be set")
         if isinstance(value, Mapping):

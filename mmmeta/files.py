@@ -184,6 +184,8 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def _row(row: Mapping[str, Any] | None, ensure: Any, types: Any, data: dict[str, Any]) -> Mapping[str, Any]:
     """The row of ``insert({...}, ensure, types)`` or of ``insert(**data)``, where these two are keys like all others."""
     if row is not None:
-        return {**_checked(row), **data}
+        return {**_checked(row), **data} if data else row
+    if ensure is None and types is None:
+        return data
     given = {"ensure": ensure, "types": types}
     return {**data, **{key: value for key, value in given.items() if value is not None}}

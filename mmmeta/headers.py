@@ -8,6 +8,7 @@ Hence the register of the files that this process has connections to, which are 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ IN_USE = InUse()
 def stamp_of(path: Path) -> Stamp | None:
     """What changes when somebody writes into a file; None where it cannot be told."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -16,7 +16,7 @@ from mmmeta.errors import MassDeletionError, MmmetaError
 from mmmeta.filters import Condition
 from mmmeta.metadata_db import MASS_DELETION_MINIMUM, Dropped, Head, create_tables, read_head
 from mmmeta.query import Compiler
-from mmmeta.schema import META_SYSTEM, REMOTE, Columns, read_info, table_names, write_info
+from mmmeta.schema import META_SYSTEM, REMOTE, Columns, read_info, table_names
 from mmmeta.values import deleted_fingerprint, digest_bytes
 
 _ROWS_AT_ONCE = 100
@@ -83,6 +83,10 @@ class MetadataWriter:
         self._begin(self.head, now)
         self._dropped = dropped
         self.unique_sql = quote_identifier(self.columns.slots[unique].column or unique)
+        self._known_sql = (
+            f"SELECT {self.unique_sql}, __fingerprint, __source, __source_mtime, __deleted, __deleted_reason, "
+            f"__meta_added, __rev FROM files WHERE {self.unique_sql} IN ({{}})"
+        )
 
     def _begin(self, head: Head, now: str) -> None:
         self.head = head
@@ -112,11 +116,7 @@ class MetadataWriter:
             return {}
         if not self._waiting.isdisjoint(files):
             self.flush_rows()
-        sql = (
-            f"SELECT {self.unique_sql}, __fingerprint, __source, __source_mtime, __deleted, __deleted_reason, "
-            f"__meta_added, __rev FROM files WHERE {self.unique_sql} IN ({{}})"
-        )
-        return {row[0]: Known(*row[1:]) for row in execute_in_chunks(self._connection, sql, files)}
+        return {row[0]: Known(*row[1:]) for row in execute_in_chunks(self._connection, self._known_sql, files)}
 
     def read(self, files: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The metadata of these files, deleted ones included."""
@@ -257,7 +257,12 @@ class MetadataWriter:
                 int(mass or (self.allow_mass_delete and self.deleted > 0)),
             ),
         )
-        write_info(self._connection, revision=self.revision, digest=digest, alive=alive)
+        # One statement, for this is done with every file that a scraper inserts.
+        self._connection.execute(
+            "UPDATE info SET value = CASE name WHEN 'revision' THEN ? WHEN 'digest' THEN ? ELSE ? END "
+            "WHERE name IN ('revision', 'digest', 'alive')",
+            (self.revision, digest, alive),
+        )
         self._finished = Head(self.head.id, self.revision, digest, self.head.unique, alive)
         return self._finished
 

@@ -210,19 +210,51 @@ def clean(record: Mapping[Any, Any]) -> dict[str, Any]:
     return _clean_mapping("", record, 0)
 
 
+def clean_and_flatten(record: Mapping[Any, Any]) -> Flattened:
+    """``flatten(clean(record))``, in one pass where no key comes twice.
+
+    Raises:
+        ValueNotSupportedError: as ``clean``.
+    """
+    values: dict[str, Any] = {}
+    if _clean_into(values, "", record, 0) == len(values):
+        return Flattened(values)
+    return flatten(clean(record))
+
+
+def _clean_into(values: dict[str, Any], prefix: str, record: Mapping[Any, Any], depth: int) -> int:
+    """Clean and flatten in reading order; returns how many values there are, as ``_flatten_into`` does."""
+    count = len(record)
+    for name, value in record.items():
+        if type(name) is not str or not name.isascii():
+            name = _clean_key(name)
+        kind = type(value)
+        # Most values are plain, and looked at no further.
+        if (kind is str and value.isascii()) or value is None or kind is bool:
+            values[prefix + name] = value
+        elif kind is dict and value and depth < DEEPEST_LIST:
+            count += _clean_into(values, prefix + name + SEPARATOR, value, depth + 1) - 1
+        else:
+            value = clean_value(prefix + name, value, depth)
+            if type(value) is dict and value:
+                count += _flatten_into(values, prefix + name + SEPARATOR, value) - 1
+            else:
+                values[prefix + name] = value
+    return count
+
+
+def _clean_key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise ValueNotSupportedError(f"the key {key!r} is not text; metadata keys are text")
+    _check_text(key, key)
+    return str.__str__(key)  # str(…) of a text that is an Enum gives another text
+
+
 def _clean_mapping(prefix: str, record: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in record.items():
-        if type(key) is not str or not key.isascii():
-            if not isinstance(key, str):
-                raise ValueNotSupportedError(f"the key {key!r} is not text; metadata keys are text")
-            _check_text(key, key)
-            key = str.__str__(key)  # str(…) of a text that is an Enum gives another text
-        # Most values are plain, and looked at no further.
-        if type(value) is str and value.isascii():
-            result[key] = value
-        else:
-            result[key] = clean_value(prefix + key, value, depth)
+        key = _clean_key(key)
+        result[key] = clean_value(prefix + key, value, depth)
     return result
 
 
@@ -233,6 +265,8 @@ def clean_value(key: str, value: Any, depth: int = 0) -> Any:
         return value
     if kind is list and depth < DEEPEST_LIST:
         return [item if type(item) is str and item.isascii() else clean_value(key, item, depth + 1) for item in value]
+    if kind is float and math.isfinite(value):
+        return value
     if isinstance(value, str):
         _check_text(key, value)
         return str.__str__(value)

@@ -12,7 +12,7 @@ from mmmeta.errors import DuplicateFileError, MmmetaError, ValueNotSupportedErro
 from mmmeta.filters import parse
 from mmmeta.metadata_writer import Known, MetadataWriter, Record
 from mmmeta.records import KeyFilter, make_record, unique_value
-from mmmeta.values import RESERVED_PREFIX, clean, flatten
+from mmmeta.values import RESERVED_PREFIX, clean_and_flatten
 
 REPLACED = "replaced by a file with another unique value"
 
@@ -92,7 +92,7 @@ class RowWriter:
         """
         chunk: list[dict[str, Any]] = []
         for row in rows:
-            chunk.append(self._filter.keep(flatten(clean(row)).values))
+            chunk.append(self._filter.keep(clean_and_flatten(row).values))
             if self._filter.reserved:
                 reserved, self._filter.reserved = self._filter.reserved, set()
                 raise ValueNotSupportedError(
