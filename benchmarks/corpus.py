@@ -84,7 +84,7 @@ def change(folder: Path, indexes: range, version: int) -> list[Path]:
 def write(folder: Path, data: dict[str, Any]) -> Path:
     """Write one metadata file; returns its path."""
     digest = data["content_hash"]
-    target = folder / digest[:2] / digest[2:4] / f"{digest}.json"
+    target: Path = folder / digest[:2] / digest[2:4] / f"{digest}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(data, ensure_ascii=False, indent=2), encoding="utf-8")
     return target

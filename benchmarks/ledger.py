@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import corpus
 from benchmarks.figures import RATE, SECONDS, Figure, peak_memory, timed
-from mmmeta import Metadir, mmmeta
+from mmmeta import Job, Metadir, mmmeta
 
 ORDERS = (None, "retrieved_at", "-pages")
 BATCH = 1_000
@@ -58,6 +58,11 @@ def batches(m: Metadir, order: str | None, size: int, rounds: int) -> tuple[list
         claimed.append(timed(lambda files=files: files.extend(job.claim(BATCH))))  # type: ignore[misc]
         job.done(*files)
     return found, claimed
+
+
+def pending(job: Job, rounds: int) -> list[float]:
+    """Seconds until the next batch is known; after a first one, which warms the caches."""
+    return [timed(lambda: job.pending(BATCH)) for _ in range(rounds + 1)][1:]
 
 
 def idle(m: Metadir, size: int, rounds: int) -> list[float]:

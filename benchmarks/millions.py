@@ -13,18 +13,17 @@ from mmmeta import mmmeta
 def run(folder: Path, sizes: list[int], rounds: int) -> Iterator[Figure]:
     """Publishing, a first and later updates, and a job's batches, at each size of one growing archive."""
     before = 0
-    with mmmeta(folder / "millions") as m:
+    base = folder / "millions"
+    with mmmeta(base) as server, mmmeta(base, state=folder / "state.db") as m:
         for size in sorted(sizes):
             added = size - before
-            seconds = timed(lambda before=before, size=size: m.files.insert_many(corpus.lights(before, size)))  # type: ignore[misc]
+            seconds = timed(lambda before=before, size=size: server.files.insert_many(corpus.lights(before, size)))  # type: ignore[misc]
             yield Figure(f"publish {added:,} from an iterator", size, [seconds], kind=SECONDS, memory=peak_memory())
             before = size
             seconds = timed(m.update)
             yield Figure(f"update that brings {added:,}", size, [seconds], kind=SECONDS, memory=peak_memory())
-            yield updating.changes(m, folder, size, rounds)
+            yield updating.changes(server, m, folder, rounds, size)
             job = m.job("import")
             job.evaluate()
-            found = [timed(lambda: job.pending(ledger.BATCH)) for _ in range(rounds + 1)]
-            yield Figure(
-                "next 1,000 pending, in no order", size, found[1:], goal=0.050, kind=SECONDS, memory=peak_memory()
-            )
+            found = ledger.pending(job, rounds)
+            yield Figure("next 1,000 pending, in no order", size, found, goal=0.050, kind=SECONDS, memory=peak_memory())
