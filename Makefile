@@ -6,6 +6,7 @@
 # make test-postgres  the tests of SQL targets, on a PostgreSQL of their own
 # make test-browser  Dagster's UI in a real Chromium; pictures of it with MMMETA_SHOTS=folder
 # make test-dagster  the Dagster tests with the oldest Dagster; DAGSTER=newest or DAGSTER=1.12.3 for another
+# make benchmark what everything costs beside the bare work, and whether the goals are met; half an hour
 # make check     lint, format and types
 # make clean     remove what these made (the demo's data and .venv too)
 
@@ -25,7 +26,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-long test-postgres test-browser test-dagster check format constraints clean
+.PHONY: help install demo dev test test-long test-postgres test-browser test-dagster benchmark check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -98,6 +99,11 @@ format: $(READY)
 
 # Every Python that is supported has to be there: make constraints PYTHONS="python3.10 /path/to/python3.11 …"
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+# docs/performance.md shows the outcome: python -m benchmarks --results FILE --page docs/performance.md
+benchmark: $(READY)
+	@$(PIP) install -qq -c constraints.txt -e ".[benchmarks]"
+	@$(BIN)/python -m benchmarks --folder . --results benchmarks.json
+
 constraints: $(READY)
 	@$(BIN)/python .ci/constraints.py $(PYTHONS) > constraints.new
 	@mv constraints.new constraints.txt
