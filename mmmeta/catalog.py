@@ -207,7 +207,7 @@ class Catalog:
         remote = self.owners[0]
         end = width + len(remote.ordered)
         local: dict[str, Any] = {}
-        if self.is_state:
+        if self.is_state and self.owners[1].slots:
             local = self.owners[1].decode(raw[end:], system["__local_types"], system["__local_more"])
         return Row(raw[1], remote.decode(raw[width:end], system["__types"], system["__more"]), local, system)
 

@@ -159,6 +159,7 @@ class Columns:
     unique: str
     slots: dict[str, Slot] = field(default_factory=dict)
     ordered: list[Slot] = field(default_factory=list)
+    _keys: list[str] = field(default_factory=list)
     _by_id: dict[int, Slot] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
     _taken: set[str] = field(default_factory=set)
@@ -198,6 +199,7 @@ class Columns:
         if slot.column is not None:
             slot.position = len(self.ordered)
             self.ordered.append(slot)
+            self._keys.append(slot.key)
         self.slots[slot.key] = slot
         self._by_id[slot.id] = slot
         self._special = None
@@ -326,7 +328,7 @@ class Columns:
             raise Damage(f"a file's cells cannot be read: {error}", self.schema) from error
 
     def _decode(self, cells: Sequence[Any], types: str | None, more: str | None) -> dict[str, Any]:
-        values = {slot.key: cell for slot, cell in zip(self.ordered, cells, strict=False) if cell is not None}
+        values = {key: cell for key, cell in zip(self._keys, cells, strict=False) if cell is not None}
         marks = parse_marks(types) if types else {}
         for slot in self.special:
             cell = values.get(slot.key)
