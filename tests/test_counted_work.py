@@ -192,6 +192,22 @@ def test_a_batch_costs_its_files(archives: list[Path], order_by: str | None) -> 
     assert large.steps <= small.steps * MORE
 
 
+@pytest.mark.parametrize("order_by", [None, "pages", "-pages"])
+def test_looking_at_the_next_files_costs_these(archives: list[Path], order_by: str | None) -> None:
+    """However many are pending behind them."""
+
+    def work(folder: Path) -> Work:
+        with client(folder) as m:
+            m.update()
+            m.job("looked_at", order_by=order_by).evaluate()
+        with counted() as found, client(folder) as m:
+            assert len(m.job("looked_at", order_by=order_by).pending(20)) == 20
+        return found
+
+    small, large = both(archives, work)
+    assert large.steps <= small.steps * MORE
+
+
 def test_nothing_pending_costs_nothing(archives: list[Path]) -> None:
     """A job that has done all of them looks at none."""
 

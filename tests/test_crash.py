@@ -59,6 +59,14 @@ LOOPS = {
             server.files.upsert({"content_hash": "f0", "n": n}, ["content_hash"])
             done(n)
     """,
+    "bulk": """
+        for n in itertools.count(start):
+            if f"i{n}-0" not in server.files:
+                with server.bulk():
+                    for part in range(50):
+                        server.files.insert(content_hash=f"i{n}-{part}", n=n)
+            done(n)
+    """,
     "update": """
         for n in itertools.count(start):
             server.files.upsert_many([{"content_hash": f"f{name}", "n": n} for name in range(20)])
@@ -135,6 +143,11 @@ def test_a_verb_killed_at_any_instant_loses_nothing_that_it_reported(archive: Ar
             found = {file.unique_value: file["n"] for file in archive.server.files}
             assert {f"i{n}" for n in range(done + 1)} <= found.keys()
             assert found["f0"] in (done, done + 1)
+            check_server(archive.server)
+        elif loop == "bulk":
+            found = {file.unique_value: file["n"] for file in archive.server.files}
+            assert {f"i{n}-{part}" for n in range(done + 1) for part in range(50)} <= found.keys()
+            assert len(found) % 50 == 20  # all of a block, or none
             check_server(archive.server)
         elif loop == "update":
             seen = {file["n"] for file in archive.client_files().values()}
