@@ -52,10 +52,14 @@ def main() -> None:
         "--files", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="metadata files to generate"
     )
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000, 5_000_000], help="files to update"
+        "--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000], help="files to update"
     )
     parser.add_argument(
-        "--millions", type=int, nargs="+", default=[1_000_000, 10_000_000], help="files of the largest archive"
+        "--millions",
+        type=int,
+        nargs="+",
+        default=[100_000, 1_000_000, 5_000_000, 10_000_000],
+        help="files of the largest archive",
     )
     parser.add_argument("--memory", type=int, default=1_000_000, help="metadata files of the memory's measurement")
     parser.add_argument("--folder", type=Path, help="where to work, on the disk that is to be measured")

@@ -53,13 +53,13 @@ class Files(ReadableFiles):
             UniqueValueError, ValueNotSupportedError: a key is missing or cannot be kept.
             ReadOnlyMetadirError: the metadir is a client's copy.
         """
-        return self._write([_row(row, ensure, types, data)], None, REFUSE, single=True)[0]
+        return self._write_one(_row(row, ensure, types, data), None, REFUSE)[0]
 
     def insert_ignore(
         self, row: Mapping[str, Any], keys: Sequence[str] | None = None, ensure: bool | None = None, types: Any = None
     ) -> str:
         """Add a file unless one with these keys (the unique key unless given) is there."""
-        return self._write([row], keys, IGNORE, single=True)[0]
+        return self._write_one(row, keys, IGNORE)[0]
 
     def insert_many(
         self, rows: Iterable[Mapping[str, Any]], chunk_size: int = 1000, ensure: bool | None = None, types: Any = None
@@ -80,7 +80,7 @@ class Files(ReadableFiles):
         ``upsert({...}, [keys])`` or ``upsert(keys=[...], **data)``. Keys that are not given keep their values. Where
         ``keys`` find a file with another unique value, that one is marked deleted: it was replaced.
         """
-        return self._write([_row(row, ensure, types, data)], keys, CHANGE, single=True)[0]
+        return self._write_one(_row(row, ensure, types, data), keys, CHANGE)[0]
 
     def upsert_many(
         self,
@@ -102,7 +102,7 @@ class Files(ReadableFiles):
         return_count: bool = False,
     ) -> int:
         """Change the files with the same values of ``keys`` (the unique key unless given); returns how many."""
-        return len(self._write([row], keys, CHANGE_ONLY, single=True))
+        return len(self._write_one(row, keys, CHANGE_ONLY))
 
     def update_many(
         self,
@@ -139,18 +139,18 @@ class Files(ReadableFiles):
                     f"nothing was deleted: no file of the metadata db has the key {key!r}.{near_misses(key, known)}"
                 )
 
-    def _write(
-        self,
-        rows: Iterable[Mapping[str, Any]],
-        keys: str | Sequence[str] | None,
-        policy: str,
-        *,
-        single: bool = False,
-    ) -> list[str]:
-        with self._backend.write(single=single) as writer:
-            return RowWriter(writer, self._backend.config, self._backend.key_filter, keys, policy).write(
-                map(_checked, rows)
-            )
+    def _write_one(self, row: Mapping[str, Any], keys: str | Sequence[str] | None, policy: str) -> list[str]:
+        """Write one row; returns the unique values of the files that it is about."""
+        with self._backend.write(single=True) as writer:
+            return list(self._rows(writer, keys, policy).write([_checked(row)]))
+
+    def _write(self, rows: Iterable[Mapping[str, Any]], keys: str | Sequence[str] | None, policy: str) -> None:
+        with self._backend.write() as writer:
+            for _ in self._rows(writer, keys, policy).write(map(_checked, rows)):
+                pass  # ten million names would not fit into memory
+
+    def _rows(self, writer: MetadataWriter, keys: str | Sequence[str] | None, policy: str) -> RowWriter:
+        return RowWriter(writer, self._backend.config, self._backend.key_filter, keys, policy)
 
     # What a dataset table has and a metadir has not
 

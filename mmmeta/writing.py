@@ -83,8 +83,8 @@ class RowWriter:
         self._filter = key_filter
         self._written: list[str] = []
 
-    def write(self, rows: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Write all rows; returns the unique values of their files.
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+        """Write all rows as the iterator is read; yields the unique values of their files.
 
         Raises:
             DuplicateFileError: a file is known, under ``REFUSE``.
@@ -100,19 +100,20 @@ class RowWriter:
                     "Leave it out, or give it another name"
                 )
             if len(chunk) == _AT_ONCE:
-                self._write_chunk(chunk)
+                yield from self._write_chunk(chunk)
                 chunk = []
-        self._write_chunk(chunk)
-        return self._written
+        yield from self._write_chunk(chunk)
 
-    def _write_chunk(self, chunk: list[dict[str, Any]]) -> None:
+    def _write_chunk(self, chunk: list[dict[str, Any]]) -> list[str]:
+        self._written = []
         if self._keys == [self._unique]:
             self._write_by_unique(chunk)
-            return
+            return self._written
         for values in chunk:
             for target in self._find(values):
                 self._write_over(target, values)
             self._writer.flush_rows()  # so that the next row finds this one
+        return self._written
 
     def _write_by_unique(self, chunk: list[dict[str, Any]]) -> None:
         """The usual case, in two queries a chunk; a file that comes twice in it ends the chunk."""
