@@ -33,6 +33,7 @@ from mmmeta.metadata_db import Head, read_head
 from mmmeta.metadata_writer import MetadataWriter
 from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED, Publisher
 from mmmeta.records import KeyFilter
+from mmmeta.selection import note_saved
 from mmmeta.state_db import Merged, read_merged, save_local
 from mmmeta.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.store import Store
@@ -74,6 +75,7 @@ class Backend:
         self._warned = False
         self._evaluated: dict[str, datetime] = {}
         self._metadata_file: str | None = None
+        self._told: str | None = None
 
     @property
     def config(self) -> Config:
@@ -329,12 +331,18 @@ class Backend:
         return merged
 
     def save(self, unique_value: str, changed: dict[str, Any], removed: set[str]) -> None:
+        """Write a file's own fields, and tell in status.json of jobs whose selection they may concern."""
         merged = self.ensure_state()
         with self.state.atomic() as connection:
             if not save_local(connection, merged.unique, unique_value, changed, removed, to_text(self.clock())):
                 raise StateDbError(
                     f"{self.state.path} has no file {unique_value!r}: it came after the last update; run update() first"
                 )
+            outdated = note_saved(connection, {*changed, *removed})
+        # Once is enough: further saves say nothing new until somebody evaluates, and that writes status.json anew.
+        if outdated and (self._told is None or self._told != file_version(self.layout.status)):
+            self.write_status()
+            self._told = file_version(self.layout.status)
 
     def evaluate_jobs(self) -> None:
         """Bring the selections of the project file's jobs up to date; one that cannot be is logged, not fatal."""

@@ -357,7 +357,10 @@ class Job:
         run = Run(self._bench, doer, worker, run_id, limit, progress, stop, narrowed)
         try:
             with Keeper(self._bench, worker, run_id):
-                return run.work(self.evaluate())
+                report = run.work(self.evaluate())
+                if self._bench.status().evaluated < self._backend.ensure_state().state_revision:
+                    self.evaluate()  # what the action has saved shall not look like news that came after the run
+                return report
         finally:
             worker.stop()
             doer.close()

@@ -59,7 +59,9 @@ class Attempt:
 
 def job_status(connection: sqlite3.Connection, name: str, now: datetime) -> JobStatus | None:
     """One job in numbers; None if it never ran or was evaluated."""
-    row = connection.execute("SELECT fingerprint, run_id, heartbeat FROM jobs WHERE job = ?", (name,)).fetchone()
+    row = connection.execute(
+        "SELECT fingerprint, run_id, heartbeat, evaluated FROM jobs WHERE job = ?", (name,)
+    ).fetchone()
     if row is None:
         return None
     counts = dict(connection.execute("SELECT status, files FROM ledger_counts WHERE job = ?", (name,)).fetchall())
@@ -89,6 +91,7 @@ def job_status(connection: sqlite3.Connection, name: str, now: datetime) -> JobS
         lease_until=lease_until,
         heartbeat=None if row[2] is None else from_text(row[2]),
         run_id=row[1],
+        evaluated=row[3],
     )
 
 

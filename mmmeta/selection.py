@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from mmmeta.catalog import Catalog
 from mmmeta.clock import to_text
+from mmmeta.conditions import condition_keys
 from mmmeta.filters import Compare, Condition, from_json, grows_with_time, to_json, walk
+from mmmeta.schema import read_info
+from mmmeta.values import RESERVED_PREFIX
 
 CONTENT = "content"
 METADATA = "metadata"
@@ -357,6 +361,44 @@ def told_size(get: Callable[[str], object]) -> int:
         return max(int(value), 0) if isinstance(value, int | float | str) else 0
     except (ValueError, OverflowError):
         return 0
+
+
+def note_saved(connection: sqlite3.Connection, keys: Collection[str]) -> bool:
+    """After a client has set these keys of a file, in the same transaction: whether a job has to look at it.
+
+    The others, if they were up to date, stay so: somebody who marks files all day shall not have every job evaluated for it.
+    """
+    revision = int(read_info(connection)["state_revision"])
+    rows = connection.execute("SELECT job, selection, rules, evaluated FROM jobs").fetchall()
+    unconcerned = [
+        job
+        for job, selection, rules, evaluated in rows
+        if evaluated == revision - 1 and not _concern(keys, selection, rules)
+    ]
+    connection.execute(
+        f"UPDATE jobs SET evaluated = ? WHERE job IN ({', '.join('?' * len(unconcerned))})", (revision, *unconcerned)
+    )
+    return len(unconcerned) < len(rows)
+
+
+def _concern(keys: Collection[str], selection: str, rules: str) -> bool:
+    """Whether a job with this selection and these rules asks for one of the keys."""
+    asked = _asked_keys(selection, rules)
+    # What mmmeta itself keeps of a file, such as when it was saved, changes with every save.
+    return not asked.isdisjoint(keys) or any(key.startswith(RESERVED_PREFIX) for key in asked)
+
+
+@lru_cache(maxsize=256)
+def _asked_keys(selection: str, rules: str) -> frozenset[str]:
+    known = rules_from("", selection, rules, "")
+    keys = condition_keys(known.condition)
+    if known.rerun_on == CONTENT:
+        keys.add(known.content_key)
+    elif not isinstance(known.rerun_on, str):
+        keys.update(known.rerun_on)
+    if known.order_by is not None:
+        keys.add(known.order_by.removeprefix("-"))
+    return frozenset(keys)
 
 
 def lacking_keys(catalog: Catalog, condition: Condition) -> dict[str, int]:

@@ -41,6 +41,8 @@ class JobStatus:
         run_id: the run that works on it or last did.
         evaluated_at: aware UTC; when a selection that files enter merely as time passes was last brought up to date.
             None for every other one, and where nobody knows.
+        evaluated: the state revision up to which the selection was evaluated; smaller than the state's where files have
+            changed since in a way that may concern the job.
     """
 
     fingerprint: str
@@ -56,6 +58,7 @@ class JobStatus:
     heartbeat: datetime | None = None
     run_id: str | None = None
     evaluated_at: datetime | None = None
+    evaluated: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ def _job(content: Mapping[str, Any]) -> JobStatus:
         heartbeat=_moment_or_none(content, "heartbeat"),
         run_id=_text_or_none(content, "run_id"),
         evaluated_at=_moment_or_none(content, "evaluated_at"),
+        evaluated=_count(content, "evaluated"),
     )
 
 

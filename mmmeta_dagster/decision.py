@@ -3,7 +3,7 @@
 Nothing here reads a file, a database or Dagster; ``sensors`` gathers the situation. The rules:
 
 - There is a reason to ask when the remote moved or when work is due: a retry, a rest left by a limit, an ended lease,
-  a job that is new or changed. Without one, the tick is a skip.
+  a job that is new or changed, files that something else merged or saved and no selection was evaluated over yet. Without one, the tick is a skip.
 - A metadir that is not whole yet (a sync is under way) is waited for; that is no attempt. Where only the announced
   metadata is missing, work that is due goes on meanwhile.
 - While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that it gave a
@@ -167,12 +167,14 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
     elif situation.came_after_its_store:
         yield f"meta.db is another file now, and the store announces revision {situation.announced}"
     for name, wanted in situation.jobs.items():
-        why = _due(wanted, merged.jobs.get(name), situation.runs, now)
+        why = _due(wanted, merged.jobs.get(name), merged.state_revision, situation.runs, now)
         if why is not None:
             yield f"{name}: {why}"
 
 
-def _due(wanted: JobWanted, seen: JobSeen | None, runs: Sequence[RunView], now: datetime) -> str | None:
+def _due(
+    wanted: JobWanted, seen: JobSeen | None, state_revision: int | None, runs: Sequence[RunView], now: datetime
+) -> str | None:
     if seen is None:
         return "the job is new"
     if seen.fingerprint != wanted.fingerprint:
@@ -183,6 +185,8 @@ def _due(wanted: JobWanted, seen: JobSeen | None, runs: Sequence[RunView], now: 
         return f"{retries(seen.failed)} due again since {clock_text(seen.earliest_due)}"
     if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
         return f"{files(seen.claimed)} claimed by {why}"
+    if seen.evaluated is not None and state_revision is not None and seen.evaluated < state_revision:
+        return "files were merged or saved since its selection was evaluated"
     if wanted.grows_with_time and (seen.evaluated_at is None or now - seen.evaluated_at >= LOOK_AGAIN):
         return "files may have entered the selection as time passed"
     return None

@@ -135,6 +135,7 @@ def _merged(status: Status) -> Merged:
                 job.heartbeat,
                 job.run_id,
                 job.evaluated_at,
+                job.evaluated,
             )
             for name, job in status.jobs.items()
         },

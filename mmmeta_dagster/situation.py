@@ -101,8 +101,8 @@ class JobWanted:
 @dataclass(frozen=True)
 class JobSeen:
     """A job as status.json records it: counts of files, the earliest retry, the latest end of a lease; of the worker
-    that claims files, when it last said that it lives and the run that it belongs to; and when a selection that files
-    enter as time passes was last evaluated."""
+    that claims files, when it last said that it lives and the run that it belongs to; when a selection that files
+    enter as time passes was last evaluated; and the state revision up to which the selection was evaluated."""
 
     fingerprint: str
     pending: int = 0
@@ -116,6 +116,7 @@ class JobSeen:
     heartbeat: datetime | None = None
     run_id: str | None = None
     evaluated_at: datetime | None = None
+    evaluated: int | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmmeta.status import JobStatus, Status, read_status, write_status
+from mmmeta import mmmeta
+from mmmeta.status import JobStatus, Status, file_version, read_status, write_status
 
 UTC = timezone.utc
 NOW = datetime(2024, 5, 1, 10, 30, 0, 5, tzinfo=UTC)
@@ -152,3 +153,37 @@ def test_any_status_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, s
     path = tmp_path_factory.getbasetemp() / "any-status.json"
     write_status(path, status)
     assert status == read_status(path)
+
+
+def test_a_save_is_told_of_once_and_only_where_a_job_asks_for_the_key(tmp_path: Path) -> None:
+    """status.json says that a selection is behind; who saves a thousand files does not write it a thousand times."""
+    with mmmeta(tmp_path) as m:
+        m.files.insert(content_hash="a", pages=1)
+        m.files.insert(content_hash="b", pages=2)
+        m.update()
+        job = m.job("marked", where={"mark": "x"})
+        job.run(lambda file: None)
+        path = m.layout.status
+
+        def behind() -> bool:
+            status = read_status(path)
+            assert status is not None
+            return status.jobs["marked"].evaluated < status.state_revision
+
+        def save(name: str, key: str) -> str | None:
+            file = m.files.find_one(content_hash=name)
+            assert file is not None
+            file[key] = "x"
+            file.save()
+            return file_version(path)
+
+        before = file_version(path)
+        assert save("a", "other") == before
+        told = save("a", "mark")
+        assert told != before
+        assert behind()
+        assert save("b", "mark") == told
+        assert job.run(lambda file: None).done == 2
+        assert not behind()
+        save("a", "mark")
+        assert behind()

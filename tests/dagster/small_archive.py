@@ -134,6 +134,11 @@ class Archive:
         return load_project(self.project).metadirs["archive"]
 
     @property
+    def watched(self) -> MetadirConfig:
+        """The metadir that the sensor watches: with jobs that are made in Python, where there are such."""
+        return self.config
+
+    @property
     def definitions(self) -> dg.Definitions:
         """The code location of the project file."""
         return build_definitions(metadirs=load_project(self.project).metadirs)

@@ -89,6 +89,13 @@ def test_due_work_is_asked_for_although_the_remote_did_not_move(job: JobSeen, wo
     assert words in ask(situation(job=job)).reason
 
 
+def test_what_no_selection_was_evaluated_over_is_asked_for() -> None:
+    """Something else has merged or saved: a job that is behind the state revision (3) has not seen it."""
+    decision = ask(situation(job=seen(evaluated=2)))
+    assert decision.reason == "download: files were merged or saved since its selection was evaluated."
+    skip(situation(job=seen(evaluated=3)))
+
+
 def test_retries_that_fall_due_one_after_the_other_are_gathered_into_one_run() -> None:
     """Fifty files fail together and come back over half a minute; a run for each would be fifty runs."""
     # Three of them were due when a run ended and status.json was written.

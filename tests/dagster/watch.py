@@ -22,7 +22,7 @@ class Watch:
 
     def tick(self) -> dg.SensorResult:
         """One evaluation; the cursor is kept, as the daemon does."""
-        config = self.archive.config
+        config = self.archive.watched
         job = build_import_job(metadir=config)
         sensor = build_remote_sensor(metadir=config, job=job, clock=lambda: utcnow() + self.ahead)
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
