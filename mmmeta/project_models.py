@@ -125,7 +125,8 @@ class JobConfig(_Model):
         Kinds, EmptyIsList, Field(description="Dagster kinds, at most three; by the action unless given")
     ] = []
     automation: Annotated[
-        Automation | None, Field(description="Dagster's automation conditions: eager, on_missing, a cron schedule, ...")
+        Automation | None,
+        Field(description="Dagster's automation condition instead of sensor and import: eager, a cron schedule, ..."),
     ] = None
     partitions: Annotated[
         PartitionsConfig | None, Field(description="Dagster's partitions: windows of time, or values of a coarse key")

@@ -10,6 +10,7 @@ import dagster as dg
 from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
+from mmmeta_dagster.imported import imported
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
 
 DagsterJob = Any
@@ -24,7 +25,7 @@ def build_import_job(
     checks: Iterable[dg.AssetChecksDefinition] = (),
     resources: Mapping[str, Any] | None = None,
 ) -> DagsterJob:
-    """``<metadir>_import``: update, then all jobs. What the sensor asks for.
+    """``<metadir>_import``: update, then all jobs but those that an automation condition runs. What the sensor asks for.
 
     It is for all that is due, and therefore never partitioned. Where jobs of the metadir have partitions it needs
     ``assets``, the metadir's own with those that ``@mmmeta_asset`` made, their ``checks``, and ``resources``, all that
@@ -35,15 +36,17 @@ def build_import_job(
         >>> build_import_job(metadir=MetadirConfig(name="archive", path="/data/archive")).name
         'archive_import'
     """
+    given = list(assets)
+    ours = imported(metadir, translator=translator, assets=given)
+    all_jobs = "all jobs" if len(ours.jobs) == len(metadir.jobs) else "all jobs without an automation condition"
     job = _job(
         metadir,
         translator,
         keys.import_job(metadir.name),
-        [keys.STATE_DB, *metadir.jobs],
-        "Updates the state db, then runs all jobs. Each file once; a run without news ends in seconds.",
+        [keys.STATE_DB, *ours.jobs],
+        f"Updates the state db, then runs {all_jobs}. Each file once; a run without news ends in seconds.",
     )
-    given = list(assets)
-    partitioned = any(config.partitions is not None for config in metadir.jobs.values())
+    partitioned = any(config.partitions is not None for config in ours.jobs.values())
     return _without_partitions(job, given, list(checks), resources or {}) if partitioned and given else job
 
 

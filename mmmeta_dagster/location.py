@@ -18,6 +18,7 @@ from mmmeta_dagster.assets import build_metadir_assets
 from mmmeta_dagster.checks import build_checks
 from mmmeta_dagster.decorator import job_of, with_jobs
 from mmmeta_dagster.files_seen import layout_of, why_not_there
+from mmmeta_dagster.imported import imported, specs
 from mmmeta_dagster.jobs import build_jobs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
@@ -94,10 +95,10 @@ def _of_metadir(
         metadir=metadir, translator=translator, assets=assets, checks=checks, resources={**resources, **ours}
     )
     jobs = {job.name: job for job in built}
-    sensor = build_remote_sensor(metadir=metadir, job=jobs[keys.import_job(metadir.name)], translator=translator)
+    followed = imported(metadir, translator=translator, assets=assets)
+    sensor = build_remote_sensor(metadir=followed, job=jobs[keys.import_job(metadir.name)], translator=translator)
     sensors: list[dg.SensorDefinition] = [sensor]
-    specs = [spec for asset in assets for spec in ([asset] if isinstance(asset, dg.AssetSpec) else asset.specs)]
-    automated = [spec.key for spec in specs if spec.automation_condition is not None]
+    automated = [spec.key for spec in specs(assets) if spec.automation_condition is not None]
     if automated:
         sensors.append(
             dg.AutomationConditionSensorDefinition(
@@ -111,7 +112,7 @@ def _of_metadir(
         assets=assets,
         asset_checks=checks,
         jobs=list(jobs.values()),
-        schedules=build_schedules(metadir=metadir, jobs=jobs),
+        schedules=build_schedules(metadir=followed, jobs=jobs),
         sensors=sensors,
         resources=ours,
     )

@@ -12,6 +12,7 @@ from mmmeta.project import MetadirConfig
 from mmmeta.status import read_status
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of
+from mmmeta_dagster.imported import imported
 from mmmeta_dagster.jobs import DagsterJob
 from mmmeta_dagster.observe import runs_of
 from mmmeta_dagster.wording import clock_text, retries
@@ -55,7 +56,7 @@ def build_schedules(
             import_,
             schedules.retry,
             f"{import_words}, if a file that failed is due again.",
-            lambda now: _retry(metadir, now),
+            lambda now: _retry(imported(metadir), now),
         ),
     ]
 

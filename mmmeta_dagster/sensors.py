@@ -10,6 +10,7 @@ from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.decision import decide
+from mmmeta_dagster.imported import imported
 from mmmeta_dagster.jobs import DagsterJob
 from mmmeta_dagster.news import is_told, materialization
 from mmmeta_dagster.observe import observe
@@ -26,7 +27,8 @@ def build_remote_sensor(
 ) -> dg.SensorDefinition:
     """``<metadir>_remote_updated``: asks for ``<metadir>_import`` when the remote moved or work is due.
 
-    It opens no database, says its reason at every tick, and runs unless ``sensor.enabled`` is false. ``job`` is the
+    Work is that of the jobs which the import runs: not of those with ``automation``. It opens no database, says its
+    reason at every tick, and runs unless ``sensor.enabled`` is false. ``job`` is the
     Dagster job to ask for, ``clock`` gives the time.
 
     Example:
@@ -37,8 +39,10 @@ def build_remote_sensor(
         'archive_remote_updated'
     """
 
+    followed = imported(metadir)
+
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        situation = observe(metadir, context.instance)
+        situation = observe(followed, context.instance)
         decision = decide(situation, Cursor.parse(context.cursor), clock())
         news = []
         remembered = decision.cursor

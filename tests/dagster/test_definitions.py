@@ -17,7 +17,6 @@ from small_archive import Archive
 
 import mmmeta_dagster
 from mmmeta.errors import ProjectError
-from mmmeta.project import MetadirConfig
 from mmmeta_dagster import build_definitions, keys
 from mmmeta_dagster.location import find_metadirs
 
@@ -147,90 +146,6 @@ def test_two_metadirs_stand_side_by_side(archive: Archive) -> None:
     assert {"one_metadir", "two_metadir"} <= set(repository.get_top_level_resources())
     assert {"one_import", "two_import", "two_generate"} <= set(repository.job_names)
     assert "one_generate" not in repository.job_names
-
-
-@pytest.mark.parametrize(
-    "automation",
-    [
-        "eager",
-        "0 3 * * *",
-        'on_cron("@daily", cron_timezone="Europe/Berlin")',
-        "on_missing()",
-        "eager() | on_missing",
-        "any_deps_match(newly_updated) & ~in_progress",
-    ],
-)
-def test_automation_of_a_job_is_a_condition_and_a_sensor_that_runs(archive: Archive, automation: str) -> None:
-    """Offered, not the default: it adds seconds."""
-    archive.configure(
-        archive.project.read_text().replace(
-            "attempts: 3\n        backoff", f"automation: '{automation}'\n        backoff"
-        )
-    )
-    definitions = archive.definitions
-    look = definitions.resolve_asset_graph().get(keys.asset_key("archive", "look"))
-    assert look.automation_condition is not None
-    sensors = {sensor.name: sensor for sensor in definitions.get_repository_def().sensor_defs}
-    assert sensors["archive_automation"].default_status is dg.DefaultSensorStatus.RUNNING
-
-
-# Dagster's own test helper uses a parameter that Dagster calls beta.
-@pytest.mark.filterwarnings("ignore:Parameter `include_sources` of function `AssetSelection.all` is currently in beta")
-def test_an_eager_job_follows_an_update_and_not_an_import_that_did_it_already(archive: Archive) -> None:
-    """What the import has processed is not asked for a second time."""
-    archive.configure(
-        archive.project.read_text().replace("attempts: 3\n        backoff", "automation: eager\n        backoff")
-    )
-    definitions = archive.definitions
-    with dg.instance_for_test() as instance:
-
-        def run(job: str) -> int:
-            """Run a job, then count what the conditions ask for."""
-            nonlocal cursor
-            assert definitions.resolve_job_def(job).execute_in_process(instance=instance).success
-            result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
-            cursor = result.cursor
-            return result.total_requested
-
-        cursor = dg.evaluate_automation_conditions(definitions, instance).cursor
-        assert run("archive_import") == 0
-        assert run("archive_update") == 1
-
-
-@pytest.mark.parametrize(
-    ("automation", "reason"),
-    [
-        ("eagr", "has no automation condition 'eagr'. Did you mean 'eager'?"),
-        ("eager & ~on_mising", "Did you mean 'on_missing' or "),
-        ("often", "There are "),
-        ("on_cron()", "missing 1 required positional argument: 'cron_schedule'"),
-        ('on_cron("0 3 * * *", speed=3)', "unexpected keyword argument 'speed'"),
-        ("replace", "has no automation condition 'replace'"),
-    ],
-)
-def test_an_automation_that_dagster_does_not_know_is_named_with_file_and_line(
-    archive: Archive, automation: str, reason: str
-) -> None:
-    """The core cannot know Dagster's conditions; the message is like the core's nevertheless."""
-    archive.configure(
-        archive.project.read_text().replace(
-            "attempts: 3\n        backoff", f"automation: '{automation}'\n        backoff"
-        )
-    )
-    lines = archive.project.read_text().splitlines()
-    line = next(number for number, text in enumerate(lines, 1) if "automation:" in text)
-    with pytest.raises(ProjectError) as caught:
-        _ = archive.definitions
-    assert str(caught.value).startswith(f"{archive.project}:{line}: metadirs.archive.jobs.look.automation: ")
-    assert reason in str(caught.value)
-
-
-def test_an_automation_of_a_job_made_in_python_is_named_without_a_file(archive: Archive) -> None:
-    """There is none."""
-    look = archive.config.jobs["look"].model_copy(update={"automation": "eagr"})
-    metadir = MetadirConfig(name="archive", path=archive.client, jobs={"look": look})
-    with pytest.raises(ProjectError, match=r"^metadirs\.archive\.jobs\.look\.automation: .*Did you mean 'eager'"):
-        build_definitions(metadirs={"archive": metadir})
 
 
 def test_the_project_file_comes_before_the_environment_of_one_metadir(archive: Archive) -> None:
