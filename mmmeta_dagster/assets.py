@@ -10,6 +10,7 @@ import dagster as dg
 
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import columns, keys, reporting
+from mmmeta_dagster.ending import Ending, checks_told, ending
 from mmmeta_dagster.job_run import run_job
 from mmmeta_dagster.news import REMOTE, tell_of_merged, version_of
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
@@ -54,7 +55,8 @@ def step(
     return dg.multi_asset(
         **{
             "name": keys.op(metadir.name, name),
-            "specs": [spec],
+            # No materialization is needed where there are no news (see ``ending``).
+            "specs": [spec.replace_attributes(skippable=True)],
             "required_resource_keys": {keys.resource(metadir.name)},
             # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.
             "pool": keys.pool(metadir.name),
@@ -66,21 +68,21 @@ def step(
 
 def _metadata_db(metadir: MetadirConfig, spec: dg.AssetSpec) -> dg.AssetsDefinition:
     @step(metadir, keys.METADATA_DB, spec)
-    def metadata_db(context: dg.AssetExecutionContext, config: GenerateOptions) -> dg.MaterializeResult[None]:
+    def metadata_db(context: dg.AssetExecutionContext, config: GenerateOptions) -> Ending:
         with opened(context, metadir) as m:
             report = m.generate(**config.model_dump(), progress=Progress(context))
             published = m.store.raw(REMOTE)
         # The publication as version: a generate without news makes nothing downstream look out of date.
-        version = None if published is None else dg.DataVersion(version_of(published))
-        return dg.MaterializeResult(metadata=reporting.of_generate(report), data_version=version)
+        version = None if published is None else version_of(published)
+        return ending(context, metadir, keys.METADATA_DB, reporting.of_generate(report), version=version)
 
     return metadata_db
 
 
 def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg.AssetsDefinition:
     @step(metadir, keys.STATE_DB, translator.get_asset_spec(MetadirAsset(metadir, keys.STATE_DB)))
-    def state_db(context: dg.AssetExecutionContext, config: UpdateOptions) -> dg.MaterializeResult[None]:
-        with opened(context, metadir) as m:
+    def state_db(context: dg.AssetExecutionContext, config: UpdateOptions) -> Ending:
+        with checks_told(context, metadir, keys.STATE_DB), opened(context, metadir) as m:
             report = m.update(**config.model_dump(), progress=Progress(context))
             merged = m.status()
             files = len(m.files)
@@ -88,17 +90,17 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
             partitions = add_new_partitions(context, metadir, m, news=news)
             schema = columns.of_state_db(m)
         # The content as version: an update without news makes nothing downstream look out of date.
-        version = dg.DataVersion(f"{merged.metadata_id}-{merged.digest}")
+        version = f"{merged.metadata_id}-{merged.digest}"
         metadata = {**reporting.of_update(report, files), **partitions, **schema}
         made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
-        return dg.MaterializeResult(metadata=metadata, data_version=version, tags=made_of)
+        return ending(context, metadir, keys.STATE_DB, metadata, version=version, tags=made_of)
 
     return state_db
 
 
 def _job(metadir: MetadirConfig, job: JobConfig, translator: DagsterMmmetaTranslator) -> dg.AssetsDefinition:
     @step(metadir, job.name, translator.get_asset_spec(MetadirAsset(metadir, job.name, job)))
-    def run(context: dg.AssetExecutionContext, config: JobOptions) -> dg.MaterializeResult[None]:
+    def run(context: dg.AssetExecutionContext, config: JobOptions) -> Ending:
         return run_job(context, metadir, job.name, config)
 
     return run

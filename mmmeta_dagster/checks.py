@@ -1,7 +1,8 @@
 """Asset checks: what is unhealthy although every run succeeds. What each looks at is in ``check_results``.
 
-One op an asset, after that asset's: a job that fails loses its own checks in that run, and no others'. What costs is not
-the ops but the checks, 40 ms each, for Dagster writes three events for one. They only read, and create nothing.
+One op an asset, after that asset's. It does not come where the asset's step fails, which is when it matters, or has brought
+nothing new: then that step says itself what the checks find (``tell_checks``). What costs is not the ops but the checks, 40 ms
+each, for Dagster writes three events for one. They only read, and create nothing.
 
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the check functions.
 """
@@ -50,8 +51,7 @@ def _checks(
 ) -> dg.AssetChecksDefinition:
     """The checks of one asset, in one op."""
     key = translator.get_asset_key(asset)
-    made = _of_state_db(metadir) if asset.job is None else _of_job(metadir, asset.job)
-    severity = dg.AssetCheckSeverity(metadir.checks.severity.upper())
+    made = _made(metadir, asset.job)
 
     @dg.multi_asset_check(
         name=keys.checks_op(metadir.name, asset.name),
@@ -69,7 +69,7 @@ def _checks(
                         passed=found.passed,
                         asset_key=key,
                         check_name=name,
-                        severity=severity,
+                        severity=_severity(metadir),
                         description=found.words,
                         metadata=_metadata(metadir, found),
                     )
@@ -77,8 +77,36 @@ def _checks(
     return checks
 
 
+def tell_checks(context: dg.AssetExecutionContext, metadir: MetadirConfig, name: str) -> None:
+    """Say what the checks of an asset find, from the asset's own step."""
+    try:
+        with _opened(context, metadir) as m:
+            for check, (_, look) in _made(metadir, metadir.jobs.get(name)).items():
+                found = _found(metadir, m, look)
+                context.instance.report_runless_asset_event(
+                    dg.AssetCheckEvaluation(
+                        asset_key=context.asset_key,
+                        check_name=check,
+                        passed=found.passed,
+                        severity=_severity(metadir),
+                        description=found.words,
+                        metadata=_metadata(metadir, found),
+                    )
+                )
+    except MmmetaError as error:  # what failed before it is what a person has to see
+        context.log.warning(f"The checks of {name} cannot be told: {error}")
+
+
+def _severity(metadir: MetadirConfig) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity(metadir.checks.severity.upper())
+
+
+def _made(metadir: MetadirConfig, job: JobConfig | None) -> dict[str, tuple[str, Look]]:
+    """The checks of a job, or of the state db: name → what it says, and how it looks."""
+    return _of_state_db(metadir) if job is None else _of_job(metadir, job)
+
+
 def _of_state_db(metadir: MetadirConfig) -> dict[str, tuple[str, Look]]:
-    """Name → what it says, and how it looks."""
     several = metadir.checks.several_types
     return {
         keys.CHECK_REVISION: (
@@ -132,7 +160,9 @@ def _metadata(metadir: MetadirConfig, found: Found) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(context: dg.AssetCheckExecutionContext, metadir: MetadirConfig) -> Iterator[Metadir]:
+def _opened(
+    context: dg.AssetCheckExecutionContext | dg.AssetExecutionContext, metadir: MetadirConfig
+) -> Iterator[Metadir]:
     """The metadir of the resource; gives signs of life for a run that looks for long, but makes no folder for them."""
     resource: MetadirResource = getattr(context.resources, keys.resource(metadir.name))
     with resource.open(name=metadir.name, jobs=metadir.jobs) as m:

@@ -14,6 +14,7 @@ from mmmeta.errors import JobError
 from mmmeta.project import JobConfig, MetadirConfig, job_config
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets import step
+from mmmeta_dagster.ending import Ending
 from mmmeta_dagster.job_run import run_job
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.resources import MetadirResource
@@ -219,7 +220,7 @@ def _compute(
     function: Function,
     metadir: MetadirConfig,
     name: str,
-) -> Callable[..., dg.MaterializeResult[None]]:
+) -> Callable[..., Ending]:
     """The step around a person's function, with the parameters of the function that Dagster is to fill."""
     parameters = inspect.signature(function).parameters
     taken = ONE if ONE in parameters else MANY
@@ -234,7 +235,7 @@ def _compute(
     if keys.resource(metadir.name) not in passed:
         shown.append(_parameter(keys.resource(metadir.name), MetadirResource))
 
-    def compute(context: dg.AssetExecutionContext, **arguments: Any) -> dg.MaterializeResult[None]:
+    def compute(context: dg.AssetExecutionContext, **arguments: Any) -> Ending:
         given = {parameter: arguments[parameter] for parameter in passed if parameter in arguments}
         if "context" in parameters:
             given["context"] = context

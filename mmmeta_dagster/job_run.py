@@ -8,11 +8,12 @@ from typing import Any
 
 import dagster as dg
 
-from mmmeta import Metadir
+from mmmeta import Metadir, RunReport
 from mmmeta.filters import describe
 from mmmeta.jobs import Job
-from mmmeta.project import MetadirConfig
+from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import columns, keys, reporting
+from mmmeta_dagster.ending import Ending, checks_told, ending, version_before
 from mmmeta_dagster.files_done import links_of, table_of_run
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.partitions import asked_for, files_of
@@ -29,7 +30,7 @@ def run_job(
     function: Callable[[Any], object] | None = None,
     *,
     batch: bool = False,
-) -> dg.MaterializeResult[None]:
+) -> Ending:
     """Run a job of the metadir and report it: all that is due, or what is due in the partitions of the run.
 
     Args:
@@ -38,6 +39,19 @@ def run_job(
     Raises:
         Failure: nothing could be done, or more failed than ``fail_run_above`` allows.
     """
+    with checks_told(context, metadir, name):
+        return _run_job(context, metadir, name, options, function, batch=batch)
+
+
+def _run_job(
+    context: dg.AssetExecutionContext,
+    metadir: MetadirConfig,
+    name: str,
+    options: JobOptions,
+    function: Callable[[Any], object] | None,
+    *,
+    batch: bool,
+) -> Ending:
     config = metadir.jobs[name]
     progress = Progress(context)
     with opened(context, metadir) as m:
@@ -74,7 +88,16 @@ def run_job(
         # Dagster writes an event for each of them; what is about all of them together stands in one observation.
         context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
         metadata = {key: metadata[key] for key in (keys.META_SUMMARY, keys.META_PARTITIONS, keys.META_SEE_MORE)}
-    return dg.MaterializeResult(metadata=metadata)
+    return ending(context, metadir, name, metadata, version=_version(context, config, report))
+
+
+def _version(context: dg.AssetExecutionContext, config: JobConfig, report: RunReport) -> str | None:
+    """The data version of what the job has done: another one after each run that did something; None where there are
+    partitions, of which each has its own."""
+    if config.partitions is not None:
+        return None
+    before = version_before(context)
+    return context.run.run_id if before is None or report.done or report.retracted else before
 
 
 def _tell_of_interruption(

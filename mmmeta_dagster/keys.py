@@ -109,6 +109,9 @@ TAG_SEEN = "mmmeta/seen"
 TAG_DATA_VERSION = "dagster/data_version"
 """Dagster's own tag of a materialization that was made outside of a run."""
 
+TAG_CODE_VERSION = "dagster/code_version"
+"""Dagster's own tag of a materialization: of which code, as the asset says itself."""
+
 TAG_INPUT_DATA_VERSION = "dagster/input_data_version"
 """Dagster's own tag of a materialization, before the key of an asset that it is made of: that one's data version."""
 

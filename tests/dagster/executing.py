@@ -18,8 +18,9 @@ def execute(
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str) -> Mapping[str, Any]:
-    """What the materialization of an asset says."""
-    (event,) = result.asset_materializations_for_node(f"archive__{asset}")
+    """What the materialization of an asset says, or the observation of one that brought nothing new."""
+    observations = result.asset_observations_for_node(f"archive__{asset}")
+    (event,) = result.asset_materializations_for_node(f"archive__{asset}") or observations
     return {name: value.value for name, value in event.metadata.items()}
 
 

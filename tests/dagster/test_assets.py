@@ -221,10 +221,12 @@ def test_materializations_are_stable_for_downstream_only_when_nothing_changed(
 ) -> None:
     """The state db's data version is the content, so that an update without news makes nobody stale."""
 
-    def version() -> str | None:
-        result = execute(archive, each_instance, "archive_update")
-        (event,) = result.asset_materializations_for_node("archive__state_db")
-        return event.tags.get("dagster/data_version") if event.tags else None
+    def version() -> str:
+        assert execute(archive, each_instance, "archive_update").success
+        event = each_instance.get_latest_materialization_event(keys.asset_key("archive", "state_db"))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return (event.asset_materialization.tags or {})["dagster/data_version"]
 
     first, again = version(), version()
     archive.write("contract3", "contract")

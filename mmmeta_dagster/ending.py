@@ -1,0 +1,101 @@
+"""How a step ends: with a materialization, or, where it brought nothing new, with an observation that wakes nobody.
+
+Dagster's conditions such as ``eager`` fire at every materialization, whatever its data version is. So there is none where
+nothing hangs on this step in its run (steps that do would be skipped with it), and what it would say was said before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from mmmeta.project import MetadirConfig
+from mmmeta_dagster import keys
+from mmmeta_dagster.checks import tell_checks
+
+Ending = Iterator[dg.MaterializeResult[None]]
+"""What a step returns: an iterator, because Dagster takes a returned None for an output; empty after an observation."""
+
+
+def ending(
+    context: dg.AssetExecutionContext,
+    metadir: MetadirConfig,
+    name: str,
+    metadata: Mapping[str, Any],
+    *,
+    version: str | None,
+    tags: Mapping[str, str] | None = None,
+) -> Ending:
+    """What the step of an asset returns.
+
+    Args:
+        name: of the asset among the metadir's.
+        version: data version of what there is now; None where that cannot be told: always a materialization.
+        tags: of the materialization.
+    """
+    waiting = waiting_for(context, keys.op(metadir.name, name))
+    checks = keys.checks_op(metadir.name, name)
+    if version is None or waiting - {checks} or not _was_said(context, version):
+        data_version = None if version is None else dg.DataVersion(version)
+        return _yielded(dg.MaterializeResult(metadata=metadata, data_version=data_version, tags=tags))
+    context.log_event(dg.AssetObservation(context.asset_key, metadata=metadata))
+    if checks in waiting:
+        tell_checks(context, metadir, name)
+    return _yielded()
+
+
+def _yielded(*results: dg.MaterializeResult[None]) -> Ending:
+    yield from results
+
+
+@contextmanager
+def checks_told(context: dg.AssetExecutionContext, metadir: MetadirConfig, name: str) -> Iterator[None]:
+    """A block in which a step may fail: its checks, whose own step will not come then, are told nevertheless."""
+    try:
+        yield
+    except dg.Failure:
+        if keys.checks_op(metadir.name, name) in waiting_for(context, keys.op(metadir.name, name)):
+            tell_checks(context, metadir, name)
+        raise
+
+
+def waiting_for(context: dg.AssetExecutionContext, op: str) -> set[str]:
+    """The ops of this run that come after an op and need what it gives."""
+    return {
+        node.alias or node.name
+        for node, inputs in context.job_def.dependencies.items()
+        if any(one.node == op for given in inputs.values() for one in given.get_node_dependencies())
+    }
+
+
+def version_before(context: dg.AssetExecutionContext) -> str | None:
+    """The data version that the asset was materialized with last."""
+    return _tags(context.instance, context.asset_key).get(keys.TAG_DATA_VERSION)
+
+
+def _was_said(context: dg.AssetExecutionContext, version: str) -> bool:
+    """Whether the last materialization was of this version, by this code, and made of what is upstream now.
+
+    If not, the asset graph would call the asset "Unsynced" for as long as there is no other.
+    """
+    said = _tags(context.instance, context.asset_key)
+    code = next(spec.code_version for spec in context.assets_def.specs)
+    if said.get(keys.TAG_DATA_VERSION) != version or code not in (None, said.get(keys.TAG_CODE_VERSION)):
+        return False
+    upstream = f"{keys.TAG_INPUT_DATA_VERSION}/"
+    return all(
+        _tags(context.instance, dg.AssetKey.from_user_string(tag.removeprefix(upstream))).get(keys.TAG_DATA_VERSION)
+        == value
+        for tag, value in said.items()
+        if tag.startswith(upstream)
+    )
+
+
+def _tags(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str]:
+    """Those of an asset's last materialization; none where there was none."""
+    event = instance.get_latest_materialization_event(key)
+    found = None if event is None else event.asset_materialization
+    return {} if found is None else found.tags or {}
