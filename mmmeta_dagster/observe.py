@@ -7,9 +7,11 @@ from datetime import datetime, timezone
 import dagster as dg
 
 from mmmeta.clock import utcnow
-from mmmeta.errors import StoreAccessError
+from mmmeta.database import Database
+from mmmeta.errors import MmmetaError, StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
+from mmmeta.metadata_db import read_head
 from mmmeta.project import MetadirConfig
 from mmmeta.remote_store import read_publication
 from mmmeta.status import Status, file_identity, file_version, read_status
@@ -45,7 +47,8 @@ _PHASES = {
 
 
 def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
-    """The situation of a metadir now. Reads small files and asks Dagster for runs; opens no database of mmmeta."""
+    """The situation of a metadir now. Reads small files and asks Dagster for runs; opens no database of mmmeta, but for
+    one case (``_why_older``)."""
     layout = layout_of(metadir)
     published, problem = _published(layout)
     status = read_status(layout.status)
@@ -56,7 +59,7 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         store_problem=problem,
         merged=_merged(status) if status is not None else None,
         state_problem=_state_problem(layout, status),
-        not_whole=why_not_whole(layout),
+        not_whole=why_not_whole(layout) or _why_older(metadir, layout, status),
         announced=_announced(layout),
         metadata_file=file_version(layout.meta_db),
         seen=mark_of_files(layout),
@@ -111,6 +114,33 @@ def _state_problem(layout: Layout, status: Status | None) -> str | None:
     if found != status.state_file:
         return f"the state db {layout.state} is another file than before"
     return None
+
+
+def _why_older(metadir: MetadirConfig, layout: Layout, status: Status | None) -> str | None:
+    """That meta.db is an older copy than was merged, which an update would refuse; None where it is not.
+
+    The store alone cannot tell it from a metadata db that was made anew. So meta.db itself is opened, read-only, where the
+    store went back and meta.db is another file than the last update read: in no other case.
+    """
+    if status is None or status.revision is None or _state_problem(layout, status) is not None:
+        return None
+    announced = _announced(layout)
+    if announced is None or announced >= status.revision or status.metadata_file == file_version(layout.meta_db):
+        return None
+    database = Database(layout.meta_db, role="metadata", read_only=True)
+    try:
+        with database.reading() as connection:
+            found = read_head(connection, database)
+    except MmmetaError:
+        return None  # a run says what is wrong with it
+    finally:
+        database.close()
+    if found.id != status.metadata_id or found.revision >= status.revision:
+        return None
+    return (
+        f"{layout.meta_db} is a stale copy: revision {found.revision}, merged already {status.revision}. Sync again; if the "
+        f"remote really went back, run {metadir.command('update --accept-older')}"
+    )
 
 
 def _merged(status: Status) -> Merged:

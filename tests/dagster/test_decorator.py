@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from executing import metadata as of
 from small_archive import Archive
 
 from mmmeta import File
@@ -48,11 +49,6 @@ def run(
     )
     job = definitions.resolve_job_def("archive_import")
     return job.execute_in_process(instance=instance, raise_on_error=False, run_config=config)
-
-
-def of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
-    (event,) = result.asset_materializations_for_node(f"archive__{asset}")
-    return {name: value.value for name, value in event.metadata.items()}
 
 
 def test_a_function_of_one_file(archive: Archive, instance: dg.DagsterInstance) -> None:

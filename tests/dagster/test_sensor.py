@@ -128,6 +128,41 @@ def test_what_only_a_run_can_see_is_waited_for_until_it_changes(watch: Watch) ->
     assert watch.run(request).success
 
 
+def test_a_copy_that_is_older_than_what_was_merged_is_a_skip_that_says_so(watch: Watch) -> None:
+    """A snapshot was restored: no run could merge it, so none is spent on it; the next sync ends it."""
+    metadir, older = watch.archive.client / "_mmmeta", watch.archive.root / "older"
+    watch.run(watch.asks())
+    shutil.copytree(metadir, older, ignore=shutil.ignore_patterns("local"))
+    watch.archive.write("contract3", "contract")
+    watch.archive.publish()
+    watch.run(watch.asks())
+    shutil.copytree(older, metadir, dirs_exist_ok=True)
+    for _ in range(2):
+        tick = watch.tick()
+        assert not tick.run_requests
+        assert not tick.asset_events
+    said = watch.skips()
+    assert said.startswith(
+        f"Waiting: {metadir / 'meta.db'} is a stale copy: revision 1, merged already 2. Sync again; "
+    )
+    assert f"run mmmeta --project {watch.archive.project} --metadir archive update --accept-older. To do: " in said
+    watch.archive.sync()
+    assert watch.skips().startswith("Nothing to do: revision 2 is merged")
+
+
+def test_a_metadata_db_made_anew_is_no_older_copy(watch: Watch) -> None:
+    """It begins at revision 1, and its id tells."""
+    watch.run(watch.asks())
+    watch.archive.write("contract3", "contract")
+    watch.archive.publish()
+    watch.run(watch.asks())
+    with mmmeta(watch.archive.server) as m:
+        assert m.generate(replace=True).revision == 1
+    watch.archive.sync()
+    assert watch.run(watch.asks()).success
+    assert watch.skips().startswith("Nothing to do: revision 1 is merged")
+
+
 def test_a_store_that_comes_before_the_new_metadata_db_costs_no_run(watch: Watch) -> None:
     """A sync brings `_store` first; the old meta.db stays, whole, until the new one is renamed in."""
     watch.run(watch.asks())
