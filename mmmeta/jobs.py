@@ -53,7 +53,7 @@ class Job:
         self.name = config.name
         self.config = config
         self._backend = backend
-        self._strict = strict
+        self._strict = strict and config.action is not None  # else made in Python, wherever it is listed
         unique = backend.config.metadata.unique
         if not isinstance(config.rerun_on, str) and set(config.rerun_on) == {unique}:
             raise JobError(
@@ -110,6 +110,15 @@ class Job:
         except UnknownKeyError as error:
             return str(error)
         return None
+
+    def doubt(self) -> str | None:
+        """That the selection asks for keys which no file has, in a sentence: a mistake, or a column that nobody has set yet;
+        None where all is known."""
+        self._backend.ensure_state()
+        catalog = self._backend.catalog(warn=False)
+        keys = catalog.unknown_keys(self.config.condition) if catalog.alive else []
+        told = [f"no file has the key {key!r} yet.{near_misses(key, catalog.keys)}" for key in keys]
+        return f"job {self.name!r}: {' And '.join(told)}" if told else None
 
     def status(self) -> JobStatus:
         """The job in numbers, after evaluating its selection."""
@@ -403,7 +412,8 @@ class Job:
                     continue
                 message = f"job {self.name!r}: no file has the key {key!r}.{near_misses(key, catalog.keys)}"
                 if self._strict:
-                    raise UnknownKeyError(f"{message} Mend `{rule}` in the project file")
+                    own = ", or, if it is a column of your own, set it for one file first" if rule == "where" else ""
+                    raise UnknownKeyError(f"{message} Mend `{rule}` in the project file{own}")
                 if not self._warned:
                     warn_caller(f"{message} `{rule}` does nothing until one has", UnknownKeyWarning)
         self._warned = True

@@ -56,6 +56,9 @@ def _run_job(
     progress = Progress(context)
     with opened(context, metadir) as m:
         job = m.job(name)
+        doubt = job.doubt()
+        if doubt is not None:  # an error already, where the job stands in the project file
+            context.log.warning(doubt)
         partitions = asked_for(context, config)
         only = files_of(partitions, config.partitions, m) if config.partitions and partitions else None
         if options.retry_failed or options.retry_dead or options.redo_done:

@@ -132,6 +132,30 @@ def test_what_dagster_knows_of_it(archive: Archive) -> None:
     assert automation.default_status is dg.DefaultSensorStatus.RUNNING
 
 
+def test_a_column_that_nobody_has_set_yet_is_absent_and_no_error(
+    archive: Archive, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first day of a column of one's own; a mistyped key looks the same, so the log says it, with the near misses."""
+    seen: list[str] = []
+
+    @mmmeta_asset(metadir=archive.config, where={"checked": True})
+    def report(file: File) -> None:
+        seen.append(file["_file_name"])
+
+    @mmmeta_asset(metadir=archive.config, where={"checked": False, "document_typ": {"!=": "x"}})
+    def mistyped(file: File) -> None: ...
+
+    assert run(archive, instance, report, mistyped).success
+    assert "job 'report': no file has the key 'checked' yet." in (said := capfd.readouterr().err)
+    assert "no file has the key 'document_typ' yet. Did you mean 'document_type'?" in said
+    with archive.open() as m:
+        for file in m.files.find(document_type="letter"):
+            file["checked"] = True
+            file.save()
+    assert run(archive, instance, report, mistyped).success
+    assert sorted(seen) == ["letter0.txt", "letter1.txt"]
+
+
 def test_what_is_not_possible_is_said_when_it_is_written(archive: Archive) -> None:
     with pytest.raises(JobError, match="does not take 'atempts'"):
         mmmeta_asset(metadir=archive.config, atempts=3)(lambda file: None)
