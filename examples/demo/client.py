@@ -80,9 +80,15 @@ def results() -> list[JobResult]:
     with dg.DagsterInstance.from_config(str(DAGSTER_HOME)) as instance, Metadir.from_config(config) as metadir:
         status = metadir.status()
         for name, job in config.jobs.items():
-            event = instance.get_latest_materialization_event(dg.AssetKey([METADIR, name]))
-            materialization = event.asset_materialization if event else None
-            numbers: Mapping[str, Any] = materialization.metadata if materialization else {}
+            key = dg.AssetKey([METADIR, name])
+            # A job that had nothing to do leaves an observation.
+            records = [
+                *instance.fetch_materializations(key, limit=1).records,
+                *instance.fetch_observations(key, limit=1).records,
+            ]
+            last = max(records, key=lambda record: record.storage_id, default=None)
+            event = None if last is None else last.asset_materialization or last.asset_observation
+            numbers: Mapping[str, Any] = event.metadata if event else {}
             now = status.jobs[name]
             found.append(
                 JobResult(
