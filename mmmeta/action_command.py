@@ -17,10 +17,11 @@ from mmmeta.file import File
 from mmmeta.layout import Layout
 from mmmeta.ledger import ERROR_LINES, Outcome
 from mmmeta.local_source import allowed_path
+from mmmeta.masking import shown
 from mmmeta.program import Ended, run_program
 from mmmeta.project_actions import CommandAction
 from mmmeta.quantities import format_duration
-from mmmeta.sources import is_local, shown
+from mmmeta.sources import is_local
 
 COMMAND_FAILED = "CommandFailed"
 """An error's type: the program ran and said that it failed."""

@@ -14,9 +14,10 @@ from mmmeta.file import File
 from mmmeta.filters import All, Compare, Condition
 from mmmeta.layout import Layout
 from mmmeta.ledger import Outcome
+from mmmeta.masking import shown
 from mmmeta.project_actions import DownloadAction
 from mmmeta.remote import render_name
-from mmmeta.sources import TIMEOUT, Deadline, document_source, shown
+from mmmeta.sources import TIMEOUT, Deadline, document_source
 from mmmeta.target_folder import find_place, folder_trouble, remove_document
 from mmmeta.templates import Place, parse_template
 from mmmeta.transfer import difference, digest_kind, download_into

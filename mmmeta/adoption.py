@@ -18,7 +18,7 @@ from mmmeta.bench import Bench
 from mmmeta.catalog import Catalog
 from mmmeta.errors import JobError, LoadError, near_misses
 from mmmeta.ledger import Ledger
-from mmmeta.project_fields import without_password
+from mmmeta.masking import without_password, without_secrets_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -188,7 +188,7 @@ def _reading(url: str) -> Iterator[Connection]:
             connection.rollback()
     except (exc.SQLAlchemyError, ImportError, ValueError) as error:
         reason = str(getattr(error, "orig", None) or error).strip()
-        raise LoadError(f"{shown}: {reason}") from error
+        raise LoadError(f"{shown}: {without_secrets_of(url, reason)}") from error
     finally:
         if engine is not None:
             engine.dispose()

@@ -16,6 +16,7 @@ from mmmeta.load_columns import Columns, Wanted, column_name
 from mmmeta.load_engine import READING, concerns_all, is_missing, open_engine, takes_nothing
 from mmmeta.load_statements import Statement, append, delete, upsert
 from mmmeta.load_tables import prepare, read_columns, read_version
+from mmmeta.masking import without_secrets_of
 from mmmeta.receipts import NO_VERSION, Receipts, Stamp, create_receipts
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class SqlTarget:
             raise LoadError(f"{table!r} cannot be the name of a table: 1 to 63 bytes, not _mmmeta_… or sqlite_…")
         self.table = table
         self.wanted = Wanted(wanted) if isinstance(wanted, str) else wanted
+        self._given = url
         self._engine, self.url = open_engine(url)
         self._columns: Columns | None = None
         self._fixed: dict[str, str] = {}
@@ -269,9 +271,7 @@ class SqlTarget:
             return True
 
     def _reason(self, error: Exception) -> str:
-        text = str(getattr(error, "orig", None) or error).strip()
-        password = self._engine.url.password
-        return text.replace(password, "***") if password else text
+        return without_secrets_of(self._given, str(getattr(error, "orig", None) or error).strip())
 
 
 def _bind(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError
+from mmmeta.masking import without_password, without_secrets_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -23,14 +24,13 @@ READING = "mmmeta_reading"
 
 
 def open_engine(url: str) -> tuple[Engine, str]:
-    """An engine and the URL as it may be shown. SQLite transactions take the write lock at once: a fence needs it."""
+    """An engine and the URL as it may be shown, without password. SQLite transactions take the write lock at once: a fence needs it."""
     from sqlalchemy import create_engine, event, exc
     from sqlalchemy.engine import make_url
 
-    shown = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", url)
+    shown = without_password(url)
     try:
         parsed = make_url(re.sub(r"^postgres://", "postgresql://", url))
-        shown = parsed.render_as_string(hide_password=True)
         sqlite = parsed.get_backend_name() == "sqlite"
         if sqlite and parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
             Path(os.path.expanduser(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def open_engine(url: str) -> tuple[Engine, str]:
             arguments["connect_args"] = {"timeout": LOCK_SECONDS}
         engine = create_engine(parsed, hide_parameters=True, **arguments)
     except (exc.ArgumentError, ImportError, OSError, ValueError) as error:
-        raise LoadError(f"{shown}: cannot be opened: {error}") from error
+        raise LoadError(f"{shown}: cannot be opened: {without_secrets_of(url, str(error))}") from error
     if sqlite:
         event.listen(engine, "connect", _manual_transactions)
         event.listen(engine, "begin", _begin_immediate)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mmmeta.errors import LoadError
 from mmmeta.load_engine import READING, open_engine
+from mmmeta.masking import without_secrets_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def view_table(url: str, table: str, *, count: bool) -> TableView | None:
     except exc.NoSuchTableError:
         return None
     except exc.SQLAlchemyError as error:
-        raise LoadError(f"{shown}, table {table!r}: cannot be looked at: {error}") from error
+        raise LoadError(
+            f"{shown}, table {table!r}: cannot be looked at: {without_secrets_of(url, str(error))}"
+        ) from error
     finally:
         engine.dispose()
     columns = tuple(
@@ -70,7 +73,7 @@ def _is_missing(url: str) -> bool:
 
     try:
         parsed = make_url(url)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):
         return False  # opening it says what is wrong
     file = parsed.database or ""
     plain = parsed.get_backend_name() == "sqlite" and bool(file) and not file.startswith("file:")

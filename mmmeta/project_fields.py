@@ -19,6 +19,7 @@ from mmmeta import filters
 from mmmeta.cron import check_cron
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.layout import METADIR
+from mmmeta.masking import has_stray_at
 from mmmeta.project_automation import parse_automation
 from mmmeta.remote import render_name
 from mmmeta.templates import parse_template
@@ -43,8 +44,6 @@ MOST_KINDS = 3
 _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
 _TAG_KEY = re.compile(r"(dagster/kind/|[A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}")
 _TAG_TEXT = re.compile(r"[A-Za-z0-9_.-]{0,63}")
-_PASSWORD = re.compile(r"^([\w+.-]+://[^:/]*):[^@]*@")
-_PASSWORD_OPTION = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^&]*", re.IGNORECASE)
 
 
 def check_name(name: str, what: str) -> None:
@@ -53,11 +52,6 @@ def check_name(name: str, what: str) -> None:
         fixed = re.sub(r"\W", "_", name, flags=re.ASCII)
         hint = f": {fixed}" if fixed.strip("_") else ""
         raise ValueError(f"{name!r} cannot name a {what}. Use only letters, digits and _{hint}")
-
-
-def without_password(url: str) -> str:
-    """A database URL that can be shown, and that stays the same when a password is changed."""
-    return _PASSWORD_OPTION.sub(r"\1", _PASSWORD.sub(r"\1@", url))
 
 
 def _absolute(text: str, info: ValidationInfo) -> str:
@@ -124,6 +118,9 @@ def _state_path(text: object, info: ValidationInfo) -> str:
 def _sql_url(text: object, info: ValidationInfo) -> str:
     if not isinstance(text, str) or not _SCHEME.match(text):
         raise ValueError("needs an SQLAlchemy URL: sqlite:///documents.db, postgresql://user@host/database")
+    if has_stray_at(text):
+        # The URL itself is in no message: it holds the password.
+        raise ValueError("has more than one @ before the host: an @ in a user name or password is written %40")
     match = _SQLITE.fullmatch(text)
     if match is None:
         if text.startswith("sqlite"):

@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from mmmeta.errors import DownloadError, StoreAccessError
 from mmmeta.layout import METADIR, Layout
-from mmmeta.sources import Deadline, is_local, protocol_of, reason, shown
+from mmmeta.masking import shown
+from mmmeta.sources import Deadline, is_local, protocol_of, reason
 from mmmeta.store import Store
 from mmmeta.store_text import decode, moment_of
 from mmmeta.web_source import HTTP, WebSources

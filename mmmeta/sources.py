@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from mmmeta.errors import DownloadError
+from mmmeta.masking import shown
 from mmmeta.quantities import format_duration
 
 CHUNK = 256 * 1024
@@ -24,10 +25,6 @@ TIMEOUT = 3600.0
 """Seconds that one document may take, where the job has no ``timeout``; ends what drips without an end."""
 
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_USER = re.compile(r"(?<=://)[^/?#@\s]*:[^/?#\s]*@(?=[^@\s])|(?<=://)[^/?#@\s]+@")
-_SECRET = re.compile(
-    r"([?&][^=&#\s]*(?:sig|token|key|secret|passw|credential|auth)[^=&#\s]*=)[^&#\s'\"]+", re.IGNORECASE
-)
 
 
 class Source(Protocol):
@@ -136,11 +133,6 @@ def protocol_of(source: str) -> str:
     """``https`` of ``HTTPS://…``; empty where a source has none."""
     found = _PROTOCOL.match(source)
     return found[1].lower() if found else ""
-
-
-def shown(text: str) -> str:
-    """An address, or a message that holds some, without user names, passwords, signatures and tokens."""
-    return _SECRET.sub(r"\1***", _USER.sub("***@", text))
 
 
 def reason(error: Exception) -> str:

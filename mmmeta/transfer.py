@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from mmmeta.errors import DownloadError
 from mmmeta.local_source import LocalSource, chunks, open_regular
-from mmmeta.sources import Deadline, Source, is_local, reason, shown
+from mmmeta.masking import shown
+from mmmeta.sources import Deadline, Source, is_local, reason
 from mmmeta.target_folder import make_place, sync_folder, temporary
 from mmmeta.web_source import WebSources
 

@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any
 
 from mmmeta.errors import DownloadError
-from mmmeta.sources import CHUNK, Deadline, Source, protocol_of, reason, shown
+from mmmeta.masking import shown
+from mmmeta.sources import CHUNK, Deadline, Source, protocol_of, reason
 
 HTTP = ("http", "https")
 

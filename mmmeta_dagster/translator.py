@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 
 from mmmeta.filters import All, describe, format_duration
+from mmmeta.masking import without_password
 from mmmeta.project import JobConfig, MetadirConfig
-from mmmeta.project_fields import without_password
 from mmmeta_dagster import keys
 from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.markdown import bullets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import dagster as dg
+import pytest
 from executing import execute, failure_of, metadata
 from small_archive import Archive
 
@@ -171,3 +172,18 @@ def test_numbers_that_can_be_plotted_stand_in_every_run(archive: Archive, instan
         keys.META_FILES_PER_SECOND,
         *(name for name, value in second.items() if isinstance(value, int | float)),
     }
+
+
+@pytest.mark.parametrize("url", ["nodialect://h/x?sslpassword=hunter2", "sqlite+none://me:hunter2%2Fh@h/x"])
+def test_no_password_is_shown(archive: Archive, instance: dg.DagsterInstance, url: str) -> None:
+    """Neither by the asset nor by any event of a run that cannot reach its database."""
+    load = f"{{to: '{url}', table: documents}}"
+    archive.configure(f"version: 1\nmetadirs: {{archive: {{path: ./client, jobs: {{load_all: {{load: {load}}}}}}}}}")
+    definitions = archive.definitions
+    job = definitions.resolve_job_def("archive_load_all")
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+    assert not result.success
+    told = [str(record) for record in instance.all_logs(result.run_id)]
+    told += [str(spec) for spec in definitions.resolve_all_asset_specs()]
+    assert "cannot be opened" in "".join(told)
+    assert "hunter2" not in "".join(told)

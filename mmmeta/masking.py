@@ -1,0 +1,61 @@
+"""What must not be shown: passwords, tokens and signatures in addresses, and in messages that repeat them.
+
+Everything that shows an address, or what a database or a server said, comes through here.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, unquote_plus
+
+HIDDEN = "***"
+
+_SECRET_NAME = r"[^=&#\s]*(?:sig|token|key|secret|passw|pwd|credential|auth|odbc_connect)[^=&#\s]*"
+"""Names of options whose values are secrets; ``odbc_connect`` is a whole connection string."""
+
+_OPTION = re.compile(rf"([?&]{_SECRET_NAME}=)[^&#\s'\"]+", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^/?#@\s]*:[^/?#\s]*@(?=[^@\s])|(?<=://)[^/?#@\s]+@")
+
+# SQLAlchemy ends a password at the first @. One that was not written as %40 makes a host of the rest, which is as secret.
+_LOGIN = re.compile(r"^([\w+.-]+://[^:/]*):([^@]*(?:@(?:[^?]|\?(?![\w.]+=))*)?)@", re.DOTALL)
+_DATABASE_OPTION = re.compile(rf"([?&]{_SECRET_NAME}=)([^&]*)", re.IGNORECASE)
+_STRAY_AT = re.compile(r"[\w+.-]+://[^:/]*:[^@]*@[^/?]*@", re.DOTALL)
+_ODBC_PASSWORD = re.compile(r"(?:pwd|password)\s*=\s*(\{[^}]*\}|[^;]*)", re.IGNORECASE)
+
+
+def shown(text: str) -> str:
+    """An address, or a message that holds some, without user names, passwords, signatures and tokens."""
+    return _OPTION.sub(rf"\1{HIDDEN}", _USER.sub(f"{HIDDEN}@", text))
+
+
+def without_password(url: str) -> str:
+    """A database URL that can be shown, and that stays the same when a password is changed."""
+    return _DATABASE_OPTION.sub(r"\1", _LOGIN.sub(r"\1@", url))
+
+
+def without_secrets_of(url: str, message: str) -> str:
+    """What was said about a database, its URL without password and nothing of what is secret in it."""
+    message = message.replace(url, without_password(url))
+    for secret in sorted(_secrets(url), key=len, reverse=True):
+        message = message.replace(secret, HIDDEN)
+    return message
+
+
+def has_stray_at(url: str) -> bool:
+    """Whether the password of a database URL has an ``@`` that is not written as ``%40``."""
+    return bool(_STRAY_AT.match(url))
+
+
+def _secrets(url: str) -> set[str]:
+    """Every form in which a driver may repeat what is secret: as it was written and as it was meant."""
+    written = [value for _, value in _DATABASE_OPTION.findall(url)]
+    if login := _LOGIN.match(url):
+        pieces = login[2].split("@")
+        # Where an @ is not encoded, a driver takes the tail for a host, or a part of it.
+        written += ["@".join(pieces[start:]) for start in range(len(pieces))]
+        written += [
+            part for piece in pieces[: len(pieces) if len(pieces) > 1 else 0] for part in re.split("[/:]", piece)
+        ]
+    meant = [decoded for value in written for decoded in (unquote(value), unquote_plus(value))]
+    inside = [value for text in meant for value in _ODBC_PASSWORD.findall(text)]
+    return {value for value in (*written, *meant, *inside, *(one.strip("{}") for one in inside)) if value}
