@@ -59,12 +59,17 @@ class _RolledBack(Exception):
 
 
 class Bench:
-    """One job at one metadir."""
+    """One job at one metadir.
 
-    def __init__(self, config: JobConfig, backend: Backend) -> None:
+    Args:
+        recorded: the rules that the ledger has, for a job whose definition is elsewhere and which is not changed by this.
+    """
+
+    def __init__(self, config: JobConfig, backend: Backend, recorded: JobRules | None = None) -> None:
         self.config = config
         self.backend = backend
-        self.rules = JobRules(
+        self.is_recorded = recorded is not None
+        self.rules = recorded or JobRules(
             name=config.name,
             condition=config.condition,
             rerun_on=config.rerun_on if isinstance(config.rerun_on, str) else tuple(config.rerun_on),

@@ -49,7 +49,7 @@ class Job:
         config: its definition.
     """
 
-    def __init__(self, config: JobConfig, backend: Backend, *, strict: bool) -> None:
+    def __init__(self, config: JobConfig, backend: Backend, *, strict: bool, recorded: JobRules | None = None) -> None:
         self.name = config.name
         self.config = config
         self._backend = backend
@@ -60,7 +60,7 @@ class Job:
                 f"job {self.name!r}: rerun_on: [{unique}] can never fire, for {unique!r} is what identifies a file; "
                 "use content, metadata, never or other keys"
             )
-        self._bench = Bench(config, backend)
+        self._bench = Bench(config, backend, recorded)
         self._hands = Hands(self._bench)
         self._warned = False
 

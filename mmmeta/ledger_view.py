@@ -10,6 +10,7 @@ from typing import Any
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.errors import JobError
+from mmmeta.selection import JobRules, rules_from
 from mmmeta.status import JobStatus
 from mmmeta.workers import boot_id, boot_seconds
 
@@ -93,6 +94,12 @@ def job_status(connection: sqlite3.Connection, name: str, now: datetime) -> JobS
         run_id=row[1],
         evaluated=row[3],
     )
+
+
+def recorded_rules(connection: sqlite3.Connection, name: str) -> JobRules | None:
+    """Selection and rules of a job as it last ran or was evaluated; None if it never was."""
+    row = connection.execute("SELECT job, selection, rules, fingerprint FROM jobs WHERE job = ?", (name,)).fetchone()
+    return None if row is None else rules_from(*row)
 
 
 _ENTRY = (

@@ -241,6 +241,38 @@ class Metadir:
             )
         return Job(job_config(name, where, **rules), self._backend, strict=False)
 
+    def recorded_job(self, name: str) -> Job:
+        """A job whose definition is elsewhere (in another program, in Dagster), as the ledger knows it from its last run.
+
+        It can be looked into, planned and retried by the same selection and rules; what it does with a file, and its
+        limit, only the definition says.
+
+        Raises:
+            JobError: the ledger knows no such job.
+            StateDbError: there is no state db, or it cannot be read.
+        """
+        from mmmeta.errors import JobError
+        from mmmeta.filters import to_where
+        from mmmeta.jobs import Job
+        from mmmeta.ledger_view import recorded_rules
+        from mmmeta.project_models import job_config
+
+        self.require_state()
+        with self._backend.state.reading() as connection:
+            rules = recorded_rules(connection, name)
+        if rules is None:
+            raise JobError(f"the ledger knows no job {name!r}.{near_misses(name, self.status().jobs)}")
+        config = job_config(
+            name,
+            to_where(rules.condition),
+            rerun_on=rules.rerun_on if isinstance(rules.rerun_on, str) else list(rules.rerun_on),
+            attempts=rules.attempts,
+            backoff=rules.backoff,
+            order_by=rules.order_by,
+            on_delete=rules.on_delete,
+        )
+        return Job(config, self._backend, strict=False, recorded=rules)
+
     def history(
         self, *, job: str | None = None, file: str | None = None, run_id: str | None = None, limit: int | None = 100
     ) -> list[Attempt]:

@@ -54,7 +54,7 @@ def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
             "SELECT selection, fingerprint FROM jobs WHERE job = ?", (config.name,)
         ).fetchone()
         # With the selection that was known, the fingerprint differs only by what else has changed.
-        redefined = known is not None and config.fingerprint(json.loads(known[0])) != known[1]
+        redefined = known is not None and not bench.is_recorded and config.fingerprint(json.loads(known[0])) != known[1]
         evaluation = ledger.selection.evaluate(state_revision)
         left_done = ledger.selection.done_unmeant() if evaluation.changed else 0
         files, size = ledger.selection.due()

@@ -149,15 +149,14 @@ def left(m: Metadir, name: str) -> Found:
     return Found(False, words, numbers, command)
 
 
-def results(m: Metadir, name: str, sample: int | None) -> Found:
-    """Whether what the ledger calls done is there."""
+def results(m: Metadir, name: str, sample: int | None, command: str) -> Found:
+    """Whether what the ledger calls done is there; ``command`` shows more."""
     found = m.job(name).results(sample=sample)
     numbers: dict[str, Any] = {
         keys.META_LOOKED: found.looked,
         keys.META_MISSING: found.missing,
         keys.META_DONE_IN_ALL: found.done,
     }
-    command = "check"
     if not found.known:
         return Found(True, "Nobody knows where to look for what this job did.", numbers, command)
     if found.named:

@@ -144,11 +144,13 @@ def _of_job(metadir: MetadirConfig, job: JobConfig) -> dict[str, tuple[str, Look
     }
     if (job.download is not None or job.load is not None) and config.sample != 0:
         what = "documents" if job.download is not None else "rows"
+        # `mmmeta check` looks for the results of the project file's jobs; others it knows from the ledger only.
+        see_more = "check" if metadir.project_file is not None else f"jobs history {name}"
         how_many = "all" if config.sample is None else f"{config.sample} of them, drawn anew each time"
         made[keys.CHECK_RESULTS] = (
             f"The {what} of files that are done are where the job has put them, in the right version. Looks for "
             f"{how_many}.",
-            lambda m: check_results.results(m, name, config.sample),
+            lambda m: check_results.results(m, name, config.sample, see_more),
         )
     return made
 

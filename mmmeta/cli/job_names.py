@@ -1,7 +1,7 @@
 """Which jobs are meant: those of the project file, so that the command line and Dagster speak of the same ones.
 
-A job is named ``archive/extract``, or ``extract`` where only one metadir has a job of that name. What only looks into the
-ledger, or clears it, also knows the jobs that the project file has lost, and those that were made in Python.
+A job is named ``archive/extract``, or ``extract`` where only one metadir has a job of that name. For what the ledger alone
+is enough, the jobs that were made in Python or by a component are known, too, and those that the project file has lost.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class JobName:
         return self.name in self.target.jobs
 
     def of(self, metadir: Metadir) -> Job:
-        """The job; one that only the ledger knows has no selection, and must not be run."""
+        """The job; one that only the ledger knows as its last run left it."""
         if self.in_project:
             return metadir.job(self.name)
-        return metadir.job(self.name, where={})
+        return metadir.recorded_job(self.name)
 
 
 def choose_jobs(targets: list[Target], names: Iterable[str]) -> dict[Target, list[str]]:
-    """Which jobs of the project file are meant; without names all of all.
+    """Which jobs of the project file are meant, to be run; without names all of all.
 
     Raises:
-        click.UsageError: a name that no metadir has (with the near misses), or that several have.
+        click.UsageError: a name that no metadir has (with the near misses), that several have, or that only a ledger has.
     """
     names = list(names)
     if not names:
@@ -56,31 +56,41 @@ def choose_jobs(targets: list[Target], names: Iterable[str]) -> dict[Target, lis
     known = {f"{target.name}/{job}": JobName(target, job) for target in targets for job in target.jobs}
     chosen: dict[Target, list[str]] = {}
     for name in dict.fromkeys(names):
+        if not _meant(name, known):
+            _refuse_recorded(name, targets)
         job = _one(name, known, targets[0])
         if job.name not in chosen.setdefault(job.target, []):
             chosen[job.target].append(job.name)
     return chosen
 
 
-def find_job(ctx: click.Context, name: str, *, ledger: bool = False) -> JobName:
-    """The one job that is meant.
+def _refuse_recorded(name: str, targets: list[Target]) -> None:
+    """Refuse to run what only a ledger knows: nothing here says what to do with a file."""
+    known = {f"{target.name}/{job}": JobName(target, job) for target in targets for job in ledger_jobs(target)}
+    if _meant(name, known):
+        raise click.BadParameter(
+            f"{name!r} stands in no project file, so nobody here knows what it does with a file: it was made in Python or "
+            "by a component. Run it there; in Dagster it has a job of its own.",
+            param_hint="JOB",
+        )
 
-    Args:
-        ledger: jobs that only a ledger knows will do, too.
+
+def find_job(ctx: click.Context, name: str) -> JobName:
+    """The one job that is meant; one that only a ledger knows will do.
 
     Raises:
         click.UsageError: a name that no metadir has (with the near misses), or that several have.
     """
-    return find_jobs(ctx, [name], ledger=ledger)[0]
+    return find_jobs(ctx, [name])[0]
 
 
-def find_jobs(ctx: click.Context, names: Iterable[str], *, ledger: bool = False) -> list[JobName]:
-    """The jobs that are meant; without names all, in the order of the project file."""
+def find_jobs(ctx: click.Context, names: Iterable[str]) -> list[JobName]:
+    """The jobs that are meant; without names all, in the order of the project file, then those that only ledgers know."""
     targets = find_targets(ctx)
     known = {f"{target.name}/{job}": JobName(target, job) for target in targets for job in target.jobs}
     names = list(names)
     # The ledgers are opened only where the project file does not tell all.
-    if ledger and (not names or any(not _meant(name, known) for name in names)):
+    if not names or any(not _meant(name, known) for name in names):
         for target in targets:
             known |= {f"{target.name}/{job}": JobName(target, job) for job in ledger_jobs(target)}
     if not names:
@@ -121,7 +131,10 @@ def _not_one(name: str, full: list[str], known: Mapping[str, JobName], target: T
     if full:
         return f"several metadirs have a job {name!r}: write {' or '.join(full)}."
     if target.project is None and not known:
-        return f"{name!r}: there are no jobs without a project file (MMMETA_PROJECT, ./mmmeta.yaml or --project)."
+        return (
+            f"{name!r}: there are no jobs without a project file (MMMETA_PROJECT, ./mmmeta.yaml or --project), but for "
+            f"those that have run here before, and {target.path} has none."
+        )
     where = target.project or target.path
     if not known:
         return f"{name!r}: {where} has no jobs for {target.path}."

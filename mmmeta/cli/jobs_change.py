@@ -49,6 +49,8 @@ def retry(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_
         return
     would = "would be" if dry_run else "is" if count == 1 else "are"
     say(f"{name.full}: {files_text(count)} {would} due now")
+    if not name.in_project:
+        note("  it stands in no project file: the next run where it is defined, in Python or a component, takes them")
     for file, status in left.items():
         note(f"  left alone: {file}: {_LEFT.get(status, status)}")
     if waiting:
@@ -86,7 +88,7 @@ def forget(ctx: click.Context, job: str, yes: bool, dry_run: bool, as_json: bool
     """
     from mmmeta.cli.output import echo_report, files_text, say
 
-    name = find_job(ctx, job, ledger=True)
+    name = find_job(ctx, job)
     with name.target.open() as metadir:
         metadir.require_state()
         found = name.of(metadir)

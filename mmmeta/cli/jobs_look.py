@@ -44,7 +44,7 @@ def failed(ctx: click.Context, jobs: tuple[str, ...], dead: bool, limit: int | N
     """
     from mmmeta.cli.output import echo_json, plain
 
-    chosen = find_jobs(ctx, jobs, ledger=True)
+    chosen = find_jobs(ctx, jobs)
     statuses = ["dead"] if dead else ["failed", "dead"]
 
     def show(target: Target) -> int:
@@ -116,7 +116,7 @@ def history(
     """
     from mmmeta.cli.output import echo_json, plain
 
-    name = None if job is None else find_job(ctx, job, ledger=True)
+    name = None if job is None else find_job(ctx, job)
     most = None if limit == 0 or (limit is None and as_json) else limit or ROWS
 
     def show(target: Target) -> int:

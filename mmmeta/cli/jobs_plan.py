@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmmeta.cli.group import json_option, one_line, settings_options
-from mmmeta.cli.job_names import choose_jobs
+from mmmeta.cli.job_names import JobName, find_jobs, ledger_jobs
 from mmmeta.cli.targets import Target, act_on, find_targets
 from mmmeta.errors import MmmetaError
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
     """Say what a run would do: files and bytes, and what a changed definition changes.
 
-    It looks at what is merged, and writes nothing; without JOB at all jobs.
+    It looks at what is merged, and writes nothing; without JOB at all jobs. Of a job that was made in Python or by a
+    component it knows selection and rules from its last run, and no limit.
 
     \b
     Examples:
@@ -35,7 +36,7 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
       left, left_done, retract, changed, redefined, lacking: {key: files},
       condition_words, outdated, problem}
     """
-    chosen = choose_jobs(find_targets(ctx), jobs)
+    chosen = find_jobs(ctx, jobs) if jobs else [name for target in find_targets(ctx) for name in _all(target)]
 
     def show(target: Target) -> int:
         from mmmeta.cli.output import echo_report, note_error, plain
@@ -43,22 +44,27 @@ def plan(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
         code = 0
         with target.open() as metadir:
             metadir.require_state()
-            for name in chosen[target]:
+            for name in (name for name in chosen if name.target is target):
                 try:
-                    job = metadir.job(name)
+                    job = name.of(metadir)
                     found = job.plan()
                 except MmmetaError as error:  # what is wrong with one job is no reason to say nothing of the others
-                    note_error(f"{target.name}/{name}", one_line(error) or "")
+                    note_error(name.full, one_line(error) or "")
                     code = 1
                     continue
                 code = 1 if found.problem is not None else code
                 if as_json:
-                    echo_report(target, {"job": name, **plain(found)})
+                    echo_report(target, {"job": name.name, **plain(found)})
                 else:
-                    tell(f"{target.name}/{name}", job, found)
+                    tell(name.full, job, found)
         return code
 
-    act_on(ctx, list(chosen), show)
+    act_on(ctx, list(dict.fromkeys(name.target for name in chosen)), show)
+
+
+def _all(target: Target) -> list[JobName]:
+    """The jobs of the project file; where none describes the metadir, those that have run there."""
+    return [JobName(target, name) for name in target.jobs or (() if target.config else ledger_jobs(target))]
 
 
 def tell(name: str, job: Job, plan: Plan) -> None:

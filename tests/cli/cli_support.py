@@ -66,6 +66,11 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def kept(folder: Path) -> dict[str, bytes]:
+    """What lies in a client's folder; SQLite's own files beside the state db come and go with readers."""
+    return {name: content for name, content in tree(folder).items() if "state.db-" not in name}
+
+
 def sync(server: Path, client: Path) -> None:
     """What a sync tool does: everything but ``local``."""
     shutil.copytree(server / "_mmmeta", client / "_mmmeta", ignore=shutil.ignore_patterns("local"), dirs_exist_ok=True)

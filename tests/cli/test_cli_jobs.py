@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cli_support import PROJECT, Run, command, sync, tree, write
+from cli_support import PROJECT, Run, command, kept, sync
 
-from mmmeta import mmmeta
+from mmmeta import File, JobStatus, mmmeta, read_status
 
 TWO = """
 version: 1
@@ -36,9 +37,11 @@ def rows(text: str) -> list[list[str]]:
     return [line.split() for line in body.splitlines() if line.strip()]
 
 
-def kept(folder: Path) -> dict[str, bytes]:
-    """What lies in a client's folder; SQLite's own files beside the state db come and go with readers."""
-    return {name: content for name, content in tree(folder).items() if "state.db-" not in name}
+def status_of(client: Path, job: str) -> JobStatus:
+    """A job in status.json, which the sensor reads."""
+    status = read_status(client / "_mmmeta" / "local" / "status.json")
+    assert status is not None
+    return status.jobs[job]
 
 
 @pytest.fixture
@@ -200,12 +203,13 @@ def test_forget_on_a_terminal(ran: Path, run: Run, answer: str, left: int) -> No
 
 
 def test_a_job_that_the_project_file_lost_can_be_looked_at_and_forgotten(ran: Path, run: Run) -> None:
-    """A renamed job leaves its ledger behind; it cannot be run or retried."""
+    """A renamed job leaves its ledger behind; it cannot be run, and ``retry`` says who would have to."""
     ran.write_text(PROJECT.replace("      everything:", "      all_of_them:"))
     assert "everything: not in the project file" in run("jobs").stderr
     assert "b2" in run("jobs", "failed", "everything").stdout
     assert "a1" in run("jobs", "history", "everything").stdout
-    run("jobs", "retry", "everything", code=2)
+    run("run", "everything", code=2)
+    assert "stands in no project file" in run("jobs", "retry", "everything", "--dry-run").stderr
     assert "3 files forgotten" in run("jobs", "forget", "archive/everything", "--yes").stdout
     run("jobs", "failed", "everything", code=2)
 
@@ -296,13 +300,45 @@ def test_check_before_the_first_update(client: Path, run: Run) -> None:
 
 
 def test_jobs_without_a_project_file(client: Path, run: Run) -> None:
-    """Jobs made in Python are shown; there is none to run."""
+    """Jobs made in Python, or by a component, are known from the ledger; nobody here can run them."""
+
+    def fail(file: File) -> None:
+        raise ValueError("cannot be read")
+
     with mmmeta(client) as m:
         m.update()
-        m.job("mine", where={"document_type": "contract"}).run(lambda file: None)
+        m.job("mine", where={"document_type": "contract"}, attempts=1, order_by="-title").run(fail)
+    before = status_of(client, "mine")
     assert rows(run("--metadir", client, "jobs").stdout)[0][0] == "mine"
-    assert "no jobs without a project file" in run("--metadir", client, "jobs", "plan", "mine", code=2).stderr
-    write(client, "ignored.json", {})
+    assert "mine: would process 0 files" in run("--metadir", client, "jobs", "plan").stdout
+    assert "dead after 1 attempt" in run("--metadir", client, "why", "a1", "mine").stdout
+    assert 'document_type is "contract"' in run("--metadir", client, "why", "b2", "mine").stdout
+    assert "1 file is due now" in run("--metadir", client, "jobs", "retry", "mine", "a1").stdout
+    planned = run("--metadir", client, "jobs", "plan", "mine").stdout
+    assert "would process 1 file\n" in planned
+    assert "changed" not in planned
+    assert 'selection: document_type is "contract"' in planned
+    assert "1 file is due now" in run("--metadir", client, "jobs", "retry", "mine", "--dead").stdout
+    after = status_of(client, "mine")
+    assert (before.dead, after.dead, after.pending, after.fingerprint) == (2, 0, 2, before.fingerprint)
+    assert "1 file adopted" in run("--metadir", client, "jobs", "adopt", "mine", "a1").stdout
+    assert "nobody here knows what it does" in run("--metadir", client, "run", "mine", code=2).stderr
+    assert "It has client/mine" in run("--metadir", client, "jobs", "plan", "other", code=2).stderr
+    assert "2 files forgotten" in run("--metadir", client, "jobs", "forget", "mine", "--yes").stdout
+
+
+def test_a_job_made_in_python_beside_a_project_file(ran: Path, client: Path, run: Run) -> None:
+    """What shows its dead files names a command that works."""
+
+    def fail(file: File) -> None:
+        raise ValueError("cannot be read")
+
+    with mmmeta(client) as m:
+        m.job("mine", where={"document_type": "report"}, attempts=1).run(fail)
+    (advice,) = re.findall("mmmeta (jobs retry .*)", run("jobs", "failed", "mine").stderr)
+    assert "due now" in run(*advice.split()).stdout
+    assert status_of(client, "mine").dead == 0
+    assert "mine" not in run("jobs", "plan").stdout
 
 
 def test_a_closed_pipe_is_no_error(ran: Path) -> None:
