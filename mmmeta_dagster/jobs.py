@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
@@ -23,13 +23,11 @@ def build_import_job(
     translator: DagsterMmmetaTranslator = DEFAULT,
     assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
     checks: Iterable[dg.AssetChecksDefinition] = (),
-    resources: Mapping[str, Any] | None = None,
 ) -> DagsterJob:
     """``<metadir>_import``: update, then all jobs but those that an automation condition runs. What the sensor asks for.
 
     It is for all that is due, and therefore never partitioned. Where jobs of the metadir have partitions it needs
-    ``assets``, the metadir's own with those that ``@mmmeta_asset`` made, their ``checks``, and ``resources``, all that
-    these take.
+    ``assets``, the metadir's own with those that ``@mmmeta_asset`` made, and their ``checks``.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -46,15 +44,15 @@ def build_import_job(
         [keys.STATE_DB, *ours.jobs],
         f"Updates the state db, then runs {all_jobs}. Each file once; a run without news ends in seconds.",
     )
-    partitioned = any(config.partitions is not None for config in ours.jobs.values())
-    return _without_partitions(job, given, list(checks), resources or {}) if partitioned and given else job
+    if not any(config.partitions is not None for config in ours.jobs.values()):
+        return job
+    if not given:
+        raise JobError(f"{job.name}: a job has partitions, so the import needs all assets of the metadir: assets=[...]")
+    return _without_partitions(job, given, list(checks))
 
 
 def _without_partitions(
-    job: DagsterJob,
-    assets: list[dg.AssetsDefinition | dg.AssetSpec],
-    checks: list[dg.AssetChecksDefinition],
-    resources: Mapping[str, Any],
+    job: DagsterJob, assets: list[dg.AssetsDefinition | dg.AssetSpec], checks: list[dg.AssetChecksDefinition]
 ) -> DagsterJob:
     """The same Dagster job over the same assets as if they had no partitions.
 
@@ -67,15 +65,19 @@ def _without_partitions(
         else asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=None))
         for asset in assets
     ]
-    try:
-        definitions = dg.Definitions(assets=plain, asset_checks=checks, jobs=[job], resources=resources)
-        return definitions.resolve_job_def(job.name)
-    except dg.DagsterInvalidDefinitionError as error:
-        cause = error.__cause__ or error
-        raise JobError(
-            f"{job.name}: a job has partitions, so the import has to know the resources that its assets take. Give them to "
-            f"build_definitions(resources={{...}}). Dagster says: {' '.join(str(cause).split())}"
-        ) from None
+    taken = [asset.required_resource_keys for asset in (*plain, *checks) if not isinstance(asset, dg.AssetSpec)]
+    # Dagster wants these resources now, but which they are may only be known where everything is put together. So the
+    # job is made of the same graph once more, without any: the definitions that it joins give it theirs.
+    stand_ins = dict.fromkeys(set().union(*taken) - {"io_manager"}, dg.ResourceDefinition.none_resource())
+    definitions = dg.Definitions(assets=plain, asset_checks=checks, jobs=[job], resources=stand_ins)
+    resolved = definitions.resolve_job_def(job.name)
+    return resolved.graph.to_job(
+        name=resolved.name,
+        description=resolved.description,
+        tags=resolved.tags,
+        executor_def=dg.in_process_executor,
+        asset_layer=resolved.asset_layer,
+    )
 
 
 def build_jobs(
@@ -84,12 +86,11 @@ def build_jobs(
     translator: DagsterMmmetaTranslator = DEFAULT,
     assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
     checks: Iterable[dg.AssetChecksDefinition] = (),
-    resources: Mapping[str, Any] | None = None,
 ) -> list[DagsterJob]:
     """All Dagster jobs of a metadir: import, update, one for each job, one for all asset checks, and generate where
     metadata is written here.
 
-    ``assets``, ``checks`` and ``resources`` are as for ``build_import_job``.
+    ``assets`` and ``checks`` are as for ``build_import_job``.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -98,7 +99,7 @@ def build_jobs(
         ['archive_import', 'archive_update', 'archive_checks', 'archive_generate']
     """
     jobs = [
-        build_import_job(metadir=metadir, translator=translator, assets=assets, checks=checks, resources=resources),
+        build_import_job(metadir=metadir, translator=translator, assets=assets, checks=checks),
         _job(
             metadir, translator, keys.update_job(metadir.name), [keys.STATE_DB], "Updates the state db, nothing else."
         ),

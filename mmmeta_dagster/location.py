@@ -42,7 +42,7 @@ def build_definitions(
 
     ``assets`` are those that ``@mmmeta_asset`` made for these metadirs: each gets its Dagster job, and the sensor and
     the import take it in. ``resources`` are what these assets take; they may as well stand in another Definitions that is
-    merged with this one, unless one of the metadir's jobs has partitions. No executor is set: two definitions that bring
+    merged with this one. No executor is set: two definitions that bring
     one do not merge.
 
     Example:
@@ -69,7 +69,7 @@ def build_definitions(
         jobs[made[0]].append(made[1])
     return dg.Definitions.merge(
         *(
-            _of_metadir(with_jobs(metadir, jobs[metadir.name]), own[metadir.name], translator, resources or {})
+            _of_metadir(with_jobs(metadir, jobs[metadir.name]), own[metadir.name], translator)
             for metadir in metadirs.values()
         ),
         dg.Definitions(resources=resources),
@@ -80,7 +80,6 @@ def _of_metadir(
     metadir: MetadirConfig,
     own: list[dg.AssetsDefinition],
     translator: DagsterMmmetaTranslator,
-    resources: Mapping[str, Any],
 ) -> dg.Definitions:
     assets = [*build_metadir_assets(metadir=metadir, translator=translator), *own]
     resource = MetadirResource(
@@ -91,12 +90,10 @@ def _of_metadir(
     )
     ours = {keys.resource(metadir.name): resource}
     checks = build_checks(metadir=metadir, translator=translator)
-    built = build_jobs(
-        metadir=metadir, translator=translator, assets=assets, checks=checks, resources={**resources, **ours}
-    )
-    jobs = {job.name: job for job in built}
+    jobs = build_jobs(metadir=metadir, translator=translator, assets=assets, checks=checks)
     followed = imported(metadir, translator=translator, assets=assets)
-    sensor = build_remote_sensor(metadir=followed, job=jobs[keys.import_job(metadir.name)], translator=translator)
+    # By name: Dagster would have to make a copy of what holds a job whose resources come later.
+    sensor = build_remote_sensor(metadir=followed, job=keys.import_job(metadir.name), translator=translator)
     sensors: list[dg.SensorDefinition] = [sensor]
     automated = [spec.key for spec in specs(assets) if spec.automation_condition is not None]
     if automated:
@@ -111,8 +108,8 @@ def _of_metadir(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        jobs=list(jobs.values()),
-        schedules=build_schedules(metadir=followed, jobs=jobs),
+        jobs=jobs,
+        schedules=build_schedules(metadir=followed),
         sensors=sensors,
         resources=ours,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import dagster as dg
@@ -21,18 +21,18 @@ Evaluation = dg.RunRequest | dg.SkipReason
 
 
 def build_schedules(
-    *, metadir: MetadirConfig, jobs: dict[str, DagsterJob], clock: Clock = utcnow
+    *, metadir: MetadirConfig, jobs: Mapping[str, DagsterJob] | None = None, clock: Clock = utcnow
 ) -> list[dg.ScheduleDefinition]:
     """A schedule for each cron string under ``schedules``, running unless it is switched off in the UI.
 
     A tick at which the run before is still alive is skipped, so that a slow run is never doubled. ``retry`` asks for the
-    import, and only where a failed file is due. ``jobs`` are the metadir's Dagster jobs by name, ``clock`` gives the time.
+    import, and only where a failed file is due. ``jobs`` are the metadir's Dagster jobs by name; those that are not among them stand in the same definitions. ``clock``
+    gives the time.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
-        >>> from mmmeta_dagster.jobs import build_jobs
         >>> archive = MetadirConfig(name="archive", path="/data/archive", schedules={"import": "*/15 * * * *"})
-        >>> [s.name for s in build_schedules(metadir=archive, jobs={j.name: j for j in build_jobs(metadir=archive)})]
+        >>> [schedule.name for schedule in build_schedules(metadir=archive)]
         ['archive_import_schedule']
     """
     schedules, name = metadir.schedules, metadir.name
@@ -45,7 +45,7 @@ def build_schedules(
     def of(
         called: str, job: str, cron: str | None, what: str, ask: Callable[[datetime], Evaluation] = always
     ) -> list[dg.ScheduleDefinition]:
-        return [_schedule(called, cron, what, jobs[job], metadir, job, clock, ask)] if cron else []
+        return [_schedule(called, cron, what, (jobs or {}).get(job), metadir, job, clock, ask)] if cron else []
 
     return [
         *of(keys.schedule(generate), generate, schedules.generate, "Looks for new metadata files and publishes them."),
@@ -65,7 +65,7 @@ def _schedule(
     called: str,
     cron: str,
     what: str,
-    job: DagsterJob,
+    job: DagsterJob | None,
     metadir: MetadirConfig,
     dagster_job: str,
     clock: Clock,
@@ -80,7 +80,7 @@ def _schedule(
 
     return dg.ScheduleDefinition(
         name=called,
-        job=job,
+        **({"job_name": dagster_job} if job is None else {"job": job}),
         cron_schedule=cron,
         execution_fn=evaluate,
         description=f"{what} Skips when the run before is still alive, so that a slow one is never doubled.",

@@ -21,15 +21,15 @@ from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 def build_remote_sensor(
     *,
     metadir: MetadirConfig,
-    job: DagsterJob,
+    job: DagsterJob | str,
     translator: DagsterMmmetaTranslator = DEFAULT,
     clock: Clock = utcnow,
 ) -> dg.SensorDefinition:
     """``<metadir>_remote_updated``: asks for ``<metadir>_import`` when the remote moved or work is due.
 
     Work is that of the jobs which the import runs: not of those with ``automation``. It opens no database, says its
-    reason at every tick, and runs unless ``sensor.enabled`` is false. ``job`` is the
-    Dagster job to ask for, ``clock`` gives the time.
+    reason at every tick, and runs unless ``sensor.enabled`` is false. ``job`` is the Dagster job to ask for, or the name
+    of one that stands in the same definitions; ``clock`` gives the time.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -68,7 +68,7 @@ def build_remote_sensor(
     return dg.SensorDefinition(
         name=keys.remote_sensor(metadir.name),
         evaluation_fn=evaluate,
-        job=job,
+        **({"job_name": job} if isinstance(job, str) else {"job": job}),
         minimum_interval_seconds=int(metadir.sensor.interval),
         description=f"Asks for {keys.import_job(metadir.name)} when the remote's metadata is new or work is due: a "
         "retry, the rest of a limit, an ended lease, a new or changed job. Never two at once; again after a "

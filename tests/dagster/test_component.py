@@ -276,3 +276,52 @@ def test_a_subclass_brings_its_translator(project: Folder) -> None:
         )
     )
     assert "lake/archive/download_contracts" in specs_of(project.load())
+
+
+def test_a_job_made_in_python_has_partitions_and_a_resource_of_the_project(
+    project: Folder, archive: Archive, instance: dg.DagsterInstance
+) -> None:
+    """The resource stands where ``dg`` puts it: in definitions of its own beside the component's."""
+    (project.package / "shelves.py").write_text(
+        textwrap.dedent(
+            """
+            import dagster as dg
+            from mmmeta import File
+            from mmmeta_dagster import mmmeta_asset
+
+            seen = []
+
+            class Shelf(dg.ConfigurableResource):
+                name: str
+
+            @mmmeta_asset(where={"document_type": "contract"}, partitions={"by": "url"})
+            def keep(file: File, shelf: Shelf) -> None:
+                seen.append(f"{file['_file_name']} on {shelf.name}")
+            """
+        )
+    )
+    (project.package / "defs" / "resources.py").write_text(
+        textwrap.dedent(
+            f"""
+            import dagster as dg
+            from {project.module}.shelves import Shelf
+
+            @dg.definitions
+            def resources() -> dg.Definitions:
+                return dg.Definitions(resources={{"shelf": Shelf(name="top")}})
+            """
+        )
+    )
+    schedules = "  schedules: {import: '0 3 * * *'}\n"
+    project.component("docs", f"{ARCHIVE}  assets: [{project.module}.shelves.keep]\n{schedules}")
+    definitions = project.load()
+    assert definitions.resolve_sensor_def("archive_remote_updated").job_name == "archive_import"
+    assert definitions.resolve_schedule_def("archive_import_schedule").job_name == "archive_import"
+    imported = definitions.resolve_job_def("archive_import").execute_in_process(instance=instance)
+    assert imported.success
+    assert sorted(sys.modules[f"{project.module}.shelves"].seen) == [f"contract{one}.txt on top" for one in range(3)]
+    archive.write("contract3", "contract", url="0")
+    archive.publish()
+    one = definitions.resolve_job_def("archive_keep").execute_in_process(instance=instance, partition_key="0")
+    assert one.success
+    assert sys.modules[f"{project.module}.shelves"].seen[-1] == "contract3.txt on top"

@@ -14,7 +14,6 @@ from executing import execute, failure_of, metadata
 from small_archive import Archive
 
 from mmmeta import File
-from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig, job_config
 from mmmeta.project_partitions import PartitionsConfig
 from mmmeta_dagster import build_definitions, build_metadir_assets, keys, mmmeta_asset, partitions, partitions_seen
@@ -268,7 +267,7 @@ class Shelf(dg.ConfigurableResource[Any]):
 
 
 def test_a_function_of_one_s_own_with_partitions(scraped: Archive, instance: dg.DagsterInstance) -> None:
-    """One argument, the same words as in the project file; the import has to know the resources that it takes."""
+    """One argument, the same words as in the project file; its resources stand wherever those of an asset do."""
     seen: list[str] = []
 
     @mmmeta_asset(
@@ -280,8 +279,9 @@ def test_a_function_of_one_s_own_with_partitions(scraped: Archive, instance: dg.
         seen.append(f"{file['_file_name']} on {shelf.name}")
 
     metadirs = {"archive": scraped.config}
-    with pytest.raises(JobError, match=r"archive_import: .* build_definitions\(resources="):
-        build_definitions(metadirs=metadirs, assets=[extract])
+    without = build_definitions(metadirs=metadirs, assets=[extract])
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="resource with key 'shelf' required by op"):
+        without.resolve_job_def("archive_import")
     shelf = Shelf(name="top")
     definitions = build_definitions(metadirs=metadirs, assets=[extract], resources={"shelf": shelf})
     # Monday, 27 April, is the week in which the first of May lies.
@@ -290,7 +290,7 @@ def test_a_function_of_one_s_own_with_partitions(scraped: Archive, instance: dg.
     )
     assert week.success
     assert sorted(seen) == [f"day{day}.txt on top" for day in (1, 2, 3)]
-    merged = dg.Definitions.merge(definitions, dg.Definitions(resources={"shelf": shelf}))
+    merged = dg.Definitions.merge(without, dg.Definitions(resources={"shelf": shelf}))
     assert merged.resolve_job_def("archive_import").execute_in_process(instance=instance).success
     assert sorted(seen) == [f"day{day}.txt on top" for day in (1, 2, 3, 4)] + ["undated.txt on top"]
 
