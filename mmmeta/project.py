@@ -24,6 +24,7 @@ from mmmeta.project_models import (
     Project,
     Schedules,
     SensorConfig,
+    check_names,
     job_config,
 )
 from mmmeta.validation import validate
@@ -41,6 +42,7 @@ __all__ = [
     "Project",
     "Schedules",
     "SensorConfig",
+    "check_names",
     "find_project",
     "job_config",
     "json_schema",

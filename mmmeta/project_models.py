@@ -317,7 +317,7 @@ class Project(_Model):
             raise InnerError(reason, ("version",))
         if not self.metadirs:
             raise InnerError("there is no metadir in it. Add one: archive: {path: ./archive}", ("metadirs",))
-        _check_names(self.metadirs)
+        check_names(self.metadirs)
         states: dict[str, str] = {}
         for name, metadir in self.metadirs.items():
             other = states.setdefault(os.path.realpath(metadir.state_path), name)
@@ -327,7 +327,7 @@ class Project(_Model):
         return self
 
 
-def _check_names(metadirs: Mapping[str, MetadirConfig]) -> None:
+def check_names(metadirs: Mapping[str, MetadirConfig]) -> None:
     """Dagster jobs are called ``metadir_job``, ops ``metadir__job`` and ``metadir__job__checks``: no two may come out the
     same."""
     taken: dict[str, tuple[str, str]] = {}

@@ -17,7 +17,7 @@ from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
 from mmmeta_dagster.partitions import backfill_policy
 from mmmeta_dagster.partitions_seen import add_new_partitions
 from mmmeta_dagster.running import Progress, opened
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
 
 def build_metadir_assets(
@@ -34,7 +34,7 @@ def build_metadir_assets(
         >>> sorted(asset.key.to_user_string() for asset in assets)
         ['archive/metadata_db', 'archive/state_db']
     """
-    metadata_db = translator.get_asset_spec(MetadirAsset(metadir, keys.METADATA_DB))
+    metadata_db = spec_of(translator, MetadirAsset(metadir, keys.METADATA_DB))
     jobs = [_job(metadir, job, translator) for job in metadir.jobs.values() if job.action is not None]
     return [
         _metadata_db(metadir, metadata_db) if metadir.generate else metadata_db,
@@ -80,7 +80,7 @@ def _metadata_db(metadir: MetadirConfig, spec: dg.AssetSpec) -> dg.AssetsDefinit
 
 
 def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg.AssetsDefinition:
-    @step(metadir, keys.STATE_DB, translator.get_asset_spec(MetadirAsset(metadir, keys.STATE_DB)))
+    @step(metadir, keys.STATE_DB, spec_of(translator, MetadirAsset(metadir, keys.STATE_DB)))
     def state_db(context: dg.AssetExecutionContext, config: UpdateOptions) -> Ending:
         with checks_told(context, metadir, keys.STATE_DB), opened(context, metadir) as m:
             report = m.update(**config.model_dump(), progress=Progress(context))
@@ -99,7 +99,7 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
 
 
 def _job(metadir: MetadirConfig, job: JobConfig, translator: DagsterMmmetaTranslator) -> dg.AssetsDefinition:
-    @step(metadir, job.name, translator.get_asset_spec(MetadirAsset(metadir, job.name, job)))
+    @step(metadir, job.name, spec_of(translator, MetadirAsset(metadir, job.name, job)))
     def run(context: dg.AssetExecutionContext, config: JobOptions) -> Ending:
         return run_job(context, metadir, job.name, config)
 

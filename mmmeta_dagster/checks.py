@@ -21,7 +21,7 @@ from mmmeta_dagster import check_results, keys
 from mmmeta_dagster.check_results import Found
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.resources import MetadirResource
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 Look = Callable[[Metadir], Found]
 
@@ -50,7 +50,7 @@ def _checks(
     metadir: MetadirConfig, asset: MetadirAsset, translator: DagsterMmmetaTranslator
 ) -> dg.AssetChecksDefinition:
     """The checks of one asset, in one op."""
-    key = translator.get_asset_key(asset)
+    key = key_of(translator, asset)
     made = _made(metadir, asset.job)
 
     @dg.multi_asset_check(

@@ -5,48 +5,24 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, overload
 from weakref import WeakKeyDictionary
 
 import dagster as dg
 
 from mmmeta.errors import JobError
-from mmmeta.project import JobConfig, MetadirConfig, job_config
-from mmmeta_dagster import keys
+from mmmeta.project import RESERVED_JOBS, JobConfig, MetadirConfig, job_config
+from mmmeta_dagster.asset_function import Function, Parameters, compute_of, read_parameters
+from mmmeta_dagster.asset_options import check_options
 from mmmeta_dagster.assets import step
-from mmmeta_dagster.ending import Ending
-from mmmeta_dagster.job_run import run_job
-from mmmeta_dagster.options import JobOptions
-from mmmeta_dagster.resources import MetadirResource
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
-ONE, MANY = "file", "files"
-"""How the parameter is called that takes the file, or the batch."""
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-_RULES = [
-    "rerun_on",
-    "attempts",
-    "backoff",
-    "lease",
-    "timeout",
-    "on_delete",
-    "batch_size",
-    "workers",
-    "limit",
-    "order_by",
-    "fail_run_above",
-    "key",
-    "group",
-    "kinds",
-    "tags",
-    "owners",
-    "partitions",
-]
-"""What a job has in the project file as well, by the same name."""
+    from mmmeta_dagster.asset_options import AssetOptions, JobRules
 
 _made: WeakKeyDictionary[dg.OpDefinition, tuple[str, JobConfig]] = WeakKeyDictionary()
-
-Function = Callable[..., object]
 
 
 @dataclass(frozen=True)
@@ -69,14 +45,22 @@ class UnboundAsset:
 
 
 @overload
-def mmmeta_asset(*, metadir: MetadirConfig, **options: Any) -> Callable[[Function], dg.AssetsDefinition]: ...
+def mmmeta_asset(function: Function, /) -> UnboundAsset: ...
 
 
 @overload
-def mmmeta_asset(*, metadir: None = None, **options: Any) -> Callable[[Function], UnboundAsset]: ...
+def mmmeta_asset(
+    *, metadir: MetadirConfig, **options: Unpack[AssetOptions]
+) -> Callable[[Function], dg.AssetsDefinition]: ...
+
+
+@overload
+def mmmeta_asset(*, metadir: None = None, **options: Unpack[AssetOptions]) -> Callable[[Function], UnboundAsset]: ...
 
 
 def mmmeta_asset(
+    function: Function | None = None,
+    /,
     *,
     metadir: MetadirConfig | None = None,
     name: str | None = None,
@@ -90,14 +74,15 @@ def mmmeta_asset(
     pool: str | None = None,
     op_tags: Mapping[str, Any] | None = None,
     code_version: str | None = None,
-    **rules: Any,
-) -> Callable[[Function], Any]:
+    **rules: Unpack[JobRules],
+) -> Any:
     """Make an asset of a function that works on one file (parameter ``file``) or on a batch of them (``files``).
 
     The ledger sees to it that the function gets each file once, and again when ``rerun_on`` says so; a file that it
     raises for comes again later and stops no other. Beside the file the function takes what any Dagster asset does:
     ``context``, a ``config`` (a subclass of ``JobOptions`` keeps limit and retry in the Launchpad), resources by
-    annotation. Resources must be safe in threads where the job has ``workers``.
+    annotation; any other parameter needs a default, and keeps it. Resources must be safe in threads where the job has
+    ``workers``. What the function returns is ignored; ``context.add_output_metadata`` adds to the materialization.
 
     Example:
         >>> from mmmeta import File
@@ -141,26 +126,22 @@ def mmmeta_asset(
     def decorate(function: Function) -> dg.AssetsDefinition | UnboundAsset:
         if metadir is not None:
             return _decorate(function, metadir, **options)
-        _check(function, function.__name__ if name is None else name, rules)
+        _check(function, name, where, rules)
         return UnboundAsset(function, options)
 
-    return decorate
+    return decorate if function is None else decorate(function)
 
 
-def _check(function: Function, job_name: str, rules: Mapping[str, Any]) -> str:
-    """What can be said before the metadir is known; gives the parameter that takes the file."""
-    unknown = sorted(set(rules) - set(_RULES))
-    if unknown:
-        raise JobError(
-            f"job {job_name!r}: @mmmeta_asset does not take {unknown[0]!r}; its rules are {', '.join(_RULES)}"
-        )
-    takes = [parameter for parameter in inspect.signature(function).parameters if parameter in (ONE, MANY)]
-    if len(takes) != 1 or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise JobError(
-            f"job {job_name!r}: {function.__name__} must be an ordinary function with a parameter called file, which gets "
-            "one file at a time, or files, which gets a list of them"
-        )
-    return takes[0]
+def _check(
+    function: Function, name: str | None, where: Mapping[str, Any] | None, rules: Mapping[str, Any]
+) -> tuple[JobConfig, Parameters]:
+    """What can be said before the metadir is known: the job, and what its function takes."""
+    job_name = getattr(function, "__name__", "") if name is None else name
+    check_options(job_name, rules)
+    parameters = read_parameters(function, job_name)
+    if job_name in RESERVED_JOBS:
+        raise JobError(f"the name {job_name!r} is taken by mmmeta itself. Choose another: @mmmeta_asset(name=...)")
+    return job_config(job_name, where, **rules), parameters
 
 
 def _decorate(
@@ -179,13 +160,12 @@ def _decorate(
     rules: Mapping[str, Any],
     **step_options: Any,
 ) -> dg.AssetsDefinition:
-    job_name = function.__name__ if name is None else name
-    _check(function, job_name, rules)
-    job = job_config(job_name, where, **rules)
+    job, parameters = _check(function, name, where, rules)
+    job_name = job.name
     if job_name in metadir.jobs:
         raise JobError(f"job {job_name!r}: metadir {metadir.name!r} has a job of this name in its project file")
     ours = with_jobs(metadir, [job])
-    spec = translator.get_asset_spec(MetadirAsset(ours, job_name, job))
+    spec = spec_of(translator, MetadirAsset(ours, job_name, job))
     spec = spec.replace_attributes(
         description=description or inspect.getdoc(function) or spec.description,
         deps=[*spec.deps, *deps],
@@ -201,7 +181,7 @@ def _decorate(
         spec,
         required_resource_keys=None,  # resources are parameters here, and Dagster takes only one of both
         **step_options,
-    )(_compute(function, ours, job_name))
+    )(compute_of(function, parameters, ours, job_name))
     _made[asset.op] = (metadir.name, job)
     return asset
 
@@ -214,48 +194,3 @@ def with_jobs(metadir: MetadirConfig, jobs: Iterable[JobConfig]) -> MetadirConfi
 def job_of(asset: dg.AssetsDefinition) -> tuple[str, JobConfig] | None:
     """Metadir and job of an asset that ``@mmmeta_asset`` made; None for any other asset."""
     return _made.get(asset.op)
-
-
-def _compute(
-    function: Function,
-    metadir: MetadirConfig,
-    name: str,
-) -> Callable[..., Ending]:
-    """The step around a person's function, with the parameters of the function that Dagster is to fill."""
-    parameters = inspect.signature(function).parameters
-    taken = ONE if ONE in parameters else MANY
-    hints = get_type_hints(function)
-    passed = [parameter for parameter in parameters if parameter not in (ONE, MANY, "context")]
-    if "config" not in passed:
-        hints["config"] = JobOptions
-    # What Dagster is to fill: no file, and a config in any case.
-    first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_ONLY, annotation=dg.AssetExecutionContext)
-    shown = [first, _parameter("config", hints["config"])]
-    shown += [_parameter(one, hints.get(one, Any)) for one in passed if one != "config"]
-    if keys.resource(metadir.name) not in passed:
-        shown.append(_parameter(keys.resource(metadir.name), MetadirResource))
-
-    def compute(context: dg.AssetExecutionContext, **arguments: Any) -> Ending:
-        given = {parameter: arguments[parameter] for parameter in passed if parameter in arguments}
-        if "context" in parameters:
-            given["context"] = context
-        config = arguments["config"]
-        return run_job(
-            context,
-            metadir,
-            name,
-            config if isinstance(config, JobOptions) else JobOptions(),
-            lambda work: function(**given, **{taken: work}),
-            batch=taken == MANY,
-        )
-
-    compute.__name__ = function.__name__
-    compute.__module__ = function.__module__
-    compute.__doc__ = function.__doc__
-    compute.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-    compute.__annotations__ = {one.name: one.annotation for one in shown}
-    return compute
-
-
-def _parameter(name: str, annotation: object) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)

@@ -11,7 +11,7 @@ from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.imported import imported
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 DagsterJob = Any
 """What ``define_asset_job`` gives; its class has no public name."""
@@ -150,7 +150,7 @@ def _checks_job(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> 
 
 def _selection(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, names: list[str]) -> dg.AssetSelection:
     wanted = [MetadirAsset(metadir, name, metadir.jobs.get(name)) for name in names]
-    return dg.AssetSelection.assets(*(translator.get_asset_key(asset) for asset in wanted))
+    return dg.AssetSelection.assets(*(key_of(translator, asset) for asset in wanted))
 
 
 def _asset_job(metadir: MetadirConfig, name: str, selection: dg.AssetSelection, description: str) -> DagsterJob:

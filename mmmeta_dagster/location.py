@@ -12,18 +12,18 @@ import dagster as dg
 
 from mmmeta.errors import JobError, ProjectError
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT
-from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
+from mmmeta.project import JobConfig, MetadirConfig, Project, check_names, find_project, load_project
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets import build_metadir_assets
 from mmmeta_dagster.checks import build_checks
-from mmmeta_dagster.decorator import job_of, with_jobs
+from mmmeta_dagster.decorator import UnboundAsset, job_of, with_jobs
 from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.imported import imported, specs
 from mmmeta_dagster.jobs import build_jobs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensors import build_remote_sensor
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 log = logging.getLogger(__name__)
 
@@ -53,27 +53,66 @@ def build_definitions(
         'archive_import'
 
     Raises:
-        JobError: one of the assets was not made by ``@mmmeta_asset``, or for another metadir.
+        JobError: one of the assets was not made by ``@mmmeta_asset``, or for another metadir, or with another translator.
     """
     own: dict[str, list[dg.AssetsDefinition]] = {metadir.name: [] for metadir in metadirs.values()}
-    jobs: dict[str, list[JobConfig]] = {name: [] for name in own}
+    whole = {metadir.name: metadir for metadir in metadirs.values()}
     for asset in assets:
-        made = job_of(asset)
-        if made is None or made[0] not in own:
-            shown = asset.key.to_user_string()
-            raise JobError(
-                f"asset {shown} was not made by @mmmeta_asset for one of {', '.join(own)}; add other assets to your "
-                "Definitions beside these"
-            )
-        own[made[0]].append(asset)
-        jobs[made[0]].append(made[1])
+        name, job = _made(asset, whole)
+        own[name].append(asset)
+        whole[name] = with_jobs(whole[name], [job])
+    try:
+        check_names(whole)
+    except ValueError as error:
+        raise JobError(str(error)) from None
+    for name, of_metadir in own.items():
+        for asset in of_metadir:
+            _check_translator(asset, whole[name], translator)
     return dg.Definitions.merge(
-        *(
-            _of_metadir(with_jobs(metadir, jobs[metadir.name]), own[metadir.name], translator)
-            for metadir in metadirs.values()
-        ),
+        *(_of_metadir(metadir, own[name], translator) for name, metadir in whole.items()),
         dg.Definitions(resources=resources),
     )
+
+
+def _made(asset: dg.AssetsDefinition, metadirs: Mapping[str, MetadirConfig]) -> tuple[str, JobConfig]:
+    """Metadir and job of an asset.
+
+    Raises:
+        JobError: it is none of these metadirs', or the metadir has a job of this name already.
+    """
+    if isinstance(asset, UnboundAsset):
+        called = asset.options["name"] or getattr(asset.function, "__name__", "")
+        raise JobError(
+            f"job {called!r}: @mmmeta_asset was given no metadir, so nobody knows whose job it is: bind it, {called}.bind("
+            "metadir), or write @mmmeta_asset(metadir=...)"
+        )
+    made = job_of(asset)
+    if made is None or made[0] not in metadirs:
+        raise JobError(
+            f"asset {asset.key.to_user_string()} was not made by @mmmeta_asset for one of {', '.join(metadirs)}; add "
+            "other assets to your Definitions beside these"
+        )
+    if made[1].name in metadirs[made[0]].jobs:
+        raise JobError(f"job {made[1].name!r}: metadir {made[0]!r} has two jobs of this name. Rename one of them")
+    return made
+
+
+def _check_translator(asset: dg.AssetsDefinition, metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> None:
+    """Refuse an asset that stands, or hangs, elsewhere than where the other assets of its metadir are put.
+
+    To move it here would leave behind what was said of its key before: dependencies in a person's own assets.
+    """
+    (spec,) = asset.specs
+    made = job_of(asset)
+    assert made is not None
+    here = key_of(translator, MetadirAsset(metadir, made[1].name, made[1]))
+    state_db = key_of(translator, MetadirAsset(metadir, keys.STATE_DB))
+    if spec.key != here or state_db not in {dep.asset_key for dep in spec.deps}:
+        raise JobError(
+            f"job {made[1].name!r}: its asset is {spec.key.to_user_string()} and would be {here.to_user_string()} by the "
+            f"translator of these definitions, {type(translator).__name__}. Give both the same one: "
+            f"@mmmeta_asset(metadir=..., translator={type(translator).__name__}())"
+        )
 
 
 def _of_metadir(

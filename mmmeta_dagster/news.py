@@ -13,7 +13,7 @@ from mmmeta.project import MetadirConfig
 from mmmeta.store import Store
 from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.files_seen import layout_of
-from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset
+from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
 
 REMOTE = "remote_last_updated"
 REMOTE_REVISION = "remote_revision"
@@ -75,4 +75,4 @@ def version_of(published: str) -> str:
 
 
 def _key(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg.AssetKey:
-    return translator.get_asset_key(MetadirAsset(metadir, keys.METADATA_DB))
+    return key_of(translator, MetadirAsset(metadir, keys.METADATA_DB))

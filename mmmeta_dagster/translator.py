@@ -54,14 +54,33 @@ class DagsterMmmetaTranslator:
         return _database_spec(asset.metadir, key, [], _GENERATED if asset.metadir.generate else _ARRIVING)
 
     def get_asset_key(self, asset: MetadirAsset) -> dg.AssetKey:
-        """``<metadir>/<name>``, unless the job has a ``key`` of its own. Override this to move all assets: what hangs
-        on them follows."""
+        """``<metadir>/<name>``, unless the job has a ``key`` of its own. To move all assets override this, or
+        replace the key in ``get_asset_spec``: what hangs on them follows either way."""
         if asset.job is not None and asset.job.key is not None:
             return dg.AssetKey.from_user_string(asset.job.key)
         return keys.asset_key(asset.metadir.name, asset.name)
 
     def _state_db(self, asset: MetadirAsset) -> dg.AssetKey:
         return self.get_asset_key(MetadirAsset(asset.metadir, keys.STATE_DB))
+
+
+def spec_of(translator: DagsterMmmetaTranslator, asset: MetadirAsset) -> dg.AssetSpec:
+    """What everything is built of: the translator's spec, with dependencies that follow where it moved an asset."""
+    spec = translator.get_asset_spec(asset)
+    databases = [MetadirAsset(asset.metadir, name) for name in (keys.METADATA_DB, keys.STATE_DB) if name != asset.name]
+    moved = {translator.get_asset_key(one): translator.get_asset_spec(one).key for one in databases}
+    if all(old == new for old, new in moved.items()):
+        return spec
+    deps = [
+        dg.AssetDep(moved.get(dep.asset_key, dep.asset_key), partition_mapping=dep.partition_mapping)
+        for dep in spec.deps
+    ]
+    return spec.replace_attributes(deps=deps)
+
+
+def key_of(translator: DagsterMmmetaTranslator, asset: MetadirAsset) -> dg.AssetKey:
+    """The key under which everything finds an asset: that of its spec."""
+    return translator.get_asset_spec(asset).key
 
 
 DEFAULT = DagsterMmmetaTranslator()

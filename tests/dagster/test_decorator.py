@@ -212,3 +212,41 @@ def test_a_key_group_and_kinds_of_one_s_own_in_yaml(archive: Archive) -> None:
     )
     specs = {spec.key.to_user_string(): spec for spec in archive.definitions.resolve_all_asset_specs()}
     assert (specs["texts/looked"].group_name, specs["texts/looked"].kinds) == ("texts", {"pdf"})
+
+
+def test_keys_that_get_asset_spec_replaces(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """As the documentation of other integrations does it; jobs, checks, dependencies and the sensor follow."""
+
+    class Moved(DagsterMmmetaTranslator):
+        def get_asset_spec(self, asset: MetadirAsset) -> dg.AssetSpec:
+            spec = super().get_asset_spec(asset)
+            return spec.replace_attributes(key=spec.key.with_prefix("lake"))
+
+    @mmmeta_asset(metadir=archive.config, translator=Moved())
+    def read(file: File) -> None:
+        pass
+
+    definitions = build_definitions(metadirs={"archive": archive.config}, assets=[read], translator=Moved())
+    specs = list(definitions.resolve_all_asset_specs())
+    assert {spec.key.path[0] for spec in specs} == {"lake"}
+    assert {dep.asset_key.path[0] for spec in specs for dep in spec.deps} == {"lake"}
+    assert len(specs) == 6
+    result = definitions.resolve_job_def("archive_import").execute_in_process(instance=instance)
+    assert result.success
+    assert {check.asset_key.path[0] for check in result.get_asset_check_evaluations()} == {"lake"}
+    assert instance.get_latest_materialization_event(dg.AssetKey(["lake", "archive", "metadata_db"])) is not None
+
+
+def test_two_translators_that_do_not_agree(archive: Archive) -> None:
+    """An asset that was made without the translator would stand beside the others, under a key that nothing knows."""
+
+    class Moved(DagsterMmmetaTranslator):
+        def get_asset_key(self, asset: MetadirAsset) -> dg.AssetKey:
+            return super().get_asset_key(asset).with_prefix("lake")
+
+    @mmmeta_asset(metadir=archive.config)
+    def read(file: File) -> None:
+        pass
+
+    with pytest.raises(JobError, match=r"'read': its asset is archive/read and would be lake/archive/read by .* Moved"):
+        build_definitions(metadirs={"archive": archive.config}, assets=[read], translator=Moved())
