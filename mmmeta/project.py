@@ -109,7 +109,7 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
         raise document.problem(("version",), f"this mmmeta knows version 1, not {version}. Upgrade mmmeta")
     if "path" in document.value:
         raise document.problem(("path",), "a path belongs to a metadir, below metadirs:")
-    filled = _Variables(variables)
+    filled = Variables(variables)
     value = {**filled.fill(document.value, ()), "path": file}
     context = {"folder": file.parent, "project_file": file, "needs_action": True}
     try:
@@ -117,15 +117,6 @@ def load_project(path: str | os.PathLike[str], environ: Mapping[str, str] | None
     except ProjectError as error:
         reason = filled.hide(error.reason)
         raise ProjectError(reason, path=error.path, line=error.line, key=error.key) from None
-
-
-def fill_variables(value: Any, environ: Mapping[str, str] | None = None) -> tuple[Any, list[tuple[KeyPath, str]]]:
-    """A copy of what a YAML file holds with every ``{{ env.NAME }}`` filled in, and what could not be: key and reason.
-
-    For those who read the schema of the project file from another file.
-    """
-    filled = _Variables(os.environ if environ is None else environ)
-    return filled.fill(value, ()), filled.problems
 
 
 def project_problem(file: Path | None, key: KeyPath, reason: str) -> InvalidFileError:
@@ -147,19 +138,20 @@ def _absolute(text: str, folder: Path) -> Path:
     return Path(os.path.abspath(folder / os.path.expanduser(text)))
 
 
-class _Variables:
-    """Fills in environment variables and remembers what they held.
+class Variables:
+    """Fills in environment variables and remembers what they held; also for those who read the schema of the project file
+    from another file.
 
     Attributes:
         problems: what could not be filled in, and why.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
         self._used: dict[str, str] = {}
         self.problems: list[tuple[KeyPath, str]] = []
 
-    def fill(self, value: Any, key: KeyPath) -> Any:
+    def fill(self, value: Any, key: KeyPath = ()) -> Any:
         """A copy of a value with every string filled."""
         if isinstance(value, dict):
             return {name: self.fill(entry, (*key, name)) for name, entry in value.items()}

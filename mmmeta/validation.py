@@ -97,11 +97,12 @@ def all_problems(document: Document, found: Sequence[tuple[KeyPath, str]]) -> In
 
 def reason_of(error: ValidationError) -> str:
     """All that is wrong in one line, for a model that no file stands behind: ``attempts: needs a whole number``."""
-    texts = []
-    for found in error.errors(include_url=False, include_input=False):
-        key, reason = _key_of(found), _reason_of(found)
-        texts.append(f"{key_text(key)}: {reason}" if key else reason)
-    return "; ".join(texts)
+    return "; ".join(f"{key_text(key)}: {reason}" if key else reason for key, reason in reasons_of(error))
+
+
+def reasons_of(error: ValidationError) -> list[tuple[KeyPath, str]]:
+    """All that is wrong: the key, and why."""
+    return [(_key_of(found), _reason_of(found)) for found in error.errors(include_url=False, include_input=False)]
 
 
 def _key_of(error: Any) -> KeyPath:

@@ -7,18 +7,24 @@ the component's ``defs.yaml``.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Sequence
 
 import dagster as dg
 from pydantic import BaseModel, Field, ValidationError
 
 from mmmeta.errors import ProjectError, near_misses
-from mmmeta.project import MetadirConfig
-from mmmeta.validation import reason_of
+from mmmeta.project import MetadirConfig, Variables
+from mmmeta.validation import reasons_of
+from mmmeta.yaml_file import KeyPath
+from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.component_model import MetadirAttributes, fill_templates
+from mmmeta_dagster.component_problems import check_neighbours, refused
 from mmmeta_dagster.decorator import UnboundAsset
 from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
+
+log = logging.getLogger(__name__)
 
 
 class MetadirParameters(BaseModel):
@@ -76,14 +82,22 @@ class MetadirComponent(dg.Component):
             raise ProjectError("a metadir needs attributes: {name: archive, path: ./archive}", path=context.path)
         folder = context.path if context.path.is_dir() else context.path.parent
         value = fill_templates(attributes.written, context)
-        assets = [_asset(name) for name in value.pop("assets", None) or ()]
+        assets = [_asset(name, number, context) for number, name in enumerate(value.pop("assets", None) or ())]
         try:
             metadir = MetadirConfig.model_validate(value, context={"folder": folder, "needs_action": True})
         except ValidationError as error:
-            raise ProjectError(reason_of(error), path=context.path) from None
+            variables = Variables()
+            variables.fill(attributes.written)
+            raise refused(context, [(key, variables.hide(reason)) for key, reason in reasons_of(error)]) from None
+        for job in metadir.jobs.values():
+            try:
+                automation_condition(metadir, job)
+            except ProjectError as error:
+                raise refused(context, [(("jobs", job.name, "automation"), error.reason)]) from None
         return cls(metadir, assets)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        check_neighbours(context, self.metadir, [one.metadir for one in _components(context) if one is not self])
         bound = [
             asset.bind(self.metadir, self.translator) if isinstance(asset, UnboundAsset) else asset
             for asset in self.assets
@@ -91,23 +105,35 @@ class MetadirComponent(dg.Component):
         return build_definitions(metadirs={self.metadir.name: self.metadir}, assets=bound, translator=self.translator)
 
 
-def _asset(name: str) -> UnboundAsset | dg.AssetsDefinition:
-    """What ``package.module.name`` names.
+def _components(context: dg.ComponentLoadContext) -> Sequence[MetadirComponent]:
+    """All of the project; none where one of them does not load, which Dagster says at its place, or in a unit test."""
+    try:
+        return context.component_tree.get_all_components(MetadirComponent)
+    except Exception:
+        log.debug("the components of the project cannot be compared", exc_info=True)
+        return []
+
+
+def _asset(name: str, number: int, context: dg.ComponentLoadContext) -> UnboundAsset | dg.AssetsDefinition:
+    """What ``package.module.name`` names, which stands at this place of the list.
 
     Raises:
         ProjectError: there is none, or it is nothing that ``@mmmeta_asset`` made.
     """
+    key: KeyPath = ("assets", number)
     module_name, _, attribute = name.rpartition(".")
+    if not module_name:
+        raise refused(context, [(key, f"{name!r} names no module. Write package.module.{name}")])
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there; something that it imports is not
-        raise ProjectError(f"assets: there is no module {error.name!r} ({name})") from None
+        raise refused(context, [(key, f"there is no module {error.name!r} ({name})")]) from None
     found = getattr(module, attribute, None)
     if found is None:
         hint = near_misses(attribute, vars(module))
-        raise ProjectError(f"assets: {module_name} has no {attribute!r}.{hint}")
+        raise refused(context, [(key, f"{module_name} has no {attribute!r}.{hint}")])
     if not isinstance(found, (UnboundAsset, dg.AssetsDefinition)):
-        raise ProjectError(f"assets: {name} is not made by @mmmeta_asset; put it above the function")
+        raise refused(context, [(key, f"{name} is not made by @mmmeta_asset; put it above the function")])
     return found

@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from mmmeta.errors import near_misses
-from mmmeta.project import MetadirConfig, fill_variables, metadir_schema
+from mmmeta.project import MetadirConfig, Variables, metadir_schema
 from mmmeta.validation import known_names
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
@@ -42,15 +42,16 @@ class MetadirAttributes(MetadirConfig):
     @model_validator(mode="wrap")
     @classmethod
     def _fill(cls, value: Any, handler: Any) -> Any:
-        filled, problems = fill_variables(value)
-        unset = [reason for _, reason in problems if "is not set" in reason]
+        variables = Variables()
+        filled = variables.fill(value)
+        unset = [reason for _, reason in variables.problems if "is not set" in reason]
         if unset:
             raise ValueError("; ".join(unset))
         try:
             made = handler(filled)
         except ValidationError as error:
             found = [(one, _at(value, one["loc"])) for one in error.errors(include_url=False)]
-            wrong = [_told(one, written) for one, written in found if not _is_template(written)]
+            wrong = [_told(one, written, variables) for one, written in found if _is_known(one, written)]
             if wrong:
                 raise ValidationError.from_exception_data(error.title, wrong) from None
             made = cls.model_construct()  # what stands in templates is known when it is loaded
@@ -95,7 +96,7 @@ def _filled(value: Any, resolution: dg.ResolutionContext) -> Any:
 
 def _one(template: str, resolution: dg.ResolutionContext) -> Any:
     if _VARIABLE.match(template):
-        return fill_variables(template)[0]
+        return Variables().fill(template)
     return resolution.resolve_value(template)
 
 
@@ -109,12 +110,13 @@ def _at(value: Any, location: tuple[int | str, ...]) -> Any:
     return value
 
 
-def _is_template(written: Any) -> bool:
-    """Whether a template of Dagster's stands where something is wrong: what it gives is not known yet."""
-    return isinstance(written, str) and any(not _VARIABLE.match(one) for one in _TEMPLATE.findall(written))
+def _is_known(error: Any, written: Any) -> bool:
+    """Whether something is wrong for certain: what a template of Dagster's gives is not known yet, but its key is."""
+    template = isinstance(written, str) and any(not _VARIABLE.match(one) for one in _TEMPLATE.findall(written))
+    return not template or error["type"] == "extra_forbidden"
 
 
-def _told(error: Any, written: Any) -> InitErrorDetails:
+def _told(error: Any, written: Any, variables: Variables) -> InitErrorDetails:
     """An error of pydantic's, with the near misses of an unknown key, and with what was written instead of what a
     variable held. Dagster adds file and line."""
     location = error["loc"]
@@ -123,6 +125,8 @@ def _told(error: Any, written: Any) -> InitErrorDetails:
         known = known_names(MetadirAttributes, location[:-1])
         hint = near_misses(str(location[-1]), known) or f" There are {', '.join(known)}"
         kind, about = "value_error", {"error": ValueError(f"is not a key that is known here.{hint}")}
+    elif isinstance(about.get("error"), Exception):
+        about = {**about, "error": ValueError(variables.hide(str(about["error"])))}
     return InitErrorDetails(type=kind, loc=location, input=written, ctx=about)
 
 

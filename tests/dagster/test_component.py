@@ -59,12 +59,12 @@ class Folder:
 
     def why_not(self) -> str:
         """All that is said where it does not load."""
-        with pytest.raises(Exception, match="Error while loading") as caught:
+        with pytest.raises(Exception, match="Error while (loading|building)") as caught:
             self.load()
         texts, error = [], caught.value
         while error is not None:
             texts.append(str(error))
-            error = error.__cause__ or error.__context__
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return "\n".join(texts)
 
 
@@ -186,14 +186,59 @@ def test_all_that_is_wrong_is_named_with_line_and_near_miss(project: Folder, mon
     [
         ("{name: docs, path: ., jobs: {j: {}}}", "jobs.j: 'j' has nothing to do. Give it one of download:"),
         ("{name: docs, path: '{{ nothing }}'}", "'nothing' not found in scope"),
-        ("{name: docs, path: ., assets: [nowhere.texts.extract]}", "assets: there is no module 'nowhere'"),
+        (
+            "{name: docs, path: ., assets: [nowhere.texts.extract]}",
+            "defs.yaml:2: attributes.assets[0]: there is no module 'nowhere'",
+        ),
         ("{name: docs, path: ., assets: [mmmeta_dagster.keys.poool]}", "has no 'poool'. Did you mean 'pool'?"),
         ("{name: docs, path: ., assets: [mmmeta_dagster.keys.pool]}", "is not made by @mmmeta_asset"),
+        ("{name: docs, path: ., assets: [pool]}", "'pool' names no module. Write package.module.pool"),
+        (
+            "\n  name: docs\n  path: .\n  jobs:\n    j:\n      command: {run: [ls]}\n      automation: eagerr",
+            "defs.yaml:8: attributes.jobs.j.automation: Dagster",
+        ),
+        ("{name: docs, path: ., files_rot: '{{ context.project_root }}/x'}", "Did you mean 'files_root'?"),
+        ("\n  name: docs\n  path: .\n  jobs:\n    a-b: {command: {run: [ls]}}", "'a-b' cannot name a job"),
     ],
 )
 def test_what_only_shows_when_it_is_loaded(project: Folder, attributes: str, reason: str) -> None:
     project.component("docs", f"attributes: {attributes}")
     assert reason in project.why_not()
+
+
+def test_what_two_components_may_not_have_in_common(project: Folder) -> None:
+    """As two metadirs of the project file: name, state db, names of Dagster jobs; said with file and line."""
+    one = "attributes:\n  name: one\n  path: /data/one\n"
+    load = "{command: {run: [ls]}}"
+    for other, reason in (
+        ("attributes:\n  name: one\n  path: /data/two\n", "another component is called 'one', too"),
+        ("attributes:\n  name: two\n  path: /data/one\n", "have the same state db. Give one of them another state:"),
+        (
+            f"attributes:\n  name: one_a\n  path: /data/two\n  jobs: {{b: {load}, update: {load}}}\n",
+            "the name 'update' is taken",
+        ),
+        (f"attributes:\n  name: one_a\n  path: /data/two\n  jobs: {{b: {load}}}\n", "would both be one_a_b in Dagster"),
+    ):
+        jobs = f"  jobs: {{a_b: {load}}}\n" if "both be" in reason else ""
+        project.component("first", one + jobs)
+        path = project.component("second", other)
+        said = project.why_not()
+        assert reason in said
+        assert f"{path.parent.parent}/first/defs.yaml:" in said or str(path) in said
+    project.component("second", "attributes:\n  name: two\n  path: /data/one\n  state: ./state.db\n")
+    assert "two/state_db" in specs_of(project.load())
+
+
+def test_no_message_shows_what_a_variable_holds(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those of checks while Dagster reads the file nor those after its templates are filled."""
+    monkeypatch.setenv("DB_URL", "postgresql://me:hunter2@h/db")
+    for wrong in ("group: '{{ env.DB_URL }}'", "group: '{{ env.DB_URL }}{{ context.project_root }}'"):
+        jobs = f"  jobs: {{j: {{command: {{run: [ls]}}, {wrong}}}}}\n"
+        project.component("docs", f"attributes:\n  name: docs\n  path: .\n{jobs}")
+        said = project.why_not()
+        assert "is no group" in said
+        assert "{{ env.DB_URL }}" in said
+        assert "hunter2" not in said
 
 
 def test_jobs_made_in_python_join_the_metadir_of_the_component(
