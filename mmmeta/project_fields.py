@@ -329,6 +329,7 @@ _SIZE_SCHEMA = {
 }
 _SHARE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 1}
 _RERUN_SCHEMA = {"anyOf": [{"enum": list(_RERUN_WORDS)}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+_TAG_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "number"}]}
 _TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 
 BasePath = Annotated[Path, BeforeValidator(_base_path), _TEXT_SCHEMA]
@@ -354,7 +355,7 @@ AssetPath = Annotated[str, AfterValidator(_asset_path)]
 Kinds = Annotated[list[str], AfterValidator(_kinds)]
 Owner = Annotated[str, AfterValidator(_owner)]
 TagKey = Annotated[str, AfterValidator(_tag_key)]
-TagText = Annotated[str, BeforeValidator(_tag), AfterValidator(_tag_text)]
+TagText = Annotated[str, BeforeValidator(_tag), AfterValidator(_tag_text), WithJsonSchema(_TAG_SCHEMA)]
 Automation = Annotated[str, AfterValidator(_automation), _TEXT_SCHEMA]
 RerunOn = Annotated[
     Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)

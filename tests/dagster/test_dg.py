@@ -71,6 +71,7 @@ def test_dg_check_yaml_names_file_line_and_key(project: Path) -> None:
         "        nme: x\n"
         "      attempts: many\n"
         "      workers: '{{ workers }}'\n"
+        "      tags: {year: 2026}\n"
     )
     checked = run_dg(project, "check", "yaml")
     said = checked.stdout + checked.stderr
@@ -82,3 +83,4 @@ def test_dg_check_yaml_names_file_line_and_key(project: Path) -> None:
     }.items():
         assert f"{yaml}:{line} - {COMPONENT} {problem}" in said
     assert "workers' is not" not in said
+    assert "tags" not in said

@@ -12,6 +12,7 @@ from small_archive import Archive
 
 from mmmeta.clock import utcnow
 from mmmeta.errors import ProjectError
+from mmmeta.project import MetadirConfig
 from mmmeta_dagster import build_jobs, build_schedules, keys
 
 
@@ -99,3 +100,10 @@ def test_a_schedule_that_is_none_is_named_with_its_place(archive: Archive) -> No
     archive.configure(archive.project.read_text().replace("sensor:", 'schedules: {retry: "*/10 * *"}\n    sensor:'))
     with pytest.raises(ProjectError, match=r"schedules\.retry"):
         _ = archive.config
+
+
+def test_schedules_need_no_jobs() -> None:
+    """They know the Dagster job by its name, which stands in the same definitions."""
+    archive = MetadirConfig(name="archive", path="/data/archive", schedules={"import": "0 3 * * *"})
+    (schedule,) = build_schedules(metadir=archive, jobs={})
+    assert schedule.job_name == "archive_import"
