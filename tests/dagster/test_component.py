@@ -59,7 +59,7 @@ class Folder:
 
     def why_not(self) -> str:
         """All that is said where it does not load."""
-        with pytest.raises(Exception, match="Error while (loading|building)") as caught:
+        with pytest.raises(Exception, match=r"Error while (loading|building)") as caught:
             self.load()
         texts, error = [], caught.value
         while error is not None:

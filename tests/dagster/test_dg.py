@@ -83,4 +83,4 @@ def test_dg_check_yaml_names_file_line_and_key(project: Path) -> None:
     }.items():
         assert f"{yaml}:{line} - {COMPONENT} {problem}" in said
     assert "workers' is not" not in said
-    assert "tags" not in said
+    assert "fetch.tags" not in said
