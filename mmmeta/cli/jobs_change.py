@@ -49,7 +49,7 @@ def retry(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_
         return
     would = "would be" if dry_run else "is" if count == 1 else "are"
     say(f"{name.full}: {files_text(count)} {would} due now")
-    if not name.in_project:
+    if count and not name.in_project:
         note("  it stands in no project file: the next run where it is defined, in Python or a component, takes them")
     for file, status in left.items():
         note(f"  left alone: {file}: {_LEFT.get(status, status)}")
