@@ -12,6 +12,7 @@ import dagster as dg
 from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
+from mmmeta_dagster.ending import Ending
 from mmmeta_dagster.job_run import run_job
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.resources import MetadirResource
@@ -87,15 +88,13 @@ def read_parameters(function: Function, job_name: str) -> Parameters:
     return Parameters(takes[0], CONTEXT in parameters, filled)
 
 
-def compute_of(
-    function: Function, parameters: Parameters, metadir: MetadirConfig, name: str
-) -> Callable[..., dg.MaterializeResult[None]]:
+def compute_of(function: Function, parameters: Parameters, metadir: MetadirConfig, name: str) -> Callable[..., Ending]:
     """The step around the function, with the parameters that Dagster is to fill."""
     resource = keys.resource(metadir.name)
     # No file, and a config in any case: it has the limit, and what is retried.
     asked = {CONFIG: JobOptions, resource: MetadirResource, **parameters.filled}
 
-    def compute(context: dg.AssetExecutionContext, **filled: Any) -> dg.MaterializeResult[None]:
+    def compute(context: dg.AssetExecutionContext, **filled: Any) -> Ending:
         given = {name: filled[name] for name in parameters.filled}
         if parameters.context:
             given[CONTEXT] = context
@@ -120,7 +119,7 @@ def compute_of(
             batch=parameters.work == MANY,
         )
 
-    shaped: Callable[..., dg.MaterializeResult[None]] = _shaped(function, compute, asked)
+    shaped: Callable[..., Ending] = _shaped(function, compute, asked)
     return shaped
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from mmmeta.project import MetadirConfig
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 Assets = Iterable[dg.AssetsDefinition | dg.AssetSpec]
 
@@ -24,7 +24,7 @@ def imported(
     jobs = {
         name: job
         for name, job in metadir.jobs.items()
-        if job.automation is None and translator.get_asset_key(MetadirAsset(metadir, name, job)) not in conditioned
+        if job.automation is None and key_of(translator, MetadirAsset(metadir, name, job)) not in conditioned
     }
     return metadir.model_copy(update={"jobs": jobs})
 
