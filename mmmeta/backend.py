@@ -297,9 +297,12 @@ class Backend:
                 self.store[LOCAL_UPDATED] = value
             if self.store.get(LOCAL_REVISION) != report.revision:
                 self.store[LOCAL_REVISION] = report.revision
-            self.evaluate_jobs()
+            indexed = self.evaluate_jobs()
             self.write_status()
             self._mark_client()
+            if indexed:
+                said = f"made an index over {', '.join(indexed)}, by which jobs select"
+                report = replace(report, notes=(*report.notes, said))
         return report
 
     def _mark_client(self) -> None:
@@ -344,19 +347,24 @@ class Backend:
             self.write_status()
             self._told = file_version(self.layout.status)
 
-    def evaluate_jobs(self) -> None:
-        """Bring the selections of the project file's jobs up to date; one that cannot be is logged, not fatal."""
+    def evaluate_jobs(self) -> list[str]:
+        """Bring the selections of the project file's jobs up to date; one that cannot be is logged, not fatal.
+
+        Returns the keys over which an index was made for them.
+        """
         from mmmeta.jobs import Job
 
+        indexed: list[str] = []
         for config in self.jobs.values():
             try:
-                Job(config, self, strict=True).evaluate()
+                indexed += Job(config, self, strict=True).evaluate().indexed
             except MmmetaError as error:
                 # At level info: the job's own run fails with this, and is what people look at.
                 log.info("the selection of job %s could not be evaluated: %s", config.name, error)
                 continue
             if grows_with_time(config.condition):
                 self._evaluated[config.name] = self.clock()
+        return indexed
 
     def status(self) -> Status:
         merged = self.require_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,6 +80,7 @@ class Bench:
             order_by=config.order_by,
             fingerprint=config.fingerprint(),
             on_delete=config.on_delete,
+            index=config.index,
         )
 
     @property
@@ -89,15 +91,21 @@ class Bench:
     @contextmanager
     def ledger(self, catalog: Catalog) -> Iterator[Ledger]:
         """The job's ledger, in one transaction of the state db."""
-        with self.backend.state.atomic(existing=True) as connection:
-            yield Ledger(connection, catalog, self.rules, self.workers, self.backend.clock())
+        with self._opened(catalog, self.rules) as ledger:
+            yield ledger
 
     @contextmanager
     def rolled_back(self, catalog: Catalog) -> Iterator[Ledger]:
         """The job's ledger in a transaction that leaves nothing behind: to see what would happen."""
-        with suppress(_RolledBack), self.ledger(catalog) as ledger:
+        rules = replace(self.rules, index=False)  # made for one look, an index costs more than it gains
+        with suppress(_RolledBack), self._opened(catalog, rules) as ledger:
             yield ledger
             raise _RolledBack  # committing what a savepoint has undone would write its pages nevertheless
+
+    @contextmanager
+    def _opened(self, catalog: Catalog, rules: JobRules) -> Iterator[Ledger]:
+        with self.backend.state.atomic(existing=True) as connection:
+            yield Ledger(connection, catalog, rules, self.workers, self.backend.clock())
 
     def file(self, row: Row, catalog: Catalog, claim: Claim | None = None) -> File:
         """A row as people get it."""

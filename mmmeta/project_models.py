@@ -116,6 +116,7 @@ class JobConfig(_Model):
     workers: Annotated[Count, Field(description="files that are worked on at the same time")] = 1
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None
+    index: Annotated[bool, Field(description="make indexes over the keys that where selects on")] = True
     fail_run_above: Annotated[Share | None, Field(description="share of failed files that fails the run itself")] = None
     tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
     owners: Annotated[list[Owner], EmptyIsList, Field(description="Dagster owners")] = []
@@ -165,8 +166,8 @@ class JobConfig(_Model):
         """Hexadecimal text that changes when the job would select, try or do something else.
 
         Selection, action and the rules about which file is due take part; how the work is cut up (``workers``,
-        ``batch_size``, ``lease``), how it is shown (``tags``, ``owners``, ``automation``, ``partitions``) and a database's password
-        do not.
+        ``batch_size``, ``lease``), how its files are found (``index``), how it is shown (``tags``, ``owners``,
+        ``automation``, ``partitions``) and a database's password do not.
 
         Args:
             selection: of the same job with another selection, in its stored form.

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from mmmeta.catalog import Catalog
 from mmmeta.config import Config
-from mmmeta.database import Database, quote_identifier
+from mmmeta.database import Database
 from mmmeta.errors import (
     FilterError,
     MmmetaError,
@@ -20,6 +20,7 @@ from mmmeta.errors import (
 )
 from mmmeta.file import File
 from mmmeta.filters import Condition, parse
+from mmmeta.indexes import index_columns, indexed_columns, make_index
 
 if TYPE_CHECKING:
     import dataset
@@ -176,43 +177,23 @@ class ReadableFiles:
             MmmetaError: no file has such a key, or it shares the column for rare keys.
         """
         keys = [columns] if isinstance(columns, str) else list(columns)
-        cells = self._index_cells(keys)
+        cells = index_columns(self._backend.catalog(), keys)
         database = self._backend.database()
         if database.read_only:
             raise MmmetaError(f"{database.path} is the remote's and only read here; run update() first, then index")
         with database.atomic() as connection:
-            connection.execute(
-                f"CREATE INDEX IF NOT EXISTS {quote_identifier(name or self._index_name(keys))} "
-                f"ON files ({', '.join(cells)})"
-            )
+            if name or cells not in indexed_columns(connection):
+                make_index(connection, keys, cells, name)
 
     def has_index(self, columns: str | Iterable[str]) -> bool:
         """Whether an index over exactly these keys exists."""
         keys = [columns] if isinstance(columns, str) else list(columns)
-        if not set(keys) <= set(self._backend.catalog().keys):
-            return False
-        wanted = [cell.strip('"').replace('""', '"') for cell in self._index_cells(keys)]
-        with self._backend.database().reading() as connection:
-            for (name,) in connection.execute("SELECT name FROM pragma_index_list('files')").fetchall():
-                having = [row[0] for row in connection.execute("SELECT name FROM pragma_index_info(?)", (name,))]
-                if having == wanted:
-                    return True
-        return False
-
-    def _index_cells(self, keys: Sequence[str]) -> list[str]:
         catalog = self._backend.catalog()
-        cells = []
-        for key in keys:
-            expressions = catalog.compiler.expressions(key)
-            if not expressions:
-                raise MmmetaError(f"no file has the key {key!r}.{near_misses(key, catalog.keys)}")
-            if any(expression.shared for expression in expressions):
-                raise MmmetaError(f"{key!r} is one of the rare keys that share a column; it cannot have an index")
-            cells.append(expressions[-1].cell.removeprefix("files."))
-        return cells
-
-    def _index_name(self, keys: Sequence[str]) -> str:
-        return "files_by_" + "_".join(keys)
+        if not set(keys) <= set(catalog.keys):
+            return False
+        wanted = index_columns(catalog, keys)
+        with self._backend.database().reading() as connection:
+            return wanted in indexed_columns(connection)
 
     # The database itself
 

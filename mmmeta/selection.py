@@ -7,6 +7,7 @@ machine was off is still done. Nothing that is done is undone by a change of the
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,11 @@ from mmmeta.catalog import Catalog
 from mmmeta.clock import to_text
 from mmmeta.conditions import condition_keys
 from mmmeta.filters import Compare, Condition, from_json, grows_with_time, to_json, walk
+from mmmeta.indexes import make_missing
 from mmmeta.schema import read_info
 from mmmeta.values import RESERVED_PREFIX
+
+log = logging.getLogger(__name__)
 
 CONTENT = "content"
 METADATA = "metadata"
@@ -57,6 +61,7 @@ class JobRules:
         backoff: seconds before the second try; doubled for each further one, with jitter.
         on_delete: ``"ignore"``, or ``"action"``: a file that is deleted after it was done is handed to the action.
         fingerprint: of the whole definition, the action included.
+        index: make indexes over the keys that the condition selects on.
     """
 
     name: str
@@ -68,6 +73,7 @@ class JobRules:
     order_by: str | None
     fingerprint: str
     on_delete: str = IGNORE
+    index: bool = True
 
     @property
     def selection(self) -> str:
@@ -112,11 +118,14 @@ class _Scope(NamedTuple):
     """Which files are looked at.
 
     Attributes:
+        files: the table, with the index by which the condition finds its rows; SQLite would rather take one over a key
+            that the job selects on, and look at all files that it means.
         changed: a condition over ``files``.
         gone: a condition over ``ledger``, for those of them that are deleted.
         parameters: of either.
     """
 
+    files: str
     changed: str
     gone: str
     parameters: tuple[str | int, ...]
@@ -131,12 +140,14 @@ class Evaluation:
         left: files set aside unprocessed: deleted, or not meant by a changed definition.
         retract: files that were done and are deleted now, handed to the action.
         changed: whether the definition's selection was another one before.
+        indexed: keys over which an index was made.
     """
 
     selected: int = 0
     left: int = 0
     retract: int = 0
     changed: bool = False
+    indexed: tuple[str, ...] = ()
 
 
 class Selection:
@@ -162,18 +173,21 @@ class Selection:
         known_selection, known_rules, evaluated = row if row is not None else (rules.selection, rules.rules, 0)
         changed = known_selection != rules.selection
         adopted = known_rules != rules.rules
+        new = row is None or changed or adopted
+        # A key may get its column with any merge; where nothing is new, nobody has to look.
+        indexed = self._index() if new or evaluated < state_revision else ()
         if adopted:
             self._adopt_rules(known_selection, known_rules, evaluated)
         result = Evaluation(changed=changed)
-        everything = row is None or changed or adopted or grows_with_time(rules.condition)
+        everything = new or grows_with_time(rules.condition)
         if everything or evaluated < state_revision:
-            scope = self._since(0 if everything else evaluated)
+            scope = self._everything() if everything else self._since(evaluated)
             if rules.on_delete == ACTION or adopted:
                 self._keep(scope)
             selected = self._select(scope)
             retract = self._retract(scope)
             left = self._drop(scope) + (self._drop_unmeant() if changed else 0)
-            result = Evaluation(selected, left, retract, changed)
+            result = Evaluation(selected, left, retract, changed, indexed)
         self._connection.execute(
             "INSERT INTO jobs (job, selection, rules, selection_fingerprint, fingerprint, evaluated) "
             "VALUES (?1, ?2, ?3, ?2, ?4, ?5) ON CONFLICT (job) DO UPDATE SET selection = ?2, rules = ?3, "
@@ -193,16 +207,29 @@ class Selection:
             self._retract(scope)
             self._drop(scope)
 
+    def _index(self) -> tuple[str, ...]:
+        """Make the indexes that the selection is in need of; the keys that got one."""
+        rules = self._rules
+        made = make_missing(self._connection, self._catalog, rules.condition) if rules.index else ()
+        if made:
+            log.info("job %s: made an index over %s", rules.name, ", ".join(made))
+        return made
+
+    def _everything(self) -> _Scope:
+        """All files, found as the selection finds them best."""
+        return _Scope("files", "1", f"file IN (SELECT {self._catalog.unique_sql} FROM files WHERE files.__deleted)", ())
+
     def _since(self, revision: int) -> _Scope:
         """What changed after a state revision."""
         gone = f"file IN (SELECT {self._catalog.unique_sql} FROM files WHERE files.__state_rev > ? AND files.__deleted)"
-        return _Scope("files.__state_rev > ?", gone, (revision,))
+        return _Scope("files INDEXED BY files_state_rev", "files.__state_rev > ?", gone, (revision,))
 
     def _named(self, files: Sequence[str]) -> _Scope:
         names = f"({', '.join('?' * len(files))})"
         unique = self._catalog.unique_sql
         alive = f"SELECT 1 FROM files WHERE {unique} = ledger.file AND NOT files.__deleted"
-        return _Scope(f"{unique} IN {names}", f"file IN {names} AND NOT EXISTS ({alive})", tuple(files))
+        gone = f"file IN {names} AND NOT EXISTS ({alive})"
+        return _Scope("files INDEXED BY sqlite_autoindex_files_1", f"{unique} IN {names}", gone, tuple(files))
 
     def _keep(self, scope: _Scope) -> None:
         """Let be what was to be undone, where the file is back or deletions are ignored by now; it is done as before."""
@@ -226,7 +253,7 @@ class Selection:
             f"INSERT INTO ledger (job, file, status, priority, tried, selected_at, token, asked) "
             f"SELECT ?, {self._catalog.unique_sql}, 'pending', {self.priority_sql}, {self.basis_sql}, ?, "
             "(SELECT value FROM info WHERE name = 'token_base'), (SELECT value FROM info WHERE name = 'token_base') "
-            f"FROM files WHERE {scope.changed} AND {where} "
+            f"FROM {scope.files} WHERE {scope.changed} AND {where} "
             "ON CONFLICT (job, file) DO UPDATE SET priority = excluded.priority, "
             "status = CASE WHEN status = 'skipped' AND basis IS excluded.tried THEN 'done' ELSE 'pending' END, "
             "attempts = CASE WHEN status = 'pending' AND tried IS excluded.tried THEN attempts ELSE 0 END, "
