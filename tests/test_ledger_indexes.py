@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 import pytest
 from archives import Archive, deliver
+from sql_plans import plans, statements
 
 from mmmeta import Job
-
-
-def statements(archive: Archive, work: Any) -> list[str]:
-    """What the state db is told while something is done, values filled in."""
-    said: list[str] = []
-    with archive.client._backend.state.atomic() as connection:
-        connection.set_trace_callback(said.append)
-    work()
-    with archive.client._backend.state.atomic() as connection:
-        connection.set_trace_callback(None)
-    return [text for text in said if text.startswith(("SELECT", "UPDATE", "INSERT", "DELETE"))]
-
-
-def plans(archive: Archive, texts: list[str]) -> list[tuple[str, str]]:
-    """Each step of SQLite's plan for these statements, beside the statement."""
-    with archive.client._backend.state.atomic() as connection:
-        return [(step, text) for text in texts for step in _plan(connection, text)]
-
-
-def _plan(connection: sqlite3.Connection, text: str) -> list[str]:
-    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()]
 
 
 @pytest.mark.parametrize("order_by", [None, "pages", "-pages"])
@@ -50,9 +29,9 @@ def test_everyday_statements_ask_indexes(archive: Archive, order_by: str | None)
         job.run(_fail_b)
         job.run(_fail_b)
 
-    said = statements(archive, work)
+    said = statements(archive.client, work)
     assert sum("'claimed'" in text for text in said) > 5
-    scanned = [(step, text) for step, text in plans(archive, said) if step.startswith(("SCAN ledger", "SCAN files"))]
+    scanned = [(step, text) for step, text in plans(archive.client, said) if step.startswith(("SCAN ledger", "SCAN files"))]
     assert scanned == []
 
 
@@ -62,7 +41,7 @@ def test_the_next_files_come_out_of_the_index_in_order(archive: Archive) -> None
     for name, order_by in (("none", None), ("up", "pages"), ("down", "-pages")):
         job: Job = archive.client.job(name, order_by=order_by)
         job.evaluate()
-        steps = plans(archive, statements(archive, lambda job=job: job.release(*job.claim(1))))
+        steps = plans(archive.client, statements(archive.client, lambda job=job: job.release(*job.claim(1))))
         assert any("ledger_pending" in step for step, _ in steps)
         assert not [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step[0]]
 
