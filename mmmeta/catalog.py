@@ -106,8 +106,9 @@ class Catalog:
     ) -> Iterator[Row]:
         """The matching files; in the order they were first published where ``order_by`` does not say otherwise."""
         where, parameters = self._where(condition, deleted)
+        chosen = limit is None and condition != All(())
         sql = (
-            f"SELECT files.rowid FROM files WHERE {where} ORDER BY {self._order(order_by, everything=limit is None)} "
+            f"SELECT files.rowid FROM files WHERE {where} ORDER BY {self._order(order_by, chosen=chosen)} "
             f"LIMIT {-1 if limit is None else int(limit)} OFFSET {int(offset)}"
         )
         with self._database.reading() as connection:
@@ -179,14 +180,14 @@ class Catalog:
         # In brackets, for it is put beside other conditions.
         return f"({all_of([fragment.sql, alive])})", fragment.parameters
 
-    def _order(self, order_by: Sequence[str], *, everything: bool) -> str:
+    def _order(self, order_by: Sequence[str], *, chosen: bool) -> str:
         parts = []
         for name in order_by:
             key = name[1:] if name.startswith("-") else name
             parts.append(f"{self.compiler.value(key)} {'DESC' if name.startswith('-') else 'ASC'}")
-        # The plus: to save the sorting, SQLite would look at all files in this order, and not take an index over a key.
-        # Where only the first few are wanted that may well be right.
-        return ", ".join([*parts, "+files.rowid" if everything else "files.rowid"])
+        # The plus: to save the sorting of those that a condition chooses, SQLite would look at all files in this order,
+        # and not take an index over a key. Where only the first few are wanted that may well be right.
+        return ", ".join([*parts, "+files.rowid" if chosen else "files.rowid"])
 
     @property
     def _select(self) -> str:

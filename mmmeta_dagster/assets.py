@@ -84,6 +84,8 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
     def state_db(context: dg.AssetExecutionContext, config: UpdateOptions) -> Ending:
         with checks_told(context, metadir, keys.STATE_DB), opened(context, metadir) as m:
             report = m.update(**config.model_dump(), progress=Progress(context))
+            for note in report.notes:
+                context.log.info(note)
             merged = m.status()
             files = len(m.files)
             news = bool(report.added or report.changed or report.returned)

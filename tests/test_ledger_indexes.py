@@ -31,7 +31,9 @@ def test_everyday_statements_ask_indexes(archive: Archive, order_by: str | None)
 
     said = statements(archive.client, work)
     assert sum("'claimed'" in text for text in said) > 5
-    scanned = [(step, text) for step, text in plans(archive.client, said) if step.startswith(("SCAN ledger", "SCAN files"))]
+    scanned = [
+        (step, text) for step, text in plans(archive.client, said) if step.startswith(("SCAN ledger", "SCAN files"))
+    ]
     assert scanned == []
 
 

@@ -29,10 +29,12 @@ def test_run_updates_and_runs_every_job(project: Path, tmp_path: Path) -> None:
     assert lines[1].startswith("archive/contracts: 2 done")
     assert lines[2].startswith("archive/everything: 2 done, 1 failed")
     assert "b2: ValueError: no reports here" in first.stderr
+    assert first.stderr.count("made an index over document_type, by which jobs select") == 1
     assert sorted((tmp_path / "seen").read_text().split()) == ["a1", "a1", "c3", "c3"]
     second = command("run")
     assert second.returncode == 0, second.stderr
     assert "archive/contracts: nothing to do" in second.stdout
+    assert "index" not in second.stderr
     assert sorted((tmp_path / "seen").read_text().split()) == ["a1", "a1", "c3", "c3"]
 
 
