@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -285,16 +284,25 @@ def test_everyday_statements_ask_the_same_indexes_as_ever(archive: Archive) -> N
     assert [(step, text) for step, text in said if "files_by_" in step or step.startswith("SCAN files")] == []
 
 
-def test_a_state_db_with_indexes_stays_one_that_sqlite_can_check(archive: Archive, tmp_path: Path) -> None:
-    """After changes, deletions and a merge of everything."""
+def test_an_index_that_has_lost_a_file_is_found_by_check(archive: Archive) -> None:
+    """It would hide the file from the job. Changes, deletions and a merge of everything leave an index whole."""
     publish(archive)
     archive.client.job("job", where={"kind": "letter", **SINCE}).evaluate()
-    archive.server.files.upsert_many([{"content_hash": "0003", "kind": "report"}])
+    archive.server.files.upsert_many([{"content_hash": "0003", "kind": "report"}], ["content_hash"])
     archive.server.files.delete(content_hash="0001")
     archive.sync()
     archive.client.update()
     archive.client.update(replace=True)
+    assert archive.client.check().problems == 0
     archive.client.close()
-    with sqlite3.connect(archive.client.layout.state) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    state = archive.client.layout.state
+    with sqlite3.connect(state) as connection:
+        (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'files_by_kind'").fetchone()
+        connection.execute("PRAGMA writable_schema = ON")
+        # Entries of letters only, under the name of an index of all files.
+        connection.execute("DROP INDEX files_by_kind")
+        connection.execute(f"{sql} WHERE kind = 'letter'")
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'files_by_kind'", (sql,))
     connection.close()
+    (problem,) = archive.client.check().named
+    assert (problem.where, problem.file) == ("state db", None)
