@@ -194,7 +194,8 @@ def test_a_selection_that_cannot_be_evaluated_stops_no_update(
     """It is in the log; the job's own run fails with it."""
     archive.write("a", kind="x")
     archive.publish()
-    jobs = {name: job_config(name, {key: "x"}) for name, key in (("wrong", "kimd"), ("right", "kind"))}
+    call = {"function": "os.path:basename"}
+    jobs = {name: job_config(name, {key: "x"}, call=call) for name, key in (("wrong", "kimd"), ("right", "kind"))}
     with Metadir(archive.client_path, jobs=jobs) as client, caplog.at_level("INFO", "mmmeta"):
         assert client.update().added == 1
         assert client.status().jobs["right"].pending == 1

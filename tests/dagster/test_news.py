@@ -17,6 +17,8 @@ from watch import Watch
 
 from mmmeta_dagster import keys
 
+pytestmark = pytest.mark.daemon  # asks Dagster's own program for what the UI shows, which takes its time
+
 METADATA_DB = keys.asset_key("archive", "metadata_db")
 STATE_DB = keys.asset_key("archive", "state_db")
 
