@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmmeta.damage import STUMBLES, Damage
 from mmmeta.database import Database, quote_identifier
@@ -28,8 +27,7 @@ CHUNK = 100
 reading a quarter faster than with a thousand."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One file as the database has it.
 
     Attributes:

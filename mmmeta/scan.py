@@ -55,21 +55,23 @@ class Walk:
     unknown: set[bytes] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[Entry]:
+        suffix, is_regular = self.suffix, stat.S_ISREG  # looked up once, not for each of a million files
         # A stack of its own, because folders may be nested deeper than Python's.
         folders = [(self._listed(os.fsencode(self.root), b""), b"")]
         while folders:
             entries, prefix = folders[-1]
             for entry in entries:
-                key = prefix + entry.name
+                name = entry.name
+                key = prefix + name
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        if entry.name != _SKIPPED_FOLDER:
+                        if name != _SKIPPED_FOLDER:
                             folders.append((self._listed(entry.path, key), key + b"\0"))
                             break
-                    elif entry.name.endswith(self.suffix):
-                        status = entry.stat()
-                        if stat.S_ISREG(status.st_mode):
-                            yield Entry(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                    elif name.endswith(suffix):
+                        found = entry.stat()
+                        if is_regular(found.st_mode):
+                            yield Entry(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
                         else:
                             self._aside(key, _LINK_TO_FOLDER if entry.is_dir() else "not a regular file")
                     elif entry.is_symlink() and entry.is_dir():

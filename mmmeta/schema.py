@@ -167,6 +167,7 @@ class Columns:
     _next_client_id: int = CLIENT_IDS
     _connection: sqlite3.Connection | None = None
     _special: list[Slot] | None = None
+    _marks: dict[str | None, dict[int, str]] = field(default_factory=dict)
     _shapes: dict[tuple[tuple[str, ...], tuple[type, ...]], Shape] = field(default_factory=dict)
     schema: str = "main"
 
@@ -329,7 +330,11 @@ class Columns:
 
     def _decode(self, cells: Sequence[Any], types: str | None, more: str | None) -> dict[str, Any]:
         values = {key: cell for key, cell in zip(self._keys, cells, strict=False) if cell is not None}
-        marks = parse_marks(types) if types else {}
+        marks = self._marks.get(types)
+        if marks is None:
+            marks = parse_marks(types)
+            if len(self._marks) < _SHAPES_KEPT:
+                self._marks[types] = marks
         for slot in self.special:
             cell = values.get(slot.key)
             if cell is not None and slot.id not in marks:
