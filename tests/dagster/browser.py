@@ -58,6 +58,7 @@ class Browser:
         before, now = b"", self._driver.get_screenshot_as_png()
         end = time.monotonic() + 10
         while before != now and time.monotonic() < end:
+            self._close_dialog()  # it may come a moment after the page
             time.sleep(0.5)
             before, now = now, self._driver.get_screenshot_as_png()
         self._pictures.mkdir(parents=True, exist_ok=True)
