@@ -57,7 +57,7 @@ def write_page(page: Path, results: Results) -> None:
 
 def goals(figures: list[Figure]) -> str:
     """A line per goal."""
-    lines = ["| work | files | median | bare | min / median / max | goal | |", "|---|---|---|---|---|---|---|"]
+    lines = ["| work | files | median | bare | min / median / max | goal | | MB |", "|---" * 8 + "|"]
     for figure in figures:
         if figure.goal is not None:
             low, middle, high = (
@@ -66,7 +66,8 @@ def goals(figures: list[Figure]) -> str:
             lines.append(
                 f"| {figure.work} | {figure.size or '':{',' if figure.size else ''}} | {middle_of(figure.ours)} | "
                 f"{middle_of(figure.bare) if figure.bare else ''} | {low} / **{middle}** / {high} | "
-                f"{written(figure.goal)} {figure.kind} | {'met' if figure.met else '**not met**'} |"
+                f"{written(figure.goal)} {figure.kind} | {'met' if figure.met else '**not met**'} | "
+                f"{f'{figure.memory:,.0f}' if figure.memory else ''} |"
             )
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmeta import Metadir, MmmetaError, mmmeta, publication
+from mmmeta import Metadir, MmmetaError, metadir, mmmeta, publication
 from mmmeta.errors import DuplicateFileError
 
 
@@ -76,6 +77,12 @@ def test_a_metadir_that_was_taken_away_is_no_trouble(tmp_path: Path, monkeypatch
         m.files.insert(content_hash="b")
         (tmp_path / "archive").rename(tmp_path / "elsewhere")
     assert not (tmp_path / "archive").exists()
+
+
+def test_the_example_runs() -> None:
+    """Of its docstring."""
+    found = doctest.testmod(metadir)
+    assert (found.attempted > 0, found.failed) == (True, 0)
 
 
 def test_a_bulk_is_one_revision(tmp_path: Path) -> None:
