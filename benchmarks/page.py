@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sqlite3
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def goals(figures: list[Figure]) -> str:
 
 def middle_of(values: list[float]) -> str:
     """The median, written."""
-    return written(sorted(values)[len(values) // 2])
+    return written(statistics.median(values))
 
 
 def sizes(figures: list[Figure]) -> str:
@@ -114,15 +115,10 @@ def plot(path: Path, figures: list[Figure]) -> None:
     for work in CURVES:
         found = sorted((figure for figure in figures if figure.work == work), key=lambda figure: figure.size)
         places = [figure.size for figure in found]
-        (line,) = axes.plot(places, [figure_median(figure.ours) for figure in found], marker="o", label=work)
+        (line,) = axes.plot(places, [statistics.median(figure.ours) for figure in found], marker="o", label=work)
         if any(figure.bare for figure in found):
-            axes.plot(places, [figure_median(figure.bare) for figure in found], ":", color=line.get_color())
+            axes.plot(places, [statistics.median(figure.bare) for figure in found], ":", color=line.get_color())
     axes.set(xscale="log", yscale="log", xlabel="files", ylabel="seconds (dotted: the bare work)")
     axes.grid(alpha=0.3)
     axes.legend()
     pyplot.savefig(path, dpi=110, bbox_inches="tight")
-
-
-def figure_median(values: list[float]) -> float:
-    """The middle one."""
-    return sorted(values)[len(values) // 2]

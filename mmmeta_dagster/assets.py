@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 
 from mmmeta.project import JobConfig, MetadirConfig
+from mmmeta.publication import REMOTE_UPDATED
 from mmmeta_dagster import columns, keys, reporting
 from mmmeta_dagster.ending import Ending, checks_told, ending
 from mmmeta_dagster.job_run import run_job
-from mmmeta_dagster.news import REMOTE, tell_of_merged, version_of
+from mmmeta_dagster.news import tell_of_merged, version_of
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
 from mmmeta_dagster.partitions import backfill_policy
 from mmmeta_dagster.partitions_seen import add_new_partitions
@@ -71,7 +72,7 @@ def _metadata_db(metadir: MetadirConfig, spec: dg.AssetSpec) -> dg.AssetsDefinit
     def metadata_db(context: dg.AssetExecutionContext, config: GenerateOptions) -> Ending:
         with opened(context, metadir) as m:
             report = m.generate(**config.model_dump(), progress=Progress(context))
-            published = m.store.raw(REMOTE)
+            published = m.store.raw(REMOTE_UPDATED)
         # The publication as version: a generate without news makes nothing downstream look out of date.
         version = None if published is None else version_of(published)
         return ending(context, metadir, keys.METADATA_DB, reporting.of_generate(report), version=version)

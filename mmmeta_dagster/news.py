@@ -10,13 +10,11 @@ import dagster as dg
 
 from mmmeta.errors import StoreAccessError
 from mmmeta.project import MetadirConfig
+from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.store import Store
 from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
-
-REMOTE = "remote_last_updated"
-REMOTE_REVISION = "remote_revision"
 
 
 def is_told(
@@ -36,8 +34,8 @@ def materialization(
     store = Store(layout)
     try:
         size = layout.meta_db.stat().st_size
-        moment, revision = store.moment(REMOTE), store.get(REMOTE_REVISION)
-        if moment is None or store.raw(REMOTE) != published:
+        moment, revision = store.moment(REMOTE_UPDATED), store.get(REMOTE_REVISION)
+        if moment is None or store.raw(REMOTE_UPDATED) != published:
             return None
     except (OSError, StoreAccessError):
         return None

@@ -13,13 +13,13 @@ from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
 from mmmeta.metadata_db import read_head
 from mmmeta.project import MetadirConfig
+from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.remote_store import read_publication
 from mmmeta.status import Status, file_identity, file_version, read_status
 from mmmeta.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.heartbeat import last_beat
-from mmmeta_dagster.news import REMOTE, REMOTE_REVISION
 from mmmeta_dagster.situation import JobSeen, JobWanted, Merged, Phase, RemoteSeen, RunView, Situation
 
 LATEST = 25
@@ -84,14 +84,14 @@ def _published(layout: Layout) -> tuple[str | None, str | None]:
     """The raw text of the store's key, and why there is none."""
     store = Store(layout)
     try:
-        text = store.raw(REMOTE)
-        moment = store.moment(REMOTE)
+        text = store.raw(REMOTE_UPDATED)
+        moment = store.moment(REMOTE_UPDATED)
     except StoreAccessError as error:
         return None, str(error).rstrip(".")
     if text is None:
         return None, None
     if moment is None:
-        return None, f"{layout.store / REMOTE} holds {text[:40]!r}, which is no moment (yet)"
+        return None, f"{layout.store / REMOTE_UPDATED} holds {text[:40]!r}, which is no moment (yet)"
     return text, None
 
 
