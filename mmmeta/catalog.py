@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from mmmeta.damage import STUMBLES, Damage
-from mmmeta.database import Database, quote_identifier
+from mmmeta.database import Database, execute_in_chunks, quote_identifier
 from mmmeta.expressions import all_of
 from mmmeta.filters import All, Condition, condition_keys
 from mmmeta.metadata_db import read_head
@@ -128,13 +128,9 @@ class Catalog:
 
     def known_names(self, values: Sequence[str]) -> set[str]:
         """Those of these unique values that a file has, deleted ones included."""
-        found: set[str] = set()
-        for start in range(0, len(values), 500):
-            chunk = list(values[start : start + 500])
-            sql = f"SELECT {self.unique_sql} FROM files WHERE {self.unique_sql} IN ({', '.join('?' * len(chunk))})"
-            with self._database.reading() as connection:
-                found.update(str(value) for (value,) in connection.execute(sql, chunk))
-        return found
+        sql = f"SELECT {self.unique_sql} FROM files WHERE {self.unique_sql} IN ({{}})"
+        with self._database.reading() as connection:
+            return {str(value) for (value,) in execute_in_chunks(connection, sql, values)}
 
     def count(self, condition: Condition, *, deleted: bool | None = False) -> int:
         """How many files match."""
