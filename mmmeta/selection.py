@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from mmmeta.catalog import Catalog
 from mmmeta.clock import to_text
-from mmmeta.conditions import condition_keys
 from mmmeta.filters import Compare, Condition, from_json, grows_with_time, to_json, walk
+from mmmeta.filters.conditions import condition_keys
 from mmmeta.indexes import make_missing
 from mmmeta.schema import read_info
 from mmmeta.values import RESERVED_PREFIX

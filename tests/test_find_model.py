@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from mmmeta import Metadir
 from mmmeta.clock import moment, moment_of
-from mmmeta.conditions import All, Compare, Condition, Not
 from mmmeta.errors import UnknownKeyWarning
 from mmmeta.filters import parse
+from mmmeta.filters.conditions import All, Compare, Condition, Not
 
 ABSENT = object()
 KEYS = ["x", "X", "a:b", "y"]

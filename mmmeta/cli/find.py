@@ -13,9 +13,9 @@ from mmmeta.cli.targets import find_target
 from mmmeta.errors import FilterError
 
 if TYPE_CHECKING:
-    from mmmeta.conditions import Condition
     from mmmeta.file import File
     from mmmeta.files import Files
+    from mmmeta.filters.conditions import Condition
 
 ROWS = 50
 """Files in a table unless --limit says otherwise: what fits into a terminal's memory, and a person's."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from mmmeta.conditions import Ago, All, AnyOf, Compare, Condition, Not, Value, compare
 from mmmeta.errors import FilterError
+from mmmeta.filters.conditions import Ago, All, AnyOf, Compare, Condition, Not, Value, compare
 from mmmeta.quantities import format_duration, is_duration, parse_duration
 
 __all__ = ["describe", "parse_text"]

@@ -1,62 +1,12 @@
-"""The filter language as mappings: what ``find`` takes and ``where`` in the project file, read into a condition.
-
-This is also the one door to the rest of the language: the tree (``conditions``), what people type on the command line
-and conditions in words (``filter_text``), durations and sizes (``quantities``).
-"""
+"""The filter language as mappings: what ``find`` takes and ``where`` in the project file, read into a condition."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmmeta.conditions import (
-    OPERATORS,
-    Ago,
-    All,
-    AnyOf,
-    Compare,
-    Condition,
-    Not,
-    Scalar,
-    Value,
-    check_text,
-    compare,
-    condition_keys,
-    from_json,
-    grows_with_time,
-    kind_of,
-    to_json,
-    walk,
-)
 from mmmeta.errors import FilterError, near_misses
-from mmmeta.filter_text import describe, parse_text
-from mmmeta.quantities import format_duration, format_size, parse_duration, parse_size
-
-__all__ = [
-    "OPERATORS",
-    "Ago",
-    "All",
-    "AnyOf",
-    "Compare",
-    "Condition",
-    "Not",
-    "Scalar",
-    "Value",
-    "compare",
-    "condition_keys",
-    "describe",
-    "format_duration",
-    "format_size",
-    "from_json",
-    "grows_with_time",
-    "parse",
-    "parse_duration",
-    "parse_size",
-    "parse_text",
-    "to_json",
-    "to_where",
-    "walk",
-]
+from mmmeta.filters.conditions import All, AnyOf, Compare, Condition, Not, check_text, compare, kind_of
 
 _COMBINATORS = ("$any", "$all", "$not")
 
