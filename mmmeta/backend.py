@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from mmmeta.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config import Config, load_config
-from mmmeta.database import Database
 from mmmeta.errors import (
     MetadataDbError,
     MmmetaError,
@@ -34,6 +33,7 @@ from mmmeta.metadata_writer import MetadataWriter
 from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED, Publisher
 from mmmeta.records import KeyFilter
 from mmmeta.selection import note_saved
+from mmmeta.sqlite.database import Database
 from mmmeta.state_db import Merged, read_merged, save_local
 from mmmeta.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.store import Store

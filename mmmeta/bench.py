@@ -13,7 +13,6 @@ from mmmeta.catalog import Catalog, Row, cell_value
 from mmmeta.claims import FileClaim, version_of
 from mmmeta.clock import Clock
 from mmmeta.config import Config
-from mmmeta.database import Database
 from mmmeta.file import File
 from mmmeta.filters import Condition
 from mmmeta.layout import Layout
@@ -21,6 +20,7 @@ from mmmeta.ledger import Claim, Ledger
 from mmmeta.ledger_view import job_status
 from mmmeta.project_models import JobConfig
 from mmmeta.selection import JobRules
+from mmmeta.sqlite.database import Database
 from mmmeta.state_db import Merged
 from mmmeta.status import JobStatus
 

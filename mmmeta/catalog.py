@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mmmeta.damage import STUMBLES, Damage
-from mmmeta.database import Database, execute_in_chunks, quote_identifier
 from mmmeta.expressions import all_of
 from mmmeta.filters import All, Condition, condition_keys
 from mmmeta.metadata_db import read_head
 from mmmeta.query import Compiler
 from mmmeta.schema import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Columns
+from mmmeta.sqlite.damage import STUMBLES, Damage
+from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
 from mmmeta.state_db import read_merged
 from mmmeta.values import TYPE_NAMES, from_cell
 

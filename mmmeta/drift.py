@@ -15,7 +15,7 @@ from typing import Any
 
 from mmmeta.catalog import Catalog
 from mmmeta.clock import to_text
-from mmmeta.database import Database
+from mmmeta.sqlite.database import Database
 from mmmeta.values import from_cell
 
 LATEST = 10_000

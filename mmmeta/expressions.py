@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmmeta.database import quote_identifier
 from mmmeta.schema import REMOTE, Slot
+from mmmeta.sqlite.database import quote_identifier
 from mmmeta.values import default_kind, json_text
 
 TRUE = "1"

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config import Config
-from mmmeta.database import Database
 from mmmeta.errors import MetadirNotFoundError, MmmetaError, Problem
 from mmmeta.layout import Layout
 from mmmeta.metadata_db import Head, drop_tables, revision_digest
@@ -26,6 +25,7 @@ from mmmeta.metadata_writer import Known, MetadataWriter, Record
 from mmmeta.records import KeyFilter, describe_document, document_path, make_record, unique_value
 from mmmeta.scan import Entry, Walk, display_path, keys_of, read_bytes, real_path
 from mmmeta.scan_db import ScanDb, ScanDbError, discard
+from mmmeta.sqlite.database import Database
 from mmmeta.values import RESERVED_PREFIX, deleted_fingerprint, parse_json
 
 BATCH = 50

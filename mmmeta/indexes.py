@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from mmmeta.catalog import Catalog
-from mmmeta.database import quote_identifier
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.expressions import FALSE, SystemExpression
 from mmmeta.filters import All, Compare, Condition
 from mmmeta.query import Compiler
 from mmmeta.schema import REMOTE
+from mmmeta.sqlite.database import quote_identifier
 
 MOST = 3
 """Keys of one condition that get an index; SQLite uses one of them at a time, and each costs space and writing."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from mmmeta.backend import Backend
 from mmmeta.catalog import Catalog
-from mmmeta.database import Database
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.metadata_db import read_head
+from mmmeta.sqlite.database import Database
 from mmmeta.state_db import read_merged
 
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmmeta.damage import Damage, checked_info
-from mmmeta.database import Database, quote_identifier
 from mmmeta.errors import FormatError, LegacyMetadirError, MetadataDbError, MmmetaError
 from mmmeta.schema import (
     CREATE_INFO,
@@ -22,6 +20,8 @@ from mmmeta.schema import (
     table_names,
     write_info,
 )
+from mmmeta.sqlite.damage import Damage, checked_info
+from mmmeta.sqlite.database import Database, quote_identifier
 from mmmeta.values import digest_bytes
 
 MASS_DELETION_MINIMUM = 20

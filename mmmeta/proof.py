@@ -11,11 +11,11 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from mmmeta.damage import Damage, why_not_whole_pages
-from mmmeta.database import Database, quote_identifier
 from mmmeta.errors import DigestMismatchError
 from mmmeta.metadata_db import Head
 from mmmeta.schema import META_SYSTEM, REMOTE, Columns
+from mmmeta.sqlite.damage import Damage, why_not_whole_pages
+from mmmeta.sqlite.database import Database, quote_identifier
 from mmmeta.values import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 
 _SAMPLE = 100

@@ -13,10 +13,10 @@ import time
 from contextlib import suppress
 
 from mmmeta.clock import from_text
-from mmmeta.database import Database
 from mmmeta.errors import MetadataDbError, MmmetaError
 from mmmeta.layout import Layout, write_atomic
 from mmmeta.metadata_db import read_head
+from mmmeta.sqlite.database import Database
 from mmmeta.store import Store
 
 log = logging.getLogger(__name__)

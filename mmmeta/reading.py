@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from mmmeta.catalog import Catalog
 from mmmeta.config import Config
-from mmmeta.database import Database
 from mmmeta.errors import (
     FilterError,
     MmmetaError,
@@ -21,6 +20,7 @@ from mmmeta.errors import (
 from mmmeta.file import File
 from mmmeta.filters import Condition, parse
 from mmmeta.indexes import index_columns, indexed_columns, make_index
+from mmmeta.sqlite.database import Database
 
 if TYPE_CHECKING:
     import dataset

@@ -15,9 +15,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmmeta.database import BUSY_TIMEOUT, quote_identifier
 from mmmeta.errors import MmmetaError
 from mmmeta.scan import Entry, Walk
+from mmmeta.sqlite.database import BUSY_TIMEOUT, quote_identifier
 
 _AGAIN = -1
 """Remembered as the mtime of what is to be read again: where the metadata was set aside, and where the mtime is not older

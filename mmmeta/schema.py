@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from mmmeta.damage import LARGEST_COUNT, STUMBLES, Damage
-from mmmeta.database import quote_identifier
+from mmmeta.sqlite.damage import LARGEST_COUNT, STUMBLES, Damage
+from mmmeta.sqlite.database import quote_identifier
 from mmmeta.values import (
     KIND_OF_TYPE,
     default_kind,

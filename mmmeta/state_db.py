@@ -11,8 +11,6 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from mmmeta.damage import checked_info
-from mmmeta.database import Database, quote_identifier
 from mmmeta.errors import StateDbError
 from mmmeta.metadata_db import check_format, create_files_table
 from mmmeta.schema import (
@@ -27,6 +25,8 @@ from mmmeta.schema import (
     table_names,
     write_info,
 )
+from mmmeta.sqlite.damage import checked_info
+from mmmeta.sqlite.database import Database, quote_identifier
 
 _CREATE_JOBS = """
 CREATE TABLE jobs (

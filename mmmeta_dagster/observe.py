@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 import dagster as dg
 
 from mmmeta.clock import utcnow
-from mmmeta.database import Database
 from mmmeta.errors import MmmetaError, StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
@@ -15,6 +14,7 @@ from mmmeta.metadata_db import read_head
 from mmmeta.project import MetadirConfig
 from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.remote_store import read_publication
+from mmmeta.sqlite.database import Database
 from mmmeta.status import Status, file_identity, file_version, read_status
 from mmmeta.store import Store
 from mmmeta_dagster import keys

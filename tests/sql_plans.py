@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mmmeta import Metadir, database
-from mmmeta.connection import connect
+from mmmeta import Metadir
+from mmmeta.sqlite import database
+from mmmeta.sqlite.connection import connect
 
 
 def statements(client: Metadir, work: Callable[[], object], *kinds: str) -> list[str]:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from mmmeta import Metadir, database, mmmeta
-from mmmeta.connection import connect
+from mmmeta import Metadir, mmmeta
+from mmmeta.sqlite import database
+from mmmeta.sqlite.connection import connect
 
 SMALL, LARGE = 400, 4_000
 CHANGED = 50

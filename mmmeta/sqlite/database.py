@@ -18,10 +18,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmmeta.connection import BUSY_TIMEOUT, connect, kind_to_read, quote_identifier, uri_of
-from mmmeta.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, StateDbError
-from mmmeta.headers import IN_USE, Identity, Stamp, is_wal, stamp_of, why_not_readable
+from mmmeta.sqlite.connection import BUSY_TIMEOUT, connect, kind_to_read, quote_identifier, uri_of
+from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
+from mmmeta.sqlite.headers import IN_USE, Identity, Stamp, is_wal, stamp_of, why_not_readable
 
 __all__ = ["BUSY_TIMEOUT", "Database", "execute_in_chunks", "quote_identifier"]
 
