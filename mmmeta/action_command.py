@@ -12,16 +12,16 @@ from mmmeta.action import Item, failed
 from mmmeta.action_download import source_of
 from mmmeta.command_line import fill_arguments
 from mmmeta.config import Config
+from mmmeta.documents.local import allowed_path
+from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
 from mmmeta.file import File
 from mmmeta.layout import Layout
 from mmmeta.ledger import ERROR_LINES, Outcome
-from mmmeta.local_source import allowed_path
 from mmmeta.masking import shown
 from mmmeta.program import Ended, run_program
 from mmmeta.project_actions import CommandAction
 from mmmeta.quantities import format_duration
-from mmmeta.sources import is_local
 
 COMMAND_FAILED = "CommandFailed"
 """An error's type: the program ran and said that it failed."""

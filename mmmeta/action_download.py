@@ -9,6 +9,12 @@ from pathlib import Path
 
 from mmmeta.action import Item, failed
 from mmmeta.config import Config
+from mmmeta.documents.folder import find_place, folder_trouble, remove_document
+from mmmeta.documents.rendering import render_name
+from mmmeta.documents.source import TIMEOUT, Deadline, document_source
+from mmmeta.documents.templates import Place, parse_template
+from mmmeta.documents.transfer import difference, digest_kind, download_into
+from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError, JobError, MmmetaError
 from mmmeta.file import File
 from mmmeta.filters import All, Compare, Condition
@@ -16,12 +22,6 @@ from mmmeta.layout import Layout
 from mmmeta.ledger import Outcome
 from mmmeta.masking import shown
 from mmmeta.project_actions import DownloadAction
-from mmmeta.remote import render_name
-from mmmeta.sources import TIMEOUT, Deadline, document_source
-from mmmeta.target_folder import find_place, folder_trouble, remove_document
-from mmmeta.templates import Place, parse_template
-from mmmeta.transfer import difference, digest_kind, download_into
-from mmmeta.web_source import WebSources
 
 SIZE_KEYS = ("size", "file_size", "_file_size")
 """Where metadata promises the bytes of a document. Not a crawler's header, which tells what went over the line."""

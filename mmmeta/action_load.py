@@ -94,8 +94,8 @@ class Load:
         return {column: file.get(key) for column, key in self._keys.items()}
 
     def _read(self, file: File) -> str | bytes:
+        from mmmeta.documents.source import document_source
         from mmmeta.load_content import read_content
-        from mmmeta.sources import document_source
 
         assert self._action.content is not None
         name = file.get(self._config.metadata.file_name)

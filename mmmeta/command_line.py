@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mmmeta.documents.rendering import template_text
+from mmmeta.documents.templates import parse_template
 from mmmeta.errors import CommandError
 from mmmeta.project_actions import DOCUMENT
-from mmmeta.remote import template_text
-from mmmeta.templates import parse_template
 
 
 def fill_arguments(run: Sequence[str], get: Callable[[str], Any], document: Callable[[], str]) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from mmmeta.documents.templates import parse_url_template
 from mmmeta.errors import ConfigError, RemoteTemplateError
-from mmmeta.templates import parse_url_template
 from mmmeta.validation import validate
 from mmmeta.yaml_file import read_yaml
 

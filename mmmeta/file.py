@@ -8,8 +8,8 @@ from typing import Any
 
 from mmmeta.catalog import Row
 from mmmeta.claims import FileClaim
+from mmmeta.documents.rendering import Remote
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
-from mmmeta.remote import Remote
 from mmmeta.values import RESERVED_PREFIX, SEPARATOR, clean_and_flatten
 
 SaveFile = Callable[[str, dict[str, Any], set[str]], None]

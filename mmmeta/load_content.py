@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmmeta.documents.transfer import read_document
 from mmmeta.errors import LoadError
 from mmmeta.load_fields import LoadContent
-from mmmeta.transfer import read_document
 
 
 def read_content(source: str, content: LoadContent, *, files_root: Path, expected_digest: object) -> str | bytes:

@@ -17,12 +17,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 
 from mmmeta import filters
 from mmmeta.cron import check_cron
+from mmmeta.documents.rendering import render_name
+from mmmeta.documents.templates import parse_template
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.masking import has_stray_at
 from mmmeta.project_automation import parse_automation
-from mmmeta.remote import render_name
-from mmmeta.templates import parse_template
 from mmmeta.validation import InnerError
 from mmmeta.yaml_file import KeyPath
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote, urlsplit
 
+from mmmeta.documents.source import Deadline, is_local, protocol_of, reason
+from mmmeta.documents.web import HTTP, WebSources
 from mmmeta.errors import DownloadError, StoreAccessError
 from mmmeta.layout import METADIR, Layout
 from mmmeta.masking import shown
-from mmmeta.sources import Deadline, is_local, protocol_of, reason
 from mmmeta.store import Store
 from mmmeta.store_text import decode, moment_of
-from mmmeta.web_source import HTTP, WebSources
 
 TIMEOUT = 10.0
 """Seconds until a remote that does not answer is given up."""

@@ -96,5 +96,5 @@ def test_without_on_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_importing_is_light() -> None:
     """SQLAlchemy costs a fifth of a second; whoever loads nothing does not pay it."""
-    code = "import sys, mmmeta.load, mmmeta.transfer; print('sqlalchemy' in sys.modules)"
+    code = "import sys, mmmeta.load, mmmeta.documents.transfer; print('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

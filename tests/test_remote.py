@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmmeta.documents.rendering import Remote, render_name, render_url
 from mmmeta.errors import MmmetaError, RemoteNameError, RemoteTemplateError, UnsafeNameError
-from mmmeta.remote import Remote, render_name, render_url
 
 META: dict[str, Any] = {
     "_file_name": "2024/a file.pdf",

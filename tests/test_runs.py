@@ -97,11 +97,11 @@ def test_a_full_disk(archive: Archive, tmp_path: Path, monkeypatch: pytest.Monke
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("mmmeta.transfer._write", full)
+    monkeypatch.setattr("mmmeta.documents.transfer._write", full)
     if room:
         assert job.run().failed == 3
     else:
-        monkeypatch.setattr("mmmeta.target_folder._write_probe", full)
+        monkeypatch.setattr("mmmeta.documents.folder._write_probe", full)
         with pytest.raises(JobError, match="into this folder: No space left on device"):
             job.run()
         assert (job.status().pending, job.status().claimed) == (3, 0)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from mmmeta.documents.source import document_source
+from mmmeta.documents.transfer import Downloaded, digest_kind, download, download_into
 from mmmeta.errors import DownloadError, UnsafeNameError
-from mmmeta.sources import document_source
-from mmmeta.transfer import Downloaded, digest_kind, download, download_into
 
 CONTENT = b"a contract\n" * 50_000
 
@@ -142,7 +142,7 @@ def test_a_document_that_changes_while_it_is_read_is_refused(
     document: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a digest nothing else would tell that the copy is of no version at all."""
-    import mmmeta.local_source as module
+    import mmmeta.documents.local as module
 
     chunks = module.chunks
 
@@ -274,7 +274,7 @@ def test_a_killed_download_leaves_no_target_and_its_part_is_taken_over(remote: P
     with document.open("wb") as file:
         file.truncate(1 << 30)
     code = (
-        "import sys, pathlib; from mmmeta.transfer import download; import mmmeta.local_source as t\n"
+        "import sys, pathlib; from mmmeta.documents.transfer import download; import mmmeta.documents.local as t\n"
         "chunks = t.chunks\n"
         "def slow(stream):\n"
         "    import time\n"

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from servers import CONTENT, Web
 
+from mmmeta.documents.source import Deadline, shown
+from mmmeta.documents.transfer import download
+from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
-from mmmeta.sources import Deadline, shown
-from mmmeta.transfer import download
-from mmmeta.web_source import WebSources
 
 SHA1 = hashlib.sha1(CONTENT).hexdigest()
 EMPTY = hashlib.sha1(b"").hexdigest()
@@ -127,7 +127,7 @@ def test_a_silent_server_is_given_up_long_before_the_deadline(
     web: Web, target: Path, sources: WebSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An hour may be right for a large document, not for a dead connection."""
-    monkeypatch.setattr("mmmeta.web_source.STALL", 0.3)
+    monkeypatch.setattr("mmmeta.documents.web.STALL", 0.3)
     assert "silent for 0.3 seconds" in refused(web.url + "/silent", target, sources)
 
 
@@ -202,7 +202,7 @@ def test_an_object_is_read_in_blocks(
     web: Web, target: Path, sources: WebSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through s3fs, against a server that speaks as much of S3 as reading needs."""
-    monkeypatch.setattr("mmmeta.web_source.BLOCK", 200_000)
+    monkeypatch.setattr("mmmeta.documents.web.BLOCK", 200_000)
     _use_s3(monkeypatch, web)
     web.objects = {"bucket/a/b ü.pdf": CONTENT, "bucket/empty": b""}
     web.objects = {key.replace(" ", "%20").replace("ü", "%C3%BC"): data for key, data in web.objects.items()}
@@ -219,7 +219,7 @@ def test_an_object_that_changes_between_blocks_is_refused(
     web: Web, target: Path, sources: WebSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a digest nothing else would tell."""
-    monkeypatch.setattr("mmmeta.web_source.BLOCK", 200_000)
+    monkeypatch.setattr("mmmeta.documents.web.BLOCK", 200_000)
     _use_s3(monkeypatch, web)
     web.objects = {"bucket/a": CONTENT}
     with sources.open("s3://bucket/a", Deadline("a", 30)) as source:
@@ -269,7 +269,7 @@ def test_a_missing_extra_says_what_to_install(url: str, module: str, advice: str
     (tmp_path / "a").write_bytes(b"a")
     code = (
         f"import sys, pathlib; sys.modules[{module!r}] = None\n"
-        "from mmmeta.web_source import WebSources; from mmmeta.transfer import download\n"
+        "from mmmeta.documents.web import WebSources; from mmmeta.documents.transfer import download\n"
         "from mmmeta.errors import DownloadError\n"
         f"web, folder = WebSources({ALL!r}), pathlib.Path({str(tmp_path)!r})\n"
         "download(str(folder / 'a'), folder / 'b', allowed_roots=[folder], web=web)\n"
@@ -289,7 +289,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "remote" / "large").write_bytes(b"x" * 3_000_000)
     code = (
         "import pathlib, resource, sys\n"
-        "from mmmeta.transfer import download; from mmmeta.errors import DownloadError\n"
+        "from mmmeta.documents.transfer import download; from mmmeta.errors import DownloadError\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
         "try: download(str(folder / 'remote/large'), folder / 'downloads/a', allowed_roots=[folder / 'remote'])\n"

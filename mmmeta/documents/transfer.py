@@ -14,12 +14,12 @@ from io import BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from mmmeta.documents.folder import make_place, sync_folder, temporary
+from mmmeta.documents.local import LocalSource, chunks, open_regular
+from mmmeta.documents.source import Deadline, Source, is_local, reason
+from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
-from mmmeta.local_source import LocalSource, chunks, open_regular
 from mmmeta.masking import shown
-from mmmeta.sources import Deadline, Source, is_local, reason
-from mmmeta.target_folder import make_place, sync_folder, temporary
-from mmmeta.web_source import WebSources
 
 DIGESTS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 """Length of a hexadecimal digest → the function that made it."""

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from mmmeta.documents.source import CHUNK, Deadline, Source, protocol_of, reason
 from mmmeta.errors import DownloadError
 from mmmeta.masking import shown
-from mmmeta.sources import CHUNK, Deadline, Source, protocol_of, reason
 
 HTTP = ("http", "https")
 

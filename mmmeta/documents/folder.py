@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from mmmeta.documents.source import reason
 from mmmeta.errors import DownloadError, UnsafeNameError
-from mmmeta.sources import reason
 
 ROOM = 32_000_000
 """Bytes; a disk that has less is full for everybody, else it is only so for a document that does not fit."""

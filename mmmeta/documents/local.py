@@ -10,9 +10,9 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from mmmeta.documents.source import CHUNK, is_path, reason
 from mmmeta.errors import DownloadError
 from mmmeta.layout import METADIR
-from mmmeta.sources import CHUNK, is_path, reason
 
 
 class LocalSource:

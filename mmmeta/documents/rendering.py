@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from mmmeta.documents.templates import parse_template, parse_url_template
 from mmmeta.errors import RemoteNameError, RemoteTemplateError, UnsafeNameError, near_misses
 from mmmeta.layout import METADIR
-from mmmeta.templates import parse_template, parse_url_template
 
 __all__ = ["Remote", "render_name", "render_url", "template_text"]
 
