@@ -16,8 +16,8 @@ from mmmeta.project_actions import LoadAction
 from mmmeta.project_models import JobConfig
 
 if TYPE_CHECKING:
-    from mmmeta.load import Row, Written
-    from mmmeta.load_columns import Wanted
+    from mmmeta.target.columns import Wanted
+    from mmmeta.target.target import Row, Written
 
 CONTENT_AT_ONCE = 32_000_000
 """Bytes of documents that are held in memory for one statement; a single larger one is written alone."""
@@ -32,7 +32,7 @@ class Load:
     keeps_time = True
 
     def __init__(self, action: LoadAction, config: Config, layout: Layout, job: JobConfig, state_id: str) -> None:
-        from mmmeta.load import SqlTarget
+        from mmmeta.target.target import SqlTarget
 
         self._action = action
         self._config = config
@@ -53,7 +53,7 @@ class Load:
         return self._carry_out(self._target.remove, [(item, {}) for item in items], {})
 
     def missing(self, files: Sequence[File]) -> dict[str, str] | None:
-        from mmmeta.load_present import Sought, missing
+        from mmmeta.target.present import Sought, missing
 
         content = self._config.metadata.content
         version = [version_of(self._job.rerun_on, content, file, file.fingerprint) for file in files]
@@ -116,7 +116,7 @@ class Load:
     def _carry_out(
         self, write: Callable[..., Written], part: Sequence[tuple[Item, dict[str, Any]]], sizes: dict[str, int]
     ) -> list[Outcome]:
-        from mmmeta.load import Row
+        from mmmeta.target.target import Row
 
         rows = []
         for item, values in part:
@@ -149,7 +149,7 @@ def _wanted(action: LoadAction, unique: str, job: str) -> tuple[Wanted, dict[str
     Raises:
         JobError: what was chosen does not go together with the unique key, which always has a column.
     """
-    from mmmeta.load_columns import Wanted, own_key
+    from mmmeta.target.columns import Wanted, own_key
 
     keys: dict[str, str] = {}
     names: dict[str, str] = {}

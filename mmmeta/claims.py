@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.ledger import Claim
-from mmmeta.receipts import NO_VERSION, Stamp, write_receipt
+from mmmeta.target.receipts import NO_VERSION, Stamp, write_receipt
 from mmmeta.values import fingerprint as hashed
 
 if TYPE_CHECKING:

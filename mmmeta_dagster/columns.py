@@ -9,8 +9,8 @@ import dagster as dg
 
 from mmmeta import Metadir
 from mmmeta.errors import MmmetaError
-from mmmeta.load_view import view_table
 from mmmeta.project_actions import LoadAction
+from mmmeta.target.view import view_table
 from mmmeta_dagster import keys
 
 MOST = 200

@@ -7,7 +7,7 @@ from typing import Any
 
 from archives import Archive
 
-from mmmeta.load import Row, SqlTarget, Written
+from mmmeta.target.target import Row, SqlTarget, Written
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

@@ -27,7 +27,7 @@ FILES = 400
 NURSERY = """
 import os, random, signal, sys, time
 import sqlalchemy.dialects.sqlite
-import mmmeta.load, mmmeta.documents.transfer
+import mmmeta.target.target, mmmeta.documents.transfer
 from mmmeta import Metadir
 from mmmeta.jobs import Job
 

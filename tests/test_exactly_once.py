@@ -26,7 +26,7 @@ WORKER = """
 import os, signal, sys
 from sqlalchemy import create_engine
 from mmmeta import Metadir, runner
-from mmmeta.load import SqlTarget
+from mmmeta.target.target import SqlTarget
 
 path, url, way, end, where = sys.argv[1:]
 

@@ -16,8 +16,8 @@ import pytest
 from sql_target import query, read, write
 
 from mmmeta.errors import LoadError
-from mmmeta.load import Row, SqlTarget, Written
-from mmmeta.load_columns import OVERFLOW, column_name, wider
+from mmmeta.target.columns import OVERFLOW, column_name, wider
+from mmmeta.target.target import Row, SqlTarget, Written
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_a_killed_writer_leaves_rows_and_receipts_together(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path}/target.db"
     code = (
         "import sys\n"
-        "from mmmeta.load import Row, SqlTarget\n"
+        "from mmmeta.target.target import Row, SqlTarget\n"
         f"target = SqlTarget({url!r}, 'documents', 'content_hash')\n"
         "start = int(sys.argv[1])\n"
         "for turn in range(start, start + 10_000):\n"

@@ -11,12 +11,12 @@ import pytest
 from sql_target import query, read, write
 
 from mmmeta.errors import LoadError
-from mmmeta.load import SqlTarget, Written
+from mmmeta.target.target import SqlTarget, Written
 
 
 def test_a_locked_database_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing is written; the file is not to blame."""
-    monkeypatch.setattr("mmmeta.load_engine.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("mmmeta.target.engine.LOCK_SECONDS", 0.1)
     url = f"sqlite:///{tmp_path}/target.db"
     with SqlTarget(url, "documents", "content_hash") as target:
         write(target, ("a", {"v": 1}, 1))
@@ -96,5 +96,5 @@ def test_without_on_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_importing_is_light() -> None:
     """SQLAlchemy costs a fifth of a second; whoever loads nothing does not pay it."""
-    code = "import sys, mmmeta.load, mmmeta.documents.transfer; print('sqlalchemy' in sys.modules)"
+    code = "import sys, mmmeta.target.target, mmmeta.documents.transfer; print('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -6,10 +6,10 @@ import pytest
 
 from mmmeta.adoption import from_column
 from mmmeta.errors import JobError, LoadError
-from mmmeta.load_engine import open_engine
-from mmmeta.load_view import view_table
 from mmmeta.masking import shown, without_password, without_secrets_of
 from mmmeta.project import job_config
+from mmmeta.target.engine import open_engine
+from mmmeta.target.view import view_table
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 
 from mmmeta.errors import LoadError
-from mmmeta.load_engine import READING, open_engine
 from mmmeta.masking import without_secrets_of
+from mmmeta.target.engine import READING, open_engine
 
 
 @dataclass(frozen=True)

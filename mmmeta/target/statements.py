@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.load_columns import Columns
-from mmmeta.receipts import upserting
+from mmmeta.target.columns import Columns
+from mmmeta.target.receipts import upserting
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import TargetError
-from mmmeta.load_columns import ROWS, Columns, TargetColumn, Wanted
 from mmmeta.load_fields import OVERFLOW
-from mmmeta.receipts import create_receipts
+from mmmeta.target.columns import ROWS, Columns, TargetColumn, Wanted
+from mmmeta.target.receipts import create_receipts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table

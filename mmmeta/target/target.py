@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError, TargetError
-from mmmeta.load_columns import Columns, Wanted, column_name
-from mmmeta.load_engine import READING, concerns_all, is_missing, open_engine, takes_nothing
-from mmmeta.load_statements import Statement, append, delete, upsert
-from mmmeta.load_tables import prepare, read_columns, read_version
 from mmmeta.masking import without_secrets_of
-from mmmeta.receipts import NO_VERSION, Receipts, Stamp, create_receipts
+from mmmeta.target.columns import Columns, Wanted, column_name
+from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, takes_nothing
+from mmmeta.target.receipts import NO_VERSION, Receipts, Stamp, create_receipts
+from mmmeta.target.statements import Statement, append, delete, upsert
+from mmmeta.target.tables import prepare, read_columns, read_version
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -150,7 +150,7 @@ class SqlTarget:
         """File → token of its last committed import; a worker that takes over asks here what is done already."""
         from sqlalchemy import inspect
 
-        from mmmeta.receipts import TABLE
+        from mmmeta.target.receipts import TABLE
 
         with self._errors(), self._engine.begin() as connection:
             if not inspect(connection).has_table(TABLE):

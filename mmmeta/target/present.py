@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.load import SqlTarget
-from mmmeta.load_columns import encode
-from mmmeta.load_tables import REGISTRY, read_registry
-from mmmeta.receipts import NO_VERSION, TABLE, Receipt, Receipts
+from mmmeta.target.columns import encode
+from mmmeta.target.receipts import NO_VERSION, TABLE, Receipt, Receipts
+from mmmeta.target.tables import REGISTRY, read_registry
+from mmmeta.target.target import SqlTarget
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
