@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mmmeta.action import Item, failed
 from mmmeta.action_download import source_of
 from mmmeta.command_line import fill_arguments
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.documents.local import allowed_path
 from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmmeta.action import Item, failed
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.documents.folder import find_place, folder_trouble, remove_document
 from mmmeta.documents.rendering import render_name
 from mmmeta.documents.source import TIMEOUT, Deadline, document_source

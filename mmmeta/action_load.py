@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.action import Item, failed
 from mmmeta.claims import FileClaim, version_of
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.errors import JobError, MmmetaError, TargetError
 from mmmeta.file import File
 from mmmeta.layout import Layout

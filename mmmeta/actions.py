@@ -7,7 +7,7 @@ from mmmeta.action_call import CallFunction, import_function
 from mmmeta.action_command import Command
 from mmmeta.action_download import Download, FindFiles
 from mmmeta.action_load import Load
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.errors import JobError
 from mmmeta.layout import Layout
 from mmmeta.project_actions import CallAction, CommandAction, DownloadAction, LoadAction

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.catalog import Catalog
 from mmmeta.clock import Clock, to_text
-from mmmeta.config import Config, load_config
+from mmmeta.config.model import Config, load_config
 from mmmeta.errors import (
     MetadataDbError,
     MmmetaError,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from mmmeta.catalog import Catalog, Row, cell_value
 from mmmeta.claims import FileClaim, version_of
 from mmmeta.clock import Clock
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.file import File
 from mmmeta.filters import Condition
 from mmmeta.layout import Layout

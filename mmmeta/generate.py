@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmmeta.clock import Clock, to_text, utcnow
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.errors import MetadirNotFoundError, MmmetaError, Problem
 from mmmeta.layout import Layout
 from mmmeta.metadata_db import Head, drop_tables, revision_digest

@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from mmmeta.config.validation import InnerError
+from mmmeta.config.yaml_file import KeyPath
 from mmmeta.project_fields import Size
-from mmmeta.validation import InnerError
-from mmmeta.yaml_file import KeyPath
 
 OVERFLOW = "_mmmeta_more"
 """The column of the keys that got none of their own: a JSON object, or NULL."""

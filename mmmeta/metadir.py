@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.backend import Backend
 from mmmeta.clock import Clock, utcnow
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.errors import MmmetaError, StateDbError, near_misses
 from mmmeta.files import Files
 from mmmeta.generate import GenerateOptions, GenerateReport, Generator

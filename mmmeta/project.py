@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmmeta.config.validation import validate
+from mmmeta.config.yaml_file import KeyPath, key_text, read_yaml
 from mmmeta.errors import InvalidFileError, ProjectError, near_misses
 from mmmeta.project_actions import CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project_fields import NAME_PATTERN
@@ -27,8 +29,6 @@ from mmmeta.project_models import (
     check_names,
     job_config,
 )
-from mmmeta.validation import validate
-from mmmeta.yaml_file import KeyPath, key_text, read_yaml
 
 __all__ = [
     "RESERVED_JOBS",

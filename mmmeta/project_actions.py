@@ -18,12 +18,12 @@ from pydantic import (
 )
 
 from mmmeta.code_arguments import code_arguments
+from mmmeta.config.validation import InnerError
 from mmmeta.documents.templates import Place, parse_template
 from mmmeta.errors import MmmetaError
 from mmmeta.load_fields import LoadColumns, LoadContent
 from mmmeta.masking import without_password
 from mmmeta.project_fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName
-from mmmeta.validation import InnerError
 from mmmeta.values import RESERVED_PREFIX
 
 PROTOCOLS = ("http", "https", "s3", "gs", "az", "abfs")

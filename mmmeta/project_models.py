@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from mmmeta import filters
+from mmmeta.config.validation import InnerError, reason_of
 from mmmeta.errors import JobError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.project_actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
@@ -59,7 +60,6 @@ from mmmeta.project_fields import (
     check_name,
 )
 from mmmeta.project_partitions import PartitionsConfig
-from mmmeta.validation import InnerError, reason_of
 
 RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import", "checks")
 """Names that Dagster assets and jobs of mmmeta's own have."""

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from mmmeta.config.validation import InnerError
 from mmmeta.project_fields import Count
-from mmmeta.validation import InnerError
 
 EVERY = ("hour", "day", "week", "month")
 

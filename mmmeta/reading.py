@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from mmmeta.catalog import Catalog
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.errors import (
     FilterError,
     MmmetaError,

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.errors import UniqueValueError, ValueNotSupportedError
 from mmmeta.metadata_writer import Record
 from mmmeta.scan import Entry, display_path, keys_of, real_path, sha1_of

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mmmeta.config import Config
+from mmmeta.config.model import Config
 from mmmeta.errors import DuplicateFileError, MmmetaError, ValueNotSupportedError
 from mmmeta.filters import parse
 from mmmeta.metadata_writer import Known, MetadataWriter, Record

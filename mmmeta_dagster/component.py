@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import BaseModel, Field, ValidationError
 
+from mmmeta.config.validation import reasons_of
+from mmmeta.config.yaml_file import KeyPath
 from mmmeta.errors import ProjectError, near_misses
 from mmmeta.project import MetadirConfig, Variables
-from mmmeta.validation import reasons_of
-from mmmeta.yaml_file import KeyPath
 from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.component_model import MetadirAttributes, fill_templates
 from mmmeta_dagster.component_problems import check_neighbours, refused

@@ -12,9 +12,9 @@ import dagster as dg
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from mmmeta.config.validation import known_names
 from mmmeta.errors import near_misses
 from mmmeta.project import MetadirConfig, Variables, metadir_schema
-from mmmeta.validation import known_names
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _VARIABLE = re.compile(r"\{\{\s*env\.")

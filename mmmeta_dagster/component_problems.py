@@ -9,10 +9,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from mmmeta.config.validation import all_problems
+from mmmeta.config.yaml_file import KeyPath, key_text, read_yaml
 from mmmeta.errors import InvalidFileError, ProjectError
 from mmmeta.project import MetadirConfig, check_names
-from mmmeta.validation import all_problems
-from mmmeta.yaml_file import KeyPath, key_text, read_yaml
 
 Problem = tuple[KeyPath, str]
 """A key below ``attributes``, and what is wrong with it."""

@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from mmmeta.config import load_config
+from mmmeta.config.model import load_config
 from mmmeta.project import PROJECT_FILE, load_project
 
 ROOT = Path(__file__).resolve().parent.parent

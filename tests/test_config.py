@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mmmeta.config import Config, load_config
+from mmmeta.config.model import Config, load_config
 from mmmeta.errors import ConfigError, InvalidFileError, MmmetaError
 
 FULL = """\

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 import mmmeta
+from mmmeta.config.validation import reason_of
 from mmmeta.errors import JobError, ProjectError
 from mmmeta.filters import All, AnyOf, Compare, describe
 from mmmeta.project import (
@@ -28,7 +29,6 @@ from mmmeta.project import (
     load_project,
     schema_text,
 )
-from mmmeta.validation import reason_of
 
 FULL = """\
 version: 1

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from mmmeta.config.yaml_file import Document, KeyPath, key_text
 from mmmeta.errors import InvalidFileError, near_misses
-from mmmeta.yaml_file import Document, KeyPath, key_text
 
 Model = TypeVar("Model", bound=BaseModel)
 

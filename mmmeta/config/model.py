@@ -12,10 +12,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from mmmeta.config.validation import validate
+from mmmeta.config.yaml_file import read_yaml
 from mmmeta.documents.templates import parse_url_template
 from mmmeta.errors import ConfigError, RemoteTemplateError
-from mmmeta.validation import validate
-from mmmeta.yaml_file import read_yaml
 
 __all__ = ["Config", "MetadataConfig", "load_config"]
 
