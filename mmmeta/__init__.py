@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mmmeta.jobs import Failure, Job, Plan, RunReport
     from mmmeta.metadir import Inspection, Metadir, mmmeta
     from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
-    from mmmeta.remote_store import Publication, read_publication
     from mmmeta.status import JobStatus, Status, read_status
-    from mmmeta.store import Store
+    from mmmeta.store.remote import Publication, read_publication
+    from mmmeta.store.store import Store
     from mmmeta.update import UpdateReport
 
 __version__ = "0.5.0"

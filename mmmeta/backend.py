@@ -36,7 +36,7 @@ from mmmeta.selection import note_saved
 from mmmeta.sqlite.database import Database
 from mmmeta.state_db import Merged, read_merged, save_local
 from mmmeta.status import JobStatus, Status, file_identity, file_version, read_status, write_status
-from mmmeta.store import Store
+from mmmeta.store.store import Store
 from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.writing import Bulk
 

@@ -21,7 +21,7 @@ from mmmeta.generate import GenerateOptions, GenerateReport, Generator
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout
 from mmmeta.status import Status
-from mmmeta.store import Store
+from mmmeta.store.store import Store
 from mmmeta.update import UpdateOptions, UpdateReport
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from mmmeta.errors import MetadataDbError, MmmetaError
 from mmmeta.layout import Layout, write_atomic
 from mmmeta.metadata_db import read_head
 from mmmeta.sqlite.database import Database
-from mmmeta.store import Store
+from mmmeta.store.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
-from mmmeta.store_text import moment_of
+from mmmeta.store.text import moment_of
 from mmmeta_dagster.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RemoteSeen, RunView, Situation
 from mmmeta_dagster.wording import clock_text, files, retries
 

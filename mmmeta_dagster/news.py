@@ -11,7 +11,7 @@ import dagster as dg
 from mmmeta.errors import StoreAccessError
 from mmmeta.project import MetadirConfig
 from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED
-from mmmeta.store import Store
+from mmmeta.store.store import Store
 from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of

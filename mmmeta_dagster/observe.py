@@ -13,10 +13,10 @@ from mmmeta.layout import Layout
 from mmmeta.metadata_db import read_head
 from mmmeta.project import MetadirConfig
 from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED
-from mmmeta.remote_store import read_publication
 from mmmeta.sqlite.database import Database
 from mmmeta.status import Status, file_identity, file_version, read_status
-from mmmeta.store import Store
+from mmmeta.store.remote import read_publication
+from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.heartbeat import last_beat

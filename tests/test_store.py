@@ -17,7 +17,7 @@ from archives import everything
 from mmmeta import Metadir
 from mmmeta.errors import LegacyMetadirError, MmmetaError, StoreAccessError, StoreKeyError, StoreValueError
 from mmmeta.layout import Layout
-from mmmeta.store import Store
+from mmmeta.store.store import Store
 
 UTC = timezone.utc
 BERLIN_ZONE = "CET-1CEST,M3.5.0,M10.5.0/3"
@@ -290,7 +290,7 @@ def test_errors_are_errors_of_mmmeta_and_of_python() -> None:
 
 def test_store_status_and_remote_do_not_load_pydantic() -> None:
     """They are on the sensor's path, which has to be light."""
-    code = "import sys, mmmeta.store, mmmeta.status, mmmeta.documents.rendering; print('pydantic' in sys.modules, 'yaml' in sys.modules)"
+    code = "import sys, mmmeta.store.store, mmmeta.status, mmmeta.documents.rendering; print('pydantic' in sys.modules, 'yaml' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from mmmeta.errors import StoreValueError
 from mmmeta.layout import Layout
-from mmmeta.store import Store
-from mmmeta.store_text import LONGEST_INTEGER, decode, encode
+from mmmeta.store.store import Store
+from mmmeta.store.text import LONGEST_INTEGER, decode, encode
 
 UTC = timezone.utc
 BERLIN_ZONE = "CET-1CEST,M3.5.0,M10.5.0/3"

@@ -15,7 +15,7 @@ from mmmeta.errors import MetadirNotFoundError, StoreKeyError, near_misses
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
-    from mmmeta.store import Store
+    from mmmeta.store.store import Store
 
 
 @click.group("store", cls=OrderedGroup, invoke_without_command=True)
@@ -93,7 +93,7 @@ def set_(ctx: click.Context, key: str, value: str, text: bool, dry_run: bool, as
       mmmeta store set batch 17
       mmmeta store set --text zip 01067
     """
-    from mmmeta.store_text import decode, encode
+    from mmmeta.store.text import decode, encode
 
     parsed = value if text else decode(value)
     with find_target(ctx).open() as metadir:

@@ -19,7 +19,7 @@ from typing import Any
 from mmmeta.clock import Clock, utcnow
 from mmmeta.errors import StoreAccessError, StoreKeyError, near_misses
 from mmmeta.layout import Layout, write_atomic
-from mmmeta.store_text import UPDATED_SUFFIX, StoreValue, decode, encode, moment_of
+from mmmeta.store.text import UPDATED_SUFFIX, StoreValue, decode, encode, moment_of
 
 __all__ = ["Store", "StoreValue"]
 

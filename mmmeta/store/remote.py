@@ -18,8 +18,8 @@ from mmmeta.documents.web import HTTP, WebSources
 from mmmeta.errors import DownloadError, StoreAccessError
 from mmmeta.layout import METADIR, Layout
 from mmmeta.masking import shown
-from mmmeta.store import Store
-from mmmeta.store_text import decode, moment_of
+from mmmeta.store.store import Store
+from mmmeta.store.text import decode, moment_of
 
 TIMEOUT = 10.0
 """Seconds until a remote that does not answer is given up."""
