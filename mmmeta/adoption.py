@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.actions import make_action
 from mmmeta.bench import Bench
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, LoadError, near_misses
 from mmmeta.ledger import Ledger
 from mmmeta.masking import without_password, without_secrets_of

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from mmmeta.catalog import Catalog, Row, cell_value
+from mmmeta.catalog.catalog import Catalog, Row, cell_value
 from mmmeta.claims import FileClaim, version_of
 from mmmeta.clock import Clock
 from mmmeta.config.model import Config

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import to_text
 from mmmeta.sqlite.database import Database
 from mmmeta.values import from_cell

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any
 
-from mmmeta.catalog import Row
+from mmmeta.catalog.catalog import Row
 from mmmeta.claims import FileClaim
 from mmmeta.documents.rendering import Remote
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol
 
+from mmmeta.catalog.columns import META_SYSTEM
 from mmmeta.errors import UnknownKeyError, UnsupportedOperationError, ValueNotSupportedError, near_misses
 from mmmeta.filters import Condition, condition_keys, parse
 from mmmeta.generate import BY_HAND
 from mmmeta.metadata_writer import MetadataWriter
 from mmmeta.reading import ReadableFiles, ReadingBackend, merge_filters
 from mmmeta.records import KeyFilter
-from mmmeta.schema import META_SYSTEM
 from mmmeta.writing import CHANGE, CHANGE_ONLY, IGNORE, REFUSE, RowWriter
 
 

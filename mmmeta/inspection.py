@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmmeta.backend import Backend
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.metadata_db import read_head
 from mmmeta.sqlite.database import Database

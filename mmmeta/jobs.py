@@ -13,7 +13,7 @@ from mmmeta.action_call import CallFunction
 from mmmeta.actions import make_action
 from mmmeta.adoption import Adoption
 from mmmeta.bench import Backend, Bench
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, UnknownKeyWarning, near_misses, warn_caller
 from mmmeta.file import File
 from mmmeta.filters import Condition, parse

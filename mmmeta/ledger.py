@@ -16,7 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import to_text
 from mmmeta.outcomes import ERROR_LINES, Claim, Outcome, Settled
 from mmmeta.selection import REASONS, RETRACTED, JobRules, Selection

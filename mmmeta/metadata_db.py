@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmmeta.errors import FormatError, LegacyMetadirError, MetadataDbError, MmmetaError
-from mmmeta.schema import (
+from mmmeta.catalog.columns import (
     CREATE_INFO,
     CREATE_REGISTRY,
     FORMAT_VERSION,
@@ -20,6 +19,7 @@ from mmmeta.schema import (
     table_names,
     write_info,
 )
+from mmmeta.errors import FormatError, LegacyMetadirError, MetadataDbError, MmmetaError
 from mmmeta.sqlite.damage import Damage, checked_info
 from mmmeta.sqlite.database import Database, quote_identifier
 from mmmeta.values import digest_bytes

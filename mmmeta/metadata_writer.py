@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns, read_info, table_names
+from mmmeta.catalog.compiler import Compiler
 from mmmeta.clock import from_text
 from mmmeta.errors import MassDeletionError, MmmetaError
 from mmmeta.filters import Condition
 from mmmeta.metadata_db import MASS_DELETION_MINIMUM, Dropped, Head, create_tables, read_head
-from mmmeta.query import Compiler
-from mmmeta.schema import META_SYSTEM, REMOTE, Columns, read_info, table_names
 from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
 from mmmeta.values import deleted_fingerprint, digest_bytes
 

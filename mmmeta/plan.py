@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmmeta.actions import make_action
 from mmmeta.bench import Bench
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError
 from mmmeta.filters import describe
 from mmmeta.selection import lacking_keys

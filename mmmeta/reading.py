@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.indexes import index_columns, indexed_columns, make_index
 from mmmeta.config.model import Config
 from mmmeta.errors import (
     FilterError,
@@ -19,7 +20,6 @@ from mmmeta.errors import (
 )
 from mmmeta.file import File
 from mmmeta.filters import Condition, parse
-from mmmeta.indexes import index_columns, indexed_columns, make_index
 from mmmeta.sqlite.database import Database
 
 if TYPE_CHECKING:

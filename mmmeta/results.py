@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from mmmeta.actions import make_action
 from mmmeta.bench import Bench
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import MmmetaError
 from mmmeta.file import File
 

@@ -15,12 +15,12 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.columns import read_info
+from mmmeta.catalog.indexes import make_missing
 from mmmeta.clock import to_text
 from mmmeta.filters import Compare, Condition, from_json, grows_with_time, to_json, walk
 from mmmeta.filters.conditions import condition_keys
-from mmmeta.indexes import make_missing
-from mmmeta.schema import read_info
 from mmmeta.values import RESERVED_PREFIX
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from mmmeta.errors import StateDbError
-from mmmeta.metadata_db import check_format, create_files_table
-from mmmeta.schema import (
+from mmmeta.catalog.columns import (
     CLIENT,
     CREATE_INFO,
     CREATE_REGISTRY,
@@ -25,6 +23,8 @@ from mmmeta.schema import (
     table_names,
     write_info,
 )
+from mmmeta.errors import StateDbError
+from mmmeta.metadata_db import check_format, create_files_table
 from mmmeta.sqlite.damage import checked_info
 from mmmeta.sqlite.database import Database, quote_identifier
 

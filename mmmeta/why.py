@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mmmeta.bench import Bench
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, walk
 from mmmeta.ledger_view import Attempt, LedgerEntry, entry, history

@@ -90,7 +90,7 @@ def test_only_the_latest_files_are_looked_at(archive: Archive, monkeypatch: pyte
 
 def test_a_key_without_a_column_of_its_own(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the first 1,000 keys they share one."""
-    from mmmeta.schema import COLUMN_LIMIT, REMOTE
+    from mmmeta.catalog.columns import COLUMN_LIMIT, REMOTE
 
     monkeypatch.setitem(COLUMN_LIMIT, REMOTE, 1)
     publish(archive, a=1, b="2")

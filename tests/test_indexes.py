@@ -12,9 +12,9 @@ from archives import Archive, deliver, nothing
 from sql_plans import plans, statements, steps
 
 from mmmeta import Metadir
+from mmmeta.catalog.indexes import helped_keys
 from mmmeta.errors import MmmetaError
 from mmmeta.filters import parse
-from mmmeta.indexes import helped_keys
 from mmmeta.project_models import JobConfig, job_config
 
 SELECTING = "INSERT INTO ledger"
@@ -134,7 +134,7 @@ def test_a_key_that_the_client_has_as_well_gets_none(archive: Archive) -> None:
 
 def test_a_rare_key_gets_none(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no column; the job works all the same."""
-    monkeypatch.setattr("mmmeta.schema.COLUMN_LIMIT", {"remote": 2, "client": 500})
+    monkeypatch.setattr("mmmeta.catalog.columns.COLUMN_LIMIT", {"remote": 2, "client": 500})
     publish(archive, rare="x")
     with pytest.raises(MmmetaError, match="rare"):
         archive.client.files.create_index("rare")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmmeta.schema import REMOTE, Slot
+from mmmeta.catalog.columns import REMOTE, Slot
 from mmmeta.sqlite.database import quote_identifier
 from mmmeta.values import default_kind, json_text
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+from mmmeta.catalog.expressions import FALSE, TRUE, Expression, all_of, any_of
 from mmmeta.clock import moment_of
-from mmmeta.expressions import FALSE, TRUE, Expression, all_of, any_of
 
 _INT64 = 1 << 63
 _AFTER_ALL_DIGITS = ":"

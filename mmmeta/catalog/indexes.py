@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from mmmeta.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.columns import REMOTE
+from mmmeta.catalog.compiler import Compiler
+from mmmeta.catalog.expressions import FALSE, SystemExpression
 from mmmeta.errors import MmmetaError, near_misses
-from mmmeta.expressions import FALSE, SystemExpression
 from mmmeta.filters import All, Compare, Condition
-from mmmeta.query import Compiler
-from mmmeta.schema import REMOTE
 from mmmeta.sqlite.database import quote_identifier
 
 MOST = 3

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mmmeta.expressions import all_of
+from mmmeta.catalog.columns import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Columns
+from mmmeta.catalog.compiler import Compiler
+from mmmeta.catalog.expressions import all_of
 from mmmeta.filters import All, Condition, condition_keys
 from mmmeta.metadata_db import read_head
-from mmmeta.query import Compiler
-from mmmeta.schema import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Columns
 from mmmeta.sqlite.damage import STUMBLES, Damage
 from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
 from mmmeta.state_db import read_merged

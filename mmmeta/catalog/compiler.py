@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from mmmeta.comparison import Fragment, compile_comparison, join_all, join_any, matches_absent
-from mmmeta.expressions import FALSE, TRUE, Expression, SystemExpression
+from mmmeta.catalog.columns import REMOTE, Columns
+from mmmeta.catalog.comparison import Fragment, compile_comparison, join_all, join_any, matches_absent
+from mmmeta.catalog.expressions import FALSE, TRUE, Expression, SystemExpression
 from mmmeta.filters import Ago, All, Compare, Condition, Not
-from mmmeta.schema import REMOTE, Columns
 
 
 class Compiler:
