@@ -20,7 +20,7 @@ from mmmeta.layout import Layout
 from mmmeta.ledger import ERROR_LINES, Outcome
 from mmmeta.masking import shown
 from mmmeta.program import Ended, run_program
-from mmmeta.project_actions import CommandAction
+from mmmeta.project.actions import CommandAction
 from mmmeta.quantities import format_duration
 
 COMMAND_FAILED = "CommandFailed"

@@ -21,7 +21,7 @@ from mmmeta.filters import All, Compare, Condition
 from mmmeta.layout import Layout
 from mmmeta.ledger import Outcome
 from mmmeta.masking import shown
-from mmmeta.project_actions import DownloadAction
+from mmmeta.project.actions import DownloadAction
 
 SIZE_KEYS = ("size", "file_size", "_file_size")
 """Where metadata promises the bytes of a document. Not a crawler's header, which tells what went over the line."""

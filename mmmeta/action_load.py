@@ -12,8 +12,8 @@ from mmmeta.errors import JobError, MmmetaError, TargetError
 from mmmeta.file import File
 from mmmeta.layout import Layout
 from mmmeta.ledger import Outcome
-from mmmeta.project_actions import LoadAction
-from mmmeta.project_models import JobConfig
+from mmmeta.project.actions import LoadAction
+from mmmeta.project.job import JobConfig
 
 if TYPE_CHECKING:
     from mmmeta.target.columns import Wanted

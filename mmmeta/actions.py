@@ -10,8 +10,8 @@ from mmmeta.action_load import Load
 from mmmeta.config.model import Config
 from mmmeta.errors import JobError
 from mmmeta.layout import Layout
-from mmmeta.project_actions import CallAction, CommandAction, DownloadAction, LoadAction
-from mmmeta.project_models import JobConfig
+from mmmeta.project.actions import CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project.job import JobConfig
 
 
 def make_action(

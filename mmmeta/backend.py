@@ -41,7 +41,7 @@ from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.writing import Bulk
 
 if TYPE_CHECKING:
-    from mmmeta.project_models import JobConfig
+    from mmmeta.project.job import JobConfig
 
 log = logging.getLogger(__name__)
 

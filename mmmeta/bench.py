@@ -18,7 +18,7 @@ from mmmeta.filters import Condition
 from mmmeta.layout import Layout
 from mmmeta.ledger import Claim, Ledger
 from mmmeta.ledger_view import job_status
-from mmmeta.project_models import JobConfig
+from mmmeta.project.job import JobConfig
 from mmmeta.selection import JobRules
 from mmmeta.sqlite.database import Database
 from mmmeta.state_db import Merged

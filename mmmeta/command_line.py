@@ -12,7 +12,7 @@ from typing import Any
 from mmmeta.documents.rendering import template_text
 from mmmeta.documents.templates import parse_template
 from mmmeta.errors import CommandError
-from mmmeta.project_actions import DOCUMENT
+from mmmeta.project.actions import DOCUMENT
 
 
 def fill_arguments(run: Sequence[str], get: Callable[[str], Any], document: Callable[[], str]) -> list[str]:

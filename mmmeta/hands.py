@@ -13,7 +13,7 @@ from mmmeta.bench import Bench
 from mmmeta.errors import JobError, MmmetaError
 from mmmeta.file import File
 from mmmeta.ledger import Outcome
-from mmmeta.project_fields import MOST
+from mmmeta.project.fields import MOST
 from mmmeta.runner import Keeper
 from mmmeta.workers import Worker
 

@@ -30,7 +30,7 @@ from mmmeta.ledger_view import (
     set_aside_since,
 )
 from mmmeta.plan import Plan, make_plan
-from mmmeta.project_models import JobConfig
+from mmmeta.project.job import JobConfig
 from mmmeta.results import Results, look_for_results
 from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
 from mmmeta.selection import LEFT, Evaluation, JobRules

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmmeta.documents.transfer import read_document
 from mmmeta.errors import LoadError
-from mmmeta.load_fields import LoadContent
+from mmmeta.project.load import LoadContent
 
 
 def read_content(source: str, content: LoadContent, *, files_root: Path, expected_digest: object) -> str | bytes:

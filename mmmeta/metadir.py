@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from mmmeta.drift import Drift
     from mmmeta.jobs import Job
     from mmmeta.ledger_view import Attempt
-    from mmmeta.project_models import JobConfig, MetadirConfig
+    from mmmeta.project.job import JobConfig
+    from mmmeta.project.models import MetadirConfig
 
 Progress = Callable[[str, int, "int | None"], None]
 
@@ -228,7 +229,7 @@ class Metadir:
             FilterError: a selection that cannot be understood.
         """
         from mmmeta.jobs import Job
-        from mmmeta.project_models import job_config
+        from mmmeta.project.job import job_config
 
         known = self.job_configs.get(job) if isinstance(job, str) else job
         if known is not None and where is None and not rules:
@@ -255,7 +256,7 @@ class Metadir:
         from mmmeta.filters import to_where
         from mmmeta.jobs import Job
         from mmmeta.ledger_view import recorded_rules
-        from mmmeta.project_models import job_config
+        from mmmeta.project.job import job_config
 
         self.require_state()
         with self._backend.state.reading() as connection:

@@ -9,7 +9,7 @@ import dagster as dg
 
 from mmmeta.errors import near_misses
 from mmmeta.project import JobConfig, MetadirConfig, project_problem
-from mmmeta.project_automation import AND, NOT, OR, Automation, parse_automation
+from mmmeta.project.dagster.automation import AND, NOT, OR, Automation, parse_automation
 
 Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from mmmeta import Metadir
 from mmmeta.errors import MmmetaError
-from mmmeta.project_actions import LoadAction
+from mmmeta.project.actions import LoadAction
 from mmmeta.target.view import view_table
 from mmmeta_dagster import keys
 

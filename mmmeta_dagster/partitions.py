@@ -19,7 +19,7 @@ from mmmeta import Metadir
 from mmmeta.clock import moment
 from mmmeta.errors import UnknownKeyError, near_misses
 from mmmeta.project import JobConfig, MetadirConfig
-from mmmeta.project_partitions import RECOMMENDED, PartitionsConfig
+from mmmeta.project.dagster.partitions import RECOMMENDED, PartitionsConfig
 
 NONE, EMPTY = "(none)", "(empty)"
 """The partitions of files without the key, and of those where its value is an empty text."""

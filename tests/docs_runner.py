@@ -26,7 +26,8 @@ from typing import Any
 import yaml
 
 from mmmeta.config.model import load_config
-from mmmeta.project import PROJECT_FILE, load_project
+from mmmeta.project import load_project
+from mmmeta.project.reading import PROJECT_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mmmeta.cron import check_cron
+from mmmeta.project.dagster.cron import check_cron
 
 GOOD = ["* * * * *", "*/15 * * * *", "0 3 * * 1-5", "0,30 8-18/2 1,15 jan-jun mon,FRI", "5 4 31 1,2 *", "0 0 29 2 *"]
 

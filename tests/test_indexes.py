@@ -15,7 +15,7 @@ from mmmeta import Metadir
 from mmmeta.catalog.indexes import helped_keys
 from mmmeta.errors import MmmetaError
 from mmmeta.filters import parse
-from mmmeta.project_models import JobConfig, job_config
+from mmmeta.project.job import JobConfig, job_config
 
 SELECTING = "INSERT INTO ledger"
 """How the statement begins that makes files pending."""

@@ -11,7 +11,7 @@ from sql_target import columns_of, delete, identify_by_id, publish, query
 
 from mmmeta import Job, Metadir
 from mmmeta.errors import JobError, MmmetaError, TargetError
-from mmmeta.project_models import job_config
+from mmmeta.project.job import job_config
 
 
 @pytest.fixture

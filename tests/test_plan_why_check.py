@@ -14,7 +14,7 @@ from archives import Archive, SettableClock
 from mmmeta import File, Job, Metadir, results
 from mmmeta.errors import JobError, StateDbError
 from mmmeta.ledger import HISTORY_DAYS
-from mmmeta.project_models import job_config
+from mmmeta.project.job import job_config
 
 
 @pytest.fixture

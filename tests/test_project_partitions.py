@@ -11,7 +11,7 @@ import pytest
 from mmmeta import File, Metadir, mmmeta
 from mmmeta.errors import JobError, ProjectError
 from mmmeta.project import job_config, load_project
-from mmmeta.project_partitions import PartitionsConfig
+from mmmeta.project.dagster.partitions import PartitionsConfig
 
 JOB = "version: 1\nmetadirs:\n  archive:\n    path: ./a\n    jobs:\n      j:\n        download: {to: ./d}\n"
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mmmeta.errors import TargetError
-from mmmeta.load_fields import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
+from mmmeta.target.names import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
 
 if TYPE_CHECKING:
     from sqlalchemy import Table

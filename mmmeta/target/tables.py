@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import TargetError
-from mmmeta.load_fields import OVERFLOW
 from mmmeta.target.columns import ROWS, Columns, TargetColumn, Wanted
+from mmmeta.target.names import OVERFLOW
 from mmmeta.target.receipts import create_receipts
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from small_archive import Archive
 
 from mmmeta import File
 from mmmeta.project import MetadirConfig, job_config
-from mmmeta.project_partitions import PartitionsConfig
+from mmmeta.project.dagster.partitions import PartitionsConfig
 from mmmeta_dagster import build_definitions, build_metadir_assets, keys, mmmeta_asset, partitions, partitions_seen
 
 PROJECT = """

@@ -18,13 +18,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from mmmeta import filters
 from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
-from mmmeta.cron import check_cron
 from mmmeta.documents.rendering import render_name
 from mmmeta.documents.templates import parse_template
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.masking import has_stray_at
-from mmmeta.project_automation import parse_automation
+from mmmeta.project.dagster.automation import parse_automation
+from mmmeta.project.dagster.cron import check_cron
 
 NAME_PATTERN = r"^[A-Za-z0-9_]+$"
 """Names of metadirs and jobs: what Dagster takes as the name of a job."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from mmmeta.project_fields import Duration, EmptyIsList, Share
+from mmmeta.project.fields import Duration, EmptyIsList, Share
 
 ALL = "all"
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from mmmeta.config.validation import InnerError
-from mmmeta.project_fields import Count
+from mmmeta.project.fields import Count
 
 EVERY = ("hour", "day", "week", "month")
 

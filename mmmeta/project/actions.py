@@ -17,13 +17,13 @@ from pydantic import (
     model_validator,
 )
 
-from mmmeta.code_arguments import code_arguments
 from mmmeta.config.validation import InnerError
 from mmmeta.documents.templates import Place, parse_template
 from mmmeta.errors import MmmetaError
-from mmmeta.load_fields import LoadColumns, LoadContent
 from mmmeta.masking import without_password
-from mmmeta.project_fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName
+from mmmeta.project.code_arguments import code_arguments
+from mmmeta.project.fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName
+from mmmeta.project.load import LoadColumns, LoadContent
 from mmmeta.values import RESERVED_PREFIX
 
 PROTOCOLS = ("http", "https", "s3", "gs", "az", "abfs")

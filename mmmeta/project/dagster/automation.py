@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from mmmeta.cron import check_cron
+from mmmeta.project.dagster.cron import check_cron
 
 AND, OR, NOT = "&", "|", "~"
 

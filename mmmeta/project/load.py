@@ -14,19 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
-from mmmeta.project_fields import Size
-
-OVERFLOW = "_mmmeta_more"
-"""The column of the keys that got none of their own: a JSON object, or NULL."""
-
-NAME_BYTES = 63
-"""PostgreSQL cuts longer names silently; the same limit everywhere, so that a name is the same everywhere."""
-
-SYSTEM_NAMES = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", OVERFLOW})
-"""Names that PostgreSQL keeps for itself in every table, and ours."""
-
-DISTURBING = ("%(", "__[")
-"""What SQLAlchemy takes for a parameter of its own, even inside a quoted name."""
+from mmmeta.project.fields import Size
+from mmmeta.target.names import DISTURBING, NAME_BYTES, SYSTEM_NAMES
 
 LARGEST = 1_000_000_000
 """Bytes. SQLite and PostgreSQL hold no larger value."""

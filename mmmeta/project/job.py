@@ -1,26 +1,18 @@
-"""What a project file can say: metadirs, their jobs, and the rules of each, as checked, frozen models.
+"""A job as people define it: which files, what to do with them, by which rules.
 
-``project`` reads them from ``mmmeta.yaml``; a program may make them itself, and ``job_config`` does it with plain
-errors. Relative paths are taken from the folder in the validation context, the current one without it.
+``job_config`` makes one in Python, with plain errors.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shlex
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -29,37 +21,30 @@ from pydantic import (
 from mmmeta import filters
 from mmmeta.config.validation import InnerError, reason_of
 from mmmeta.errors import JobError, near_misses
-from mmmeta.layout import METADIR
-from mmmeta.project_actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
-from mmmeta.project_checks import Checks, ChecksConfig
-from mmmeta.project_fields import (
+from mmmeta.project.actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project.dagster.partitions import PartitionsConfig
+from mmmeta.project.fields import (
     AssetPath,
     Automation,
-    BasePath,
     Count,
-    Cron,
     Duration,
     EmptyIsList,
     EmptyIsMapping,
-    FilesRoot,
     Group,
     Kinds,
     Lease,
     OrderBy,
     Owner,
-    RemoteBase,
     RerunOn,
     Share,
     Size,
-    StatePath,
     TagKey,
     TagText,
     Timeout,
     Where,
-    WholeSeconds,
     check_name,
 )
-from mmmeta.project_partitions import PartitionsConfig
+from mmmeta.project.model import Model
 
 RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import", "checks")
 """Names that Dagster assets and jobs of mmmeta's own have."""
@@ -68,15 +53,7 @@ ACTIONS = ("download", "load", "call", "command")
 """The keys of a job that say what it does; one of them."""
 
 
-class _Model(BaseModel):
-    """Unknown keys are errors, nothing changes afterwards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    not_in_file: ClassVar[frozenset[str]] = frozenset()
-
-
-class Limit(_Model):
+class Limit(Model):
     """How much one run does at most; the rest waits for the next."""
 
     files: Annotated[Count | None, Field(description="at most so many files a run")] = None
@@ -89,7 +66,7 @@ class Limit(_Model):
         return self
 
 
-class JobConfig(_Model):
+class JobConfig(Model):
     """A job: which files, what to do with them, by which rules.
 
     A job of a project file has exactly one action; one made in Python may have none and gets its function when it
@@ -192,156 +169,6 @@ class JobConfig(_Model):
         if self.timeout is not None:
             definition["timeout"] = self.timeout
         return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:32]
-
-
-class SensorConfig(_Model):
-    """The Dagster sensor that watches what was synced."""
-
-    enabled: Annotated[bool, Field(description="start it running")] = True
-    interval: Annotated[WholeSeconds, Field(description="seconds between two looks")] = 30
-    attempts: Annotated[Count, Field(description="runs it asks for before it waits for something new")] = 20
-    remote: Annotated[
-        RemoteBase | None,
-        Field(
-            description="the remote's base path, as fsspec URL or path: its store is read too, to say what was published "
-            "and is not synced yet",
-            repr=False,
-        ),
-    ] = None
-
-
-class Schedules(_Model):
-    """Cron schedules, in Dagster's time zone."""
-
-    generate: Annotated[Cron | None, Field(description="when to look for new metadata files, at a server")] = None
-    import_: Annotated[Cron | None, Field(alias="import", description="when to update and run every job")] = None
-    checks: Annotated[Cron | None, Field(description="when to run the asset checks, instead of with every run")] = None
-    retry: Annotated[Cron | None, Field(description="when to run every job if a failed file is due again")] = None
-
-
-def _reserved(value: object) -> None:
-    if value is not None:
-        raise ValueError("syncing is not in this version. Sync the metadir yourself and leave this key out")
-
-
-def _name_jobs(value: Any) -> Any:
-    return _named(value, "job")
-
-
-def _name_metadirs(value: Any) -> Any:
-    return _named(value, "metadir")
-
-
-def _named(entries: Any, what: str) -> Any:
-    """Give each entry of a mapping its key as its name."""
-    if not isinstance(entries, Mapping):
-        return {} if entries is None else entries
-    result: dict[Any, Any] = {}
-    for key, entry in entries.items():
-        if isinstance(entry, Mapping):
-            if "name" in entry:
-                raise InnerError(f"a {what}'s name is the key above it, {key!r}. Leave this out", (key, "name"))
-            entry = {**entry, "name": key}
-        elif isinstance(entry, _Model) and getattr(entry, "name", key) != key:
-            raise ValueError(f"the {what} {getattr(entry, 'name', None)!r} stands under another name, {key!r}")
-        result[key] = entry
-    return result
-
-
-class MetadirConfig(_Model):
-    """A metadir and what is done with it."""
-
-    not_in_file: ClassVar[frozenset[str]] = frozenset({"name", "sync"})
-
-    name: str
-    path: Annotated[BasePath, Field(description="the folder that holds _mmmeta")]
-    files_root: Annotated[FilesRoot | None, Field(description="folder with the metadata files; path, if not given")] = (
-        None
-    )
-    state: Annotated[StatePath | None, Field(description="the state db: a path", repr=False)] = None
-    generate: Annotated[bool, Field(description="true at a server: metadata can be generated here")] = False
-    sync: Annotated[None, BeforeValidator(_reserved)] = None
-    sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
-    schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
-    checks: Annotated[Checks, Field(description="Dagster's asset checks; false for none")] = ChecksConfig()
-    jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
-    _project_file: Path | None = PrivateAttr(default=None)
-
-    @model_validator(mode="after")
-    def _check(self, info: ValidationInfo) -> MetadirConfig:
-        self._project_file = (info.context or {}).get("project_file")
-        check_name(self.name, "metadir")
-        for job in self.jobs:
-            if job in RESERVED_JOBS:  # in Python, where nothing is named after a job, m.job("import") is fine
-                raise InnerError(
-                    f"the name {job!r} is taken by mmmeta itself. Choose another name for the job", ("jobs", job)
-                )
-        if self.schedules.generate is not None and not self.generate:
-            reason = "nothing can be generated without generate: true. Set it at the server, or leave the schedule out"
-            raise InnerError(reason, ("schedules", "generate"))
-        if self.schedules.checks is not None and not self.checks.enabled:
-            raise InnerError("there are no checks to run: they are switched off", ("schedules", "checks"))
-        return self
-
-    @property
-    def project_file(self) -> Path | None:
-        """The project file that this stands in, absolute; None for one that was made in Python."""
-        return self._project_file
-
-    @property
-    def state_path(self) -> Path:
-        """The state db's file, the usual one unless ``state`` names another."""
-        return Path(self.state) if self.state else self.path / METADIR / "local" / "state.db"
-
-    def command(self, words: str) -> str:
-        """A command line about this metadir that works when it is copied, in whatever folder: ``mmmeta … status``."""
-        if self._project_file is not None:
-            # Jobs and state db come along; the name, because a project file may have several metadirs.
-            return f"mmmeta --project {shlex.quote(str(self._project_file))} --metadir {self.name} {words}"
-        state = f"MMMETA_STATE={shlex.quote(str(self.state))} " if self.state else ""
-        return f"{state}mmmeta --metadir {shlex.quote(str(self.path))} {words}"
-
-
-class Project(_Model):
-    """A project file: which metadirs there are, and the jobs of each."""
-
-    not_in_file: ClassVar[frozenset[str]] = frozenset({"path"})
-
-    path: Annotated[Path, Field(description="the file itself, absolute")]
-    version: Annotated[int, Field(description="version of the project file's format")] = 1
-    metadirs: Annotated[dict[str, MetadirConfig], BeforeValidator(_name_metadirs), Field(description="by name")]
-
-    @model_validator(mode="after")
-    def _check(self) -> Project:
-        if self.version != 1:
-            reason = f"this mmmeta knows version 1, not {self.version}. Set version: 1"
-            raise InnerError(reason, ("version",))
-        if not self.metadirs:
-            raise InnerError("there is no metadir in it. Add one: archive: {path: ./archive}", ("metadirs",))
-        check_names(self.metadirs)
-        states: dict[str, str] = {}
-        for name, metadir in self.metadirs.items():
-            other = states.setdefault(os.path.realpath(metadir.state_path), name)
-            if other != name:
-                reason = f"{other!r} and {name!r} have the same state db. Give one of them another state: or path:"
-                raise InnerError(reason, ("metadirs", name))
-        return self
-
-
-def check_names(metadirs: Mapping[str, MetadirConfig]) -> None:
-    """Dagster jobs are called ``metadir_job``, ops ``metadir__job`` and ``metadir__job__checks``: no two may come out the
-    same."""
-    taken: dict[str, tuple[str, str]] = {}
-    for name, metadir in metadirs.items():
-        for job in (*RESERVED_JOBS, *metadir.jobs):
-            for full in (f"{name}_{job}", f"{name}__{job}", f"{name}__{job}__checks"):
-                other, other_job = taken.setdefault(full, (name, job))
-                if (other, other_job) != (name, job):
-                    both = f"{other_job!r} of {other!r} and {job!r} of {name!r}"
-                    own = job in metadir.jobs or other_job not in metadirs[other].jobs
-                    blame = (name, job) if own else (other, other_job)
-                    below = ("metadirs", blame[0], "jobs", blame[1])
-                    raise InnerError(f"{both} would both be {full} in Dagster. Rename one of them", below)
 
 
 def job_config(name: str, /, where: Mapping[str, Any] | None = None, **rules: Any) -> JobConfig:

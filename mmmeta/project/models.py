@@ -1,0 +1,188 @@
+"""What a project file can say: metadirs, their sensors, schedules and jobs, as checked, frozen models.
+
+``reading`` reads them from ``mmmeta.yaml``; a program may make them itself. Relative paths are taken from the folder in the
+validation context, the current one without it. A job is the subject of ``job``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    model_validator,
+)
+
+from mmmeta.config.validation import InnerError
+from mmmeta.layout import METADIR
+from mmmeta.project.dagster.checks import Checks, ChecksConfig
+from mmmeta.project.fields import (
+    BasePath,
+    Count,
+    Cron,
+    EmptyIsMapping,
+    FilesRoot,
+    RemoteBase,
+    StatePath,
+    WholeSeconds,
+    check_name,
+)
+from mmmeta.project.job import RESERVED_JOBS, JobConfig
+from mmmeta.project.model import Model
+
+
+class SensorConfig(Model):
+    """The Dagster sensor that watches what was synced."""
+
+    enabled: Annotated[bool, Field(description="start it running")] = True
+    interval: Annotated[WholeSeconds, Field(description="seconds between two looks")] = 30
+    attempts: Annotated[Count, Field(description="runs it asks for before it waits for something new")] = 20
+    remote: Annotated[
+        RemoteBase | None,
+        Field(
+            description="the remote's base path, as fsspec URL or path: its store is read too, to say what was published "
+            "and is not synced yet",
+            repr=False,
+        ),
+    ] = None
+
+
+class Schedules(Model):
+    """Cron schedules, in Dagster's time zone."""
+
+    generate: Annotated[Cron | None, Field(description="when to look for new metadata files, at a server")] = None
+    import_: Annotated[Cron | None, Field(alias="import", description="when to update and run every job")] = None
+    checks: Annotated[Cron | None, Field(description="when to run the asset checks, instead of with every run")] = None
+    retry: Annotated[Cron | None, Field(description="when to run every job if a failed file is due again")] = None
+
+
+def _reserved(value: object) -> None:
+    if value is not None:
+        raise ValueError("syncing is not in this version. Sync the metadir yourself and leave this key out")
+
+
+def _name_jobs(value: Any) -> Any:
+    return _named(value, "job")
+
+
+def _name_metadirs(value: Any) -> Any:
+    return _named(value, "metadir")
+
+
+def _named(entries: Any, what: str) -> Any:
+    """Give each entry of a mapping its key as its name."""
+    if not isinstance(entries, Mapping):
+        return {} if entries is None else entries
+    result: dict[Any, Any] = {}
+    for key, entry in entries.items():
+        if isinstance(entry, Mapping):
+            if "name" in entry:
+                raise InnerError(f"a {what}'s name is the key above it, {key!r}. Leave this out", (key, "name"))
+            entry = {**entry, "name": key}
+        elif isinstance(entry, Model) and getattr(entry, "name", key) != key:
+            raise ValueError(f"the {what} {getattr(entry, 'name', None)!r} stands under another name, {key!r}")
+        result[key] = entry
+    return result
+
+
+class MetadirConfig(Model):
+    """A metadir and what is done with it."""
+
+    not_in_file: ClassVar[frozenset[str]] = frozenset({"name", "sync"})
+
+    name: str
+    path: Annotated[BasePath, Field(description="the folder that holds _mmmeta")]
+    files_root: Annotated[FilesRoot | None, Field(description="folder with the metadata files; path, if not given")] = (
+        None
+    )
+    state: Annotated[StatePath | None, Field(description="the state db: a path", repr=False)] = None
+    generate: Annotated[bool, Field(description="true at a server: metadata can be generated here")] = False
+    sync: Annotated[None, BeforeValidator(_reserved)] = None
+    sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
+    schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
+    checks: Annotated[Checks, Field(description="Dagster's asset checks; false for none")] = ChecksConfig()
+    jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
+    _project_file: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> MetadirConfig:
+        self._project_file = (info.context or {}).get("project_file")
+        check_name(self.name, "metadir")
+        for job in self.jobs:
+            if job in RESERVED_JOBS:  # in Python, where nothing is named after a job, m.job("import") is fine
+                raise InnerError(
+                    f"the name {job!r} is taken by mmmeta itself. Choose another name for the job", ("jobs", job)
+                )
+        if self.schedules.generate is not None and not self.generate:
+            reason = "nothing can be generated without generate: true. Set it at the server, or leave the schedule out"
+            raise InnerError(reason, ("schedules", "generate"))
+        if self.schedules.checks is not None and not self.checks.enabled:
+            raise InnerError("there are no checks to run: they are switched off", ("schedules", "checks"))
+        return self
+
+    @property
+    def project_file(self) -> Path | None:
+        """The project file that this stands in, absolute; None for one that was made in Python."""
+        return self._project_file
+
+    @property
+    def state_path(self) -> Path:
+        """The state db's file, the usual one unless ``state`` names another."""
+        return Path(self.state) if self.state else self.path / METADIR / "local" / "state.db"
+
+    def command(self, words: str) -> str:
+        """A command line about this metadir that works when it is copied, in whatever folder: ``mmmeta … status``."""
+        if self._project_file is not None:
+            # Jobs and state db come along; the name, because a project file may have several metadirs.
+            return f"mmmeta --project {shlex.quote(str(self._project_file))} --metadir {self.name} {words}"
+        state = f"MMMETA_STATE={shlex.quote(str(self.state))} " if self.state else ""
+        return f"{state}mmmeta --metadir {shlex.quote(str(self.path))} {words}"
+
+
+class Project(Model):
+    """A project file: which metadirs there are, and the jobs of each."""
+
+    not_in_file: ClassVar[frozenset[str]] = frozenset({"path"})
+
+    path: Annotated[Path, Field(description="the file itself, absolute")]
+    version: Annotated[int, Field(description="version of the project file's format")] = 1
+    metadirs: Annotated[dict[str, MetadirConfig], BeforeValidator(_name_metadirs), Field(description="by name")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Project:
+        if self.version != 1:
+            reason = f"this mmmeta knows version 1, not {self.version}. Set version: 1"
+            raise InnerError(reason, ("version",))
+        if not self.metadirs:
+            raise InnerError("there is no metadir in it. Add one: archive: {path: ./archive}", ("metadirs",))
+        check_names(self.metadirs)
+        states: dict[str, str] = {}
+        for name, metadir in self.metadirs.items():
+            other = states.setdefault(os.path.realpath(metadir.state_path), name)
+            if other != name:
+                reason = f"{other!r} and {name!r} have the same state db. Give one of them another state: or path:"
+                raise InnerError(reason, ("metadirs", name))
+        return self
+
+
+def check_names(metadirs: Mapping[str, MetadirConfig]) -> None:
+    """Dagster jobs are called ``metadir_job``, ops ``metadir__job`` and ``metadir__job__checks``: no two may come out the
+    same."""
+    taken: dict[str, tuple[str, str]] = {}
+    for name, metadir in metadirs.items():
+        for job in (*RESERVED_JOBS, *metadir.jobs):
+            for full in (f"{name}_{job}", f"{name}__{job}", f"{name}__{job}__checks"):
+                other, other_job = taken.setdefault(full, (name, job))
+                if (other, other_job) != (name, job):
+                    both = f"{other_job!r} of {other!r} and {job!r} of {name!r}"
+                    own = job in metadir.jobs or other_job not in metadirs[other].jobs
+                    blame = (name, job) if own else (other, other_job)
+                    below = ("metadirs", blame[0], "jobs", blame[1])
+                    raise InnerError(f"{both} would both be {full} in Dagster. Rename one of them", below)
