@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mmmeta.errors import MmmetaError, Problem
     from mmmeta.file import File
     from mmmeta.files import Files
-    from mmmeta.generate import GenerateReport
     from mmmeta.jobs import Failure, Job, Plan, RunReport
+    from mmmeta.metadata.generate.generate import GenerateReport
     from mmmeta.metadir import Inspection, Metadir, mmmeta
     from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
     from mmmeta.status import JobStatus, Status, read_status
@@ -27,7 +27,7 @@ _MODULES = {
     "Failure": "jobs",
     "File": "file",
     "Files": "files",
-    "GenerateReport": "generate",
+    "GenerateReport": "metadata.generate.generate",
     "Inspection": "metadir",
     "Job": "jobs",
     "JobConfig": "project",
@@ -38,15 +38,15 @@ _MODULES = {
     "Plan": "jobs",
     "Problem": "errors",
     "Project": "project",
-    "Publication": "remote_store",
+    "Publication": "store.remote",
     "RunReport": "jobs",
     "Status": "status",
-    "Store": "store",
+    "Store": "store.store",
     "UpdateReport": "update",
     "find_project": "project",
     "load_project": "project",
     "mmmeta": "metadir",
-    "read_publication": "remote_store",
+    "read_publication": "store.remote",
     "read_status": "status",
 }
 

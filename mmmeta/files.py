@@ -13,11 +13,11 @@ from typing import Any, NoReturn, Protocol
 from mmmeta.catalog.columns import META_SYSTEM
 from mmmeta.errors import UnknownKeyError, UnsupportedOperationError, ValueNotSupportedError, near_misses
 from mmmeta.filters import Condition, condition_keys, parse
-from mmmeta.generate import BY_HAND
-from mmmeta.metadata_writer import MetadataWriter
+from mmmeta.metadata.generate.generate import BY_HAND
+from mmmeta.metadata.records import KeyFilter
+from mmmeta.metadata.rows import CHANGE, CHANGE_ONLY, IGNORE, REFUSE, RowWriter
+from mmmeta.metadata.writer import MetadataWriter
 from mmmeta.reading import ReadableFiles, ReadingBackend, merge_filters
-from mmmeta.records import KeyFilter
-from mmmeta.writing import CHANGE, CHANGE_ONLY, IGNORE, REFUSE, RowWriter
 
 
 class Backend(ReadingBackend, Protocol):

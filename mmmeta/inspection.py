@@ -9,7 +9,7 @@ from typing import Any
 from mmmeta.backend import Backend
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
-from mmmeta.metadata_db import read_head
+from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.database import Database
 from mmmeta.state_db import read_merged
 

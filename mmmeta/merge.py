@@ -10,8 +10,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns
-from mmmeta.metadata_db import Head
-from mmmeta.proof import cells_to_prove, prove_cells, prove_columns
+from mmmeta.metadata.db import Head
+from mmmeta.metadata.proof import cells_to_prove, prove_cells, prove_columns
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.database import quote_identifier
 from mmmeta.state_db import Merged, next_state_revision

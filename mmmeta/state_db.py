@@ -24,7 +24,7 @@ from mmmeta.catalog.columns import (
     write_info,
 )
 from mmmeta.errors import StateDbError
-from mmmeta.metadata_db import check_format, create_files_table
+from mmmeta.metadata.db import check_format, create_files_table
 from mmmeta.sqlite.damage import checked_info
 from mmmeta.sqlite.database import Database, quote_identifier
 

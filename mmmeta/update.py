@@ -15,8 +15,8 @@ from mmmeta.catalog.columns import table_names, write_info
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
 from mmmeta.merge import Counts, Merger, Mismatch
-from mmmeta.metadata_db import MASS_DELETION_MINIMUM, Head, last_told, read_head, replaced_by, revision_digest
-from mmmeta.proof import digest_mismatch, prove_whole
+from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Head, last_told, read_head, replaced_by, revision_digest
+from mmmeta.metadata.proof import digest_mismatch, prove_whole
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.database import Database
 from mmmeta.state_db import Merged, create_tables, read_merged

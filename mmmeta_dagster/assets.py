@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
+from mmmeta.metadata.publication import REMOTE_UPDATED
 from mmmeta.project import JobConfig, MetadirConfig
-from mmmeta.publication import REMOTE_UPDATED
 from mmmeta_dagster import columns, keys, reporting
 from mmmeta_dagster.ending import Ending, checks_told, ending
 from mmmeta_dagster.job_run import run_job

@@ -11,7 +11,7 @@ from typing import Any
 from mmmeta import JobStatus, Metadir
 from mmmeta.clock import utcnow
 from mmmeta.filters import format_duration
-from mmmeta.publication import REMOTE_REVISION
+from mmmeta.metadata.publication import REMOTE_REVISION
 from mmmeta_dagster import keys
 from mmmeta_dagster.markdown import table
 

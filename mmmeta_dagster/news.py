@@ -9,8 +9,8 @@ from __future__ import annotations
 import dagster as dg
 
 from mmmeta.errors import StoreAccessError
+from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
-from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys, reporting
 from mmmeta_dagster.files_seen import layout_of

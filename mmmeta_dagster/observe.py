@@ -10,9 +10,9 @@ from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError, StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
-from mmmeta.metadata_db import read_head
+from mmmeta.metadata.db import read_head
+from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
-from mmmeta.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.sqlite.database import Database
 from mmmeta.status import Status, file_identity, file_version, read_status
 from mmmeta.store.remote import read_publication

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mmmeta import Metadir, MmmetaError, metadir, mmmeta, publication
+from mmmeta import Metadir, MmmetaError, metadir, mmmeta
 from mmmeta.errors import DuplicateFileError
+from mmmeta.metadata import publication
 
 
 def announced(folder: Path) -> object:

@@ -16,7 +16,7 @@ from mmmeta.catalog.columns import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Co
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.expressions import all_of
 from mmmeta.filters import All, Condition, condition_keys
-from mmmeta.metadata_db import read_head
+from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.damage import STUMBLES, Damage
 from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
 from mmmeta.state_db import read_merged

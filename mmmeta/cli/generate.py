@@ -11,7 +11,7 @@ from mmmeta.cli.group import dry_run_option, json_option, settings_options
 from mmmeta.cli.targets import Target, act_on, find_targets
 
 if TYPE_CHECKING:
-    from mmmeta.generate import GenerateReport
+    from mmmeta.metadata.generate.generate import GenerateReport
 
 
 @click.command("generate")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from mmmeta.clock import from_text
 from mmmeta.errors import MetadataDbError, MmmetaError
 from mmmeta.layout import Layout, write_atomic
-from mmmeta.metadata_db import read_head
+from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.database import Database
 from mmmeta.store.store import Store
 

@@ -13,7 +13,7 @@ from contextlib import closing
 
 from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns
 from mmmeta.errors import DigestMismatchError
-from mmmeta.metadata_db import Head
+from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage, why_not_whole_pages
 from mmmeta.sqlite.database import Database, quote_identifier
 from mmmeta.values import deleted_fingerprint, digest_bytes, digest_sum, fingerprint

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmmeta.errors import MmmetaError
-from mmmeta.scan import Entry, Walk
+from mmmeta.metadata.generate.walk import Entry, Walk
 from mmmeta.sqlite.database import BUSY_TIMEOUT, quote_identifier
 
 _AGAIN = -1

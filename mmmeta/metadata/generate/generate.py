@@ -20,11 +20,11 @@ from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
 from mmmeta.errors import MetadirNotFoundError, MmmetaError, Problem
 from mmmeta.layout import Layout
-from mmmeta.metadata_db import Head, drop_tables, revision_digest
-from mmmeta.metadata_writer import Known, MetadataWriter, Record
-from mmmeta.records import KeyFilter, describe_document, document_path, make_record, unique_value
-from mmmeta.scan import Entry, Walk, display_path, keys_of, read_bytes, real_path
-from mmmeta.scan_db import ScanDb, ScanDbError, discard
+from mmmeta.metadata.db import Head, drop_tables, revision_digest
+from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
+from mmmeta.metadata.generate.walk import Entry, Walk, display_path, keys_of, read_bytes, real_path
+from mmmeta.metadata.records import KeyFilter, describe_document, document_path, make_record, unique_value
+from mmmeta.metadata.writer import Known, MetadataWriter, Record
 from mmmeta.sqlite.database import Database
 from mmmeta.values import RESERVED_PREFIX, deleted_fingerprint, parse_json
 

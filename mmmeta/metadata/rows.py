@@ -10,8 +10,8 @@ from typing import Any
 from mmmeta.config.model import Config
 from mmmeta.errors import DuplicateFileError, MmmetaError, ValueNotSupportedError
 from mmmeta.filters import parse
-from mmmeta.metadata_writer import Known, MetadataWriter, Record
-from mmmeta.records import KeyFilter, make_record, unique_value
+from mmmeta.metadata.records import KeyFilter, make_record, unique_value
+from mmmeta.metadata.writer import Known, MetadataWriter, Record
 from mmmeta.values import RESERVED_PREFIX, clean_and_flatten
 
 REPLACED = "replaced by a file with another unique value"
