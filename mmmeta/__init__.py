@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from mmmeta.metadata.generate.generate import GenerateReport
     from mmmeta.metadir import Inspection, Metadir, mmmeta
     from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
-    from mmmeta.status import JobStatus, Status, read_status
+    from mmmeta.state.status import JobStatus, Status, read_status
+    from mmmeta.state.update import UpdateReport
     from mmmeta.store.remote import Publication, read_publication
     from mmmeta.store.store import Store
-    from mmmeta.update import UpdateReport
 
 __version__ = "0.5.0"
 
@@ -31,7 +31,7 @@ _MODULES = {
     "Inspection": "metadir",
     "Job": "jobs",
     "JobConfig": "project",
-    "JobStatus": "status",
+    "JobStatus": "state.status",
     "Metadir": "metadir",
     "MetadirConfig": "project",
     "MmmetaError": "errors",
@@ -40,14 +40,14 @@ _MODULES = {
     "Project": "project",
     "Publication": "store.remote",
     "RunReport": "jobs",
-    "Status": "status",
+    "Status": "state.status",
     "Store": "store.store",
-    "UpdateReport": "update",
+    "UpdateReport": "state.update",
     "find_project": "project",
     "load_project": "project",
     "mmmeta": "metadir",
     "read_publication": "store.remote",
-    "read_status": "status",
+    "read_status": "state.status",
 }
 
 __all__ = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from mmmeta.file import File
-from mmmeta.ledger import ERROR_LINES, Claim, Outcome
+from mmmeta.state.ledger.sqlite import ERROR_LINES, Claim, Outcome
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from mmmeta.action import Item, failed
 from mmmeta.caught import Caught, end_process, ends_the_run
 from mmmeta.errors import JobError, near_misses
 from mmmeta.file import File
-from mmmeta.ledger import Outcome
+from mmmeta.state.ledger.sqlite import Outcome
 
 
 class CallFunction:

@@ -17,11 +17,11 @@ from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
 from mmmeta.file import File
 from mmmeta.layout import Layout
-from mmmeta.ledger import ERROR_LINES, Outcome
 from mmmeta.masking import shown
 from mmmeta.program import Ended, run_program
 from mmmeta.project.actions import CommandAction
 from mmmeta.quantities import format_duration
+from mmmeta.state.ledger.sqlite import ERROR_LINES, Outcome
 
 COMMAND_FAILED = "CommandFailed"
 """An error's type: the program ran and said that it failed."""

@@ -19,9 +19,9 @@ from mmmeta.errors import DownloadError, JobError, MmmetaError
 from mmmeta.file import File
 from mmmeta.filters import All, Compare, Condition
 from mmmeta.layout import Layout
-from mmmeta.ledger import Outcome
 from mmmeta.masking import shown
 from mmmeta.project.actions import DownloadAction
+from mmmeta.state.ledger.sqlite import Outcome
 
 SIZE_KEYS = ("size", "file_size", "_file_size")
 """Where metadata promises the bytes of a document. Not a crawler's header, which tells what went over the line."""

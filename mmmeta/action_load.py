@@ -11,9 +11,9 @@ from mmmeta.config.model import Config
 from mmmeta.errors import JobError, MmmetaError, TargetError
 from mmmeta.file import File
 from mmmeta.layout import Layout
-from mmmeta.ledger import Outcome
 from mmmeta.project.actions import LoadAction
 from mmmeta.project.job import JobConfig
+from mmmeta.state.ledger.sqlite import Outcome
 
 if TYPE_CHECKING:
     from mmmeta.target.columns import Wanted

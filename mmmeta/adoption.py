@@ -17,8 +17,8 @@ from mmmeta.actions import make_action
 from mmmeta.bench import Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, LoadError, near_misses
-from mmmeta.ledger import Ledger
 from mmmeta.masking import without_password, without_secrets_of
+from mmmeta.state.ledger.sqlite import Ledger
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

@@ -27,18 +27,18 @@ from mmmeta.errors import (
 )
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout, write_atomic
-from mmmeta.ledger_view import job_status
 from mmmeta.metadata.db import Head, read_head
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED, Publisher
 from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import Bulk
 from mmmeta.metadata.writer import MetadataWriter
-from mmmeta.selection import note_saved
 from mmmeta.sqlite.database import Database
-from mmmeta.state_db import Merged, read_merged, save_local
-from mmmeta.status import JobStatus, Status, file_identity, file_version, read_status, write_status
+from mmmeta.state.candidates import note_saved
+from mmmeta.state.db import Merged, read_merged, save_local
+from mmmeta.state.ledger.view import job_status
+from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
+from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.store.store import Store
-from mmmeta.update import Announced, UpdateOptions, Updater, UpdateReport
 
 if TYPE_CHECKING:
     from mmmeta.project.job import JobConfig

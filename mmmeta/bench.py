@@ -16,13 +16,13 @@ from mmmeta.config.model import Config
 from mmmeta.file import File
 from mmmeta.filters import Condition
 from mmmeta.layout import Layout
-from mmmeta.ledger import Claim, Ledger
-from mmmeta.ledger_view import job_status
 from mmmeta.project.job import JobConfig
-from mmmeta.selection import JobRules
 from mmmeta.sqlite.database import Database
-from mmmeta.state_db import Merged
-from mmmeta.status import JobStatus
+from mmmeta.state.candidates import JobRules
+from mmmeta.state.db import Merged
+from mmmeta.state.ledger.sqlite import Claim, Ledger
+from mmmeta.state.ledger.view import job_status
+from mmmeta.state.status import JobStatus
 
 
 class Backend(Protocol):

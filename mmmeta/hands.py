@@ -12,10 +12,10 @@ from mmmeta.action import failed
 from mmmeta.bench import Bench
 from mmmeta.errors import JobError, MmmetaError
 from mmmeta.file import File
-from mmmeta.ledger import Outcome
 from mmmeta.project.fields import MOST
 from mmmeta.runner import Keeper
-from mmmeta.workers import Worker
+from mmmeta.state.ledger.sqlite import Outcome
+from mmmeta.state.liveness import Worker
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.database import Database
-from mmmeta.state_db import read_merged
+from mmmeta.state.db import read_merged
 
 
 @dataclass(frozen=True)

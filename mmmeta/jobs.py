@@ -18,8 +18,13 @@ from mmmeta.errors import JobError, UnknownKeyError, UnknownKeyWarning, near_mis
 from mmmeta.file import File
 from mmmeta.filters import Condition, parse
 from mmmeta.hands import Hands, One, Several
-from mmmeta.ledger import Ledger
-from mmmeta.ledger_view import (
+from mmmeta.plan import Plan, make_plan
+from mmmeta.project.job import JobConfig
+from mmmeta.results import Results, look_for_results
+from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
+from mmmeta.state.candidates import LEFT, Evaluation, JobRules
+from mmmeta.state.ledger.sqlite import Ledger
+from mmmeta.state.ledger.view import (
     Attempt,
     LedgerEntry,
     entries,
@@ -29,14 +34,9 @@ from mmmeta.ledger_view import (
     set_aside,
     set_aside_since,
 )
-from mmmeta.plan import Plan, make_plan
-from mmmeta.project.job import JobConfig
-from mmmeta.results import Results, look_for_results
-from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
-from mmmeta.selection import LEFT, Evaluation, JobRules
-from mmmeta.status import JobStatus
+from mmmeta.state.liveness import Worker
+from mmmeta.state.status import JobStatus
 from mmmeta.why import Explanation, explain, unknown_file, unknown_names
-from mmmeta.workers import Worker
 
 __all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "Results", "RunReport"]
 

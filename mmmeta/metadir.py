@@ -20,17 +20,17 @@ from mmmeta.files import Files
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout
 from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport, Generator
-from mmmeta.status import Status
+from mmmeta.state.status import Status
+from mmmeta.state.update import UpdateOptions, UpdateReport
 from mmmeta.store.store import Store
-from mmmeta.update import UpdateOptions, UpdateReport
 
 if TYPE_CHECKING:
     from mmmeta.check import CheckReport
-    from mmmeta.drift import Drift
     from mmmeta.jobs import Job
-    from mmmeta.ledger_view import Attempt
     from mmmeta.project.job import JobConfig
     from mmmeta.project.models import MetadirConfig
+    from mmmeta.state.drift import Drift
+    from mmmeta.state.ledger.view import Attempt
 
 Progress = Callable[[str, int, "int | None"], None]
 
@@ -255,8 +255,8 @@ class Metadir:
         from mmmeta.errors import JobError
         from mmmeta.filters import to_where
         from mmmeta.jobs import Job
-        from mmmeta.ledger_view import recorded_rules
         from mmmeta.project.job import job_config
+        from mmmeta.state.ledger.view import recorded_rules
 
         self.require_state()
         with self._backend.state.reading() as connection:
@@ -283,7 +283,7 @@ class Metadir:
         Raises:
             StateDbError: there is no state db, or it cannot be read.
         """
-        from mmmeta.ledger_view import history
+        from mmmeta.state.ledger.view import history
 
         self.require_state()
         with self._backend.state.reading() as connection:
@@ -308,7 +308,7 @@ class Metadir:
         return Checker(self._backend, jobs, progress).run()
 
     def type_drift(self, *, since: datetime, several: Collection[str] = ()) -> list[Drift]:
-        """Keys that hold numbers and lately came with something else; see ``mmmeta.drift``.
+        """Keys that hold numbers and lately came with something else; see ``mmmeta.state.drift``.
 
         Args:
             since: aware UTC; files whose metadata changed at the remote at that moment or later are looked at.
@@ -317,7 +317,7 @@ class Metadir:
         Raises:
             StateDbError: there is no state db, or it cannot be read.
         """
-        from mmmeta.drift import find_drift
+        from mmmeta.state.drift import find_drift
 
         self.require_state()
         return find_drift(self._backend.state, self._backend.catalog(warn=False), since, several)

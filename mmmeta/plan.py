@@ -10,7 +10,7 @@ from mmmeta.bench import Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError
 from mmmeta.filters import describe
-from mmmeta.selection import lacking_keys
+from mmmeta.state.candidates import lacking_keys
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from mmmeta.bench import Bench
 from mmmeta.caught import Caught
 from mmmeta.errors import JobFailedError
 from mmmeta.filters import Condition
-from mmmeta.ledger import Outcome, Settled
 from mmmeta.quantities import format_duration
-from mmmeta.selection import Evaluation, told_size
+from mmmeta.state.candidates import Evaluation, told_size
+from mmmeta.state.ledger.sqlite import Outcome, Settled
+from mmmeta.state.liveness import Worker, boot_seconds
 from mmmeta.threads import Threads
-from mmmeta.workers import Worker, boot_seconds
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from mmmeta.bench import Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, walk
-from mmmeta.ledger_view import Attempt, LedgerEntry, entry, history
-from mmmeta.selection import REASONS
+from mmmeta.state.candidates import REASONS
+from mmmeta.state.ledger.view import Attempt, LedgerEntry, entry, history
 from mmmeta.values import json_text
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmmeta.layout import Layout
 from mmmeta.project import MetadirConfig
-from mmmeta.status import file_version
+from mmmeta.state.status import file_version
 
 _MAGIC = b"SQLite format 3\x00"
 

@@ -14,7 +14,7 @@ from mmmeta.metadata.db import read_head
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.sqlite.database import Database
-from mmmeta.status import Status, file_identity, file_version, read_status
+from mmmeta.state.status import Status, file_identity, file_version, read_status
 from mmmeta.store.remote import read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys

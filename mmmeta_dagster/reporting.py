@@ -13,8 +13,8 @@ from mmmeta import Failure, GenerateReport, Metadir, RunReport, UpdateReport
 from mmmeta.clock import utcnow
 from mmmeta.filters import format_size
 from mmmeta.jobs import Job, LedgerEntry
-from mmmeta.selection import REASONS
-from mmmeta.status import JobStatus
+from mmmeta.state.candidates import REASONS
+from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_done import linked
 from mmmeta_dagster.markdown import Link, bullets, table

@@ -9,7 +9,7 @@ import dagster as dg
 
 from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
-from mmmeta.status import read_status
+from mmmeta.state.status import read_status
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.imported import imported

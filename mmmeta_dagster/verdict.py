@@ -7,7 +7,7 @@ where single documents are bad: those stand in the table of failures, and in the
 from __future__ import annotations
 
 from mmmeta import RunReport
-from mmmeta.status import JobStatus
+from mmmeta.state.status import JobStatus
 
 
 def verdict(report: RunReport, standing: JobStatus, fail_run_above: float | None) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from archives import Archive, SettableClock
 
-from mmmeta import drift
+from mmmeta.state import drift
 
 
 @pytest.fixture

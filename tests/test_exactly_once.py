@@ -16,7 +16,7 @@ from archives import Archive
 from sql_target import delete, identify_by_id, publish, query
 
 from mmmeta import File, Job
-from mmmeta.workers import boot_seconds
+from mmmeta.state.liveness import boot_seconds
 
 FILES = "abc"
 
@@ -166,7 +166,7 @@ def target(url: str) -> list[tuple[str, str]]:
 
 def end_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """For this process the leases of all others have ended."""
-    monkeypatch.setattr("mmmeta.ledger.boot_seconds", lambda: boot_seconds() + 3_600)
+    monkeypatch.setattr("mmmeta.state.ledger.sqlite.boot_seconds", lambda: boot_seconds() + 3_600)
 
 
 def assert_settled(job: Job, *, done: int) -> None:

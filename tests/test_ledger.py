@@ -11,8 +11,8 @@ from archives import Archive, SettableClock
 
 from mmmeta import File, Job
 from mmmeta.errors import JobError
-from mmmeta.ledger import Claim, Ledger, Outcome
-from mmmeta.workers import Worker, is_dead
+from mmmeta.state.ledger.sqlite import Claim, Ledger, Outcome
+from mmmeta.state.liveness import Worker, is_dead
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from ledger_model import ATTEMPTS, Model, Rules, Version
 
 from mmmeta import File, Job, runner
-from mmmeta.workers import Worker
+from mmmeta.state.liveness import Worker
 
 OPEN = ("pending", "claimed", "failed", "dead")
 NAMES = "abcd"

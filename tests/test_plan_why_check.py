@@ -13,8 +13,8 @@ from archives import Archive, SettableClock
 
 from mmmeta import File, Job, Metadir, results
 from mmmeta.errors import JobError, StateDbError
-from mmmeta.ledger import HISTORY_DAYS
 from mmmeta.project.job import job_config
+from mmmeta.state.ledger.sqlite import HISTORY_DAYS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from archives import Archive, SettableClock
 
 from mmmeta import File, Job
-from mmmeta.workers import Worker
+from mmmeta.state.liveness import Worker
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmmeta import mmmeta
-from mmmeta.status import JobStatus, Status, file_version, read_status, write_status
+from mmmeta.state.status import JobStatus, Status, file_version, read_status, write_status
 
 UTC = timezone.utc
 NOW = datetime(2024, 5, 1, 10, 30, 0, 5, tzinfo=UTC)

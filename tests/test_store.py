@@ -290,7 +290,7 @@ def test_errors_are_errors_of_mmmeta_and_of_python() -> None:
 
 def test_store_status_and_remote_do_not_load_pydantic() -> None:
     """They are on the sensor's path, which has to be light."""
-    code = "import sys, mmmeta.store.store, mmmeta.status, mmmeta.documents.rendering; print('pydantic' in sys.modules, 'yaml' in sys.modules)"
+    code = "import sys, mmmeta.store.store, mmmeta.state.status, mmmeta.documents.rendering; print('pydantic' in sys.modules, 'yaml' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
 

@@ -19,7 +19,7 @@ from mmmeta.filters import All, Condition, condition_keys
 from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.damage import STUMBLES, Damage
 from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
-from mmmeta.state_db import read_merged
+from mmmeta.state.db import read_merged
 from mmmeta.values import TYPE_NAMES, from_cell
 
 CHUNK = 100

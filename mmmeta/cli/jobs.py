@@ -18,7 +18,7 @@ from mmmeta.errors import MmmetaError
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
-    from mmmeta.status import JobStatus
+    from mmmeta.state.status import JobStatus
 
 COUNTS = ("pending", "claimed", "done", "failed", "dead")
 
@@ -133,7 +133,7 @@ def _number(value: int | None) -> str:
 def _sentences(row: dict[str, Any]) -> list[str]:
     """What a table has no room for."""
     from mmmeta.cli.output import files_text, moment_text
-    from mmmeta.selection import REASONS
+    from mmmeta.state.candidates import REASONS
 
     sentences = []
     if row["problem"] is not None:

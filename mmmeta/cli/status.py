@@ -13,7 +13,7 @@ from mmmeta.cli.targets import Target, act_on, find_targets
 
 if TYPE_CHECKING:
     from mmmeta.metadir import DatabaseFacts, Inspection, Metadir
-    from mmmeta.status import JobStatus
+    from mmmeta.state.status import JobStatus
 
 COUNTS = ("pending", "claimed", "done", "failed", "dead", "skipped")
 ALWAYS = ("pending", "done", "failed")

@@ -10,7 +10,7 @@ from mmmeta.cli.group import dry_run_option, json_option, settings_options
 from mmmeta.cli.targets import Target, act_on, find_targets
 
 if TYPE_CHECKING:
-    from mmmeta.update import UpdateReport
+    from mmmeta.state.update import UpdateReport
 
 
 @click.command("update")

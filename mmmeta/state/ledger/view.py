@@ -10,9 +10,9 @@ from typing import Any
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.errors import JobError
-from mmmeta.selection import JobRules, rules_from
-from mmmeta.status import JobStatus
-from mmmeta.workers import boot_id, boot_seconds
+from mmmeta.state.candidates import JobRules, rules_from
+from mmmeta.state.liveness import boot_id, boot_seconds
+from mmmeta.state.status import JobStatus
 
 STATUSES = ("pending", "claimed", "done", "failed", "dead", "skipped")
 

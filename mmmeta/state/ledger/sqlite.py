@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import to_text
-from mmmeta.outcomes import ERROR_LINES, Claim, Outcome, Settled
-from mmmeta.selection import REASONS, RETRACTED, JobRules, Selection
-from mmmeta.workers import boot_id, boot_seconds, is_dead
+from mmmeta.state.candidates import REASONS, RETRACTED, JobRules, Selection
+from mmmeta.state.ledger.outcomes import ERROR_LINES, Claim, Outcome, Settled
+from mmmeta.state.liveness import boot_id, boot_seconds, is_dead
 
 __all__ = ["ERROR_LINES", "Claim", "Ledger", "Outcome", "Settled"]
 

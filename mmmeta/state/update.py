@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from mmmeta.catalog.columns import table_names, write_info
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
-from mmmeta.merge import Counts, Merger, Mismatch
 from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Head, last_told, read_head, replaced_by, revision_digest
 from mmmeta.metadata.proof import digest_mismatch, prove_whole
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.database import Database
-from mmmeta.state_db import Merged, create_tables, read_merged
+from mmmeta.state.db import Merged, create_tables, read_merged
+from mmmeta.state.merge import Counts, Merger, Mismatch
 
 NOTHING_NEW = "nothing new"
 CHANGES = "changes"

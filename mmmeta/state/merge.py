@@ -14,7 +14,7 @@ from mmmeta.metadata.db import Head
 from mmmeta.metadata.proof import cells_to_prove, prove_cells, prove_columns
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.database import quote_identifier
-from mmmeta.state_db import Merged, next_state_revision
+from mmmeta.state.db import Merged, next_state_revision
 from mmmeta.values import DIGEST_MODULUS, digest_bytes, digest_sum
 
 VANISHED = "vanished at the remote"

@@ -1,0 +1,1 @@
+"""The ledger: per job and file, what happened."""
