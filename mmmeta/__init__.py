@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmmeta.errors import MmmetaError, Problem
-    from mmmeta.file import File
-    from mmmeta.files import Files
+    from mmmeta.files.file import File
+    from mmmeta.files.files import Files
     from mmmeta.jobs import Failure, Job, Plan, RunReport
     from mmmeta.metadata.generate.generate import GenerateReport
     from mmmeta.metadir import Inspection, Metadir, mmmeta
@@ -25,8 +25,8 @@ __version__ = "0.5.0"
 
 _MODULES = {
     "Failure": "jobs",
-    "File": "file",
-    "Files": "files",
+    "File": "files.file",
+    "Files": "files.files",
     "GenerateReport": "metadata.generate.generate",
     "Inspection": "metadir",
     "Job": "jobs",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from mmmeta.file import File
+from mmmeta.files.file import File
 from mmmeta.state.ledger.sqlite import ERROR_LINES, Claim, Outcome
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mmmeta.action import Item, failed
 from mmmeta.caught import Caught, end_process, ends_the_run
 from mmmeta.errors import JobError, near_misses
-from mmmeta.file import File
+from mmmeta.files.file import File
 from mmmeta.state.ledger.sqlite import Outcome
 
 

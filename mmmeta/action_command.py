@@ -15,7 +15,7 @@ from mmmeta.config.model import Config
 from mmmeta.documents.local import allowed_path
 from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
-from mmmeta.file import File
+from mmmeta.files.file import File
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
 from mmmeta.program import Ended, run_program

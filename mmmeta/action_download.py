@@ -16,7 +16,7 @@ from mmmeta.documents.templates import Place, parse_template
 from mmmeta.documents.transfer import difference, digest_kind, download_into
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError, JobError, MmmetaError
-from mmmeta.file import File
+from mmmeta.files.file import File
 from mmmeta.filters import All, Compare, Condition
 from mmmeta.layout import Layout
 from mmmeta.masking import shown

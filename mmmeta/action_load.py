@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.action import Item, failed
-from mmmeta.claims import FileClaim, version_of
 from mmmeta.config.model import Config
 from mmmeta.errors import JobError, MmmetaError, TargetError
-from mmmeta.file import File
+from mmmeta.files.claim import FileClaim, version_of
+from mmmeta.files.file import File
 from mmmeta.layout import Layout
 from mmmeta.project.actions import LoadAction
 from mmmeta.project.job import JobConfig

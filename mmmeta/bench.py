@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmmeta.catalog.catalog import Catalog, Row, cell_value
-from mmmeta.claims import FileClaim, version_of
 from mmmeta.clock import Clock
 from mmmeta.config.model import Config
-from mmmeta.file import File
+from mmmeta.files.claim import FileClaim, version_of
+from mmmeta.files.file import File
 from mmmeta.filters import Condition
 from mmmeta.layout import Layout
 from mmmeta.project.job import JobConfig

@@ -11,7 +11,7 @@ from types import TracebackType
 from mmmeta.action import failed
 from mmmeta.bench import Bench
 from mmmeta.errors import JobError, MmmetaError
-from mmmeta.file import File
+from mmmeta.files.file import File
 from mmmeta.project.fields import MOST
 from mmmeta.runner import Keeper
 from mmmeta.state.ledger.sqlite import Outcome

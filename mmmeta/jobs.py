@@ -15,7 +15,7 @@ from mmmeta.adoption import Adoption
 from mmmeta.bench import Backend, Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, UnknownKeyWarning, near_misses, warn_caller
-from mmmeta.file import File
+from mmmeta.files.file import File
 from mmmeta.filters import Condition, parse
 from mmmeta.hands import Hands, One, Several
 from mmmeta.plan import Plan, make_plan

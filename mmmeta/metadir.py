@@ -16,7 +16,7 @@ from mmmeta.backend import Backend
 from mmmeta.clock import Clock, utcnow
 from mmmeta.config.model import Config
 from mmmeta.errors import MmmetaError, StateDbError, near_misses
-from mmmeta.files import Files
+from mmmeta.files.files import Files
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout
 from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport, Generator

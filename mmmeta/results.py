@@ -14,7 +14,7 @@ from mmmeta.actions import make_action
 from mmmeta.bench import Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import MmmetaError
-from mmmeta.file import File
+from mmmeta.files.file import File
 
 Progress = Callable[[str, int, "int | None"], None]
 

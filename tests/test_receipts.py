@@ -12,8 +12,8 @@ from sql_target import identify_by_id, publish, query
 from sqlalchemy import Engine, create_engine
 
 from mmmeta import File
-from mmmeta.claims import FileClaim, version_of
 from mmmeta.errors import LoadError
+from mmmeta.files.claim import FileClaim, version_of
 
 
 @pytest.fixture

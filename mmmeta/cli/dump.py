@@ -17,7 +17,7 @@ from mmmeta.cli.group import settings_options
 from mmmeta.cli.targets import find_target
 
 if TYPE_CHECKING:
-    from mmmeta.file import File
+    from mmmeta.files.file import File
 
 EVERY = 500
 """Files between two reports of progress."""

@@ -13,8 +13,8 @@ from mmmeta.cli.targets import find_target
 from mmmeta.errors import FilterError
 
 if TYPE_CHECKING:
-    from mmmeta.file import File
-    from mmmeta.files import Files
+    from mmmeta.files.file import File
+    from mmmeta.files.files import Files
     from mmmeta.filters.conditions import Condition
 
 ROWS = 50

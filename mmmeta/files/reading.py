@@ -18,7 +18,7 @@ from mmmeta.errors import (
     near_misses,
     warn_caller,
 )
-from mmmeta.file import File
+from mmmeta.files.file import File
 from mmmeta.filters import Condition, parse
 from mmmeta.sqlite.database import Database
 

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from mmmeta.catalog.catalog import Row
-from mmmeta.claims import FileClaim
 from mmmeta.documents.rendering import Remote
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
+from mmmeta.files.claim import FileClaim
 from mmmeta.values import RESERVED_PREFIX, SEPARATOR, clean_and_flatten
 
 SaveFile = Callable[[str, dict[str, Any], set[str]], None]

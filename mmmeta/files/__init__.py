@@ -1,0 +1,1 @@
+"""m.files, and one file: what a program asks for and gets."""
