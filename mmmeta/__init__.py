@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mmmeta.errors import MmmetaError, Problem
     from mmmeta.files.file import File
     from mmmeta.files.files import Files
-    from mmmeta.jobs import Failure, Job, Plan, RunReport
+    from mmmeta.jobs.job import Failure, Job, Plan, RunReport
     from mmmeta.metadata.generate.generate import GenerateReport
     from mmmeta.metadir import Inspection, Metadir, mmmeta
     from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 __version__ = "0.5.0"
 
 _MODULES = {
-    "Failure": "jobs",
+    "Failure": "jobs.job",
     "File": "files.file",
     "Files": "files.files",
     "GenerateReport": "metadata.generate.generate",
     "Inspection": "metadir",
-    "Job": "jobs",
+    "Job": "jobs.job",
     "JobConfig": "project",
     "JobStatus": "state.status",
     "Metadir": "metadir",
     "MetadirConfig": "project",
     "MmmetaError": "errors",
-    "Plan": "jobs",
+    "Plan": "jobs.job",
     "Problem": "errors",
     "Project": "project",
     "Publication": "store.remote",
-    "RunReport": "jobs",
+    "RunReport": "jobs.job",
     "Status": "state.status",
     "Store": "store.store",
     "UpdateReport": "state.update",

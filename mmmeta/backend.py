@@ -352,7 +352,7 @@ class Backend:
 
         Returns the keys over which an index was made for them.
         """
-        from mmmeta.jobs import Job
+        from mmmeta.jobs.job import Job
 
         indexed: list[str] = []
         for config in self.jobs.values():

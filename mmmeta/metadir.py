@@ -25,8 +25,8 @@ from mmmeta.state.update import UpdateOptions, UpdateReport
 from mmmeta.store.store import Store
 
 if TYPE_CHECKING:
-    from mmmeta.check import CheckReport
-    from mmmeta.jobs import Job
+    from mmmeta.jobs.check import CheckReport
+    from mmmeta.jobs.job import Job
     from mmmeta.project.job import JobConfig
     from mmmeta.project.models import MetadirConfig
     from mmmeta.state.drift import Drift
@@ -228,7 +228,7 @@ class Metadir:
             JobError: an unknown rule, or rules that contradict each other.
             FilterError: a selection that cannot be understood.
         """
-        from mmmeta.jobs import Job
+        from mmmeta.jobs.job import Job
         from mmmeta.project.job import job_config
 
         known = self.job_configs.get(job) if isinstance(job, str) else job
@@ -254,7 +254,7 @@ class Metadir:
         """
         from mmmeta.errors import JobError
         from mmmeta.filters import to_where
-        from mmmeta.jobs import Job
+        from mmmeta.jobs.job import Job
         from mmmeta.project.job import job_config
         from mmmeta.state.ledger.view import recorded_rules
 
@@ -300,8 +300,8 @@ class Metadir:
         Raises:
             StateDbError: there is no state db, or it cannot be read.
         """
-        from mmmeta.bench import Bench
-        from mmmeta.check import Checker
+        from mmmeta.jobs.bench import Bench
+        from mmmeta.jobs.check import Checker
 
         self.require_state()
         jobs = [Bench(config, self._backend) for config in self.job_configs.values()]

@@ -9,7 +9,7 @@ import dagster as dg
 from mmmeta import File, Metadir
 from mmmeta.errors import MmmetaError
 from mmmeta.filters import format_size
-from mmmeta.jobs import Job
+from mmmeta.jobs.job import Job
 from mmmeta_dagster.markdown import ROWS, Link, table
 
 HEAD = ("file", "name", "now", "size")

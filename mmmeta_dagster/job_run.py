@@ -10,7 +10,7 @@ import dagster as dg
 
 from mmmeta import Metadir, RunReport
 from mmmeta.filters import describe
-from mmmeta.jobs import Job
+from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import columns, keys, reporting
 from mmmeta_dagster.ending import Ending, checks_told, ending, version_before

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from mmmeta import Metadir
-from mmmeta.jobs import Job
+from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.partitions import asked_for, distinct, dynamic_name, key_of, spread

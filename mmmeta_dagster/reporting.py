@@ -12,7 +12,7 @@ import dagster as dg
 from mmmeta import Failure, GenerateReport, Metadir, RunReport, UpdateReport
 from mmmeta.clock import utcnow
 from mmmeta.filters import format_size
-from mmmeta.jobs import Job, LedgerEntry
+from mmmeta.jobs.job import Job, LedgerEntry
 from mmmeta.state.candidates import REASONS
 from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys

@@ -18,8 +18,8 @@ import pytest
 from archives import Archive
 
 from mmmeta import File, RunReport, load_project
-from mmmeta.command_line import fill_arguments
 from mmmeta.errors import CommandError, JobError, MmmetaError, ProjectError
+from mmmeta.jobs.actions.arguments import fill_arguments
 from mmmeta.project import job_config
 
 WRITE = "import json, os, sys; json.dump([sys.argv[1:], dict(os.environ), os.getcwd()], open(os.environ['MMMETA_FILE'], 'w'))"
@@ -186,7 +186,7 @@ def test_the_whole_group_ends_when_the_time_is_over(
     deaf: bool, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked first, made to after."""
-    monkeypatch.setattr("mmmeta.program.GRACE", 0.3)
+    monkeypatch.setattr("mmmeta.jobs.actions.program.GRACE", 0.3)
     publish(archive, "a")
     report = run(archive, tmp_path, python(FAMILY.format(deaf=deaf, end="time.sleep(600)")), timeout=3)
     assert failures(report) == {"a": "TimeoutError: took longer than 3 seconds, the job's timeout, and was ended"}

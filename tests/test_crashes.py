@@ -29,7 +29,7 @@ import os, random, signal, sys, time
 import sqlalchemy.dialects.sqlite
 import mmmeta.target.target, mmmeta.documents.transfer
 from mmmeta import Metadir
-from mmmeta.jobs import Job
+from mmmeta.jobs.job import Job
 
 path, target, mode, rounds, workers, seed = *sys.argv[1:4], *map(int, sys.argv[4:])
 chance = random.Random(seed)

@@ -25,7 +25,8 @@ FILES = "abc"
 WORKER = """
 import os, signal, sys
 from sqlalchemy import create_engine
-from mmmeta import Metadir, runner
+from mmmeta import Metadir
+from mmmeta.jobs.job import run as runner
 from mmmeta.target.target import SqlTarget
 
 path, url, way, end, where = sys.argv[1:]

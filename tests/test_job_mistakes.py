@@ -10,8 +10,8 @@ import pytest
 from archives import Archive
 
 from mmmeta import File, Job
-from mmmeta.action_call import import_function
 from mmmeta.errors import JobError
+from mmmeta.jobs.actions.call import import_function
 
 
 @pytest.fixture

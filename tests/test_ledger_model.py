@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 )
 from ledger_model import ATTEMPTS, Model, Rules, Version
 
-from mmmeta import File, Job, runner
+from mmmeta import File, Job
+from mmmeta.jobs.job import run as runner
 from mmmeta.state.liveness import Worker
 
 OPEN = ("pending", "claimed", "failed", "dead")

@@ -257,7 +257,7 @@ def test_the_content_as_text(documents: Metadir, url: str) -> None:
 
 def test_the_content_as_bytes(documents: Metadir, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside all metadata, byte for byte; a batch whose documents do not fit into memory together is cut up."""
-    monkeypatch.setattr("mmmeta.action_load.CONTENT_AT_ONCE", 10)
+    monkeypatch.setattr("mmmeta.jobs.actions.load.CONTENT_AT_ONCE", 10)
     load_ = {"to": url, "table": "documents", "content": {"column": "document", "as": "bytes"}}
     assert documents.job("files", load=load_).run().done == len(DOCUMENTS)
     rows = dict(query(url, "SELECT id, document FROM documents"))
@@ -360,7 +360,7 @@ def test_check_finds_what_is_not_in_the_target(archive: Archive, url: str, tmp_p
 
 def _problems(job: Job) -> dict[str, str]:
     """What ``mmmeta check`` asks the job's action."""
-    from mmmeta.actions import make_action
+    from mmmeta.jobs.actions.make import make_action
 
     backend = job._backend
     action = make_action(job.config, backend.config, backend.layout, backend.ensure_state().state_id)

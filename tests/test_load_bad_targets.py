@@ -13,8 +13,8 @@ from sql_target import identify_by_id, publish, query
 from sqlalchemy import event
 
 from mmmeta import Job
-from mmmeta.action_load import Load
 from mmmeta.errors import TargetError
+from mmmeta.jobs.actions.load import Load
 
 
 @pytest.fixture

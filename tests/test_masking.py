@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mmmeta.adoption import from_column
 from mmmeta.errors import JobError, LoadError
+from mmmeta.jobs.adoption import from_column
 from mmmeta.masking import shown, without_password, without_secrets_of
 from mmmeta.project import job_config
 from mmmeta.target.engine import open_engine

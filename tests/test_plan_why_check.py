@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from archives import Archive, SettableClock
 
-from mmmeta import File, Job, Metadir, results
+from mmmeta import File, Job, Metadir
 from mmmeta.errors import JobError, StateDbError
+from mmmeta.jobs.job import results
 from mmmeta.project.job import job_config
 from mmmeta.state.ledger.sqlite import HISTORY_DAYS
 

@@ -10,7 +10,7 @@ from mmmeta.cli.group import json_option, settings_options
 from mmmeta.cli.targets import Target, act_on, find_targets
 
 if TYPE_CHECKING:
-    from mmmeta.check import CheckReport
+    from mmmeta.jobs.check import CheckReport
 
 
 @click.command("check")

@@ -16,7 +16,7 @@ from mmmeta.cli.targets import Target, find_targets
 from mmmeta.errors import near_misses
 
 if TYPE_CHECKING:
-    from mmmeta.jobs import Job
+    from mmmeta.jobs.job import Job
     from mmmeta.metadir import Metadir
 
 

@@ -12,7 +12,7 @@ from mmmeta.cli.job_names import JobName, check_files, find_job
 from mmmeta.errors import JobError
 
 if TYPE_CHECKING:
-    from mmmeta.jobs import Adoption, Job
+    from mmmeta.jobs.job import Adoption, Job
 
 
 @click.command("adopt")
@@ -95,7 +95,7 @@ def _both(given: list[str]) -> str:
 
 def _from_sql(job: Job, column: str | None, query: str | None, database: str | None) -> list[str]:
     """Unique values out of the job's own database, or another."""
-    from mmmeta.adoption import from_column, from_query
+    from mmmeta.jobs.adoption import from_column, from_query
 
     load = job.config.load
     url = database if database is not None else load.to if load is not None else None

@@ -11,7 +11,7 @@ from mmmeta.cli.job_names import JobName, find_job, find_jobs
 from mmmeta.cli.targets import Target, act_on, find_targets
 
 if TYPE_CHECKING:
-    from mmmeta.jobs import Attempt, LedgerEntry
+    from mmmeta.jobs.job import Attempt, LedgerEntry
 
 ROWS = 50
 """Rows in a table unless --limit says otherwise."""

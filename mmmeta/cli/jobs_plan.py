@@ -12,7 +12,7 @@ from mmmeta.cli.targets import Target, act_on, find_targets
 from mmmeta.errors import MmmetaError
 
 if TYPE_CHECKING:
-    from mmmeta.jobs import Job, Plan
+    from mmmeta.jobs.job import Job, Plan
 
 
 @click.command("plan")

@@ -17,7 +17,7 @@ from mmmeta.cli.job_names import choose_jobs
 from mmmeta.cli.targets import Target, act_on, find_targets
 
 if TYPE_CHECKING:
-    from mmmeta.jobs import Job, RunReport
+    from mmmeta.jobs.job import Job, RunReport
     from mmmeta.metadir import Metadir
 
 

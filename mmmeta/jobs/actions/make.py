@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mmmeta.action import Action
-from mmmeta.action_call import CallFunction, import_function
-from mmmeta.action_command import Command
-from mmmeta.action_download import Download, FindFiles
-from mmmeta.action_load import Load
 from mmmeta.config.model import Config
 from mmmeta.errors import JobError
+from mmmeta.jobs.actions.action import Action
+from mmmeta.jobs.actions.call import CallFunction, import_function
+from mmmeta.jobs.actions.command import Command
+from mmmeta.jobs.actions.download import Download, FindFiles
+from mmmeta.jobs.actions.load import Load
 from mmmeta.layout import Layout
 from mmmeta.project.actions import CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project.job import JobConfig

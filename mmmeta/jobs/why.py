@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mmmeta.bench import Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, walk
+from mmmeta.jobs.bench import Bench
 from mmmeta.state.candidates import REASONS
 from mmmeta.state.ledger.view import Attempt, LedgerEntry, entry, history
 from mmmeta.values import json_text

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from mmmeta.caught import Caught
+from mmmeta.jobs.actions.caught import Caught
 
 Result = TypeVar("Result")
 

@@ -10,11 +10,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mmmeta.actions import make_action
-from mmmeta.bench import Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import MmmetaError
 from mmmeta.files.file import File
+from mmmeta.jobs.actions.make import make_action
+from mmmeta.jobs.bench import Bench
 
 Progress = Callable[[str, int, "int | None"], None]
 

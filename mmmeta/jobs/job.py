@@ -7,21 +7,22 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from mmmeta import adoption
-from mmmeta.action import Action
-from mmmeta.action_call import CallFunction
-from mmmeta.actions import make_action
-from mmmeta.adoption import Adoption
-from mmmeta.bench import Backend, Bench
+import mmmeta.jobs.adoption as adoption
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, UnknownKeyWarning, near_misses, warn_caller
 from mmmeta.files.file import File
 from mmmeta.filters import Condition, parse
-from mmmeta.hands import Hands, One, Several
-from mmmeta.plan import Plan, make_plan
+from mmmeta.jobs.actions.action import Action
+from mmmeta.jobs.actions.call import CallFunction
+from mmmeta.jobs.actions.make import make_action
+from mmmeta.jobs.adoption import Adoption
+from mmmeta.jobs.bench import Backend, Bench
+from mmmeta.jobs.hands import Hands, One, Several
+from mmmeta.jobs.plan import Plan, make_plan
+from mmmeta.jobs.results import Results, look_for_results
+from mmmeta.jobs.run import Failure, Keeper, Progress, Run, RunReport
+from mmmeta.jobs.why import Explanation, explain, unknown_file, unknown_names
 from mmmeta.project.job import JobConfig
-from mmmeta.results import Results, look_for_results
-from mmmeta.runner import Failure, Keeper, Progress, Run, RunReport
 from mmmeta.state.candidates import LEFT, Evaluation, JobRules
 from mmmeta.state.ledger.sqlite import Ledger
 from mmmeta.state.ledger.view import (
@@ -36,7 +37,6 @@ from mmmeta.state.ledger.view import (
 )
 from mmmeta.state.liveness import Worker
 from mmmeta.state.status import JobStatus
-from mmmeta.why import Explanation, explain, unknown_file, unknown_names
 
 __all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "Results", "RunReport"]
 

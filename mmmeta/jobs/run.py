@@ -13,16 +13,16 @@ from functools import partial
 from itertools import accumulate
 from queue import Empty, SimpleQueue
 
-from mmmeta.action import Action, Interruptible, Item
-from mmmeta.bench import Bench
-from mmmeta.caught import Caught
 from mmmeta.errors import JobFailedError
 from mmmeta.filters import Condition
+from mmmeta.jobs.actions.action import Action, Interruptible, Item
+from mmmeta.jobs.actions.caught import Caught
+from mmmeta.jobs.bench import Bench
+from mmmeta.jobs.threads import Threads
 from mmmeta.quantities import format_duration
 from mmmeta.state.candidates import Evaluation, told_size
 from mmmeta.state.ledger.sqlite import Outcome, Settled
 from mmmeta.state.liveness import Worker, boot_seconds
-from mmmeta.threads import Threads
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from mmmeta.actions import make_action
-from mmmeta.bench import Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError
 from mmmeta.filters import describe
+from mmmeta.jobs.actions.make import make_action
+from mmmeta.jobs.bench import Bench
 from mmmeta.state.candidates import lacking_keys
 
 

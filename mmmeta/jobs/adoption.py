@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.actions import make_action
-from mmmeta.bench import Bench
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, LoadError, near_misses
+from mmmeta.jobs.actions.make import make_action
+from mmmeta.jobs.bench import Bench
 from mmmeta.masking import without_password, without_secrets_of
 from mmmeta.state.ledger.sqlite import Ledger
 

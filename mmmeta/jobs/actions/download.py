@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmmeta.action import Item, failed
 from mmmeta.config.model import Config
 from mmmeta.documents.folder import find_place, folder_trouble, remove_document
 from mmmeta.documents.rendering import render_name
@@ -18,6 +17,7 @@ from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError, JobError, MmmetaError
 from mmmeta.files.file import File
 from mmmeta.filters import All, Compare, Condition
+from mmmeta.jobs.actions.action import Item, failed
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
 from mmmeta.project.actions import DownloadAction

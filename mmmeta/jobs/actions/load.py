@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.action import Item, failed
 from mmmeta.config.model import Config
 from mmmeta.errors import JobError, MmmetaError, TargetError
 from mmmeta.files.claim import FileClaim, version_of
 from mmmeta.files.file import File
+from mmmeta.jobs.actions.action import Item, failed
 from mmmeta.layout import Layout
 from mmmeta.project.actions import LoadAction
 from mmmeta.project.job import JobConfig
@@ -95,7 +95,7 @@ class Load:
 
     def _read(self, file: File) -> str | bytes:
         from mmmeta.documents.source import document_source
-        from mmmeta.load_content import read_content
+        from mmmeta.jobs.actions.document import read_content
 
         assert self._action.content is not None
         name = file.get(self._config.metadata.file_name)

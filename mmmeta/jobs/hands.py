@@ -8,12 +8,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from mmmeta.action import failed
-from mmmeta.bench import Bench
 from mmmeta.errors import JobError, MmmetaError
 from mmmeta.files.file import File
+from mmmeta.jobs.actions.action import failed
+from mmmeta.jobs.bench import Bench
+from mmmeta.jobs.run import Keeper
 from mmmeta.project.fields import MOST
-from mmmeta.runner import Keeper
 from mmmeta.state.ledger.sqlite import Outcome
 from mmmeta.state.liveness import Worker
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mmmeta.bench import Backend, Bench
 from mmmeta.catalog.columns import REMOTE, STATE_SYSTEM, Columns
-from mmmeta.results import look_for_results
+from mmmeta.jobs.bench import Backend, Bench
+from mmmeta.jobs.results import look_for_results
 from mmmeta.values import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
 
 Progress = Callable[[str, int, "int | None"], None]

@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmmeta.action import Item, failed
-from mmmeta.caught import Caught, end_process, ends_the_run
 from mmmeta.errors import JobError, near_misses
 from mmmeta.files.file import File
+from mmmeta.jobs.actions.action import Item, failed
+from mmmeta.jobs.actions.caught import Caught, end_process, ends_the_run
 from mmmeta.state.ledger.sqlite import Outcome
 
 

@@ -8,17 +8,17 @@ import signal
 import threading
 from collections.abc import Sequence
 
-from mmmeta.action import Item, failed
-from mmmeta.action_download import source_of
-from mmmeta.command_line import fill_arguments
 from mmmeta.config.model import Config
 from mmmeta.documents.local import allowed_path
 from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
 from mmmeta.files.file import File
+from mmmeta.jobs.actions.action import Item, failed
+from mmmeta.jobs.actions.arguments import fill_arguments
+from mmmeta.jobs.actions.download import source_of
+from mmmeta.jobs.actions.program import Ended, run_program
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
-from mmmeta.program import Ended, run_program
 from mmmeta.project.actions import CommandAction
 from mmmeta.quantities import format_duration
 from mmmeta.state.ledger.sqlite import ERROR_LINES, Outcome

@@ -1,0 +1,1 @@
+"""What jobs do with files; an action gets claimed files and says of each how it ended."""
