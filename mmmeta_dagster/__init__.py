@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-from mmmeta_dagster.assets import build_metadir_assets
-from mmmeta_dagster.checks import build_checks
-from mmmeta_dagster.component import MetadirComponent
-from mmmeta_dagster.decorator import UnboundAsset, mmmeta_asset
+from mmmeta_dagster.assets.build import build_metadir_assets
+from mmmeta_dagster.assets.decorator import UnboundAsset, mmmeta_asset
+from mmmeta_dagster.checks.build import build_checks
+from mmmeta_dagster.component.component import MetadirComponent
 from mmmeta_dagster.jobs import build_import_job, build_jobs
 from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
-from mmmeta_dagster.sensors import build_remote_sensor
+from mmmeta_dagster.sensor.sensor import build_remote_sensor
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset
 
 __all__ = [

@@ -14,15 +14,15 @@ from mmmeta.errors import JobError, ProjectError
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT
 from mmmeta.project import JobConfig, MetadirConfig, Project, check_names, find_project, load_project
 from mmmeta_dagster import keys
-from mmmeta_dagster.assets import build_metadir_assets
-from mmmeta_dagster.checks import build_checks
-from mmmeta_dagster.decorator import UnboundAsset, job_of, with_jobs
+from mmmeta_dagster.assets.build import build_metadir_assets
+from mmmeta_dagster.assets.decorator import UnboundAsset, job_of, with_jobs
+from mmmeta_dagster.checks.build import build_checks
 from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.imported import imported, specs
 from mmmeta_dagster.jobs import build_jobs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
-from mmmeta_dagster.sensors import build_remote_sensor
+from mmmeta_dagster.sensor.sensor import build_remote_sensor
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 log = logging.getLogger(__name__)

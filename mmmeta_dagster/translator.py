@@ -12,8 +12,8 @@ from mmmeta.masking import without_password
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.automation import automation_condition
-from mmmeta_dagster.markdown import bullets
-from mmmeta_dagster.partitions import partitions_def
+from mmmeta_dagster.partitions.definition import partitions_def
+from mmmeta_dagster.shown.markdown import bullets
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip
 
-from mmmeta_dagster.decision import (
+from mmmeta_dagster.sensor.decision import (
     GATHER_RETRIES,
     LONGEST_PAUSE,
     LOOK_AGAIN,
     Decision,
     decide,
 )
-from mmmeta_dagster.situation import (
+from mmmeta_dagster.sensor.situation import (
     FRESH,
     Cursor,
     JobSeen,

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip
 
-from mmmeta_dagster.decision import (
+from mmmeta_dagster.sensor.decision import (
     AFTER_TERMINATION,
     LONGEST_PAUSE,
     decide,
     pause,
 )
-from mmmeta_dagster.situation import (
+from mmmeta_dagster.sensor.situation import (
     FRESH,
     STARTING,
     WARM_UP,

@@ -10,8 +10,9 @@ import pytest
 from executing import execute, failure_of, metadata
 from small_archive import Archive
 
-from mmmeta_dagster import columns, keys
-from mmmeta_dagster.markdown import Link, cell
+from mmmeta_dagster import keys
+from mmmeta_dagster.shown import columns
+from mmmeta_dagster.shown.markdown import Link, cell
 
 PROJECT = """
 version: 1

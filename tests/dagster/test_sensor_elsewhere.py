@@ -13,7 +13,7 @@ from watch import Watch
 from mmmeta import File, JobStatus
 from mmmeta.project import MetadirConfig, job_config
 from mmmeta_dagster import build_definitions, keys, mmmeta_asset
-from mmmeta_dagster.decorator import with_jobs
+from mmmeta_dagster.assets.decorator import with_jobs
 
 SINCE = "files were merged or saved since its selection was evaluated"
 

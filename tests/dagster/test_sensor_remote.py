@@ -16,8 +16,9 @@ from small_archive import Archive
 from watch import Watch
 
 from mmmeta import mmmeta
-from mmmeta_dagster import keys, observe
-from mmmeta_dagster.situation import Phase, RemoteSeen
+from mmmeta_dagster import keys
+from mmmeta_dagster.sensor import observe
+from mmmeta_dagster.sensor.situation import Phase, RemoteSeen
 
 STORE = "_mmmeta/_store"
 AHEAD = (

@@ -10,7 +10,7 @@ from mmmeta import File, Metadir
 from mmmeta.errors import MmmetaError
 from mmmeta.filters import format_size
 from mmmeta.jobs.job import Job
-from mmmeta_dagster.markdown import ROWS, Link, table
+from mmmeta_dagster.shown.markdown import ROWS, Link, table
 
 HEAD = ("file", "name", "now", "size")
 

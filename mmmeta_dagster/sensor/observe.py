@@ -20,7 +20,7 @@ from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.heartbeat import last_beat
-from mmmeta_dagster.situation import JobSeen, JobWanted, Merged, Phase, RemoteSeen, RunView, Situation
+from mmmeta_dagster.sensor.situation import JobSeen, JobWanted, Merged, Phase, RemoteSeen, RunView, Situation
 
 LATEST = 25
 """Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""

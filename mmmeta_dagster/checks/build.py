@@ -17,8 +17,9 @@ from mmmeta import Metadir
 from mmmeta.errors import MmmetaError
 from mmmeta.filters import format_duration
 from mmmeta.project import JobConfig, MetadirConfig
-from mmmeta_dagster import check_results, keys
-from mmmeta_dagster.check_results import Found
+from mmmeta_dagster import keys
+from mmmeta_dagster.checks import results as check_results
+from mmmeta_dagster.checks.results import Found
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of

@@ -11,7 +11,7 @@ from mmmeta import Metadir
 from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.partitions import asked_for, distinct, dynamic_name, key_of, spread
+from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, key_of, spread
 
 CHUNK = 5_000
 """Partitions added at once: each is a variable of one SQL statement, and a database takes only so many."""

@@ -9,12 +9,12 @@ import dagster as dg
 from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.decision import decide
 from mmmeta_dagster.imported import imported
 from mmmeta_dagster.jobs import DagsterJob
-from mmmeta_dagster.news import is_told, materialization
-from mmmeta_dagster.observe import observe
-from mmmeta_dagster.situation import Cursor, Situation
+from mmmeta_dagster.sensor.decision import decide
+from mmmeta_dagster.sensor.news import is_told, materialization
+from mmmeta_dagster.sensor.observe import observe
+from mmmeta_dagster.sensor.situation import Cursor, Situation
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 
 

@@ -12,14 +12,15 @@ from mmmeta import Metadir, RunReport
 from mmmeta.filters import describe
 from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
-from mmmeta_dagster import columns, keys, reporting
-from mmmeta_dagster.ending import Ending, checks_told, ending, version_before
-from mmmeta_dagster.files_done import links_of, table_of_run
+from mmmeta_dagster import keys
+from mmmeta_dagster.assets.ending import Ending, checks_told, ending, version_before
+from mmmeta_dagster.assets.running import Progress, failure, opened
+from mmmeta_dagster.assets.verdict import verdict
 from mmmeta_dagster.options import JobOptions
-from mmmeta_dagster.partitions import asked_for, files_of
-from mmmeta_dagster.partitions_seen import tell_of_partitions
-from mmmeta_dagster.running import Progress, failure, opened
-from mmmeta_dagster.verdict import verdict
+from mmmeta_dagster.partitions.definition import asked_for, files_of
+from mmmeta_dagster.partitions.seen import tell_of_partitions
+from mmmeta_dagster.shown import columns, reporting
+from mmmeta_dagster.shown.files_done import links_of, table_of_run
 
 
 def run_job(

@@ -13,7 +13,7 @@ from mmmeta.clock import utcnow
 from mmmeta.filters import format_duration
 from mmmeta.metadata.publication import REMOTE_REVISION
 from mmmeta_dagster import keys
-from mmmeta_dagster.markdown import table
+from mmmeta_dagster.shown.markdown import table
 
 LATELY = timedelta(days=7)
 """How far checks look back that would otherwise stay red for ever."""

@@ -10,14 +10,15 @@ import dagster as dg
 
 from mmmeta.metadata.publication import REMOTE_UPDATED
 from mmmeta.project import JobConfig, MetadirConfig
-from mmmeta_dagster import columns, keys, reporting
-from mmmeta_dagster.ending import Ending, checks_told, ending
-from mmmeta_dagster.job_run import run_job
-from mmmeta_dagster.news import tell_of_merged, version_of
+from mmmeta_dagster import keys
+from mmmeta_dagster.assets.ending import Ending, checks_told, ending
+from mmmeta_dagster.assets.job_run import run_job
+from mmmeta_dagster.assets.running import Progress, opened
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
-from mmmeta_dagster.partitions import backfill_policy
-from mmmeta_dagster.partitions_seen import add_new_partitions
-from mmmeta_dagster.running import Progress, opened
+from mmmeta_dagster.partitions.definition import backfill_policy
+from mmmeta_dagster.partitions.seen import add_new_partitions
+from mmmeta_dagster.sensor.news import tell_of_merged, version_of
+from mmmeta_dagster.shown import columns, reporting
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
 

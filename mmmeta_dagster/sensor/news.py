@@ -12,8 +12,9 @@ from mmmeta.errors import StoreAccessError
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.store.store import Store
-from mmmeta_dagster import keys, reporting
+from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of
+from mmmeta_dagster.shown import reporting
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
 
 

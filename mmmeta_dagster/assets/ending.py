@@ -14,7 +14,7 @@ import dagster as dg
 
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.checks import tell_checks
+from mmmeta_dagster.checks.build import tell_checks
 
 Ending = Iterator[dg.MaterializeResult[None]]
 """What a step returns: an iterator, because Dagster takes a returned None for an output; empty after an observation."""

@@ -17,10 +17,10 @@ from mmmeta.config.validation import reasons_of
 from mmmeta.config.yaml_file import KeyPath
 from mmmeta.errors import ProjectError, near_misses
 from mmmeta.project import MetadirConfig, Variables
+from mmmeta_dagster.assets.decorator import UnboundAsset
 from mmmeta_dagster.automation import automation_condition
-from mmmeta_dagster.component_model import MetadirAttributes, fill_templates
-from mmmeta_dagster.component_problems import check_neighbours, refused
-from mmmeta_dagster.decorator import UnboundAsset
+from mmmeta_dagster.component.model import MetadirAttributes, fill_templates
+from mmmeta_dagster.component.problems import check_neighbours, refused
 from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 

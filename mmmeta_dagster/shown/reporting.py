@@ -16,8 +16,8 @@ from mmmeta.jobs.job import Job, LedgerEntry
 from mmmeta.state.candidates import REASONS
 from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_done import linked
-from mmmeta_dagster.markdown import Link, bullets, table
+from mmmeta_dagster.shown.files_done import linked
+from mmmeta_dagster.shown.markdown import Link, bullets, table
 
 FAILURE_HEAD = ("file", "why", "attempts", "now")
 

@@ -12,8 +12,8 @@ import dagster as dg
 from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.ending import Ending
-from mmmeta_dagster.job_run import run_job
+from mmmeta_dagster.assets.ending import Ending
+from mmmeta_dagster.assets.job_run import run_job
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.resources import MetadirResource
 

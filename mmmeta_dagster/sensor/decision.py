@@ -22,8 +22,8 @@ from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
 from mmmeta.store.text import moment_of
-from mmmeta_dagster.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RemoteSeen, RunView, Situation
-from mmmeta_dagster.wording import clock_text, files, retries
+from mmmeta_dagster.sensor.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RemoteSeen, RunView, Situation
+from mmmeta_dagster.shown.wording import clock_text, files, retries
 
 LONGEST_PAUSE = timedelta(hours=1)
 """Where the doubling of the pause between attempts ends. Also how long a metadir that a run found not whole, and that

@@ -1,0 +1,1 @@
+"""The assets of a metadir, and the step behind each."""

@@ -1,0 +1,1 @@
+"""Asset checks: what is unhealthy although every run succeeds."""

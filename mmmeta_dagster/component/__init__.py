@@ -1,0 +1,1 @@
+"""The component: a metadir in the YAML of a Dagster project."""

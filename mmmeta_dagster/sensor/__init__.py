@@ -1,0 +1,1 @@
+"""The sensor: what it sees, what it decides, what it says."""

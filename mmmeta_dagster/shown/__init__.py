@@ -1,0 +1,1 @@
+"""What Dagster's UI shows: Markdown, tables, numbers with units."""
