@@ -26,7 +26,7 @@ WORKER = """
 import os, signal, sys
 from sqlalchemy import create_engine
 from mmmeta import Metadir
-from mmmeta.jobs.job import run as runner
+from mmmeta.jobs import run as runner
 from mmmeta.target.target import SqlTarget
 
 path, url, way, end, where = sys.argv[1:]

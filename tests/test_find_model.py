@@ -194,7 +194,7 @@ def test_find_agrees_with_the_model(
         with Metadir(folder) as metadir:
             remote = {f"{number}": {"content_hash": f"{number}", **r} for number, r in enumerate(records)}
             if shared:
-                from mmmeta.catalog.catalog import columns as schema
+                from mmmeta.catalog import columns as schema
 
                 limits = dict(schema.COLUMN_LIMIT)
                 schema.COLUMN_LIMIT.update(remote=2, client=1)

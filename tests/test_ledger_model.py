@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from ledger_model import ATTEMPTS, Model, Rules, Version
 
 from mmmeta import File, Job
-from mmmeta.jobs.job import run as runner
+from mmmeta.jobs import run as runner
 from mmmeta.state.liveness import Worker
 
 OPEN = ("pending", "claimed", "failed", "dead")

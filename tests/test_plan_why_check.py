@@ -13,7 +13,7 @@ from archives import Archive, SettableClock
 
 from mmmeta import File, Job, Metadir
 from mmmeta.errors import JobError, StateDbError
-from mmmeta.jobs.job import results
+from mmmeta.jobs import results
 from mmmeta.project.job import job_config
 from mmmeta.state.ledger.sqlite import HISTORY_DAYS
 
