@@ -33,9 +33,10 @@ from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import Bulk
 from mmmeta.metadata.writer import MetadataWriter
 from mmmeta.sqlite.database import Database
-from mmmeta.state.candidates import note_saved
 from mmmeta.state.db import Merged, read_merged, save_local
-from mmmeta.state.ledger.view import job_status
+from mmmeta.state.ledger.sqlite.ledger import note_saved
+from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
+from mmmeta.state.ledger.store import LedgerStore
 from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.store.store import Store
@@ -66,6 +67,7 @@ class Backend:
         self.metadata = Database(self.layout.meta_db, role="metadata", server_mark=mark)
         self.metadata_reader = Database(self.layout.meta_db, role="metadata", server_mark=mark, read_only=True)
         self.state = Database(self.layout.state, role="state")
+        self.ledgers: LedgerStore = SqliteLedgerStore(self.state, layout.workers, clock)
         self._server = server
         self.publisher = Publisher(layout, store, self.metadata_reader)
         self._bulk: Bulk | None = None
@@ -337,11 +339,12 @@ class Backend:
         """Write a file's own fields, and tell in status.json of jobs whose selection they may concern."""
         merged = self.ensure_state()
         with self.state.atomic() as connection:
-            if not save_local(connection, merged.unique, unique_value, changed, removed, to_text(self.clock())):
+            revision = save_local(connection, merged.unique, unique_value, changed, removed, to_text(self.clock()))
+            if revision is None:
                 raise StateDbError(
                     f"{self.state.path} has no file {unique_value!r}: it came after the last update; run update() first"
                 )
-            outdated = note_saved(connection, {*changed, *removed})
+            outdated = note_saved(connection, {*changed, *removed}, revision)
         # Once is enough: further saves say nothing new until somebody evaluates, and that writes status.json anew.
         if outdated and (self._told is None or self._told != file_version(self.layout.status)):
             self.write_status()
@@ -371,10 +374,9 @@ class Backend:
         now = self.clock()
         known = read_status(self.layout.status)
         jobs: dict[str, JobStatus] = {}
-        with self.state.reading() as connection:
-            names = [name for (name,) in connection.execute("SELECT job FROM jobs ORDER BY job")]
-            for name in names:
-                status = job_status(connection, name, now)
+        with self.ledgers.looking() as view:
+            for name in view.jobs():
+                status = view.status(name, now)
                 if status is not None:
                     jobs[name] = replace(status, evaluated_at=self._evaluated_at(status, name, known, merged.state_id))
         return Status(

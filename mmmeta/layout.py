@@ -104,6 +104,11 @@ class Layout:
         return self.local / "scan.db"
 
     @cached_property
+    def workers(self) -> Path:
+        """Folder of the locks of the workers that run jobs now."""
+        return self.local / "workers"
+
+    @cached_property
     def server_mark(self) -> Path:
         return self.local / "server"
 

@@ -256,11 +256,10 @@ class Metadir:
         from mmmeta.filters import to_where
         from mmmeta.jobs.job import Job
         from mmmeta.project.job import job_config
-        from mmmeta.state.ledger.view import recorded_rules
 
         self.require_state()
-        with self._backend.state.reading() as connection:
-            rules = recorded_rules(connection, name)
+        with self._backend.ledgers.looking() as view:
+            rules = view.rules(name)
         if rules is None:
             raise JobError(f"the ledger knows no job {name!r}.{near_misses(name, self.status().jobs)}")
         config = job_config(
@@ -283,11 +282,9 @@ class Metadir:
         Raises:
             StateDbError: there is no state db, or it cannot be read.
         """
-        from mmmeta.state.ledger.view import history
-
         self.require_state()
-        with self._backend.state.reading() as connection:
-            return history(connection, job=job, file=file, run_id=run_id, limit=limit)
+        with self._backend.ledgers.looking() as view:
+            return view.history(job=job, file=file, run_id=run_id, limit=limit)
 
     def check(self, *, progress: Progress | None = None) -> CheckReport:
         """Prove that the state db holds what was merged, and that what the project file's jobs did is really there.

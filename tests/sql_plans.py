@@ -11,6 +11,7 @@ import pytest
 from mmmeta import Metadir
 from mmmeta.sqlite import database
 from mmmeta.sqlite.connection import connect
+from mmmeta.state.ledger.sqlite.offers import OFFERED
 
 
 def statements(client: Metadir, work: Callable[[], object], *kinds: str) -> list[str]:
@@ -38,6 +39,7 @@ def statements(client: Metadir, work: Callable[[], object], *kinds: str) -> list
 def plans(client: Metadir, texts: list[str]) -> list[tuple[str, str]]:
     """Each step of SQLite's plan for these statements, beside the statement."""
     with client._backend.state.atomic() as connection:
+        connection.execute(OFFERED)
         return [(row[3], text) for text in texts for row in connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()]
 
 

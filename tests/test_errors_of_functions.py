@@ -66,7 +66,7 @@ def test_a_message_that_cannot_be_shown(archive: Archive) -> None:
 
 def test_outcomes_are_kept_until_they_are_recorded(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state db that cannot be written for a moment costs nothing that was done."""
-    from mmmeta.state.ledger.sqlite import Ledger
+    from mmmeta.state.ledger.sqlite.ledger import SqliteLedger as Ledger
 
     job = job_of_three(archive)
     settle, times = Ledger.settle, []

@@ -167,7 +167,7 @@ def target(url: str) -> list[tuple[str, str]]:
 
 def end_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """For this process the leases of all others have ended."""
-    monkeypatch.setattr("mmmeta.state.ledger.sqlite.boot_seconds", lambda: boot_seconds() + 3_600)
+    monkeypatch.setattr("mmmeta.state.ledger.sqlite.claims.boot_seconds", lambda: boot_seconds() + 3_600)
 
 
 def assert_settled(job: Job, *, done: int) -> None:

@@ -17,7 +17,7 @@ from archives import Archive, SettableClock
 
 from mmmeta import File, Job, Metadir
 from mmmeta.errors import JobError
-from mmmeta.state.ledger.sqlite import HISTORY_DAYS
+from mmmeta.state.ledger.rules import HISTORY_DAYS
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from mmmeta.errors import MmmetaError
 from mmmeta.filters import parse
 from mmmeta.project.job import JobConfig, job_config
 
-SELECTING = "INSERT INTO ledger"
-"""How the statement begins that makes files pending."""
+SELECTING = "files.__rev, files.__deleted, "
+"""What stands in the statements that read the files for a job."""
 
 SINCE = {"retrieved_at": {">=": "2026-02-01"}}
 
@@ -256,6 +256,7 @@ def test_what_changed_is_found_by_its_revision(archive: Archive) -> None:
         found = steps(archive.client, job.evaluate, SELECTING)
         assert of_files(found) == {"SEARCH files USING INDEX files_state_rev (__state_rev>?)"}
         files = job.claim(3)
+        deliver(archive, "newer", kind="letter", retrieved_at="2026-03-01", pages=version)
         found = steps(archive.client, lambda job=job, files=files: job.release(*files), SELECTING)  # type: ignore[misc]
         assert of_files(found) == {"SEARCH files USING INDEX sqlite_autoindex_files_1 (content_hash=?)"}
 

@@ -11,7 +11,8 @@ from archives import Archive, SettableClock
 
 from mmmeta import File, Job
 from mmmeta.errors import JobError
-from mmmeta.state.ledger.sqlite import Claim, Ledger, Outcome
+from mmmeta.state.ledger.outcomes import Claim, Outcome
+from mmmeta.state.ledger.store import Ledger
 from mmmeta.state.liveness import Worker, is_dead
 
 
@@ -41,8 +42,7 @@ def pending(job: Job) -> str:
 
 def ledger(job: Job) -> Any:
     """The job's ledger in a transaction, for what the runner does not show."""
-    bench = job._bench
-    return bench.ledger(bench.backend.catalog())
+    return job._bench.changing()
 
 
 def claim(job: Job, count: int, worker: Worker) -> list[Claim]:

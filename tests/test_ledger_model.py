@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from ledger_model import ATTEMPTS, Model, Rules, Version
 
 from mmmeta import File, Job
-from mmmeta.jobs import run as runner
+from mmmeta.jobs import keeper
 from mmmeta.state.liveness import Worker
 
 OPEN = ("pending", "claimed", "failed", "dead")
@@ -349,5 +349,5 @@ class LedgerMachine(RuleBasedStateMachine):
 @pytest.mark.filterwarnings("ignore::mmmeta.errors.OutdatedWarning")
 def test_the_ledger_says_what_the_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Status and attempts of each file, what is handed over, tokens, plans and reports."""
-    monkeypatch.setattr(runner, "BEAT_EVERY", 1e9)  # nobody prolongs the leases that the machine ends
+    monkeypatch.setattr(keeper, "BEAT_EVERY", 1e9)  # nobody prolongs the leases that the machine ends
     run_state_machine_as_test(LedgerMachine, settings=settings(stateful_step_count=30))

@@ -360,6 +360,7 @@ def test_check_finds_what_is_not_in_the_target(archive: Archive, url: str, tmp_p
 
 def _problems(job: Job) -> dict[str, str]:
     """What ``mmmeta check`` asks the job's action."""
+    from mmmeta.jobs.actions.action import Done
     from mmmeta.jobs.actions.make import make_action
 
     backend = job._backend
@@ -367,7 +368,7 @@ def _problems(job: Job) -> dict[str, str]:
     catalog = backend.catalog()
     rows = catalog.by_unique([entry.file for entry in job.files("done")])
     try:
-        return action.missing([job._bench.file(row, catalog) for row in rows.values()]) or {}
+        return action.missing([Done(job._bench.file(row, catalog), None) for row in rows.values()]) or {}
     finally:
         action.close()
 

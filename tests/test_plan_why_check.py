@@ -15,7 +15,7 @@ from mmmeta import File, Job, Metadir
 from mmmeta.errors import JobError, StateDbError
 from mmmeta.jobs import results
 from mmmeta.project.job import job_config
-from mmmeta.state.ledger.sqlite import HISTORY_DAYS
+from mmmeta.state.ledger.rules import HISTORY_DAYS
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def _number(value: int | None) -> str:
 def _sentences(row: dict[str, Any]) -> list[str]:
     """What a table has no room for."""
     from mmmeta.cli.output import files_text, moment_text
-    from mmmeta.state.candidates import REASONS
+    from mmmeta.state.ledger.rules import REASONS
 
     sentences = []
     if row["problem"] is not None:

@@ -95,7 +95,7 @@ def _both(given: list[str]) -> str:
 
 def _from_sql(job: Job, column: str | None, query: str | None, database: str | None) -> list[str]:
     """Unique values out of the job's own database, or another."""
-    from mmmeta.jobs.adoption import from_column, from_query
+    from mmmeta.target.elsewhere import from_column, from_query
 
     load = job.config.load
     url = database if database is not None else load.to if load is not None else None

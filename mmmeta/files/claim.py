@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.state.ledger.sqlite import Claim
+from mmmeta.state.ledger.outcomes import Claim
 from mmmeta.target.receipts import NO_VERSION, Stamp, write_receipt
 from mmmeta.values import fingerprint as hashed
 

@@ -1,15 +1,14 @@
-"""What a job and its runs work with: the state db's files and the job's part of the ledger, each in its transaction."""
+"""What a job and its runs work with: the files as the job sees them, and the job's part of the ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
-from mmmeta.catalog.catalog import Catalog, Row, cell_value
+from mmmeta.catalog.catalog import Catalog, Row
 from mmmeta.clock import Clock
 from mmmeta.config.model import Config
 from mmmeta.files.claim import FileClaim, version_of
@@ -18,10 +17,13 @@ from mmmeta.filters import Condition
 from mmmeta.layout import Layout
 from mmmeta.project.job import JobConfig
 from mmmeta.sqlite.database import Database
-from mmmeta.state.candidates import JobRules
+from mmmeta.state.candidates import Candidates
 from mmmeta.state.db import Merged
-from mmmeta.state.ledger.sqlite import Claim, Ledger
-from mmmeta.state.ledger.view import job_status
+from mmmeta.state.evaluation import Evaluation, evaluate
+from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
+from mmmeta.state.ledger.rules import JobRules
+from mmmeta.state.ledger.store import Ledger, LedgerStore, LedgerView
+from mmmeta.state.liveness import Worker
 from mmmeta.state.status import JobStatus
 
 
@@ -30,6 +32,7 @@ class Backend(Protocol):
 
     layout: Layout
     state: Database
+    ledgers: LedgerStore
     clock: Clock
 
     @property
@@ -55,10 +58,6 @@ class Backend(Protocol):
         """Bring status.json up to date."""
 
 
-class _RolledBack(Exception):
-    """Ends a transaction in which somebody only looked."""
-
-
 class Bench:
     """One job at one metadir.
 
@@ -70,42 +69,43 @@ class Bench:
         self.config = config
         self.backend = backend
         self.is_recorded = recorded is not None
-        self.rules = recorded or JobRules(
-            name=config.name,
-            condition=config.condition,
-            rerun_on=config.rerun_on if isinstance(config.rerun_on, str) else tuple(config.rerun_on),
-            content_key=backend.config.metadata.content,
-            attempts=config.attempts,
-            backoff=config.backoff,
-            order_by=config.order_by,
-            fingerprint=config.fingerprint(),
-            on_delete=config.on_delete,
-            index=config.index,
-        )
+        self.rules = recorded or rules_of(config, backend.config.metadata.content)
 
-    @property
-    def workers(self) -> Path:
-        """Folder of the workers' locks."""
-        return self.backend.layout.local / "workers"
+    def worker(self) -> Worker:
+        """A new worker of this state db; it is alive from ``start`` on."""
+        return Worker(self.backend.layout.workers)
 
-    @contextmanager
-    def ledger(self, catalog: Catalog) -> Iterator[Ledger]:
-        """The job's ledger, in one transaction of the state db."""
-        with self._opened(catalog, self.rules) as ledger:
-            yield ledger
+    # The ledger
 
-    @contextmanager
-    def rolled_back(self, catalog: Catalog) -> Iterator[Ledger]:
+    def changing(self) -> AbstractContextManager[Ledger]:
+        """The job's ledger, in one transaction."""
+        return self.backend.ledgers.changing(self.rules)
+
+    def rehearsing(self) -> AbstractContextManager[Ledger]:
         """The job's ledger in a transaction that leaves nothing behind: to see what would happen."""
-        rules = replace(self.rules, index=False)  # made for one look, an index costs more than it gains
-        with suppress(_RolledBack), self._opened(catalog, rules) as ledger:
-            yield ledger
-            raise _RolledBack  # committing what a savepoint has undone would write its pages nevertheless
+        return self.backend.ledgers.rehearsing(self.rules)
+
+    def looking(self) -> AbstractContextManager[LedgerView]:
+        """The ledger as it is now."""
+        return self.backend.ledgers.looking()
+
+    def evaluate(self, ledger: Ledger, catalog: Catalog, state_revision: int, *, index: bool = True) -> Evaluation:
+        """Bring the ledger up to the files.
+
+        Args:
+            index: make the indexes that the selection is in need of; made for one look, they cost more than they gain.
+        """
+        rules = self.rules if index else replace(self.rules, index=False)
+        return evaluate(ledger, Candidates(self.backend.state, catalog, rules), state_revision)
 
     @contextmanager
-    def _opened(self, catalog: Catalog, rules: JobRules) -> Iterator[Ledger]:
-        with self.backend.state.atomic(existing=True) as connection:
-            yield Ledger(connection, catalog, rules, self.workers, self.backend.clock())
+    def evaluated(self, catalog: Catalog, state_revision: int, *, dry_run: bool = False) -> Iterator[Ledger]:
+        """The ledger, evaluated, in one transaction, of which a dry run leaves nothing."""
+        with self.rehearsing() if dry_run else self.changing() as ledger:
+            self.evaluate(ledger, catalog, state_revision, index=not dry_run)
+            yield ledger
+
+    # Files
 
     def file(self, row: Row, catalog: Catalog, claim: Claim | None = None) -> File:
         """A row as people get it."""
@@ -115,6 +115,11 @@ class Bench:
             version = version_of(self.rules.rerun_on, self.rules.content_key, values, known)
             ours = FileClaim(**vars(claim), job=self.config.name, state_id=self.state_id, version=version)
         return File(row, catalog.unique, self.backend.config.remote, self.backend.save, ours)
+
+    def files(self, names: Sequence[str]) -> dict[str, File]:
+        """The files of these names that there are, deleted ones too."""
+        catalog = self.backend.catalog(warn=False)
+        return {name: self.file(row, catalog) for name, row in catalog.by_unique(names).items()}
 
     @cached_property
     def state_id(self) -> str:
@@ -134,80 +139,106 @@ class Bench:
         Those that were deleted, or came back, since they were selected are settled on the way, so the list may be
         shorter, even empty.
         """
-        catalog = self.backend.catalog(warn=False)
-        with self.ledger(catalog) as ledger:
+        with self.changing() as ledger:
             claims = ledger.claim(
                 count, worker=worker, run_id=run_id, lease=self.config.lease, without=without, among=among
             )
         if not claims:
             return None
+        catalog = self.backend.catalog(warn=False)
         rows = catalog.by_unique([claim.file for claim in claims])
         alive = {name for name, row in rows.items() if not row.system["__deleted"]}
-        gone = [claim for claim in claims if claim.file not in alive and not claim.retract]
-        back = [claim for claim in claims if claim.file in alive and claim.retract]
-        if gone or back:
-            with self.ledger(catalog) as ledger:
-                ledger.release([*gone, *back])
-        settled = {claim.file for claim in (*gone, *back)}
+        # Deleted since it was selected, or back since it was to be undone: the ledger was not told of it yet.
+        others = [claim for claim in claims if (claim.file in alive) == claim.retract]
+        if others:
+            self.release(others)
+        settled = {claim.file for claim in others}
         return [self.file(rows[claim.file], catalog, claim) for claim in claims if claim.file not in settled]
+
+    def settle(self, outcomes: Sequence[Outcome], run_id: str | None, worker: str) -> list[Settled]:
+        """Record how claimed files ended; what became of them meanwhile counts, whether anybody evaluated since or not."""
+        with self.changing() as ledger:
+            self._tell(ledger, [outcome.claim.file for outcome in outcomes])
+            return ledger.settle(outcomes, run_id=run_id, worker=worker)
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Give claims back untried."""
+        with self.changing() as ledger:
+            self._tell(ledger, [claim.file for claim in claims])
+            ledger.release(claims)
+
+    def give_back(self, worker: str, *, trim: bool = False) -> None:
+        """Give back untried all that a worker still holds; ``trim`` the history as well."""
+        with self.changing() as ledger:
+            self._tell(ledger, ledger.give_back(worker))
+            if trim:
+                ledger.trim_history()
+
+    def _tell(self, ledger: Ledger, names: Sequence[str]) -> None:
+        """Tell the ledger of these files, where files have changed since the job was evaluated."""
+        known = ledger.known() if names else None
+        if known is not None and known.evaluated < self.backend.require_state().state_revision:
+            # Under the rules that the ledger has; another process may have brought others since.
+            files = Candidates(self.backend.state, self.backend.catalog(warn=False), known.rules)
+            ledger.under(known.rules).offer(files.named(names), None)
+
+    def reserve(self, places: Mapping[str, Place]) -> dict[str, File]:
+        """Give claimed files their places; file → whose place it is, for those that could not have theirs."""
+        with self.changing() as ledger:
+            taken = ledger.reserve(places)
+        files = self.files(sorted(set(taken.values())))
+        return {file: files[owner] for file, owner in taken.items() if owner in files}
+
+    def take_over(self, file: File, owner: File, place: Place) -> None:
+        """Give a file the place of an earlier version of its document."""
+        with self.changing() as ledger:
+            ledger.take_over(file.unique_value, owner.unique_value, place)
+
+    # What the ledger says
 
     def status(self) -> JobStatus:
         """The job in numbers, as the ledger has it now; all 0 if somebody made it forget the job meanwhile."""
-        with self.backend.state.reading() as connection:
-            status = job_status(connection, self.config.name, self.backend.clock())
-        return status or JobStatus(self.rules.fingerprint)
+        with self.looking() as view:
+            return view.status(self.config.name, self.backend.clock()) or JobStatus(self.rules.fingerprint)
 
     def due(self, limit: int | None = None) -> list[str]:
         """The unique values of the files that could run now, in the order of the runs."""
-        # Two statements in one, so that each has its index; the first stops when it has enough, in the index's order.
-        with self.backend.state.reading() as connection:
-            rows = connection.execute(
-                "SELECT file FROM (SELECT * FROM (SELECT file, priority FROM ledger INDEXED BY ledger_pending "
-                f"WHERE job = ?1 AND status = 'pending' ORDER BY {self._order} LIMIT ?3) "
-                "UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
-                f"WHERE job = ?1 AND status = 'failed' AND due <= ?2) ORDER BY {self._order} LIMIT ?3",
-                (self.config.name, self.backend.clock().timestamp(), -1 if limit is None else limit),
-            )
-            return [file for (file,) in rows]
+        with self.looking() as view:
+            now = self.backend.clock()
+            return view.due(self.config.name, now, descending=self.rules.descending, limit=limit)
 
     def due_among(self, condition: Condition) -> list[str]:
         """The same, of the files that a condition means: what is to be done, and what is to be undone."""
-        catalog = self.backend.catalog(warn=False)
-        where, parameters = catalog.where(condition, deleted=None)
-        with self.backend.state.reading() as connection:
-            rows = connection.execute(
-                f"SELECT file FROM ledger JOIN files ON {catalog.unique_sql} = file WHERE job = ? "
-                f"AND (status = 'pending' OR (status = 'failed' AND due <= ?)) AND {where} ORDER BY {self._order}",
-                (self.config.name, self.backend.clock().timestamp(), *parameters),
-            )
-            return [file for (file,) in rows]
+        return self.backend.catalog(warn=False).among(self.due(), condition, deleted=None)
 
     def settled_among(self, condition: Condition, statuses: Sequence[str]) -> list[str]:
         """The files with one of these statuses that a condition means and that are not deleted."""
-        catalog = self.backend.catalog()
-        where, parameters = catalog.where(condition)
-        wanted = ", ".join("?" * len(statuses))
-        with self.backend.state.reading() as connection:
-            rows = connection.execute(
-                f"SELECT file FROM ledger JOIN files ON {catalog.unique_sql} = file "
-                f"WHERE job = ? AND status IN ({wanted}) AND {where}",
-                (self.config.name, *statuses, *parameters),
-            )
-            return [file for (file,) in rows]
+        with self.looking() as view:
+            names = view.names(self.config.name, statuses)
+        return self.backend.catalog().among(names, condition)
 
     def done_by_value(self, key: str, run_id: str) -> list[tuple[Any, int]]:
         """Each value of a key among the files that a run has done, with how many of them have it."""
-        catalog = self.backend.catalog(warn=False)
-        cell, kind = catalog.compiler.value(key), catalog.compiler.kind(key)
-        with self.backend.state.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {cell}, {kind}, count(*) FROM files WHERE {catalog.unique_sql} IN "
-                "(SELECT file FROM attempts WHERE run_id = ? AND job = ? AND status = 'done') GROUP BY 1, 2",
-                (run_id, self.config.name),
-            ).fetchall()
-        return [(cell_value(cell, kind), count) for cell, kind, count in rows]
+        with self.looking() as view:
+            names = view.done_by(self.config.name, run_id)
+        return self.backend.catalog(warn=False).tally(key, names)
 
-    @property
-    def _order(self) -> str:
-        descending = self.config.order_by is not None and self.config.order_by.startswith("-")
-        return "priority DESC, file DESC" if descending else "priority, file"
+
+def rules_of(config: JobConfig, content_key: str) -> JobRules:
+    """What the ledger keeps of a job's definition.
+
+    Args:
+        content_key: config.yml's ``metadata.content``.
+    """
+    return JobRules(
+        name=config.name,
+        condition=config.condition,
+        rerun_on=config.rerun_on if isinstance(config.rerun_on, str) else tuple(config.rerun_on),
+        content_key=content_key,
+        attempts=config.attempts,
+        backoff=config.backoff,
+        order_by=config.order_by,
+        fingerprint=config.fingerprint(),
+        on_delete=config.on_delete,
+        index=config.index,
+    )

@@ -114,15 +114,9 @@ class Checker:
             self._add("state db", None, "the files are not those that were merged; `mmmeta update --replace` mends it")
 
     def _check_counts(self) -> None:
-        with self._backend.state.reading() as connection:
-            kept = {row[:2]: row[2] for row in connection.execute("SELECT * FROM ledger_counts WHERE files <> 0")}
-            real = {
-                row[:2]: row[2]
-                for row in connection.execute("SELECT job, status, count(*) FROM ledger GROUP BY job, status")
-            }
-        for job, status in sorted(kept.items() ^ real.items()):
-            name, what = job
-            self._add(str(name), None, f"the count of {what} files is kept or counted as {status}")
+        with self._backend.ledgers.looking() as view:
+            for job, sentence in view.miscounts():
+                self._add(job, None, sentence)
 
     def _check_results(self, bench: Bench) -> bool:
         """Whether what the ledger calls done is there; False where that cannot be looked for."""

@@ -12,9 +12,9 @@ from mmmeta.errors import JobError, MmmetaError
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import failed
 from mmmeta.jobs.bench import Bench
-from mmmeta.jobs.run import Keeper
+from mmmeta.jobs.keeper import Keeper
 from mmmeta.project.fields import MOST
-from mmmeta.state.ledger.sqlite import Outcome
+from mmmeta.state.ledger.outcomes import Outcome
 from mmmeta.state.liveness import Worker
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Hands:
             raise JobError(f"job {self._bench.config.name!r}: claim takes a number from 1 on, not {count}")
         with self._lock:
             if self._worker is None:
-                self._worker = Worker(self._bench.workers)
+                self._worker = self._bench.worker()
                 self._worker.start()
                 self._keeper = Keeper(self._bench, self._worker, self._run_id)
                 self._keeper.__enter__()
@@ -78,8 +78,7 @@ class Hands:
                     raise JobError(f"job {self._bench.config.name!r}: {name!r} is not claimed here")
                 outcomes.append(Outcome(file.claim, bytes=size) if error is None else failed(file.claim, error))
             assert self._worker is not None
-            with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
-                settled = ledger.settle(outcomes, run_id=self._run_id, worker=self._worker.name)
+            settled = self._bench.settle(outcomes, self._run_id, self._worker.name)
             self._let_go(files)
         statuses = dict(zip(once, (entry.status for entry in settled), strict=True))
         return [statuses[file.unique_value] for file in files]
@@ -93,9 +92,7 @@ class Hands:
         """Give files back untried."""
         self._check(files)
         with self._lock:
-            claims = [file.claim for file in files if file.claim is not None]
-            with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
-                ledger.release(claims)
+            self._bench.release([file.claim for file in files if file.claim is not None])
             self._let_go([file for file in files if self.holds(file)])
 
     def release_all(self) -> None:
@@ -122,7 +119,7 @@ class Hands:
         self._keeper.__exit__()
         self._worker.stop()
         self._worker = self._keeper = self._abandoned = None
-        with self._bench.ledger(self._bench.backend.catalog(warn=False)) as ledger:
+        with self._bench.changing() as ledger:
             ledger.trim_history()
         self._bench.backend.write_status()
 
@@ -181,8 +178,7 @@ def _give_back(bench: Bench, worker: Worker, keeper: Keeper) -> None:
     keeper.__exit__()
     try:
         if bench.backend.state.exists():
-            with bench.ledger(bench.backend.catalog(warn=False)) as ledger:
-                ledger.give_back(worker.name)
+            bench.give_back(worker.name)
             bench.backend.write_status()
     except (MmmetaError, OSError) as error:
         log.warning("job %s could not give back what it held: %s", bench.config.name, error)

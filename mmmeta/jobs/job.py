@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import mmmeta.jobs.adoption as adoption
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, UnknownKeyError, UnknownKeyWarning, near_misses, warn_caller
 from mmmeta.files.file import File
@@ -15,27 +14,20 @@ from mmmeta.filters import Condition, parse
 from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.actions.call import CallFunction
 from mmmeta.jobs.actions.make import make_action
-from mmmeta.jobs.adoption import Adoption
+from mmmeta.jobs.adoption import Adoption, adopt, present
 from mmmeta.jobs.bench import Backend, Bench
 from mmmeta.jobs.hands import Hands, One, Several
+from mmmeta.jobs.keeper import Keeper
 from mmmeta.jobs.plan import Plan, make_plan
+from mmmeta.jobs.report import Failure, RunReport
 from mmmeta.jobs.results import Results, look_for_results
-from mmmeta.jobs.run import Failure, Keeper, Progress, Run, RunReport
+from mmmeta.jobs.run import Progress, Run
 from mmmeta.jobs.why import Explanation, explain, unknown_file, unknown_names
 from mmmeta.project.job import JobConfig
-from mmmeta.state.candidates import LEFT, Evaluation, JobRules
-from mmmeta.state.ledger.sqlite import Ledger
-from mmmeta.state.ledger.view import (
-    Attempt,
-    LedgerEntry,
-    entries,
-    entry,
-    history,
-    oldest_pending,
-    set_aside,
-    set_aside_since,
-)
-from mmmeta.state.liveness import Worker
+from mmmeta.state.evaluation import Evaluation
+from mmmeta.state.ledger.rules import LEFT, JobRules
+from mmmeta.state.ledger.store import Ledger
+from mmmeta.state.ledger.view import Attempt, LedgerEntry
 from mmmeta.state.status import JobStatus
 
 __all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "Results", "RunReport"]
@@ -74,16 +66,15 @@ class Job:
         merged = self._backend.ensure_state()
         catalog = self._backend.catalog()
         self._check_keys(catalog)
-        with self._bench.ledger(catalog) as ledger:
-            return ledger.selection.evaluate(merged.state_revision)
+        with self._bench.changing() as ledger:
+            return self._bench.evaluate(ledger, catalog, merged.state_revision)
 
     def pending(self, limit: int | None = None) -> list[File]:
         """The files that a run would take now, in its order; nothing is claimed."""
         self.evaluate()
-        catalog = self._backend.catalog()
         names = self._bench.due(limit)
-        rows = catalog.by_unique(names)
-        return [self._bench.file(rows[name], catalog) for name in names if name in rows]
+        files = self._bench.files(names)
+        return [files[name] for name in names if name in files]
 
     def due(self, only: Mapping[str, Any] | None = None) -> int:
         """How many files a run would take now; of those that a filter means, as in ``run``."""
@@ -129,16 +120,16 @@ class Job:
         """The ledger's rows of this job with this status (or these), the last settled first."""
         if not self._backend.state.exists():
             return []
-        with self._backend.state.reading() as connection:
-            return entries(connection, self.name, [status] if isinstance(status, str) else list(status))
+        with self._bench.looking() as view:
+            return view.entries(self.name, [status] if isinstance(status, str) else list(status))
 
     def history(self, *, file: str | None = None, run_id: str | None = None, limit: int | None = 100) -> list[Attempt]:
         """What happened: attempts of the last 90 days, the latest first; of one file, or of one run (the beginning of
         its id is enough)."""
         if not self._backend.state.exists():
             return []
-        with self._backend.state.reading() as connection:
-            return history(connection, job=self.name, file=file, run_id=run_id, limit=limit)
+        with self._bench.looking() as view:
+            return view.history(job=self.name, file=file, run_id=run_id, limit=limit)
 
     def done_by_value(self, key: str, run_id: str) -> list[tuple[Any, int]]:
         """Value of a metadata key → how many of the files that a run has done have it; what is absent comes as None.
@@ -159,13 +150,13 @@ class Job:
 
     def set_aside(self) -> dict[str, int]:
         """Reason → how many files were set aside unprocessed: ``Deleted``, ``LeftSelection``, ``Retracted``."""
-        with self._backend.state.reading() as connection:
-            return set_aside(connection, self.name)
+        with self._bench.looking() as view:
+            return view.set_aside(self.name)
 
     def left_since(self, since: datetime) -> int:
         """How many files a change of the definition has set aside unprocessed at that moment (aware UTC) or later."""
-        with self._backend.state.reading() as connection:
-            return set_aside_since(connection, self.name, LEFT, since)
+        with self._bench.looking() as view:
+            return view.set_aside_since(self.name, LEFT, since)
 
     def results(self, *, sample: int | None = None) -> Results:
         """Look whether what the ledger calls done is where the job puts it; nothing is changed.
@@ -178,13 +169,13 @@ class Job:
 
     def oldest_pending(self) -> datetime | None:
         """Since when (aware UTC) the file that has waited longest is pending; None if none is."""
-        with self._backend.state.reading() as connection:
-            return oldest_pending(connection, self.name)
+        with self._bench.looking() as view:
+            return view.oldest_pending(self.name)
 
     def entry(self, file: str) -> LedgerEntry | None:
         """What the ledger of this job says of one file; None if it never was selected."""
-        with self._backend.state.reading() as connection:
-            return entry(connection, self.name, file)
+        with self._bench.looking() as view:
+            return view.entry(self.name, file)
 
     def retry(
         self,
@@ -248,7 +239,7 @@ class Job:
                 names: Iterable[str] = [row.unique_value for row in catalog.rows(parse(where or {}))]
             else:
                 names = [files] if isinstance(files, str) else files
-            return adoption.adopt(ledger, catalog, self.name, names)
+            return adopt(ledger, catalog, dict.fromkeys(names))
 
     def adopt_present(self, *, dry_run: bool = False) -> Adoption:
         """Take for done what is already where the job puts it: rows in the table that it loads, documents with the
@@ -258,16 +249,17 @@ class Job:
             JobError: the job calls a function or a command; nobody knows where to look.
         """
         with self._changing(dry_run) as (ledger, _):
-            names = adoption.unsettled(ledger, self.name)
+            names = ledger.adoptable()
         # Looking may take long, so no transaction is open meanwhile.
-        return self.adopt(list(adoption.present(self._bench, names)), dry_run=dry_run)
+        found = dict(present(self._bench, names))
+        with self._changing(dry_run) as (ledger, catalog):
+            return adopt(ledger, catalog, found)
 
     def forget(self, *, dry_run: bool = False) -> int:
         """Remove the job's part of the ledger; the next run does every file again. Returns how many were known."""
         if not self._backend.state.exists():
             return 0
-        opened = self._bench.rolled_back if dry_run else self._bench.ledger
-        with opened(self._backend.catalog()) as ledger:
+        with self._bench.rehearsing() if dry_run else self._bench.changing() as ledger:
             count = ledger.forget()
         if not dry_run:
             self._backend.write_status()
@@ -279,9 +271,7 @@ class Job:
         merged = self._backend.ensure_state()
         catalog = self._backend.catalog()
         self._check_keys(catalog)
-        opened = self._bench.rolled_back if dry_run else self._bench.ledger
-        with opened(catalog) as ledger:
-            ledger.selection.evaluate(merged.state_revision)
+        with self._bench.evaluated(catalog, merged.state_revision, dry_run=dry_run) as ledger:
             yield ledger, catalog
         if not dry_run:
             self._backend.write_status()
@@ -360,10 +350,10 @@ class Job:
             doer: Action = CallFunction(action, batched=batch)
         else:
             backend = self._backend
-            doer = make_action(self.config, backend.config, backend.layout, merged.state_id, run_id, self._find)
-        worker = Worker(self._bench.workers)
+            doer = make_action(self.config, backend.config, backend.layout, merged.state_id, run_id, self._bench)
+        worker = self._bench.worker()
         worker.start()
-        run = Run(self._bench, doer, worker, run_id, limit, progress, stop, narrowed)
+        run = Run(self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed)
         try:
             with Keeper(self._bench, worker, run_id):
                 report = run.work(self.evaluate())
@@ -385,11 +375,6 @@ class Job:
                 f"job {self.name!r}: no file has the key {key!r}, which `only` asks for.{near_misses(key, catalog.keys)}"
             )
         return condition
-
-    def _find(self, condition: Condition) -> Iterator[File]:
-        """The files, not deleted ones, that a condition means; whether the job selects them or not."""
-        catalog = self._backend.catalog(warn=False)
-        return (self._bench.file(row, catalog) for row in catalog.rows(condition))
 
     def _check_keys(self, catalog: Catalog) -> None:
         """A project file's job must not ask for what no file has; with no files at all nothing can be said.

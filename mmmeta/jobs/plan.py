@@ -10,7 +10,7 @@ from mmmeta.errors import JobError
 from mmmeta.filters import describe
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
-from mmmeta.state.candidates import lacking_keys
+from mmmeta.state.candidates import SIZE_KEYS, lacking_keys
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,22 @@ class Plan:
 def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
     """Look what would happen; nothing is written."""
     config = bench.config
-    with bench.rolled_back(catalog) as ledger:
-        known = ledger.connection.execute(
-            "SELECT selection, fingerprint FROM jobs WHERE job = ?", (config.name,)
-        ).fetchone()
-        # With the selection that was known, the fingerprint differs only by what else has changed.
-        redefined = known is not None and not bench.is_recorded and config.fingerprint(json.loads(known[0])) != known[1]
-        evaluation = ledger.selection.evaluate(state_revision)
-        left_done = ledger.selection.done_unmeant() if evaluation.changed else 0
-        files, size = ledger.selection.due()
+    with bench.rehearsing() as ledger:
+        known = ledger.known()
+        evaluation = bench.evaluate(ledger, catalog, state_revision, index=False)
+        due = ledger.due()
+    # With the selection that was known, the fingerprint differs only by what else has changed.
+    redefined = (
+        known is not None
+        and not bench.is_recorded
+        and config.fingerprint(json.loads(known.rules.selection)) != known.rules.fingerprint
+    )
     return Plan(
-        files=files,
-        bytes=size,
+        files=len(due),
+        bytes=catalog.total(SIZE_KEYS, due),
         newly_selected=evaluation.selected,
         left=evaluation.left,
-        left_done=left_done,
+        left_done=evaluation.left_done,
         retract=evaluation.retract,
         changed=evaluation.changed,
         redefined=redefined,

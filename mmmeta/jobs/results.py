@@ -6,15 +6,14 @@ All of them for ``mmmeta check``, a sample for a check that runs every few minut
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import MmmetaError
-from mmmeta.files.file import File
+from mmmeta.jobs.actions.action import Done
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
+from mmmeta.state.ledger.store import LedgerView
 
 Progress = Callable[[str, int, "int | None"], None]
 
@@ -66,13 +65,12 @@ def look_for_results(
     looked = missing = 0
     named: dict[str, str] = {}
     backend = bench.backend
-    catalog = backend.catalog(warn=False)
     try:
         action = make_action(bench.config, backend.config, backend.layout, bench.state_id)
     except MmmetaError as error:
         return Results(True, done, problem=str(error))
     try:
-        for files in _files(bench, catalog, names):
+        for files in _files(bench, names):
             try:
                 found = action.missing(files)
             except (MmmetaError, OSError) as error:
@@ -91,47 +89,39 @@ def look_for_results(
     return Results(True, done, looked, missing, named)
 
 
-def _files(bench: Bench, catalog: Catalog, names: list[str]) -> Iterator[list[File]]:
-    """The files in the version that the state db has; a first, empty list where there are none: it may be asked all the
-    same whether anybody knows where to look."""
+def _files(bench: Bench, names: list[str]) -> Iterator[list[Done]]:
+    """The files in the version that the state db has, and where they were put; a first, empty list where there are none:
+    it may be asked all the same whether anybody knows where to look."""
     if not names:
         yield []
     for start in range(0, len(names), AT_ONCE):
-        rows = catalog.by_unique(names[start : start + AT_ONCE])
-        yield [bench.file(row, catalog) for row in rows.values() if not row.system["__deleted"]]
+        chunk = names[start : start + AT_ONCE]
+        with bench.looking() as view:
+            places = view.places(bench.config.name, chunk)
+        yield [Done(file, places.get(name)) for name, file in bench.files(chunk).items() if not file.deleted]
 
 
 def _done(bench: Bench, sample: int | None) -> tuple[list[str], int]:
     """The names of the files to look for, and how many are done. Names only: of a million files that is what memory has
     room for."""
     job = bench.config.name
-    unique = bench.backend.catalog(warn=False).unique_sql
-    with bench.backend.state.reading() as connection:
-        row = connection.execute("SELECT files FROM ledger_counts WHERE job = ? AND status = 'done'", (job,)).fetchone()
-        done = 0 if row is None else int(row[0])
+    with bench.looking() as view:
+        done = view.count(job, "done")
         if sample is not None and done > FEW and sample < done:
-            return _probe(connection, job, unique, sample), done
-        names = [
-            str(file)
-            for (file,) in connection.execute(
-                "SELECT file FROM ledger WHERE job = ? AND status = 'done' ORDER BY file", (job,)
-            )
-        ]
+            return _probe(bench, view, sample), done
+        names = view.names(job, ["done"])
     return names if sample is None or sample >= len(names) else random.sample(names, sample), done
 
 
-def _probe(connection: sqlite3.Connection, job: str, unique_sql: str, sample: int) -> list[str]:
+def _probe(bench: Bench, view: LedgerView, sample: int) -> list[str]:
     """Done files next to files picked at random: a few steps down an index each, instead of reading a million rows."""
-    (last,) = connection.execute("SELECT max(rowid) FROM files").fetchone()
+    # The same file may come twice; a few less will do then.
+    near = bench.backend.catalog(warn=False).random_names(3 * sample)
     found: set[str] = set()
-    for _ in range(3 * sample):  # the same file may come twice; a few less will do then
-        row = connection.execute(
-            "SELECT file FROM ledger WHERE job = ?1 AND status = 'done' AND file >= "
-            f"(SELECT {unique_sql} FROM files WHERE rowid >= ?2 ORDER BY rowid LIMIT 1) ORDER BY file LIMIT 1",
-            (job, random.randint(1, last)),
-        ).fetchone()
-        if row is not None:
-            found.add(str(row[0]))
+    for name in near:
+        file = view.next_done(bench.config.name, name)
+        if file is not None:
+            found.add(file)
         if len(found) == sample:
             break
     return sorted(found)

@@ -10,8 +10,8 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, walk
 from mmmeta.jobs.bench import Bench
-from mmmeta.state.candidates import REASONS
-from mmmeta.state.ledger.view import Attempt, LedgerEntry, entry, history
+from mmmeta.state.ledger.rules import REASONS
+from mmmeta.state.ledger.view import Attempt, LedgerEntry
 from mmmeta.values import json_text
 
 
@@ -93,18 +93,13 @@ def explain(bench: Bench, file: str) -> Explanation:
     deleted = bool(row.system["__deleted"])
     unmet = []
     for part in _parts(bench.rules.condition):
-        where, parameters = catalog.where(part, deleted=None)
-        with bench.backend.state.reading() as connection:
-            holds = connection.execute(
-                f"SELECT 1 FROM files WHERE {catalog.unique_sql} = ? AND {where}", (file, *parameters)
-            ).fetchone()
-        if holds is None:
+        if not catalog.among([file], part, deleted=None):
             keys = sorted({comparison.key for comparison in walk(part)})
             actual = ", ".join(f"{key}: {json_text(values[key])}" if key in values else f"no {key}" for key in keys)
             unmet.append(Unmet(describe(part), f"The file has {actual}"))
-    with bench.backend.state.reading() as connection:
-        known = entry(connection, bench.config.name, file)
-        attempts = tuple(history(connection, job=bench.config.name, file=file, limit=10))
+    with bench.looking() as view:
+        known = view.entry(bench.config.name, file)
+        attempts = tuple(view.history(job=bench.config.name, file=file, limit=10))
     return Explanation(
         file=file,
         job=bench.config.name,
@@ -127,14 +122,7 @@ def unknown_names(catalog: Catalog, names: Sequence[str]) -> list[str]:
 def unknown_file(bench: Bench, file: str) -> JobError:
     """The error for a name that no file has, with near misses, or those that begin with it."""
     catalog = bench.backend.catalog()
-    with bench.backend.state.reading() as connection:
-        names = [
-            str(name)
-            for (name,) in connection.execute(
-                f"SELECT {catalog.unique_sql} FROM files WHERE {catalog.unique_sql} >= ? ORDER BY 1 LIMIT 20",
-                (file[:2],),
-            )
-        ]
+    names = catalog.names_from(file[:2], 20)
     longer = [name for name in names if file and name.startswith(file)][:3]
     hint = f" Did you mean {' or '.join(map(repr, longer))}?" if longer else near_misses(file, names)
     return JobError(f"there is no file {file!r}: give its {catalog.unique}.{hint}")

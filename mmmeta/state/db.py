@@ -27,91 +27,7 @@ from mmmeta.errors import StateDbError
 from mmmeta.metadata.db import check_format, create_files_table
 from mmmeta.sqlite.damage import checked_info
 from mmmeta.sqlite.database import Database, quote_identifier
-
-_CREATE_JOBS = """
-CREATE TABLE jobs (
-    job TEXT PRIMARY KEY NOT NULL,
-    selection TEXT NOT NULL,            -- canonical JSON of the condition
-    rules TEXT NOT NULL,                -- canonical JSON of rerun_on, attempts, ...
-    selection_fingerprint TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,          -- of selection, rules and action
-    evaluated INTEGER NOT NULL,         -- state revision up to which the selection was evaluated
-    run_id TEXT,                        -- of the last run
-    heartbeat TEXT                      -- when a run of this job last said that it lives
-)"""
-
-_CREATE_LEDGER = """
-CREATE TABLE ledger (
-    job TEXT NOT NULL,
-    file TEXT NOT NULL,
-    status TEXT NOT NULL,               -- pending, claimed, done, failed, dead, skipped
-    priority,                           -- value of the key that the job orders by
-    attempts INTEGER NOT NULL DEFAULT 0,
-    basis TEXT,                         -- what rerun_on compares, of the version last done
-    tried TEXT,                         -- the same, of the version last claimed
-    content TEXT,                       -- value of the content key last done
-    rev INTEGER,                        -- revision of the metadata db last done
-    token INTEGER NOT NULL DEFAULT 0,   -- fencing token of the last claim or reset
-    asked INTEGER NOT NULL DEFAULT 0,   -- token when a person last asked for it anew; receipts up to it do not count
-    lease_until REAL,                   -- seconds of the boot-time clock
-    boot TEXT,                          -- boot that lease_until counts in
-    worker TEXT,
-    run_id TEXT,
-    error_type TEXT,
-    error_message TEXT,
-    error_lines TEXT,
-    bytes INTEGER,
-    selected_at TEXT,
-    claimed_at TEXT,
-    settled_at TEXT,
-    due REAL,                           -- failed: seconds since 1970 from when it may be tried again
-    retract INTEGER NOT NULL DEFAULT 0, -- the file was deleted: what is due is to undo it
-    PRIMARY KEY (job, file)
-)"""
-
-_CREATE_ATTEMPTS = """
-CREATE TABLE attempts (
-    id INTEGER PRIMARY KEY,
-    job TEXT NOT NULL,
-    file TEXT NOT NULL,
-    token INTEGER NOT NULL,
-    run_id TEXT,
-    worker TEXT,
-    started_at TEXT,
-    ended_at TEXT,
-    status TEXT NOT NULL,
-    error_type TEXT,
-    error_message TEXT,
-    bytes INTEGER
-)"""
-
-_CREATE_COUNTS = """
-CREATE TABLE ledger_counts (            -- kept by triggers: nobody counts a million rows to say "nothing to do"
-    job TEXT NOT NULL,
-    status TEXT NOT NULL,
-    files INTEGER NOT NULL,
-    PRIMARY KEY (job, status)
-) WITHOUT ROWID"""
-
-_COUNT_ONE = "INSERT INTO ledger_counts VALUES (new.job, new.status, 1) ON CONFLICT (job, status) DO UPDATE SET files = files + 1;"
-_COUNT_OFF = "UPDATE ledger_counts SET files = files - 1 WHERE job = old.job AND status = old.status;"
-_TRIGGERS = (
-    f"CREATE TRIGGER ledger_came AFTER INSERT ON ledger BEGIN {_COUNT_ONE} END",
-    f"CREATE TRIGGER ledger_went AFTER DELETE ON ledger BEGIN {_COUNT_OFF} END",
-    "CREATE TRIGGER ledger_moved AFTER UPDATE OF status ON ledger WHEN old.status <> new.status "
-    f"BEGIN {_COUNT_OFF} {_COUNT_ONE} END",
-)
-
-_INDEXES = (
-    "CREATE INDEX files_state_rev ON files (__state_rev)",
-    "CREATE INDEX ledger_pending ON ledger (job, priority, file) WHERE status = 'pending'",
-    "CREATE INDEX ledger_failed ON ledger (job, due) WHERE status = 'failed'",
-    "CREATE INDEX ledger_claimed ON ledger (job, lease_until) WHERE status = 'claimed'",
-    "CREATE INDEX ledger_dead ON ledger (job) WHERE status = 'dead'",
-    "CREATE INDEX ledger_skipped ON ledger (job) WHERE status = 'skipped'",
-    "CREATE INDEX attempts_file ON attempts (job, file)",
-    "CREATE INDEX attempts_run ON attempts (run_id) WHERE run_id IS NOT NULL",
-)
+from mmmeta.state.ledger.sqlite.tables import create_ledger
 
 _ENTRIES = (
     "id",
@@ -187,7 +103,7 @@ def merged_from(info: dict[str, Any]) -> Merged:
 
 def create_tables(connection: sqlite3.Connection, unique: str) -> None:
     """Make an empty state db."""
-    for sql in (CREATE_INFO, CREATE_REGISTRY, _CREATE_JOBS, _CREATE_LEDGER, _CREATE_COUNTS, _CREATE_ATTEMPTS):
+    for sql in (CREATE_INFO, CREATE_REGISTRY):
         connection.execute(sql)
     write_info(
         connection,
@@ -204,8 +120,8 @@ def create_tables(connection: sqlite3.Connection, unique: str) -> None:
         token_base=0,
     )
     create_files_table(connection, unique, STATE_SYSTEM)
-    for sql in (*_TRIGGERS, *_INDEXES):
-        connection.execute(sql)
+    connection.execute("CREATE INDEX files_state_rev ON files (__state_rev)")
+    create_ledger(connection)
 
 
 def next_state_revision(connection: sqlite3.Connection) -> int:
@@ -222,15 +138,16 @@ def save_local(
     changes: dict[str, Any],
     removed: set[str],
     now: str,
-) -> bool:
-    """Write the client's own fields of one file, the given ones only; False if the state db has no such file."""
+) -> int | None:
+    """Write the client's own fields of one file, the given ones only; the state revision that this took, None if the
+    state db has no such file."""
     remote = Columns.load(connection, REMOTE, unique)
     unique_sql = quote_identifier(remote.slots[unique].column or unique)
     columns = Columns.load(connection, CLIENT, unique)
     names = ", ".join(["__local_types", "__local_more", *columns.sql])
     row = connection.execute(f"SELECT {names} FROM files WHERE {unique_sql} = ?", (file,)).fetchone()
     if row is None:
-        return False
+        return None
     values = columns.decode(row[2:], row[0], row[1])
     values.update(changes)
     for key in removed:
@@ -239,7 +156,8 @@ def save_local(
     columns.flush()
     written = {key for key in (*changes, *removed) if key in columns.slots}
     assignments = ["__local_types = ?", "__local_more = ?", "__state_last_updated = ?", "__state_rev = ?"]
-    parameters: list[Any] = [types, more, now, next_state_revision(connection)]
+    revision = next_state_revision(connection)
+    parameters: list[Any] = [types, more, now, revision]
     for key in sorted(written):
         slot = columns.slots[key]
         if slot.column is not None and slot.position is not None:
@@ -249,4 +167,4 @@ def save_local(
         f"UPDATE files SET {', '.join(assignments)} WHERE {unique_sql} = ?",
         (*parameters, file),
     )
-    return True
+    return revision

@@ -86,6 +86,11 @@ class SqlTarget:
         self._columns: Columns | None = None
         self._fixed: dict[str, str] = {}
 
+    @property
+    def name(self) -> str:
+        """Database and table, without a password: ``sqlite:////data/docs.db, table 'documents'``."""
+        return f"{self.url}, table {self.table!r}"
+
     def write(self, rows: Sequence[Row], *, state_id: str, job: str) -> Written:
         """Write a batch and its receipts, in one transaction: an upsert, or with ``append`` a new row for each file.
 
@@ -125,9 +130,7 @@ class SqlTarget:
                     values = [] if statement is delete else [row.values for row in rows]
                     prepare(connection, self.table, self.wanted, values, self._fixed)
                 self._columns = None
-        raise LoadError(
-            f"{self.url}, table {self.table!r}: its columns were changed by others {ROUNDS} times; try again"
-        )
+        raise LoadError(f"{self.name}: its columns were changed by others {ROUNDS} times; try again")
 
     @property
     def sqlite_path(self) -> str | None:
@@ -253,7 +256,7 @@ class SqlTarget:
         try:
             yield
         except exc.SQLAlchemyError as error:
-            message = f"{self.url}, table {self.table!r}: {self._reason(error)}"
+            message = f"{self.name}: {self._reason(error)}"
             raise (TargetError if self._takes_nothing(error) else LoadError)(message) from error
 
     def _takes_nothing(self, error: Exception) -> bool:

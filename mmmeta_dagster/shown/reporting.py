@@ -13,7 +13,7 @@ from mmmeta import Failure, GenerateReport, Metadir, RunReport, UpdateReport
 from mmmeta.clock import utcnow
 from mmmeta.filters import format_size
 from mmmeta.jobs.job import Job, LedgerEntry
-from mmmeta.state.candidates import REASONS
+from mmmeta.state.ledger.rules import REASONS
 from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
 from mmmeta_dagster.shown.files_done import linked

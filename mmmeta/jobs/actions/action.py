@@ -6,23 +6,27 @@ It never touches the ledger. One bad file is one failed outcome, the others go o
 from __future__ import annotations
 
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from mmmeta.files.claim import FileClaim
 from mmmeta.files.file import File
-from mmmeta.state.ledger.sqlite import ERROR_LINES, Claim, Outcome
+from mmmeta.state.ledger.outcomes import ERROR_LINES, Claim, Outcome, Place
 
 
-@dataclass(frozen=True)
-class Item:
-    """One claimed file."""
+class Done(NamedTuple):
+    """A file that was done, or that may have been.
+
+    Attributes:
+        place: where its result is; None where nobody knows.
+    """
 
     file: File
-    claim: Claim
+    place: Place | None
 
 
-class Action(Protocol):
+class Action(ABC):
     """Works on claimed files.
 
     Attributes:
@@ -34,17 +38,32 @@ class Action(Protocol):
     batched: bool
     keeps_time: bool
 
-    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+    def prepare(self, files: Sequence[File]) -> None:  # noqa: B027
+        """Get ready for a batch of claimed files; called once for each, before any of them is worked on."""
+
+    @abstractmethod
+    def retract(self, files: Sequence[File]) -> list[Outcome]:
         """Undo what ``process`` did with files that were deleted since."""
 
-    def process(self, items: Sequence[Item]) -> list[Outcome]:
+    @abstractmethod
+    def process(self, files: Sequence[File]) -> list[Outcome]:
         """Work on files and say of each how it ended; raises nothing for a file's own failure."""
 
-    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
-        """Which of these files are not, in their present version, where the action puts them: unique value → why, in
-        words that follow "but". None where that cannot be known."""
+    def place(self, file: File) -> Place | None:
+        """Where the action puts the file's result; None where it does not know.
 
-    def close(self) -> None:
+        Raises:
+            MmmetaError: the file's metadata do not give a place.
+        """
+        return None
+
+    def missing(self, done: Sequence[Done]) -> dict[str, str] | None:
+        """Which of these files are not, in their present version, where they were put: unique value → what is there
+        instead. Where no place is known it is looked for where the action would put it. None where that cannot be
+        known."""
+        return None
+
+    def close(self) -> None:  # noqa: B027
         """Let go of connections."""
 
 
@@ -55,6 +74,12 @@ class Interruptible(Protocol):
     def interrupt(self) -> None:
         """End it soon. ``process`` then leaves out the outcomes of files that it did not finish: they count as
         untried."""
+
+
+def claim_of(file: File) -> FileClaim:
+    """The claim of a file that an action was given."""
+    assert file.claim is not None
+    return file.claim
 
 
 def failed(claim: Claim, error: BaseException) -> Outcome:

@@ -10,12 +10,12 @@ from typing import Any
 
 from mmmeta.errors import JobError, near_misses
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Item, failed
+from mmmeta.jobs.actions.action import Action, claim_of, failed
 from mmmeta.jobs.actions.caught import Caught, end_process, ends_the_run
-from mmmeta.state.ledger.sqlite import Outcome
+from mmmeta.state.ledger.outcomes import Outcome
 
 
-class CallFunction:
+class CallFunction(Action):
     """Calls a function with each file, or with the list of a batch's files; what it raises is the files' failure.
 
     What it returns is nobody's business, except a coroutine or a generator: then nothing was done yet, and that is a
@@ -49,14 +49,14 @@ class CallFunction:
                 f"{name} cannot be called with one argument, {'the list of files' if batched else 'the file'}: {reason}"
             )
 
-    def process(self, items: Sequence[Item]) -> list[Outcome]:
+    def process(self, files: Sequence[File]) -> list[Outcome]:
         process = os.getpid()
         with Caught(lambda error: os.getpid() == process and ends_the_run(error)) as caught:
             if self.batched:
-                self._call([item.file for item in items])
+                self._call(list(files))
             else:
-                for item in items:
-                    self._call(item.file)
+                for file in files:
+                    self._call(file)
         error = caught.error
         if os.getpid() != process:
             end_process(error)
@@ -64,8 +64,8 @@ class CallFunction:
             message = f"the function ended with sys.exit({error.code!r})"
             error = RuntimeError(message).with_traceback(error.__traceback__)
         if error is not None:
-            return [failed(item.claim, error) for item in items]
-        return [Outcome(item.claim) for item in items]
+            return [failed(claim_of(file), error) for file in files]
+        return [Outcome(claim_of(file)) for file in files]
 
     def _call(self, files: File | list[File]) -> None:
         result = self._function(files)
@@ -75,14 +75,8 @@ class CallFunction:
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
             raise TypeError("the function returned a generator, which nobody goes through: nothing was done")
 
-    def retract(self, items: Sequence[Item]) -> list[Outcome]:
-        return self.process(items)
-
-    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
-        return None
-
-    def close(self) -> None:
-        """Nothing to let go of."""
+    def retract(self, files: Sequence[File]) -> list[Outcome]:
+        return self.process(files)
 
 
 def _unfit(function: Callable[[Any], object]) -> str | None:

@@ -13,21 +13,21 @@ from mmmeta.documents.local import allowed_path
 from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Item, failed
+from mmmeta.jobs.actions.action import Action, claim_of, failed
 from mmmeta.jobs.actions.arguments import fill_arguments
-from mmmeta.jobs.actions.download import source_of
+from mmmeta.jobs.actions.document import source_of
 from mmmeta.jobs.actions.program import Ended, run_program
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
 from mmmeta.project.actions import CommandAction
 from mmmeta.quantities import format_duration
-from mmmeta.state.ledger.sqlite import ERROR_LINES, Outcome
+from mmmeta.state.ledger.outcomes import ERROR_LINES, Outcome
 
 COMMAND_FAILED = "CommandFailed"
 """An error's type: the program ran and said that it failed."""
 
 
-class Command:
+class Command(Action):
     """Runs a program with each file; an exit code other than 0 is the file's failure.
 
     The program gets the environment of the run and ``MMMETA_FILE`` (the file's unique value), ``MMMETA_JOB``,
@@ -59,22 +59,16 @@ class Command:
         self._stopped = threading.Event()
         self._program: str | None = None
 
-    def process(self, items: Sequence[Item]) -> list[Outcome]:
+    def process(self, files: Sequence[File]) -> list[Outcome]:
         program = self._find_program()
-        outcomes = [self._do(program, item) for item in items]
+        outcomes = [self._do(program, file) for file in files]
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def retract(self, items: Sequence[Item]) -> list[Outcome]:
-        return self.process(items)
-
-    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
-        return None
+    def retract(self, files: Sequence[File]) -> list[Outcome]:
+        return self.process(files)
 
     def interrupt(self) -> None:
         self._stopped.set()
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
     def _find_program(self) -> str:
         """The program's path: by PATH, or below the folder where it has a slash. Without it no file can succeed, so
@@ -94,54 +88,56 @@ class Command:
             self._program = os.path.abspath(path)
         return self._program
 
-    def _do(self, program: str, item: Item) -> Outcome | None:
+    def _do(self, program: str, file: File) -> Outcome | None:
         """How a file ended; None where the run was stopped meanwhile."""
         try:
-            arguments = fill_arguments(self._run, item.file.get, lambda: self._document(item))
+            arguments = fill_arguments(self._run, file.get, lambda: self._document(file))
             ended = run_program(
                 [program, *arguments[1:]],
                 folder=self._folder,
-                environment=self._environment(item),
+                environment=self._environment(file),
                 timeout=self._timeout,
                 stopped=self._stopped,
             )
         except MmmetaError as error:
-            return failed(item.claim, error)
+            return failed(claim_of(file), error)
         except (OSError, ValueError) as error:
-            return failed(item.claim, CommandError(f"{program} cannot be started: {error}"))
-        return None if ended.stopped else self._outcome(item, ended)
+            return failed(claim_of(file), CommandError(f"{program} cannot be started: {error}"))
+        return None if ended.stopped else self._outcome(file, ended)
 
-    def _document(self, item: Item) -> str:
+    def _document(self, file: File) -> str:
         """The local path of a file's document; one that was deleted need not be there any more."""
-        source = source_of(item.file, self._config, self._layout)
+        source = source_of(file, self._config, self._layout)
         if not is_local(source):
             raise DownloadError(
                 f"{shown(source)}: is not on this machine, so there is no {{__path}}. Download it by a job before "
                 "this one, and name it as that job does: ./downloads/{_file_name}"
             )
         path = allowed_path(source, [self._layout.files_root])
-        if not item.claim.retract and not path.is_file():
+        if not claim_of(file).retract and not path.is_file():
             raise DownloadError(f"{path}: is not there, or no file")
         return str(path)
 
-    def _environment(self, item: Item) -> dict[str, str]:
-        own = {"MMMETA_FILE": item.file.unique_value, "MMMETA_JOB": self._job, "MMMETA_RUN_ID": self._run_id}
+    def _environment(self, file: File) -> dict[str, str]:
+        own = {"MMMETA_FILE": file.unique_value, "MMMETA_JOB": self._job, "MMMETA_RUN_ID": self._run_id}
         inherited = {key: value for key, value in os.environ.items() if key not in (*own, "MMMETA_DELETED")}
-        deleted = {"MMMETA_DELETED": "1"} if item.claim.retract else {}
+        deleted = {"MMMETA_DELETED": "1"} if claim_of(file).retract else {}
         return {**inherited, **{key: value for key, value in own.items() if value is not None}, **deleted}
 
-    def _outcome(self, item: Item, ended: Ended) -> Outcome:
+    def _outcome(self, file: File, ended: Ended) -> Outcome:
         lines = ended.stderr[-ERROR_LINES:]
         if ended.late:
             limit = format_duration(self._timeout or 0)
             return Outcome(
-                item.claim, "TimeoutError", f"took longer than {limit}, the job's timeout, and was ended", lines
+                claim_of(file), "TimeoutError", f"took longer than {limit}, the job's timeout, and was ended", lines
             )
         if ended.code == 0:
-            return Outcome(item.claim)
+            return Outcome(claim_of(file))
         last = next((line.strip() for line in reversed(lines.splitlines()) if line.strip()), "")
         how = f"exit code {ended.code}" if ended.code > 0 else f"ended by signal {_signal(-ended.code)}"
-        return Outcome(item.claim, COMMAND_FAILED, f"{how}: {last}" if last else f"{how}, and nothing on stderr", lines)
+        return Outcome(
+            claim_of(file), COMMAND_FAILED, f"{how}: {last}" if last else f"{how}, and nothing on stderr", lines
+        )
 
 
 def _signal(number: int) -> str:

@@ -1,11 +1,15 @@
-"""Reads a document for a column of its own: as text or as bytes, bounded, checked against its digest."""
+"""The document of a file: where it is, and what is in it, as text or as bytes, bounded and checked against its digest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from mmmeta.config.model import Config
+from mmmeta.documents.source import document_source
 from mmmeta.documents.transfer import read_document
 from mmmeta.errors import LoadError
+from mmmeta.files.file import File
+from mmmeta.layout import Layout
 from mmmeta.project.load import LoadContent
 
 
@@ -30,3 +34,19 @@ def read_content(source: str, content: LoadContent, *, files_root: Path, expecte
             f"{source}: is not UTF-8 text (byte {error.start} is {data[error.start]:#04x}). Select text documents only, "
             "or load it with `as: bytes`"
         ) from None
+
+
+def source_of(file: File, config: Config, layout: Layout) -> str:
+    """Where a file's document is: an absolute path or a URL, not yet checked.
+
+    Raises:
+        DownloadError, RemoteTemplateError: nothing says where.
+    """
+    file_name = file.get(config.metadata.file_name)
+    return document_source(
+        file.get,
+        remote_url=file.remote.url if "url" in config.remote else None,
+        file_name=file_name if isinstance(file_name, str) else None,
+        source=file.source,
+        files_root=layout.files_root,
+    )

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.config.model import Config
-from mmmeta.errors import JobError, MmmetaError, TargetError
-from mmmeta.files.claim import FileClaim, version_of
+from mmmeta.errors import JobError, LoadError, MmmetaError, TargetError
+from mmmeta.files.claim import version_of
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Item, failed
+from mmmeta.jobs.actions.action import Action, Done, claim_of, failed
 from mmmeta.layout import Layout
 from mmmeta.project.actions import LoadAction
 from mmmeta.project.job import JobConfig
-from mmmeta.state.ledger.sqlite import Outcome
+from mmmeta.state.ledger.outcomes import Outcome, Place
 
 if TYPE_CHECKING:
     from mmmeta.target.columns import Wanted
@@ -25,7 +25,7 @@ CONTENT_AT_ONCE = 32_000_000
 Write = Callable[[Sequence["Row"]], "Written"]
 
 
-class Load:
+class Load(Action):
     """Writes rows into an SQL table with receipts in the same transaction: exactly once."""
 
     batched = True
@@ -42,48 +42,70 @@ class Load:
         self._wanted, self._keys, self._content = _wanted(action, config.metadata.unique, job.name)
         self._target = SqlTarget(action.to, action.table, self._wanted)
 
-    def process(self, items: Sequence[Item]) -> list[Outcome]:
+    def process(self, files: Sequence[File]) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for part, sizes in self._parts(items, outcomes):
+        for part, sizes in self._parts(files, outcomes):
             outcomes += self._carry_out(self._target.write, part, sizes)
         return outcomes
 
-    def retract(self, items: Sequence[Item]) -> list[Outcome]:
+    def retract(self, files: Sequence[File]) -> list[Outcome]:
         """Remove the files' rows, all of them where each version has its own."""
-        return self._carry_out(self._target.remove, [(item, {}) for item in items], {})
+        outcomes: list[Outcome] = []
+        here = []
+        for file in files:
+            trouble = self._elsewhere(claim_of(file).place)
+            if trouble is None:
+                here.append(file)
+            else:
+                error = LoadError(f"the row cannot be taken out: {trouble}. Point the job there, or remove it by hand")
+                outcomes.append(failed(claim_of(file), error))
+        return outcomes + self._carry_out(self._target.remove, [(file, {}) for file in here], {})
 
-    def missing(self, files: Sequence[File]) -> dict[str, str] | None:
+    def place(self, file: File) -> Place:
+        return Place(self._target.name, file.unique_value)
+
+    def _elsewhere(self, place: Place | None) -> str | None:
+        """That a result is in another table than the job's, in a sentence; None where it is not."""
+        if place is None or place.target == self._target.name:
+            return None
+        return f"it was loaded into {place.target}, and the job loads into {self._target.name} now"
+
+    def missing(self, done: Sequence[Done]) -> dict[str, str] | None:
         from mmmeta.target.present import Sought, missing
 
         content = self._config.metadata.content
+        elsewhere = {file.unique_value: self._elsewhere(place) for file, place in done}
+        files = [file for file, _ in done if elsewhere[file.unique_value] is None]
         version = [version_of(self._job.rerun_on, content, file, file.fingerprint) for file in files]
         sought = [Sought(file.unique_value, name, file.get(content)) for file, name in zip(files, version, strict=True)]
         column = next((name for name, key in self._keys.items() if key == content), content)
-        return missing(self._target, sought, content=column, state_id=self._state_id, job=self._job.name)
+        found = missing(self._target, sought, content=column, state_id=self._state_id, job=self._job.name)
+        return {**{name: trouble for name, trouble in elsewhere.items() if trouble is not None}, **found}
 
     def close(self) -> None:
         self._target.close()
 
     def _parts(
-        self, items: Sequence[Item], outcomes: list[Outcome]
-    ) -> Iterator[tuple[list[tuple[Item, dict[str, Any]]], dict[str, int]]]:
+        self, files: Sequence[File], outcomes: list[Outcome]
+    ) -> Iterator[tuple[list[tuple[File, dict[str, Any]]], dict[str, int]]]:
         """The batch, cut up where its documents would fill the memory; those that cannot be read are outcomes."""
-        part: list[tuple[Item, dict[str, Any]]] = []
+        part: list[tuple[File, dict[str, Any]]] = []
         sizes: dict[str, int] = {}
-        for item in items:
-            values = self._values(item.file)
+        for file in files:
+            values = self._values(file)
             if self._content is not None:
                 try:
-                    document = self._read(item.file)
+                    document = self._read(file)
                 except (MmmetaError, OSError) as error:
-                    outcomes.append(failed(item.claim, error))
+                    outcomes.append(failed(claim_of(file), error))
                     continue
                 values[self._content] = document
-                sizes[item.claim.file] = len(document if isinstance(document, bytes) else document.encode())
+                name = file.unique_value
+                sizes[name] = len(document if isinstance(document, bytes) else document.encode())
                 if len(part) and sum(sizes.values()) > CONTENT_AT_ONCE:
                     yield part, sizes
-                    part, sizes = [], {item.claim.file: sizes[item.claim.file]}
-            part.append((item, values))
+                    part, sizes = [], {name: sizes[name]}
+            part.append((file, values))
         if part:
             yield part, sizes
 
@@ -94,52 +116,41 @@ class Load:
         return {column: file.get(key) for column, key in self._keys.items()}
 
     def _read(self, file: File) -> str | bytes:
-        from mmmeta.documents.source import document_source
-        from mmmeta.jobs.actions.document import read_content
+        from mmmeta.jobs.actions.document import read_content, source_of
 
         assert self._action.content is not None
-        name = file.get(self._config.metadata.file_name)
-        source = document_source(
-            file.get,
-            remote_url=file.remote.url if "url" in self._config.remote else None,
-            file_name=name if isinstance(name, str) else None,
-            source=file.source,
-            files_root=self._layout.files_root,
-        )
         return read_content(
-            source,
+            source_of(file, self._config, self._layout),
             self._action.content,
             files_root=self._layout.files_root,
             expected_digest=file.get(self._config.metadata.content),
         )
 
     def _carry_out(
-        self, write: Callable[..., Written], part: Sequence[tuple[Item, dict[str, Any]]], sizes: dict[str, int]
+        self, write: Callable[..., Written], part: Sequence[tuple[File, dict[str, Any]]], sizes: dict[str, int]
     ) -> list[Outcome]:
         from mmmeta.target.target import Row
 
         rows = []
-        for item, values in part:
-            claim = item.file.claim
-            assert isinstance(claim, FileClaim)
-            stamp = claim.stamp
-            rows.append(Row(item.file.unique_value, values, stamp.token, stamp.version, stamp.asked))
+        for file, values in part:
+            stamp = claim_of(file).stamp
+            rows.append(Row(file.unique_value, values, stamp.token, stamp.version, stamp.asked))
         try:
             written = write(rows, state_id=self._state_id, job=self._job.name)
         except TargetError:
             raise  # no file is to blame: the run ends, and nobody's attempts are used up
         except MmmetaError as error:
-            return [failed(item.claim, error) for item, _ in part]
+            return [failed(claim_of(file), error) for file, _ in part]
         outcomes = []
-        for item, _ in part:
-            name = item.file.unique_value
+        for file, _ in part:
+            name, claim = file.unique_value, claim_of(file)
             if name in written.failed:
-                message = f"{self._target.url}, table {self._target.table!r}: {written.failed[name]}"
-                outcomes.append(Outcome(item.claim, "LoadError", message))
+                message = f"{self._target.name}: {written.failed[name]}"
+                outcomes.append(Outcome(claim, "LoadError", message))
             elif name in written.refused:
-                outcomes.append(Outcome(item.claim, "LoadError", "another worker has taken this file over since"))
+                outcomes.append(Outcome(claim, "LoadError", "another worker has taken this file over since"))
             else:
-                outcomes.append(Outcome(item.claim, bytes=sizes.get(item.claim.file)))
+                outcomes.append(Outcome(claim, bytes=sizes.get(name), place=self.place(file)))
         return outcomes
 
 

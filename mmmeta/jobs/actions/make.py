@@ -7,7 +7,7 @@ from mmmeta.errors import JobError
 from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.actions.call import CallFunction, import_function
 from mmmeta.jobs.actions.command import Command
-from mmmeta.jobs.actions.download import Download, FindFiles
+from mmmeta.jobs.actions.download import Download, Places
 from mmmeta.jobs.actions.load import Load
 from mmmeta.layout import Layout
 from mmmeta.project.actions import CallAction, CommandAction, DownloadAction, LoadAction
@@ -20,19 +20,19 @@ def make_action(
     layout: Layout,
     state_id: str,
     run_id: str | None = None,
-    find: FindFiles | None = None,
+    places: Places | None = None,
 ) -> Action:
     """The action that a job's definition names.
 
     Args:
-        find: gives the files that a condition means, to an action that has to know of others.
+        places: tells an action that writes documents who has which place; needed for a run only.
 
     Raises:
         JobError: it names none, or a function that cannot be imported or used.
     """
     action = job.action
     if isinstance(action, DownloadAction):
-        return Download(action, config, layout, job.timeout, find)
+        return Download(action, config, layout, job.timeout, places)
     if isinstance(action, LoadAction):
         return Load(action, config, layout, job, state_id)
     if isinstance(action, CallAction):

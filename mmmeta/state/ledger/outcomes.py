@@ -1,8 +1,10 @@
-"""A claimed file, how its worker says that it ended, and what the ledger made of that."""
+"""What goes into the ledger and comes out of it: candidates, claims, how files ended, and where their results are."""
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 ERROR_LINES = 4_000
 """Characters of a traceback that are kept."""
@@ -17,6 +19,43 @@ def storable(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
+class Candidate(NamedTuple):
+    """A file as a job's rules see it; what the ledger is told of the files.
+
+    Attributes:
+        priority: value of the key that the job orders by, or the file's place in the order of publication.
+        wanted: the version that counts now: what ``rerun_on`` compares, as text.
+        content: value of the content key, as text.
+        rev: revision of the metadata db; None for a file that was never published.
+        meant: whether the selection means the file as it is now; never so for a deleted one.
+    """
+
+    file: str
+    priority: Any
+    wanted: str
+    content: str | None
+    rev: int | None
+    deleted: bool
+    meant: bool
+
+
+class Place(NamedTuple):
+    """Where the result of a job for a file is.
+
+    Attributes:
+        target: a folder (absolute, links followed), or a database and table (without a password).
+        name: of the document below the folder, or of the row.
+    """
+
+    target: str
+    name: str
+
+    @property
+    def folded(self) -> str:
+        """The name as the least careful file system tells names apart: neither case nor Unicode form counts."""
+        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", self.name).casefold())
+
+
 @dataclass(frozen=True)
 class Claim:
     """One file in this worker's hands.
@@ -27,6 +66,7 @@ class Claim:
         retract: the file was deleted after it was done; what is asked for is to undo it.
         asked: the token when a person last asked for the file anew. A target's receipt with a larger one tells of an
             import that the ledger never heard of.
+        place: where the result of the last time is; None if there is none, or nobody knows.
     """
 
     file: str
@@ -34,6 +74,7 @@ class Claim:
     attempt: int
     retract: bool = False
     asked: int = 0
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +83,10 @@ class Outcome:
 
     What an error says comes from anywhere. It is made storable here, so that no message keeps the ledger from recording
     how the files ended.
+
+    Attributes:
+        bytes: of the document.
+        place: where the result is now, where the action knows.
     """
 
     claim: Claim
@@ -49,6 +94,7 @@ class Outcome:
     error_message: str | None = None
     error_lines: str | None = None
     bytes: int | None = None
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         message = storable(self.error_message)

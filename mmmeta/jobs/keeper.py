@@ -1,0 +1,44 @@
+"""The sign of life of a run: its leases are prolonged, and status.json says that it goes on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from mmmeta.jobs.bench import Bench
+from mmmeta.state.liveness import Worker, boot_seconds
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY = 10.0
+"""Seconds between two signs of life in the ledger and status.json; the sensor takes three missed ones for a death."""
+
+
+class Keeper:
+    """Says in the background that a run lives, and prolongs its leases, until the run ends."""
+
+    def __init__(self, bench: Bench, worker: Worker, run_id: str | None) -> None:
+        self._bench = bench
+        self._worker = worker
+        self._run_id = run_id
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"mmmeta {bench.config.name}", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        lease = self._bench.config.lease
+        while not self._over.wait(min(BEAT_EVERY, lease / 3)):
+            try:
+                with self._bench.changing() as ledger:
+                    until = boot_seconds() + lease
+                    ledger.renew(self._worker.name, lease, self._run_id)
+                self._worker.lease.prolong(until)
+                self._bench.backend.write_status()
+            except Exception as error:  # whatever it is: without a sign of life the claims pass to others
+                log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)

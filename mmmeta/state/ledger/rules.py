@@ -1,0 +1,134 @@
+"""What the ledger needs to know of a job: which files it means, what makes one due again, and how often it is tried."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+
+from mmmeta.filters import Condition, condition_keys, from_json, to_json
+
+CONTENT = "content"
+METADATA = "metadata"
+NEVER = "never"
+"""What ``rerun_on`` says where it names no keys."""
+
+IGNORE = "ignore"
+ACTION = "action"
+"""What ``on_delete`` says."""
+
+DELETED = "Deleted"
+LEFT = "LeftSelection"
+RETRACTED = "Retracted"
+"""Why files are set aside, in place of an error's type."""
+
+REASONS = {
+    DELETED: "the file was deleted before it was processed",
+    LEFT: "left the selection when the job's definition changed",
+    RETRACTED: "the file was deleted, and what the job had done with it was undone",
+}
+
+WORKER_DIED = "WorkerDied"
+LEASE_ENDED = "LeaseEnded"
+"""Error types of files whose worker did not say how they ended."""
+
+STATUSES = ("pending", "claimed", "done", "failed", "dead", "skipped")
+
+LONGEST_BACKOFF = 86_400.0
+"""Seconds; a file that failed is due again after a day at the latest."""
+
+HISTORY_DAYS = 90
+"""How long attempts are kept; longer costs space in the state db, about 200 bytes each."""
+
+
+@dataclass(frozen=True)
+class JobRules:
+    """A job's definition, as far as the ledger depends on it.
+
+    Attributes:
+        rerun_on: ``"content"``, ``"metadata"``, ``"never"``, or the keys whose change makes a file pending again.
+        content_key: config.yml's ``metadata.content``.
+        attempts: tries before a file is dead.
+        backoff: seconds before the second try; doubled for each further one, with jitter.
+        on_delete: ``"ignore"``, or ``"action"``: a file that is deleted after it was done is handed to the action.
+        fingerprint: of the whole definition, the action included.
+        index: make indexes over the keys that the condition selects on.
+    """
+
+    name: str
+    condition: Condition
+    rerun_on: str | tuple[str, ...]
+    content_key: str
+    attempts: int
+    backoff: float
+    order_by: str | None
+    fingerprint: str
+    on_delete: str = IGNORE
+    index: bool = True
+
+    @property
+    def selection(self) -> str:
+        """Canonical JSON of the condition."""
+        return json.dumps(to_json(self.condition), sort_keys=True)
+
+    @property
+    def rules(self) -> str:
+        """Canonical JSON of what else the ledger depends on."""
+        rerun_on = self.rerun_on if isinstance(self.rerun_on, str) else list(self.rerun_on)
+        return json.dumps(
+            {
+                "rerun_on": rerun_on,
+                "content_key": self.content_key,
+                "attempts": self.attempts,
+                "backoff": self.backoff,
+                "order_by": self.order_by,
+                "on_delete": self.on_delete,
+            },
+            sort_keys=True,
+        )
+
+    @property
+    def descending(self) -> bool:
+        """Whether the largest value of ``order_by`` comes first."""
+        return self.order_by is not None and self.order_by.startswith("-")
+
+    @property
+    def version_keys(self) -> tuple[str, ...]:
+        """The keys that ``rerun_on`` compares; none where it compares all metadata, or nothing."""
+        if self.rerun_on == CONTENT:
+            return (self.content_key,)
+        return () if isinstance(self.rerun_on, str) else tuple(sorted(self.rerun_on))
+
+    @property
+    def asked_keys(self) -> frozenset[str]:
+        """All keys whose value the ledger's part of the definition looks at."""
+        keys = {*condition_keys(self.condition), *self.version_keys}
+        if self.order_by is not None:
+            keys.add(self.order_by.removeprefix("-"))
+        return frozenset(keys)
+
+    def compares_as(self, other: JobRules) -> bool:
+        """Whether versions of files are told apart as under ``other``."""
+        return (self.rerun_on, self.content_key) == (other.rerun_on, other.content_key)
+
+    def retry_after(self, attempt: int) -> float:
+        """Seconds from the failure of this attempt (from 1) until the file is due again."""
+        doubled = self.backoff * 2.0 ** min(attempt - 1, 60)
+        return min(doubled, LONGEST_BACKOFF) * random.uniform(0.75, 1.25)
+
+
+def rules_from(name: str, selection: str, rules: str, fingerprint: str) -> JobRules:
+    """The rules of a job as its last evaluation left them in the table ``jobs``."""
+    values = json.loads(rules)
+    rerun_on = values["rerun_on"]
+    return JobRules(
+        name=name,
+        condition=from_json(json.loads(selection)),
+        rerun_on=rerun_on if isinstance(rerun_on, str) else tuple(rerun_on),
+        content_key=values["content_key"],
+        attempts=values["attempts"],
+        backoff=values["backoff"],
+        order_by=values["order_by"],
+        fingerprint=fingerprint,
+        on_delete=values["on_delete"],
+    )

@@ -1,0 +1,1 @@
+"""The ledger in the state db's own SQLite file, in plain SQL."""

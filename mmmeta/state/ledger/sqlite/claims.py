@@ -1,0 +1,362 @@
+"""Claims in the state db: leases, the places that are given with them, and how files ended.
+
+A claim is a lease with a token that grows; settling a claim whose token another has raised since changes nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from mmmeta.clock import to_text
+from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
+from mmmeta.state.ledger.rules import LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules
+from mmmeta.state.ledger.sqlite.offers import Offers
+from mmmeta.state.ledger.sqlite.tables import read_place, stored_place
+from mmmeta.state.ledger.store import Ledger
+from mmmeta.state.liveness import boot_id, boot_seconds, is_dead
+
+_GIVEN_BACK = (
+    "SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, worker = NULL "
+    "WHERE job = ? AND status = 'claimed'"
+)
+
+
+class _Held(NamedTuple):
+    """A claimed file and its present version.
+
+    Attributes:
+        since: when it was claimed.
+        current: whether the version that was claimed is still the one that counts.
+    """
+
+    token: int
+    since: str
+    current: int
+    deleted: int
+
+    def changed(self, claim: Claim) -> bool:
+        """Whether the file is another than the one that was claimed: changed, deleted or back."""
+        return not self.current or bool(self.deleted) != claim.retract
+
+
+class Claims(Ledger):
+    """The part of a job's ledger that workers use.
+
+    Args:
+        connection: the state db's, in a transaction.
+        workers: folder of the workers' locks.
+        now: aware UTC.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, rules: JobRules, workers: Path, now: datetime) -> None:
+        self.rules = rules
+        self._connection = connection
+        self._workers = workers
+        self._now = now
+        self._stamp = to_text(now)
+        self._offers = Offers(connection, rules, self._stamp)
+
+    def claim(
+        self,
+        count: int,
+        *,
+        worker: str,
+        run_id: str | None,
+        lease: float,
+        without: Sequence[str] = (),
+        among: Sequence[str] | None = None,
+    ) -> list[Claim]:
+        self._take_back()
+        # Both keys in one direction: the index is read forwards or backwards, and nothing is sorted.
+        order = "priority DESC, file DESC" if self.rules.descending else "priority, file"
+        # By the names where they are given, else in the order of the index of what is pending.
+        source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
+        named = "" if among is None else f"AND file IN ({_marks(among)}) "
+        rows = self._connection.execute(
+            "SELECT file, token + 1, attempts + 1, retract, asked, error_type IN (?, ?), target, place "
+            f"FROM {source} WHERE job = ? AND status = 'pending' {named}AND file NOT IN ({_marks(without)}) "
+            f"ORDER BY {order} LIMIT ?",
+            (WORKER_DIED, LEASE_ENDED, self.rules.name, *(among or ()), *without, count),
+        ).fetchall()
+        taken = list(takewhile(lambda row: not row[5], rows)) or rows[:1]
+        claims = [
+            Claim(file, token, attempt, bool(undo), asked, read_place(target, place, file))
+            for file, token, attempt, undo, asked, _, target, place in taken
+        ]
+        until, boot = boot_seconds() + lease, boot_id()
+        claimed = self._connection.executemany(
+            "UPDATE ledger SET status = 'claimed', token = ?, attempts = ?, tried = wanted, lease_until = ?, "
+            "boot = ?, worker = ?, run_id = ?, claimed_at = ?, due = NULL WHERE job = ? AND file = ?",
+            [
+                (claim.token, claim.attempt, until, boot, worker, run_id, self._stamp, self.rules.name, claim.file)
+                for claim in claims
+            ],
+        ).rowcount
+        if claims and claimed != len(claims):
+            # Going on would claim the same files for ever.
+            raise sqlite3.DatabaseError("malformed: the index of what is pending names files that the ledger has not")
+        self._beat(run_id)
+        return claims
+
+    def _take_back(self) -> None:
+        name = self.rules.name
+        self._connection.execute(
+            "UPDATE ledger INDEXED BY ledger_failed SET status = 'pending', due = NULL "
+            "WHERE job = ? AND status = 'failed' AND due <= ?",
+            (name, self._now.timestamp()),
+        )
+        # SQLite's state db is on one host: a lease of another boot is void, and the file is not to blame.
+        self._give_back("boot <> ?", boot_id())
+        workers = self._connection.execute(
+            "SELECT DISTINCT worker FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'", (name,)
+        ).fetchall()
+        for (worker,) in workers:
+            if is_dead(self._workers, worker):
+                self._take_from(
+                    "worker = ?", worker, WORKER_DIED, "the process that worked on it was killed or crashed"
+                )
+        self._take_from("lease_until <= ?", boot_seconds(), LEASE_ENDED, "its worker gave no sign of life for too long")
+
+    def _take_from(self, condition: str, parameter: str | float, error_type: str, message: str) -> None:
+        """Take claims from a worker that is gone; a file that this happens to as often as it may fail is dead.
+
+        Of several files nobody knows which it was: they come again, each alone, and only then it counts.
+        """
+        claimed = self._claimed(condition, parameter)
+        together = Counter(claimed.values())
+        # What was being undone may be half undone: it counts as not done any more.
+        self._connection.executemany(
+            "UPDATE ledger SET status = CASE WHEN ?1 AND attempts >= ?2 THEN 'dead' ELSE 'pending' END, token = token + 1, "
+            "attempts = CASE WHEN ?1 THEN attempts ELSE attempts - 1 END, "
+            "basis = CASE WHEN retract THEN NULL ELSE basis END, error_type = ?3, error_message = ?4, "
+            "error_lines = NULL, settled_at = ?5, lease_until = NULL, worker = NULL WHERE job = ?6 AND file = ?7",
+            [
+                (together[worker] == 1, self.rules.attempts, error_type, message, self._stamp, self.rules.name, file)
+                for file, worker in claimed.items()
+            ],
+        )
+        self._offers.look_again(list(claimed))
+
+    def _claimed(self, condition: str, parameter: str | float) -> dict[str, str]:
+        """The claimed files that a condition means, and who has each."""
+        rows = self._connection.execute(
+            f"SELECT file, worker FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed' AND {condition}",
+            (self.rules.name, parameter),
+        )
+        return dict(rows.fetchall())
+
+    def renew(self, worker: str, lease: float, run_id: str | None) -> None:
+        self._connection.execute(
+            "UPDATE ledger INDEXED BY ledger_claimed SET lease_until = ? WHERE job = ? AND status = 'claimed' AND worker = ?",
+            (boot_seconds() + lease, self.rules.name, worker),
+        )
+        self._beat(run_id)
+
+    def _beat(self, run_id: str | None) -> None:
+        self._connection.execute(
+            "UPDATE jobs SET heartbeat = ?, run_id = ? WHERE job = ?", (self._stamp, run_id, self.rules.name)
+        )
+
+    def reserve(self, places: Mapping[str, Place]) -> dict[str, str]:
+        taken: dict[str, str] = {}
+        for file, place in places.items():
+            owner, job = self._owner(place) or (file, None)
+            if owner != file and self._holds(owner, job, place):
+                taken[file] = owner
+            elif (owner, job) != (file, self.rules.name):
+                self._give_place(place, file)
+        return taken
+
+    def _owner(self, place: Place) -> tuple[str, str] | None:
+        """The file that was given a place last, and the job that it was given for."""
+        row: tuple[str, str] | None = self._connection.execute(
+            "SELECT file, job FROM places WHERE target = ? AND folded = ?", (place.target, place.folded)
+        ).fetchone()
+        return row
+
+    def _give_place(self, place: Place, file: str) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", (place.target, place.folded, file, self.rules.name)
+        )
+
+    def _holds(self, file: str, job: str | None, place: Place) -> bool:
+        """Whether a file is at work for a job that gave it a place, or was done there by any job. One that was deleted
+        holds nothing: whatever comes there is not what it left."""
+        return any(
+            (row_job == job and status == "claimed") or at == (place.target, place.folded)
+            for row_job, status, at in self._rows_of(file)
+        )
+
+    def _rows_of(self, file: str) -> list[tuple[str, str, tuple[str, str] | None]]:
+        """Each job's row of a file that is not deleted: job, status, and the folded place of its result."""
+        rows = self._connection.execute(
+            "SELECT job, status, target, place FROM ledger WHERE job IN (SELECT job FROM jobs) AND file = ? "
+            "AND NOT deleted",
+            (file,),
+        ).fetchall()
+        places = [read_place(target, name, file) for _, _, target, name in rows]
+        return [
+            (row[0], row[1], None if place is None else (place.target, place.folded))
+            for row, place in zip(rows, places, strict=True)
+        ]
+
+    def take_over(self, file: str, owner: str, place: Place) -> None:
+        for job, _, at in self._rows_of(owner):
+            if at == (place.target, place.folded):
+                self._connection.execute(
+                    "UPDATE ledger SET target = NULL, place = NULL WHERE job = ? AND file = ?", (job, owner)
+                )
+        self._give_place(place, file)
+
+    def settle(self, outcomes: Sequence[Outcome], *, run_id: str | None, worker: str) -> list[Settled]:
+        held = self._held([outcome.claim.file for outcome in outcomes])
+        settled: list[Settled] = []
+        for outcome in outcomes:
+            claim = held.get(outcome.claim.file)
+            lost = claim is None or claim.token != outcome.claim.token
+            settled.append(Settled(outcome, "lost" if lost else self._status_after(outcome)))
+        ours = [entry for entry in settled if entry.status != "lost"]
+        self._write_outcomes(ours)
+        changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
+        if changed:
+            self._offers.look_again([claim.file for claim in changed])
+            now = {claim.file: self._status(claim.file) for claim in changed}
+            settled = [
+                entry
+                if entry.status == "lost"
+                else replace(entry, status=now.get(entry.outcome.claim.file, entry.status))
+                for entry in settled
+            ]
+        self._connection.executemany(
+            "INSERT INTO attempts (job, file, token, run_id, worker, started_at, ended_at, status, error_type, "
+            "error_message, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    self.rules.name,
+                    entry.outcome.claim.file,
+                    entry.outcome.claim.token,
+                    run_id,
+                    worker,
+                    held[entry.outcome.claim.file].since if entry.status != "lost" else None,
+                    self._stamp,
+                    _attempt_status(entry),
+                    entry.outcome.error_type,
+                    entry.outcome.error_message,
+                    entry.outcome.bytes,
+                )
+                for entry in settled
+            ],
+        )
+        return settled
+
+    def _status(self, file: str) -> str:
+        return str(
+            self._connection.execute(
+                "SELECT status FROM ledger WHERE job = ? AND file = ?", (self.rules.name, file)
+            ).fetchone()[0]
+        )
+
+    def _held(self, files: Sequence[str]) -> dict[str, _Held]:
+        """What is claimed of these files, by whomever."""
+        held: dict[str, _Held] = {}
+        for start in range(0, len(files), 500):
+            chunk = files[start : start + 500]
+            rows = self._connection.execute(
+                "SELECT file, token, claimed_at, tried IS wanted, deleted FROM ledger "
+                f"WHERE job = ? AND +status = 'claimed' AND file IN ({_marks(chunk)})",
+                (self.rules.name, *chunk),
+            )
+            held.update((row[0], _Held(*row[1:])) for row in rows)
+        return held
+
+    def _status_after(self, outcome: Outcome) -> str:
+        if outcome.ok:
+            return "skipped" if outcome.claim.retract else "done"
+        return "dead" if outcome.claim.attempt >= self.rules.attempts else "failed"
+
+    def _write_outcomes(self, settled: Sequence[Settled]) -> None:
+        rows = []
+        for entry in settled:
+            outcome, retract = entry.outcome, entry.outcome.claim.retract
+            due = None
+            if entry.status == "failed":
+                due = self._now.timestamp() + self.rules.retry_after(outcome.claim.attempt)
+            # What failed to be undone may be half undone: it counts as not done, and is where it was.
+            basis = "none" if retract else "tried" if outcome.ok else "kept"
+            place = self._kept_place(outcome)
+            rows.append(
+                (
+                    entry.status,
+                    due,
+                    RETRACTED if entry.status == "skipped" else outcome.error_type,
+                    REASONS[RETRACTED] if entry.status == "skipped" else outcome.error_message,
+                    outcome.error_lines,
+                    outcome.bytes,
+                    self._stamp,
+                    basis,
+                    retract and not outcome.ok,
+                    *stored_place(place, outcome.claim.file),
+                    self.rules.name,
+                    outcome.claim.file,
+                    outcome.claim.token,
+                )
+            )
+        self._connection.executemany(
+            "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
+            "settled_at = ?7, lease_until = NULL, worker = NULL, "
+            "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, target = ?10, place = ?11 "
+            "WHERE job = ?12 AND file = ?13 AND token = ?14",
+            rows,
+        )
+
+    def _kept_place(self, outcome: Outcome) -> Place | None:
+        """Where the result of a file is now: where it was, or where the action put it, unless a later version of the
+        document has taken that place meanwhile."""
+        if not outcome.ok:
+            return outcome.claim.place
+        if outcome.place is None or outcome.claim.retract:
+            return None
+        owner = self._owner(outcome.place)
+        return outcome.place if owner is None or owner[0] == outcome.claim.file else None
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        sql = f"UPDATE ledger {_GIVEN_BACK} AND file = ? AND token = ?"
+        ours = [
+            claim.file
+            for claim in claims
+            if self._connection.execute(sql, (self.rules.name, claim.file, claim.token)).rowcount
+        ]
+        self._offers.look_again(ours)
+
+    def give_back(self, worker: str) -> list[str]:
+        return self._give_back("worker = ?", worker)
+
+    def _give_back(self, condition: str, parameter: str) -> list[str]:
+        files = list(self._claimed(condition, parameter))
+        if files:
+            self._connection.execute(
+                f"UPDATE ledger INDEXED BY ledger_claimed {_GIVEN_BACK} AND {condition}", (self.rules.name, parameter)
+            )
+            self._offers.look_again(files)
+        return files
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _attempt_status(settled: Settled) -> str:
+    """How an attempt went, whatever the ledger makes of it."""
+    outcome = settled.outcome
+    if settled.status == "lost":
+        return "lost"
+    if not outcome.ok:
+        return "dead" if settled.status == "dead" else "failed"
+    return "retracted" if outcome.claim.retract else "done"

@@ -1,0 +1,210 @@
+"""One job's part of the ledger in a transaction of the state db: what it is told, and what people ask for.
+
+What workers do with it is in ``claims``, what becomes of rows when files change in ``offers``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import lru_cache
+
+from mmmeta.clock import from_text, to_text
+from mmmeta.state.ledger.outcomes import Candidate, Place
+from mmmeta.state.ledger.rules import HISTORY_DAYS, JobRules, rules_from
+from mmmeta.state.ledger.sqlite.claims import Claims
+from mmmeta.state.ledger.sqlite.tables import stored_place
+from mmmeta.state.ledger.store import Adopted, Current, Known, Offered
+from mmmeta.values import RESERVED_PREFIX
+
+
+class SqliteLedger(Claims):
+    """One job's part of the ledger; see ``Claims`` for how it is made."""
+
+    # What the selection means
+
+    def known(self) -> Known | None:
+        row = self._connection.execute(
+            "SELECT selection, rules, fingerprint, evaluated, evaluated_at FROM jobs WHERE job = ?", (self.rules.name,)
+        ).fetchone()
+        if row is None:
+            return None
+        return Known(rules_from(self.rules.name, *row[:3]), row[3], from_text(row[4]))
+
+    def under(self, rules: JobRules) -> SqliteLedger:
+        return SqliteLedger(self._connection, rules, self._workers, self._now)
+
+    def offer(self, candidates: Iterable[Candidate], up_to: int | None, *, whole: bool = False) -> Offered:
+        rules = self.rules
+        row = self._connection.execute("SELECT rules FROM jobs WHERE job = ?", (rules.name,)).fetchone()
+        redefined = up_to is not None and row is not None and row[0] != rules.rules
+        if row is None and not self._has_rows():
+            offered = self._offers.first(candidates)
+        elif candidates or redefined:
+            offered = self._offers.take(candidates, whole=whole, redefined=redefined)
+        else:
+            offered = Offered()
+        if up_to is None:
+            return offered
+        self._connection.execute(
+            "INSERT INTO jobs (job, selection, rules, selection_fingerprint, fingerprint, evaluated, evaluated_at) "
+            "VALUES (?1, ?2, ?3, ?2, ?4, ?5, ?6) ON CONFLICT (job) DO UPDATE SET selection = ?2, rules = ?3, "
+            "selection_fingerprint = ?2, fingerprint = ?4, evaluated = ?5, evaluated_at = ?6 WHERE evaluated <> ?5 "
+            "OR fingerprint <> ?4 OR selection <> ?2 OR rules <> ?3 OR ?7",
+            (
+                rules.name,
+                rules.selection,
+                rules.rules,
+                rules.fingerprint,
+                up_to,
+                self._stamp,
+                # Where time has brought nothing in, nothing is written: the next evaluation looks at a longer time.
+                offered.selected > 0,
+            ),
+        )
+        return offered
+
+    def _has_rows(self) -> bool:
+        sql = "SELECT EXISTS (SELECT 1 FROM ledger WHERE job = ?)"
+        return bool(self._connection.execute(sql, (self.rules.name,)).fetchone()[0])
+
+    def redefine(self, known: JobRules, current: Current) -> None:
+        self._offers.redefine(known, current)
+
+    # What people ask for
+
+    def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
+        again = (
+            "SET status = 'pending', attempts = 0, token = token + 1, due = NULL, "
+            "asked = CASE WHEN status = 'done' THEN token + 1 ELSE asked END, "
+            # It waits since it was asked for, not since it was first selected.
+            "selected_at = CASE WHEN status = 'failed' THEN selected_at ELSE ? END WHERE job = ?"
+        )
+        name = self.rules.name
+        if files is None:
+            return sum(
+                self._connection.execute(
+                    f"UPDATE ledger INDEXED BY ledger_{status} {again} AND status = '{status}'", (self._stamp, name)
+                ).rowcount
+                for status in (("failed", "dead") if dead else ("failed",))
+            )
+        return sum(
+            self._connection.execute(
+                f"UPDATE ledger {again} AND file = ? AND (+status IN ('failed', 'dead') OR (+status = 'done' AND NOT deleted))",
+                (self._stamp, name, file),
+            ).rowcount
+            for file in files
+        )
+
+    def adopt(self, files: Mapping[str, Place | None]) -> Adopted:
+        connection, name = self._connection, self.rules.name
+        connection.execute("CREATE TEMP TABLE IF NOT EXISTS adopted (file TEXT PRIMARY KEY, target TEXT, place TEXT)")
+        connection.execute("DELETE FROM temp.adopted")
+        connection.executemany(
+            "INSERT INTO temp.adopted VALUES (?, ?, ?)",
+            ((file, *stored_place(place, file)) for file, place in files.items()),
+        )
+        which = "job = ? AND status IN ('pending', 'failed', 'dead') AND NOT retract AND file IN (SELECT file FROM temp.adopted)"
+        connection.execute(
+            "INSERT INTO attempts (job, file, token, started_at, ended_at, status) "
+            f"SELECT job, file, token + 1, ?, ?, 'adopted' FROM ledger WHERE {which}",
+            (self._stamp, self._stamp, name),
+        )
+        adopted = connection.execute(
+            "UPDATE ledger SET status = 'done', basis = wanted, tried = wanted, attempts = 0, token = token + 1, "
+            "due = NULL, run_id = NULL, error_type = NULL, error_message = NULL, error_lines = NULL, settled_at = ?, "
+            "(target, place) = (SELECT a.target, a.place FROM temp.adopted AS a WHERE a.file = ledger.file) "
+            f"WHERE {which}",
+            (self._stamp, name),
+        ).rowcount
+        self.reserve({file: place for file, place in files.items() if place is not None})
+        statuses = connection.execute(
+            "SELECT ledger.status, count(*) FROM temp.adopted LEFT JOIN ledger ON ledger.job = ? "
+            "AND ledger.file = temp.adopted.file GROUP BY 1",
+            (name,),
+        ).fetchall()
+        strangers = connection.execute(
+            "SELECT file FROM temp.adopted WHERE file NOT IN (SELECT file FROM ledger WHERE job = ?) ORDER BY rowid",
+            (name,),
+        ).fetchall()
+        return Adopted(
+            named=sum(count for _, count in statuses),
+            adopted=adopted,
+            statuses={status: count for status, count in statuses if status is not None},
+            strangers=tuple(file for (file,) in strangers),
+        )
+
+    def forget(self) -> int:
+        name = self.rules.name
+        self._connection.execute(
+            "UPDATE info SET value = max(value, (SELECT ifnull(max(token), 0) + 1 FROM ledger WHERE job = ?)) "
+            "WHERE name = 'token_base'",
+            (name,),
+        )
+        count = self._connection.execute("DELETE FROM ledger WHERE job = ?", (name,)).rowcount
+        for table in ("ledger_counts", "attempts", "places", "jobs"):
+            self._connection.execute(f"DELETE FROM {table} WHERE job = ?", (name,))
+        return int(count)
+
+    def trim_history(self) -> None:
+        before = to_text(self._now - timedelta(days=HISTORY_DAYS))
+        row = self._connection.execute("SELECT ended_at FROM attempts ORDER BY id LIMIT 1").fetchone()
+        while row is not None and row[0] < before:
+            # The oldest come first, so nothing is read that stays.
+            deleted = self._connection.execute(
+                "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts ORDER BY id LIMIT 1000) AND ended_at < ?",
+                (before,),
+            ).rowcount
+            row = self._connection.execute("SELECT ended_at FROM attempts ORDER BY id LIMIT 1").fetchone()
+            if not deleted:
+                break
+
+    def due(self) -> list[str]:
+        rows = self._connection.execute(
+            "SELECT file FROM ledger INDEXED BY ledger_pending WHERE job = ?1 AND status = 'pending' "
+            "UNION ALL SELECT file FROM ledger INDEXED BY ledger_failed WHERE job = ?1 AND status = 'failed' AND due <= ?2",
+            (self.rules.name, self._now.timestamp()),
+        )
+        return [str(file) for (file,) in rows]
+
+    def adoptable(self) -> list[str]:
+        return [
+            str(file)
+            for status in ("pending", "failed", "dead")
+            for (file,) in self._connection.execute(
+                f"SELECT file FROM ledger WHERE job = ? AND status = '{status}' AND NOT retract", (self.rules.name,)
+            )
+        ]
+
+
+def note_saved(connection: sqlite3.Connection, keys: Collection[str], revision: int) -> bool:
+    """After a client has set these keys of a file, in the same transaction: whether a job has to look at it.
+
+    The others, if they were up to date, stay so: somebody who marks files all day shall not have every job evaluated for it.
+
+    Args:
+        revision: the state revision that the save has taken.
+    """
+    rows = connection.execute("SELECT job, selection, rules, evaluated FROM jobs").fetchall()
+    unconcerned = [
+        job
+        for job, selection, rules, evaluated in rows
+        if evaluated == revision - 1 and not _concern(keys, selection, rules)
+    ]
+    connection.execute(
+        f"UPDATE jobs SET evaluated = ? WHERE job IN ({', '.join('?' * len(unconcerned))})", (revision, *unconcerned)
+    )
+    return len(unconcerned) < len(rows)
+
+
+def _concern(keys: Collection[str], selection: str, rules: str) -> bool:
+    """Whether a job with this selection and these rules asks for one of the keys."""
+    asked = _asked_keys(selection, rules)
+    # What mmmeta itself keeps of a file, such as when it was saved, changes with every save.
+    return not asked.isdisjoint(keys) or any(key.startswith(RESERVED_PREFIX) for key in asked)
+
+
+@lru_cache(maxsize=256)
+def _asked_keys(selection: str, rules: str) -> frozenset[str]:
+    return rules_from("", selection, rules, "").asked_keys

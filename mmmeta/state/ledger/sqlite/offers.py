@@ -1,0 +1,242 @@
+"""What becomes of a file's row when the file did: the only place where rows change their status by themselves.
+
+What is told of files is first written into their rows, those of claimed files too. Then rows are looked at: every change
+of status follows from a row's own columns. A file that leaves a worker's hands is looked at in the same way.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from mmmeta.state.ledger.outcomes import Candidate
+from mmmeta.state.ledger.rules import ACTION, DELETED, LEFT, REASONS, JobRules
+from mmmeta.state.ledger.store import Current, Offered
+
+OFFERED = (
+    "CREATE TEMP TABLE IF NOT EXISTS offered (file TEXT PRIMARY KEY NOT NULL, priority, wanted TEXT NOT NULL, content TEXT, "
+    "rev INTEGER, deleted INTEGER NOT NULL, meant INTEGER NOT NULL, news INTEGER NOT NULL DEFAULT 1)"
+)
+"""The candidates of one offer; ``news`` says whether they tell the ledger anything."""
+
+_COLUMNS = "file, priority, wanted, content, rev, deleted, meant"
+
+_NEW_ROW = (
+    "INTO ledger (job, status, selected_at, token, asked, file, priority, wanted, content, rev, deleted, meant) "
+    "SELECT ?1, 'pending', ?2, ?3, ?3, "
+)
+
+_ASIDE = "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL, settled_at = ?"
+
+_AT_ONCE = 500
+"""Names in one statement; SQLite takes 999 variables at least."""
+
+
+class _Scope(NamedTuple):
+    """A condition over ``ledger``: which rows are looked at."""
+
+    sql: str
+    parameters: tuple[str, ...] = ()
+
+
+_NEWS = _Scope("file IN (SELECT file FROM temp.offered WHERE news)")
+_ALL = _Scope("1")
+
+
+class Offers:
+    """The rows of one job, inside the caller's transaction.
+
+    Args:
+        stamp: the present moment, as the state db writes it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, rules: JobRules, stamp: str) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._job = rules.name
+        self._stamp = stamp
+
+    def first(self, candidates: Iterable[Candidate]) -> Offered:
+        """Take in candidates of a job that has no rows yet; they need no looking at."""
+        parameters = (self._job, self._stamp, self._token_base())
+        self._connection.executemany(
+            f"INSERT OR IGNORE {_NEW_ROW} ?4, ?5, ?6, ?7, ?8, 0, 1",
+            ((*parameters, *candidate[:5]) for candidate in candidates if candidate.meant),
+        )
+        return Offered(selected=self._count("pending"))
+
+    def take(self, candidates: Iterable[Candidate], *, whole: bool, redefined: bool) -> Offered:
+        """Take in candidates of a job that has rows.
+
+        Args:
+            whole: what waits and is not among those that are meant leaves the selection.
+            redefined: look at all rows, for the rules are others.
+        """
+        self._stage(candidates)
+        self._write()
+        looked = _ALL if redefined else _NEWS
+        self._keep(looked)
+        before = self._count("pending")
+        self._connection.execute(
+            f"INSERT OR IGNORE {_NEW_ROW} {_COLUMNS} FROM temp.offered WHERE news AND meant",
+            (self._job, self._stamp, self._token_base()),
+        )
+        self._ask_again(looked)
+        selected = max(0, self._count("pending") - before)
+        retract = self._retract(looked)
+        left = self._drop(looked) + (self._drop_unmeant() if whole else 0)
+        return Offered(selected, left, retract, self._done_unmeant() if whole else 0)
+
+    def look_again(self, files: Sequence[str]) -> None:
+        """Look at files that were claimed until now."""
+        for start in range(0, len(files), _AT_ONCE):
+            chunk = tuple(files[start : start + _AT_ONCE])
+            scope = _Scope(f"file IN ({', '.join('?' * len(chunk))})", chunk)
+            self._keep(scope)
+            self._ask_again(scope)
+            self._retract(scope)
+            self._drop(scope)
+
+    def redefine(self, known: JobRules, current: Current) -> None:
+        """Write the versions of all files, or their priorities, as changed rules see them."""
+        rules = self._rules
+        if not rules.compares_as(known):
+            sql = (
+                "UPDATE ledger SET wanted = ?1, content = ?2, rev = ?3, priority = ?4, "
+                "basis = CASE WHEN status = 'done' THEN ?1 ELSE basis END, "
+                "tried = CASE WHEN status IN ('done', 'failed', 'dead') THEN ?1 ELSE tried END, "
+                # A version that was tried under the old rules is another one under the new.
+                "attempts = CASE WHEN status = 'pending' AND NOT retract AND ?5 THEN 0 ELSE attempts END "
+                "WHERE job = ?6 AND file = ?7"
+            )
+            self._connection.executemany(
+                sql,
+                (
+                    (file.wanted, file.content, file.rev, file.priority, file.meant, self._job, file.file)
+                    for file in self._current("1", current)
+                ),
+            )
+        elif rules.order_by != known.order_by:
+            self._connection.executemany(
+                "UPDATE ledger SET priority = ? WHERE job = ? AND file = ?",
+                (
+                    (file.priority, self._job, file.file)
+                    for file in self._current("status NOT IN ('done', 'skipped')", current)
+                ),
+            )
+
+    def _current(self, condition: str, current: Current) -> Iterator[Candidate]:
+        names = [
+            str(name)
+            for (name,) in self._connection.execute(
+                f"SELECT file FROM ledger WHERE job = ? AND {condition}", (self._job,)
+            )
+        ]
+        for start in range(0, len(names), _AT_ONCE):
+            yield from current(names[start : start + _AT_ONCE])
+
+    # What is told, into the rows
+
+    def _stage(self, candidates: Iterable[Candidate]) -> None:
+        """Write candidates into ``temp.offered``, and mark those that tell nothing new."""
+        self._connection.execute(OFFERED)
+        self._connection.execute("DELETE FROM temp.offered")
+        self._connection.executemany(
+            f"INSERT OR IGNORE INTO temp.offered ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", candidates
+        )
+        self._connection.execute(
+            "UPDATE temp.offered SET news = 0 WHERE EXISTS (SELECT 1 FROM ledger WHERE job = ? AND file = offered.file "
+            "AND ledger.wanted = offered.wanted AND ledger.deleted = offered.deleted AND ledger.meant = offered.meant "
+            "AND (ledger.priority IS offered.priority OR NOT offered.meant) AND ledger.status <> 'skipped')",
+            (self._job,),
+        )
+
+    def _write(self) -> None:
+        """Note the version that counts, also of what is in somebody's hands or done long ago."""
+        self._connection.execute(
+            "UPDATE ledger SET (wanted, content, rev, deleted, meant, priority) = (SELECT offered.wanted, offered.content, "
+            "offered.rev, offered.deleted, offered.meant, "
+            "CASE WHEN offered.meant THEN offered.priority ELSE ledger.priority END "
+            f"FROM temp.offered WHERE offered.file = ledger.file) WHERE job = ? AND {_NEWS.sql}",
+            (self._job,),
+        )
+
+    # What follows from the rows. The plus before a status keeps SQLite from reading all that have it.
+
+    def _keep(self, scope: _Scope) -> None:
+        """Let be what was to be undone, where the file is back or deletions are ignored by now; it is done as before."""
+        back = "NOT deleted" if self._rules.on_delete == ACTION else "1"
+        self._connection.execute(
+            "UPDATE ledger SET status = CASE WHEN basis IS NULL THEN 'skipped' ELSE 'done' END, retract = 0, attempts = 0, "
+            f"token = token + 1, due = NULL WHERE job = ? AND {scope.sql} AND retract AND +status <> 'claimed' AND {back}",
+            (self._job, *scope.parameters),
+        )
+
+    def _ask_again(self, scope: _Scope) -> None:
+        """Make pending what the selection means in a version that was not processed so already."""
+        self._connection.execute(
+            "UPDATE ledger SET status = CASE WHEN status = 'skipped' AND basis IS wanted THEN 'done' ELSE 'pending' END, "
+            "attempts = 0, token = CASE WHEN status = 'pending' THEN token ELSE token + 1 END, "
+            # A file that changed waits since now, not since it was first selected.
+            "selected_at = CASE WHEN status = 'pending' THEN selected_at ELSE ? END, "
+            "error_type = CASE WHEN status = 'skipped' THEN NULL ELSE error_type END, "
+            "error_message = CASE WHEN status = 'skipped' THEN NULL ELSE error_message END, due = NULL "
+            f"WHERE job = ? AND {scope.sql} AND NOT retract AND NOT deleted AND meant AND (+status = 'skipped' "
+            "OR (+status = 'pending' AND attempts > 0 AND tried IS NOT wanted) "
+            "OR (+status = 'done' AND basis IS NOT wanted) OR (+status IN ('failed', 'dead') AND tried IS NOT wanted))",
+            (self._stamp, self._job, *scope.parameters),
+        )
+
+    def _retract(self, scope: _Scope) -> int:
+        """Make pending, to be undone, what was done with files that are deleted now."""
+        if self._rules.on_delete != ACTION:
+            return 0
+        return self._connection.execute(
+            "UPDATE ledger SET status = 'pending', retract = 1, attempts = 0, token = token + 1, due = NULL, "
+            "selected_at = ?, error_type = NULL, error_message = NULL, error_lines = NULL "
+            f"WHERE job = ? AND {scope.sql} AND deleted AND basis IS NOT NULL AND NOT retract AND +status <> 'claimed'",
+            (self._stamp, self._job, *scope.parameters),
+        ).rowcount
+
+    def _drop(self, scope: _Scope) -> int:
+        """Set aside what was deleted before its turn."""
+        return self._connection.execute(
+            f"UPDATE ledger {_ASIDE} WHERE job = ? AND {scope.sql} AND deleted AND NOT retract "
+            "AND +status IN ('pending', 'failed', 'dead')",
+            (DELETED, REASONS[DELETED], self._stamp, self._job, *scope.parameters),
+        ).rowcount
+
+    def _drop_unmeant(self) -> int:
+        """After a change of the selection, set aside what it does not mean."""
+        unmeant = "file NOT IN (SELECT file FROM temp.offered WHERE meant)"
+        self._connection.execute(
+            f"UPDATE ledger INDEXED BY ledger_claimed SET meant = 0 WHERE job = ? AND status = 'claimed' AND {unmeant}",
+            (self._job,),
+        )
+        return sum(
+            self._connection.execute(
+                f"UPDATE ledger INDEXED BY ledger_{status} {_ASIDE}, meant = 0 WHERE job = ? AND status = '{status}' "
+                f"AND NOT retract AND {unmeant}",
+                (LEFT, REASONS[LEFT], self._stamp, self._job),
+            ).rowcount
+            for status in ("pending", "failed", "dead")
+        )
+
+    def _done_unmeant(self) -> int:
+        (count,) = self._connection.execute(
+            "SELECT count(*) FROM ledger WHERE job = ? AND status = 'done' AND NOT deleted "
+            "AND file NOT IN (SELECT file FROM temp.offered WHERE meant)",
+            (self._job,),
+        ).fetchone()
+        return int(count)
+
+    def _count(self, status: str) -> int:
+        row = self._connection.execute(
+            "SELECT files FROM ledger_counts WHERE job = ? AND status = ?", (self._job, status)
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _token_base(self) -> int:
+        (base,) = self._connection.execute("SELECT value FROM info WHERE name = 'token_base'").fetchone()
+        return int(base)

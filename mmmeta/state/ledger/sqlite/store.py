@@ -1,0 +1,48 @@
+"""The ledger of a state db in SQLite: opens it for a change, a rehearsal, or a look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mmmeta.clock import Clock
+from mmmeta.sqlite.database import Database
+from mmmeta.state.ledger.rules import JobRules
+from mmmeta.state.ledger.sqlite.ledger import SqliteLedger
+from mmmeta.state.ledger.sqlite.view import SqliteLedgerView
+from mmmeta.state.ledger.store import Ledger, LedgerStore, LedgerView
+
+
+class _RolledBack(Exception):
+    """Ends a transaction in which somebody only looked."""
+
+
+class SqliteLedgerStore(LedgerStore):
+    """The ledger in the state db's own file.
+
+    Args:
+        database: the state db.
+        workers: folder of the workers' locks.
+    """
+
+    def __init__(self, database: Database, workers: Path, clock: Clock) -> None:
+        self._database = database
+        self._workers = workers
+        self._clock = clock
+
+    @contextmanager
+    def changing(self, rules: JobRules) -> Iterator[Ledger]:
+        with self._database.atomic(existing=True) as connection:
+            yield SqliteLedger(connection, rules, self._workers, self._clock())
+
+    @contextmanager
+    def rehearsing(self, rules: JobRules) -> Iterator[Ledger]:
+        with suppress(_RolledBack), self.changing(rules) as ledger:
+            yield ledger
+            raise _RolledBack  # committing what a savepoint has undone would write its pages nevertheless
+
+    @contextmanager
+    def looking(self) -> Iterator[LedgerView]:
+        with self._database.reading() as connection:
+            yield SqliteLedgerView(connection)

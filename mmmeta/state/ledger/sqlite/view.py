@@ -1,0 +1,230 @@
+"""What the ledger in the state db says: numbers for status.json, and rows for people."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from mmmeta.clock import from_text, to_text
+from mmmeta.errors import JobError
+from mmmeta.state.ledger.outcomes import Place
+from mmmeta.state.ledger.rules import STATUSES, JobRules, rules_from
+from mmmeta.state.ledger.sqlite.tables import read_place
+from mmmeta.state.ledger.store import LedgerView
+from mmmeta.state.ledger.view import Attempt, LedgerEntry
+from mmmeta.state.liveness import boot_id, boot_seconds
+from mmmeta.state.status import JobStatus
+
+_ENTRY = (
+    "SELECT file, status, attempts, error_type, error_message, error_lines, run_id, bytes, retract, selected_at, "
+    "claimed_at, settled_at, due, target, place FROM ledger"
+)
+
+
+class SqliteLedgerView(LedgerView):
+    """What the ledger says to one reading connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def jobs(self) -> list[str]:
+        return [str(job) for (job,) in self._connection.execute("SELECT job FROM jobs ORDER BY job")]
+
+    def rules(self, job: str) -> JobRules | None:
+        row = self._connection.execute(
+            "SELECT job, selection, rules, fingerprint FROM jobs WHERE job = ?", (job,)
+        ).fetchone()
+        return None if row is None else rules_from(*row)
+
+    def status(self, job: str, now: datetime) -> JobStatus | None:
+        row = self._connection.execute(
+            "SELECT fingerprint, run_id, heartbeat, evaluated FROM jobs WHERE job = ?", (job,)
+        ).fetchone()
+        if row is None:
+            return None
+        counts = dict(
+            self._connection.execute("SELECT status, files FROM ledger_counts WHERE job = ?", (job,)).fetchall()
+        )
+        due_now, earliest = self._connection.execute(
+            "SELECT count(*) FILTER (WHERE due <= ?1), min(due) FROM ledger INDEXED BY ledger_failed "
+            "WHERE job = ?2 AND status = 'failed'",
+            (now.timestamp(), job),
+        ).fetchone()
+        lease, boot = self._connection.execute(
+            "SELECT max(lease_until), max(boot) FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'",
+            (job,),
+        ).fetchone()
+        lease_until = None
+        if lease is not None:
+            remaining = lease - boot_seconds() if boot == boot_id() else 0.0
+            lease_until = datetime.fromtimestamp(now.timestamp() + remaining, now.tzinfo)
+        return JobStatus(
+            fingerprint=row[0],
+            pending=counts.get("pending", 0),
+            claimed=counts.get("claimed", 0),
+            done=counts.get("done", 0),
+            failed=counts.get("failed", 0),
+            dead=counts.get("dead", 0),
+            skipped=counts.get("skipped", 0),
+            due=counts.get("pending", 0) + due_now,
+            earliest_due=None if earliest is None else datetime.fromtimestamp(earliest, now.tzinfo),
+            lease_until=lease_until,
+            heartbeat=None if row[2] is None else from_text(row[2]),
+            run_id=row[1],
+            evaluated=row[3],
+        )
+
+    def count(self, job: str, status: str) -> int:
+        row = self._connection.execute(
+            "SELECT files FROM ledger_counts WHERE job = ? AND status = ?", (job, status)
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def due(self, job: str, now: datetime, *, descending: bool, limit: int | None = None) -> list[str]:
+        order = "priority DESC, file DESC" if descending else "priority, file"
+        # Two statements in one, so that each has its index; the first stops when it has enough, in the index's order.
+        rows = self._connection.execute(
+            "SELECT file FROM (SELECT * FROM (SELECT file, priority FROM ledger INDEXED BY ledger_pending "
+            f"WHERE job = ?1 AND status = 'pending' ORDER BY {order} LIMIT ?3) "
+            "UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
+            f"WHERE job = ?1 AND status = 'failed' AND due <= ?2) ORDER BY {order} LIMIT ?3",
+            (job, now.timestamp(), -1 if limit is None else limit),
+        )
+        return [str(file) for (file,) in rows]
+
+    def names(self, job: str, statuses: Sequence[str]) -> list[str]:
+        wanted = ", ".join("?" * len(statuses))
+        rows = self._connection.execute(
+            f"SELECT file FROM ledger WHERE job = ? AND status IN ({wanted}) ORDER BY file", (job, *statuses)
+        )
+        return [str(file) for (file,) in rows]
+
+    def next_done(self, job: str, name: str) -> str | None:
+        row = self._connection.execute(
+            "SELECT file FROM ledger WHERE job = ? AND +status = 'done' AND file >= ? ORDER BY file LIMIT 1",
+            (job, name),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def places(self, job: str, files: Sequence[str]) -> dict[str, Place]:
+        found = {}
+        for start in range(0, len(files), 500):
+            chunk = files[start : start + 500]
+            rows = self._connection.execute(
+                "SELECT file, target, place FROM ledger WHERE job = ? AND target IS NOT NULL "
+                f"AND file IN ({', '.join('?' * len(chunk))})",
+                (job, *chunk),
+            )
+            found.update({row[0]: place for row in rows if (place := read_place(row[1], row[2], row[0])) is not None})
+        return found
+
+    def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
+        found: list[LedgerEntry] = []
+        for status in dict.fromkeys(statuses):
+            if status not in STATUSES:
+                raise JobError(f"{status!r} is no status of a file; there are {', '.join(STATUSES)}")
+            index = "" if status == "done" else f"INDEXED BY ledger_{status}"  # all that is not done is found at once
+            sql = f"{_ENTRY} {index} WHERE job = ? AND status = '{status}'"
+            found += [_entry(row) for row in self._connection.execute(sql, (job,))]
+        return sorted(found, key=lambda entry: (-(entry.settled_at.timestamp() if entry.settled_at else 0), entry.file))
+
+    def entry(self, job: str, file: str) -> LedgerEntry | None:
+        row = self._connection.execute(f"{_ENTRY} WHERE job = ? AND file = ?", (job, file)).fetchone()
+        return None if row is None else _entry(row)
+
+    def history(
+        self,
+        *,
+        job: str | None = None,
+        file: str | None = None,
+        run_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[Attempt]:
+        if run_id == "":
+            raise JobError("the id of the run is empty; give it, or its beginning")
+        wanted = {"job = ?": job, "file = ?": file}
+        conditions = [text for text, value in wanted.items() if value is not None]
+        parameters: list[Any] = [value for value in wanted.values() if value is not None]
+        if run_id is not None:
+            # A range, which the index serves; no id has a character behind this one.
+            conditions += ["run_id >= ?", "run_id < ?"]
+            parameters += [run_id, run_id + "\U0010ffff"]
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        rows = self._connection.execute(
+            "SELECT job, file, status, run_id, worker, started_at, ended_at, error_type, error_message, bytes "
+            f"FROM attempts {where}ORDER BY id DESC LIMIT ?",
+            (*parameters, -1 if limit is None else limit),
+        ).fetchall()
+        return [
+            Attempt(job, file, status, run, worker, _moment(started), _moment(ended), kind, message, size)
+            for job, file, status, run, worker, started, ended, kind, message, size in rows
+        ]
+
+    def done_by(self, job: str, run_id: str) -> list[str]:
+        rows = self._connection.execute(
+            "SELECT DISTINCT file FROM attempts WHERE run_id = ? AND job = ? AND status = 'done'", (run_id, job)
+        )
+        return [str(file) for (file,) in rows]
+
+    def oldest_pending(self, job: str) -> datetime | None:
+        (text,) = self._connection.execute(
+            "SELECT min(selected_at) FROM ledger INDEXED BY ledger_pending WHERE job = ? AND status = 'pending'", (job,)
+        ).fetchone()
+        return _moment(text)
+
+    def set_aside(self, job: str) -> dict[str, int]:
+        rows = self._connection.execute(
+            "SELECT error_type, count(*) FROM ledger INDEXED BY ledger_skipped WHERE job = ? AND status = 'skipped' "
+            "GROUP BY error_type",
+            (job,),
+        )
+        return {reason: count for reason, count in rows if reason is not None}
+
+    def set_aside_since(self, job: str, reason: str, since: datetime) -> int:
+        (count,) = self._connection.execute(
+            "SELECT count(*) FROM ledger INDEXED BY ledger_skipped WHERE job = ? AND status = 'skipped' "
+            "AND error_type = ? AND settled_at >= ?",
+            (job, reason, to_text(since)),
+        ).fetchone()
+        return int(count)
+
+    def miscounts(self) -> list[tuple[str, str]]:
+        kept = self._counted("SELECT job, status, files FROM ledger_counts WHERE files <> 0")
+        real = self._counted("SELECT job, status, count(*) FROM ledger GROUP BY job, status")
+        return [
+            (
+                job,
+                f"the count of {status} files says {kept.get((job, status), 0)}, and there are {real.get((job, status), 0)}",
+            )
+            for job, status in sorted({key for key, _ in kept.items() ^ real.items()})
+        ]
+
+    def _counted(self, sql: str) -> dict[tuple[str, str], int]:
+        return {(job, status): count for job, status, count in self._connection.execute(sql)}
+
+
+def _entry(row: tuple[Any, ...]) -> LedgerEntry:
+    file, status, attempts, kind, message, lines, run_id, size, retract, *times, due, target, place = row
+    selected, claimed, settled = map(_moment, times)
+    return LedgerEntry(
+        file,
+        status,
+        attempts,
+        kind,
+        message,
+        lines,
+        run_id,
+        size,
+        bool(retract),
+        selected,
+        claimed,
+        settled,
+        None if due is None else datetime.fromtimestamp(due, timezone.utc),
+        read_place(target, place, file),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else from_text(text)

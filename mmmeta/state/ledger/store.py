@@ -1,0 +1,316 @@
+"""What every ledger promises, whatever database it is in: the seam between jobs and the ledger's SQL.
+
+The ledger reads no files. It is told of them as candidates, and its rows carry all that claiming, settling, retrying and
+looking again need; whether what was done is the version that counts is the comparison of two of its own columns.
+
+``sqlite`` implements it. The tests of the ledger are written against this file, so that another implementation has only to
+be added to their fixture.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mmmeta.state.ledger.outcomes import Candidate, Claim, Outcome, Place, Settled
+from mmmeta.state.ledger.rules import JobRules
+from mmmeta.state.ledger.view import Attempt, LedgerEntry
+from mmmeta.state.status import JobStatus
+
+Current = Callable[[Sequence[str]], Iterable[Candidate]]
+"""Gives files by name as a job's rules see them now; a name that no file has comes as deleted."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger was told of a job's definition.
+
+    Attributes:
+        evaluated: state revision up to which the selection was evaluated.
+        evaluated_at: aware UTC; a moment at which all that time had brought into the selection was in the ledger.
+    """
+
+    rules: JobRules
+    evaluated: int
+    evaluated_at: datetime
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What an offer did.
+
+    Attributes:
+        selected: files newly pending.
+        left: files set aside unprocessed: deleted, or not meant by a changed selection.
+        retract: files that were done and are deleted now, handed to the action.
+        left_done: files that are done, stay so, and that a changed selection does not mean; deleted ones left out.
+    """
+
+    selected: int = 0
+    left: int = 0
+    retract: int = 0
+    left_done: int = 0
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What became of the names that were to be adopted.
+
+    Attributes:
+        named: how many, each once.
+        adopted: how many were taken for done.
+        statuses: status → how many have it now.
+        strangers: the names that the ledger does not have.
+    """
+
+    named: int
+    adopted: int
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    strangers: tuple[str, ...] = ()
+
+
+class Ledger(ABC):
+    """One job's part of the ledger, within one transaction: all that is said here is kept, or nothing.
+
+    Attributes:
+        rules: the job's definition.
+    """
+
+    rules: JobRules
+
+    # What the selection means
+
+    @abstractmethod
+    def known(self) -> Known | None:
+        """What was evaluated last; None for a job that never was."""
+
+    @abstractmethod
+    def under(self, rules: JobRules) -> Ledger:
+        """The same ledger under other rules of the same job, such as those that it had before."""
+
+    @abstractmethod
+    def offer(self, candidates: Iterable[Candidate], up_to: int | None, *, whole: bool = False) -> Offered:
+        """Take in what became of files, and remember the rules and the state revision up to which that is known.
+
+        A file that the selection means becomes pending, unless this very version is done, failed or dead. One that is
+        pending stays so whatever the selection says later. One that is deleted before its turn is set aside, and one
+        that was done before is due to be undone where ``on_delete`` says so; if it comes back, that is called off. Of
+        what is in a worker's hands only the version that counts is noted: it is looked at again when it leaves them.
+
+        Args:
+            candidates: read once; a file that comes twice counts as it came first.
+            up_to: None for some files by name: how far the ledger has come stays as it is.
+            whole: these are all files that a changed selection means: what waits and is not among them leaves it.
+        """
+
+    @abstractmethod
+    def redefine(self, known: JobRules, current: Current) -> None:
+        """Adopt changed rules: what is done counts as done in the version that it has under them, and what failed as
+        having failed in it. Call it after what changed under the old rules was offered.
+
+        Args:
+            known: the rules before.
+        """
+
+    # Work
+
+    @abstractmethod
+    def claim(
+        self,
+        count: int,
+        *,
+        worker: str,
+        run_id: str | None,
+        lease: float,
+        without: Sequence[str] = (),
+        among: Sequence[str] | None = None,
+    ) -> list[Claim]:
+        """Take up to so many pending files, in the job's order; what came due, and what dead workers held, is pending
+        again first. What is claimed is the version that counts at this moment.
+
+        A file over which a worker died or fell silent comes alone, so that it takes no others with it if it was the
+        reason.
+
+        Args:
+            lease: seconds until the claims are void unless they are renewed.
+            without: files to leave alone.
+            among: the files to take from; all unless given.
+        """
+
+    @abstractmethod
+    def renew(self, worker: str, lease: float, run_id: str | None) -> None:
+        """Prolong this worker's leases, and say that the run lives."""
+
+    @abstractmethod
+    def reserve(self, places: Mapping[str, Place]) -> dict[str, str]:
+        """Give claimed files their places, each to one file: a place is taken while its file is in a worker's hands,
+        and after it was done there.
+
+        Returns:
+            file → whose place it is, for those that could not have theirs.
+        """
+
+    @abstractmethod
+    def take_over(self, file: str, owner: str, place: Place) -> None:
+        """Give a file the place of another one, whose later version it is: that one has none any more."""
+
+    @abstractmethod
+    def settle(self, outcomes: Sequence[Outcome], *, run_id: str | None, worker: str) -> list[Settled]:
+        """Record how claimed files ended, in their order; a claim that another worker has raised since changes nothing.
+
+        A file that changed meanwhile, or was deleted, is looked at again at once.
+        """
+
+    @abstractmethod
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Give claims back untried."""
+
+    @abstractmethod
+    def give_back(self, worker: str) -> list[str]:
+        """Give back all that a worker still holds, untried; returns which files these are."""
+
+    # What people ask for
+
+    @abstractmethod
+    def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
+        """Make failed files (and dead ones) pending now, or just the named ones, done ones included unless they are
+        deleted; all their attempts are before them. Returns how many."""
+
+    @abstractmethod
+    def adopt(self, files: Mapping[str, Place | None]) -> Adopted:
+        """Take selected files for done in the version they have now, because they are already where they should be.
+
+        Files that are claimed, done already, or not selected are left alone.
+
+        Args:
+            files: name → where the result is, as far as that is known.
+        """
+
+    @abstractmethod
+    def forget(self) -> int:
+        """Remove all that is known of the job; returns of how many files.
+
+        Tokens go on from where they were: receipts in a target outlive the ledger, and would refuse smaller ones.
+        """
+
+    @abstractmethod
+    def trim_history(self) -> None:
+        """Remove attempts that are older than ``HISTORY_DAYS``; the ledger keeps how each file ended last."""
+
+    @abstractmethod
+    def due(self) -> list[str]:
+        """The files that could run now, in no order."""
+
+    @abstractmethod
+    def adoptable(self) -> list[str]:
+        """The files that are selected, and neither done nor in a worker's hands nor to be undone."""
+
+
+class LedgerView(ABC):
+    """What the ledger says, as of one moment; nothing is changed, and nothing counts a million rows to say "nothing to do"."""
+
+    @abstractmethod
+    def jobs(self) -> list[str]:
+        """The names of all jobs that were ever evaluated, sorted."""
+
+    @abstractmethod
+    def rules(self, job: str) -> JobRules | None:
+        """A job's rules as it was last evaluated; None if it never was."""
+
+    @abstractmethod
+    def status(self, job: str, now: datetime) -> JobStatus | None:
+        """A job in numbers; None if it never was evaluated."""
+
+    @abstractmethod
+    def count(self, job: str, status: str) -> int:
+        """How many files of a job have a status."""
+
+    @abstractmethod
+    def due(self, job: str, now: datetime, *, descending: bool, limit: int | None = None) -> list[str]:
+        """The files of a job that could run now, in the order of its runs."""
+
+    @abstractmethod
+    def names(self, job: str, statuses: Sequence[str]) -> list[str]:
+        """The files of a job that have one of these statuses, sorted."""
+
+    @abstractmethod
+    def next_done(self, job: str, name: str) -> str | None:
+        """The first file that is done, from this name on; None where there is none."""
+
+    @abstractmethod
+    def places(self, job: str, files: Sequence[str]) -> dict[str, Place]:
+        """Where the results of these files are, of those for which that is known."""
+
+    @abstractmethod
+    def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
+        """The files of a job that have one of these statuses, the last settled first.
+
+        Raises:
+            JobError: there is no such status.
+        """
+
+    @abstractmethod
+    def entry(self, job: str, file: str) -> LedgerEntry | None:
+        """What the ledger says of one file of a job; None if it never was selected."""
+
+    @abstractmethod
+    def history(
+        self,
+        *,
+        job: str | None = None,
+        file: str | None = None,
+        run_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[Attempt]:
+        """Attempts of a job, of a file, of a run (the beginning of its id is enough), or of all, the latest first.
+
+        Raises:
+            JobError: the run's id is empty, as an unset variable of a script is.
+        """
+
+    @abstractmethod
+    def done_by(self, job: str, run_id: str) -> list[str]:
+        """The files that a run of a job has done."""
+
+    @abstractmethod
+    def oldest_pending(self, job: str) -> datetime | None:
+        """When the file that has waited longest was selected; reads all pending rows of the job."""
+
+    @abstractmethod
+    def set_aside(self, job: str) -> dict[str, int]:
+        """Reason → how many files of a job were set aside for it (see ``rules.REASONS``)."""
+
+    @abstractmethod
+    def set_aside_since(self, job: str, reason: str, since: datetime) -> int:
+        """How many files of a job were set aside for this reason, at that moment (aware UTC) or later."""
+
+    @abstractmethod
+    def miscounts(self) -> list[tuple[str, str]]:
+        """Jobs whose counts are not what they should be, each with a sentence; counts all rows."""
+
+
+class LedgerStore(ABC):
+    """The ledger of one state db."""
+
+    @abstractmethod
+    def changing(self, rules: JobRules) -> AbstractContextManager[Ledger]:
+        """A job's ledger in one transaction, committed at the end, rolled back on any error.
+
+        Raises:
+            StateDbError: there is no state db, or it cannot be written.
+        """
+
+    @abstractmethod
+    def rehearsing(self, rules: JobRules) -> AbstractContextManager[Ledger]:
+        """The same in a transaction that leaves nothing behind: to see what would happen."""
+
+    @abstractmethod
+    def looking(self) -> AbstractContextManager[LedgerView]:
+        """The ledger as it is now.
+
+        Raises:
+            StateDbError: there is no state db, or it cannot be read.
+        """
