@@ -27,13 +27,14 @@ from mmmeta.errors import (
 )
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout, write_atomic
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, read_head
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED, Publisher
 from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import Bulk
 from mmmeta.metadata.writer import MetadataWriter
-from mmmeta.sqlite.database import Database
 from mmmeta.state.candidates import note_saved
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, read_merged, save_local
 from mmmeta.state.ledger.view import job_status
 from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
@@ -63,9 +64,9 @@ class Backend:
         self.jobs = jobs
         self.clock = clock
         mark = self.layout.server_mark
-        self.metadata = Database(self.layout.meta_db, role="metadata", server_mark=mark)
-        self.metadata_reader = Database(self.layout.meta_db, role="metadata", server_mark=mark, read_only=True)
-        self.state = Database(self.layout.state, role="state")
+        self.metadata = MetadataDatabase(self.layout.meta_db, server_mark=mark)
+        self.metadata_reader = MetadataDatabase(self.layout.meta_db, server_mark=mark, read_only=True)
+        self.state = StateDatabase(self.layout.state)
         self._server = server
         self.publisher = Publisher(layout, store, self.metadata_reader)
         self._bulk: Bulk | None = None
@@ -134,7 +135,7 @@ class Backend:
             merged = read_merged(connection, self.state)
         return merged if merged is not None and merged.metadata_id else None
 
-    def database(self) -> Database:
+    def database(self) -> MetadataDatabase | StateDatabase:
         """The state db once an update has run, else the metadata db."""
         if self.merged() is not None:
             return self.state

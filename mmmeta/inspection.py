@@ -9,8 +9,9 @@ from typing import Any
 from mmmeta.backend import Backend
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
-from mmmeta.sqlite.database import Database
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import read_merged
 
 
@@ -108,10 +109,10 @@ def inspect(backend: Backend) -> Inspection:
     )
 
 
-def _facts(catalog: Catalog, database: Database) -> DatabaseFacts:
+def _facts(catalog: Catalog, database: MetadataDatabase | StateDatabase) -> DatabaseFacts:
     with database.reading() as connection:
         (total,) = connection.execute("SELECT count(*) FROM files").fetchone()
-        if catalog.is_state:
+        if isinstance(database, StateDatabase):
             merged = read_merged(connection, database)
             assert merged is not None
             number, revision, digest = merged.state_id, merged.revision, merged.digest

@@ -21,9 +21,9 @@ def statements(client: Metadir, work: Callable[[], object], *kinds: str) -> list
     """
     said: list[str] = []
 
-    def listening(path: Path, kind: str, role: str) -> sqlite3.Connection:
-        connection = connect(path, kind, role)
-        if role == "state":
+    def listening(path: Path, kind: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+        connection = connect(path, kind, prepare)
+        if path == client.layout.state:
             connection.set_trace_callback(said.append)
         return connection
 

@@ -12,13 +12,16 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mmmeta.catalog.columns import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Columns
+from mmmeta.catalog.columns import CLIENT, REMOTE, Columns
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.expressions import all_of
+from mmmeta.catalog.tables import META_SYSTEM, STATE_SYSTEM
 from mmmeta.filters import All, Condition, condition_keys
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.damage import STUMBLES, Damage
-from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
+from mmmeta.sqlite.statements import execute_in_chunks, quote_identifier
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import read_merged
 from mmmeta.values import TYPE_NAMES, from_cell
 
@@ -49,11 +52,11 @@ class Catalog:
         MmmetaError: the database is missing, damaged, or of another format.
     """
 
-    def __init__(self, database: Database, now: datetime) -> None:
+    def __init__(self, database: MetadataDatabase | StateDatabase, now: datetime) -> None:
         self._database = database
-        self.is_state = database.role == "state"
+        self.is_state = isinstance(database, StateDatabase)
         with database.reading() as connection:
-            if self.is_state:
+            if isinstance(database, StateDatabase):
                 merged = read_merged(connection, database)
                 if merged is None:
                     raise Damage("it has no tables")

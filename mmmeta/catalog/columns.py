@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from mmmeta.sqlite.damage import LARGEST_COUNT, STUMBLES, Damage
-from mmmeta.sqlite.database import quote_identifier
+from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.values import (
     KIND_OF_TYPE,
     default_kind,
@@ -29,9 +29,6 @@ from mmmeta.values import (
     to_cell,
     write_marks,
 )
-
-FORMAT_VERSION = 1
-"""Of meta.db and state.db. A newer one is refused; an older one is migrated."""
 
 REMOTE = "remote"
 CLIENT = "client"
@@ -48,43 +45,6 @@ _SHAPES_KEPT = 1_000
 _KINDS = frozenset(KIND_OF_TYPE.values()) | {"I"}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:]{0,62}")
 _ROWID_NAMES = {"rowid", "oid", "_rowid_"}
-
-CREATE_INFO = "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID"
-CREATE_REGISTRY = """
-CREATE TABLE registry (
-    id INTEGER PRIMARY KEY,
-    owner TEXT NOT NULL,
-    key TEXT NOT NULL,
-    column_name TEXT,
-    usual TEXT,
-    kinds TEXT NOT NULL DEFAULT '',
-    UNIQUE (owner, key)
-)"""
-
-META_SYSTEM = (
-    "__rev",
-    "__fingerprint",
-    "__source",
-    "__source_mtime",
-    "__meta_added",
-    "__meta_last_updated",
-    "__deleted",
-    "__deleted_at",
-    "__deleted_reason",
-    "__types",
-    "__more",
-)
-"""System columns of ``files`` in meta.db, in order."""
-
-STATE_SYSTEM = (
-    *META_SYSTEM,
-    "__local_types",
-    "__local_more",
-    "__state_added",
-    "__state_last_updated",
-    "__state_rev",
-)
-"""System columns of ``files`` in the state db, in order."""
 
 
 @dataclass
@@ -380,21 +340,3 @@ def _check_registry(
         and _KINDS.issuperset(kinds)
     ):
         raise Damage(f"its registry has an odd entry for the key {key!r:.60}", schema)
-
-
-def read_info(connection: sqlite3.Connection, schema: str = "main") -> dict[str, Any]:
-    """The table ``info`` as a dict."""
-    return dict(connection.execute(f"SELECT name, value FROM {quote_identifier(schema)}.info").fetchall())
-
-
-def write_info(connection: sqlite3.Connection, **values: Any) -> None:
-    """Set entries of the table ``info``."""
-    connection.executemany(
-        "INSERT INTO main.info (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        list(values.items()),
-    )
-
-
-def table_names(connection: sqlite3.Connection) -> set[str]:
-    """Names of all tables of the main database."""
-    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

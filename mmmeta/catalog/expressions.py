@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmmeta.catalog.columns import REMOTE, Slot
-from mmmeta.sqlite.database import quote_identifier
+from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.values import default_kind, json_text
 
 TRUE = "1"

@@ -15,7 +15,7 @@ from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.expressions import FALSE, SystemExpression
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.filters import All, Compare, Condition
-from mmmeta.sqlite.database import quote_identifier
+from mmmeta.sqlite.statements import quote_identifier
 
 MOST = 3
 """Keys of one condition that get an index; SQLite uses one of them at a time, and each costs space and writing."""

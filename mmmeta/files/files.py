@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol
 
-from mmmeta.catalog.columns import META_SYSTEM
+from mmmeta.catalog.tables import META_SYSTEM
 from mmmeta.errors import UnknownKeyError, UnsupportedOperationError, ValueNotSupportedError, near_misses
 from mmmeta.files.reading import ReadableFiles, ReadingBackend, merge_filters
 from mmmeta.filters import Condition, condition_keys, parse

@@ -17,8 +17,8 @@ from mmmeta.files.file import File
 from mmmeta.filters import Condition
 from mmmeta.layout import Layout
 from mmmeta.project.job import JobConfig
-from mmmeta.sqlite.database import Database
 from mmmeta.state.candidates import JobRules
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged
 from mmmeta.state.ledger.sqlite import Claim, Ledger
 from mmmeta.state.ledger.view import job_status
@@ -29,7 +29,7 @@ class Backend(Protocol):
     """What a job needs of the metadir it belongs to."""
 
     layout: Layout
-    state: Database
+    state: StateDatabase
     clock: Clock
 
     @property

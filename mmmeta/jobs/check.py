@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mmmeta.catalog.columns import REMOTE, STATE_SYSTEM, Columns
+from mmmeta.catalog.columns import REMOTE, Columns
+from mmmeta.catalog.tables import STATE_SYSTEM
 from mmmeta.jobs.bench import Backend, Bench
 from mmmeta.jobs.results import look_for_results
 from mmmeta.values import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint

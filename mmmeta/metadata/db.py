@@ -6,22 +6,23 @@ import sqlite3
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from mmmeta.catalog.columns import (
+from mmmeta.catalog.columns import REMOTE, Columns
+from mmmeta.catalog.tables import (
     CREATE_INFO,
     CREATE_REGISTRY,
     FORMAT_VERSION,
     META_SYSTEM,
-    REMOTE,
-    Columns,
+    check_format,
+    checked_info,
     read_info,
     table_names,
     write_info,
 )
-from mmmeta.errors import FormatError, LegacyMetadirError, MetadataDbError, MmmetaError
-from mmmeta.sqlite.damage import Damage, checked_info
-from mmmeta.sqlite.database import Database, quote_identifier
+from mmmeta.errors import LegacyMetadirError, MetadataDbError, MmmetaError
+from mmmeta.metadata.database import MetadataDatabase
+from mmmeta.sqlite.damage import Damage
+from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.values import digest_bytes
 
 MASS_DELETION_MINIMUM = 20
@@ -58,7 +59,7 @@ class Head:
     alive: int
 
 
-def read_head(connection: sqlite3.Connection, database: Database, schema: str = "main") -> Head:
+def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema: str = "main") -> Head:
     """Read and check the head of a metadata db.
 
     Raises:
@@ -77,12 +78,12 @@ def read_head(connection: sqlite3.Connection, database: Database, schema: str = 
     if "info" not in names:
         raise no_metadata_db(names, database)
     info = read_info(connection, schema)
-    check_format(info, "metadata", database)
+    check_format(info, "metadata", database.path)
     checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
     return Head(info["id"], info["revision"], info["digest"], info["unique"], info["alive"])
 
 
-def no_metadata_db(names: set[str], database: Database) -> MmmetaError:
+def no_metadata_db(names: set[str], database: MetadataDatabase) -> MmmetaError:
     """The error for a database without our tables."""
     if names:
         return LegacyMetadirError(
@@ -93,16 +94,6 @@ def no_metadata_db(names: set[str], database: Database) -> MmmetaError:
         f"metadata db {database.path} has no tables: the first generate did not finish; run it again at the server, "
         "or sync the metadir again"
     )
-
-
-def check_format(info: dict[str, Any], role: str, database: Database) -> None:
-    """Refuse what this version cannot read."""
-    if info.get("role") != role:
-        raise FormatError(f"{database.path} is not a {role} db of mmmeta")
-    if not isinstance(info.get("format"), int) or info["format"] > FORMAT_VERSION:
-        raise FormatError(
-            f"{database.path} has format {info.get('format')!r}, this version reads up to {FORMAT_VERSION}: upgrade mmmeta"
-        )
 
 
 def revision_digest(connection: sqlite3.Connection, revision: int, schema: str = "main") -> bytes | None:
@@ -131,7 +122,7 @@ class Dropped:
     told: int
 
 
-def drop_tables(connection: sqlite3.Connection, database: Database) -> Dropped | None:
+def drop_tables(connection: sqlite3.Connection, database: MetadataDatabase) -> Dropped | None:
     """Empty a metadata db for ``replace``; None where there was none. One written by another program is refused."""
     if not table_names(connection):
         return None

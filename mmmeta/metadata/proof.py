@@ -11,11 +11,13 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns
+from mmmeta.catalog.columns import REMOTE, Columns
+from mmmeta.catalog.tables import META_SYSTEM
 from mmmeta.errors import DigestMismatchError
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage, why_not_whole_pages
-from mmmeta.sqlite.database import Database, quote_identifier
+from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.values import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 
 _SAMPLE = 100
@@ -32,7 +34,7 @@ _FINGERPRINT, _DELETED, _TYPES, _MORE = (
 )
 
 
-def digest_mismatch(database: Database, head: Head) -> DigestMismatchError:
+def digest_mismatch(database: MetadataDatabase, head: Head) -> DigestMismatchError:
     """The error for a metadata db whose rows do not add up to its digest."""
     return DigestMismatchError(
         f"{database.path} says digest {head.digest.hex()} at revision {head.revision}, its rows give another: "
@@ -40,7 +42,7 @@ def digest_mismatch(database: Database, head: Head) -> DigestMismatchError:
     )
 
 
-def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) -> None:
+def prove_whole(connection: sqlite3.Connection, database: MetadataDatabase, head: Head) -> None:
     """Look at a whole metadata db, which costs about half of merging it.
 
     Raises:

@@ -10,13 +10,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns, read_info, table_names
+from mmmeta.catalog.columns import REMOTE, Columns
 from mmmeta.catalog.compiler import Compiler
+from mmmeta.catalog.tables import META_SYSTEM, read_info, table_names
 from mmmeta.clock import from_text
 from mmmeta.errors import MassDeletionError, MmmetaError
 from mmmeta.filters import Condition
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Dropped, Head, create_tables, read_head
-from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
+from mmmeta.sqlite.statements import execute_in_chunks, quote_identifier
 from mmmeta.values import deleted_fingerprint, digest_bytes
 
 _ROWS_AT_ONCE = 100
@@ -58,7 +60,7 @@ class MetadataWriter:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        database: Database,
+        database: MetadataDatabase,
         unique: str,
         now: str,
         dropped: Dropped | None = None,

@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mmmeta.catalog.catalog import Catalog
-from mmmeta.catalog.columns import read_info
 from mmmeta.catalog.indexes import make_missing
+from mmmeta.catalog.tables import read_info
 from mmmeta.clock import to_text
 from mmmeta.filters import Compare, Condition, from_json, grows_with_time, to_json, walk
 from mmmeta.filters.conditions import condition_keys

@@ -11,22 +11,22 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from mmmeta.catalog.columns import (
-    CLIENT,
+from mmmeta.catalog.columns import CLIENT, REMOTE, Columns
+from mmmeta.catalog.tables import (
     CREATE_INFO,
     CREATE_REGISTRY,
     FORMAT_VERSION,
-    REMOTE,
     STATE_SYSTEM,
-    Columns,
+    check_format,
+    checked_info,
     read_info,
     table_names,
     write_info,
 )
 from mmmeta.errors import StateDbError
-from mmmeta.metadata.db import check_format, create_files_table
-from mmmeta.sqlite.damage import checked_info
-from mmmeta.sqlite.database import Database, quote_identifier
+from mmmeta.metadata.db import create_files_table
+from mmmeta.sqlite.statements import quote_identifier
+from mmmeta.state.database import StateDatabase
 
 _CREATE_JOBS = """
 CREATE TABLE jobs (
@@ -149,7 +149,7 @@ class Merged:
     alive: int
 
 
-def read_merged(connection: sqlite3.Connection, database: Database) -> Merged | None:
+def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merged | None:
     """What was merged; None before the first update has finished.
 
     Raises:
@@ -166,7 +166,7 @@ def read_merged(connection: sqlite3.Connection, database: Database) -> Merged | 
             "Give another path with MMMETA_STATE"
         )
     info = read_info(connection)
-    check_format(info, "state", database)
+    check_format(info, "state", database.path)
     checked_info(info, _ENTRIES)
     return merged_from(info)
 

@@ -11,13 +11,14 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
-from mmmeta.catalog.columns import table_names, write_info
+from mmmeta.catalog.tables import table_names, write_info
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Head, last_told, read_head, replaced_by, revision_digest
 from mmmeta.metadata.proof import digest_mismatch, prove_whole
 from mmmeta.sqlite.damage import Damage
-from mmmeta.sqlite.database import Database
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, create_tables, read_merged
 from mmmeta.state.merge import Counts, Merger, Mismatch
 
@@ -89,8 +90,8 @@ class Updater:
 
     def __init__(
         self,
-        metadata: Database,
-        state: Database,
+        metadata: MetadataDatabase,
+        state: StateDatabase,
         options: UpdateOptions,
         announced: Announced,
         clock: Clock = utcnow,
@@ -119,7 +120,7 @@ class Updater:
         if self._options.dry_run and merged is None:
             return self._report(started, Counts(added=head.alive), None, head, EVERYTHING)
         try:
-            with self._state.atomic(attach=self._metadata) as connection:
+            with self._state.merging(self._metadata) as connection:
                 counts, merged, head, how = self._merge(connection)
                 if self._options.dry_run:
                     raise _DryRun

@@ -1,0 +1,131 @@
+"""The tables that both databases have: ``info`` with what names a database, ``registry``, and ``files`` with its system columns."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmmeta.errors import FormatError
+from mmmeta.sqlite.damage import LARGEST_COUNT, Damage
+from mmmeta.sqlite.statements import quote_identifier
+
+FORMAT_VERSION = 1
+"""Of meta.db and state.db. A newer one is refused; an older one is migrated."""
+
+DIGEST_BYTES = 16
+
+CREATE_INFO = "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID"
+CREATE_REGISTRY = """
+CREATE TABLE registry (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    key TEXT NOT NULL,
+    column_name TEXT,
+    usual TEXT,
+    kinds TEXT NOT NULL DEFAULT '',
+    UNIQUE (owner, key)
+)"""
+
+META_SYSTEM = (
+    "__rev",
+    "__fingerprint",
+    "__source",
+    "__source_mtime",
+    "__meta_added",
+    "__meta_last_updated",
+    "__deleted",
+    "__deleted_at",
+    "__deleted_reason",
+    "__types",
+    "__more",
+)
+"""System columns of ``files`` in meta.db, in order."""
+
+STATE_SYSTEM = (
+    *META_SYSTEM,
+    "__local_types",
+    "__local_more",
+    "__state_added",
+    "__state_last_updated",
+    "__state_rev",
+)
+"""System columns of ``files`` in the state db, in order."""
+
+
+def read_info(connection: sqlite3.Connection, schema: str = "main") -> dict[str, Any]:
+    """The table ``info`` as a dict."""
+    return dict(connection.execute(f"SELECT name, value FROM {quote_identifier(schema)}.info").fetchall())
+
+
+def write_info(connection: sqlite3.Connection, **values: Any) -> None:
+    """Set entries of the table ``info``."""
+    connection.executemany(
+        "INSERT INTO main.info (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        list(values.items()),
+    )
+
+
+def table_names(connection: sqlite3.Connection) -> set[str]:
+    """Names of all tables of the main database."""
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def check_format(info: Mapping[str, Any], role: str, path: Path) -> None:
+    """Refuse what this version cannot read.
+
+    Args:
+        role: what the table ``info`` of such a database says that it is.
+
+    Raises:
+        FormatError: it says something else, or is of a newer version.
+    """
+    if info.get("role") != role:
+        raise FormatError(f"{path} is not a {role} db of mmmeta")
+    if not isinstance(info.get("format"), int) or info["format"] > FORMAT_VERSION:
+        raise FormatError(
+            f"{path} has format {info.get('format')!r}, this version reads up to {FORMAT_VERSION}: upgrade mmmeta"
+        )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LARGEST_COUNT
+
+
+def _is_digest(value: Any) -> bool:
+    return type(value) is bytes and len(value) == DIGEST_BYTES
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or type(value) is str
+
+
+_INFO: Mapping[str, Callable[[Any], bool]] = {
+    "alive": _is_count,
+    "digest": _is_digest,
+    "id": _is_text,
+    "metadata_id": _is_text,
+    "remote_last_updated": _is_text_or_none,
+    "revision": _is_count,
+    "state_revision": _is_count,
+    "token_base": _is_count,
+    "unique": _is_text,
+}
+
+
+def checked_info(info: Mapping[str, Any], names: tuple[str, ...], schema: str = "main") -> None:
+    """Check these entries of a table ``info``.
+
+    Raises:
+        Damage: one is missing, or not what it can be.
+    """
+    for name in names:
+        if name not in info:
+            raise Damage(f"its table info has no entry {name!r}", schema)
+        if not _INFO[name](info[name]):
+            raise Damage(f"its table info has {info[name]!r:.60} as {name!r}", schema)
