@@ -28,14 +28,14 @@ from mmmeta.errors import (
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout, write_atomic
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import Head, read_head
+from mmmeta.metadata.db import Head, head_of, metadata_catalog
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED, Publisher
 from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import Bulk
 from mmmeta.metadata.writer import MetadataWriter
 from mmmeta.state.candidates import note_saved
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.db import Merged, read_merged, save_local
+from mmmeta.state.db import Merged, merged_of, save_local, state_catalog
 from mmmeta.state.ledger.view import job_status
 from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
@@ -124,16 +124,11 @@ class Backend:
         """The metadata db's head."""
         self.refuse_legacy()
         self.recover()
-        with self.metadata_reader.reading() as connection:
-            return read_head(connection, self.metadata_reader)
+        return head_of(self.metadata_reader)
 
     def merged(self) -> Merged | None:
         """What the state db has merged; None before the first update."""
-        if not self.state.exists():
-            return None
-        with self.state.reading() as connection:
-            merged = read_merged(connection, self.state)
-        return merged if merged is not None and merged.metadata_id else None
+        return merged_of(self.state)
 
     def database(self) -> MetadataDatabase | StateDatabase:
         """The state db once an update has run, else the metadata db."""
@@ -153,9 +148,11 @@ class Backend:
                 being recorded must not stumble over a warning.
         """
         database = self.database()
-        if warn and database is self.state:
+        if isinstance(database, MetadataDatabase):
+            return metadata_catalog(database, self.clock())
+        if warn:
             self._warn_if_outdated()
-        return Catalog(database, self.clock())
+        return state_catalog(database, self.clock())
 
     def ignore_news(self) -> None:
         """Warn no more of metadata that was not merged yet."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from mmmeta.backend import Backend
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
+from mmmeta.filters import All
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import read_head
+from mmmeta.metadata.db import head_of, metadata_catalog
+from mmmeta.sqlite.database import Database
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.db import read_merged
+from mmmeta.state.db import read_merged, state_catalog
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,20 @@ def inspect(backend: Backend) -> Inspection:
     except LegacyMetadirError as error:
         legacy = True
         problems.append(str(error))
-    for role, database in (("metadata", backend.metadata_reader), ("state", backend.state)):
-        try:
-            if not database.exists():
-                continue
-            catalog = Catalog(database, backend.clock())
-            facts[role] = _facts(catalog, database)
-            if role == "state":
-                shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))
-        except MmmetaError as error:
-            unreadable.append(role)
-            problems.append(str(error))
+    try:
+        if backend.metadata_reader.exists():
+            facts["metadata"] = _facts_of_metadata(backend.metadata_reader, backend.clock())
+    except MmmetaError as error:
+        unreadable.append("metadata")
+        problems.append(str(error))
+    try:
+        if backend.state.exists():
+            catalog = state_catalog(backend.state, backend.clock())
+            facts["state"] = _facts_of_state(backend.state, catalog)
+            shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))
+    except MmmetaError as error:
+        unreadable.append("state")
+        problems.append(str(error))
     store: dict[str, Any] = {}
     try:
         store = dict(backend.store.items())
@@ -109,23 +115,26 @@ def inspect(backend: Backend) -> Inspection:
     )
 
 
-def _facts(catalog: Catalog, database: MetadataDatabase | StateDatabase) -> DatabaseFacts:
+def _facts_of_metadata(database: MetadataDatabase, now: datetime) -> DatabaseFacts:
+    catalog, head = metadata_catalog(database, now), head_of(database)
+    return _facts(database, catalog, head.id, head.revision, head.digest)
+
+
+def _facts_of_state(database: StateDatabase, catalog: Catalog) -> DatabaseFacts:
     with database.reading() as connection:
-        (total,) = connection.execute("SELECT count(*) FROM files").fetchone()
-        if isinstance(database, StateDatabase):
-            merged = read_merged(connection, database)
-            assert merged is not None
-            number, revision, digest = merged.state_id, merged.revision, merged.digest
-        else:
-            head = read_head(connection, database)
-            number, revision, digest = head.id, head.revision, head.digest
+        merged = read_merged(connection, database)
+    assert merged is not None
+    return _facts(database, catalog, merged.state_id, merged.revision, merged.digest)
+
+
+def _facts(database: Database, catalog: Catalog, number: str, revision: int, digest: bytes) -> DatabaseFacts:
     return DatabaseFacts(
         path=str(database.path),
         id=number,
         revision=revision,
         digest=digest.hex(),
         files=catalog.alive,
-        deleted=total - catalog.alive,
+        deleted=catalog.count(All(()), deleted=None) - catalog.alive,
         unique=catalog.unique,
         keys=tuple(catalog.keys),
         bytes=sum(

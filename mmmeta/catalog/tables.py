@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmmeta.catalog.columns import KeyColumns
 from mmmeta.errors import FormatError
 from mmmeta.sqlite.damage import LARGEST_COUNT, Damage
 from mmmeta.sqlite.statements import quote_identifier
@@ -129,3 +130,11 @@ def checked_info(info: Mapping[str, Any], names: tuple[str, ...], schema: str = 
             raise Damage(f"its table info has no entry {name!r}", schema)
         if not _INFO[name](info[name]):
             raise Damage(f"its table info has {info[name]!r:.60} as {name!r}", schema)
+
+
+def create_files_table(connection: sqlite3.Connection, unique: str, system: Sequence[str]) -> None:
+    """Make ``files`` with the unique key as text primary key and the system columns; the registry is there and empty."""
+    columns = KeyColumns.create(connection, unique, system)
+    names = ", ".join(quote_identifier(name) for name in system)
+    connection.execute(f"CREATE TABLE files ({columns.unique_sql} TEXT PRIMARY KEY NOT NULL, {names})")
+    columns.flush()

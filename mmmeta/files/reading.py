@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from mmmeta.catalog.catalog import Catalog
-from mmmeta.catalog.indexes import index_columns, indexed_columns, make_index
+from mmmeta.catalog.indexes import create_index, has_index, index_columns
 from mmmeta.config.model import Config
 from mmmeta.errors import (
     FilterError,
@@ -181,9 +181,7 @@ class ReadableFiles:
         database = self._backend.database()
         if database.read_only:
             raise MmmetaError(f"{database.path} is the remote's and only read here; run update() first, then index")
-        with database.atomic() as connection:
-            if name or cells not in indexed_columns(connection):
-                make_index(connection, keys, cells, name)
+        create_index(database, keys, cells, name)
 
     def has_index(self, columns: str | Iterable[str]) -> bool:
         """Whether an index over exactly these keys exists."""
@@ -191,9 +189,7 @@ class ReadableFiles:
         catalog = self._backend.catalog()
         if not set(keys) <= set(catalog.keys):
             return False
-        wanted = index_columns(catalog, keys)
-        with self._backend.database().reading() as connection:
-            return wanted in indexed_columns(connection)
+        return has_index(self._backend.database(), index_columns(catalog, keys))
 
     # The database itself
 

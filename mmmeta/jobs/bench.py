@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from mmmeta.catalog.catalog import Catalog, Row, cell_value
+from mmmeta.catalog.catalog import Catalog, FileRow, cell_value
 from mmmeta.clock import Clock
 from mmmeta.config.model import Config
 from mmmeta.files.claim import FileClaim, version_of
@@ -107,7 +107,7 @@ class Bench:
         with self.backend.state.atomic(existing=True) as connection:
             yield Ledger(connection, catalog, rules, self.workers, self.backend.clock())
 
-    def file(self, row: Row, catalog: Catalog, claim: Claim | None = None) -> File:
+    def file(self, row: FileRow, catalog: Catalog, claim: Claim | None = None) -> File:
         """A row as people get it."""
         ours = None
         if claim is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mmmeta.catalog.columns import REMOTE, Columns
+from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import STATE_SYSTEM
 from mmmeta.jobs.bench import Backend, Bench
 from mmmeta.jobs.results import look_for_results
@@ -95,7 +95,7 @@ class Checker:
         merged = self._backend.ensure_state()
         total = 0
         with self._backend.state.reading() as connection:
-            columns = Columns.load(connection, REMOTE, merged.unique)
+            columns = KeyColumns.load(connection, REMOTE, merged.unique)
             unique = columns.slots[merged.unique].column or merged.unique
             names = [*STATE_SYSTEM, *columns.sql]
             place = {name: at for at, name in enumerate(STATE_SYSTEM)}

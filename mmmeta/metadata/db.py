@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from mmmeta.catalog.columns import REMOTE, Columns
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import (
     CREATE_INFO,
     CREATE_REGISTRY,
@@ -15,6 +16,7 @@ from mmmeta.catalog.tables import (
     META_SYSTEM,
     check_format,
     checked_info,
+    create_files_table,
     read_info,
     table_names,
     write_info,
@@ -83,6 +85,27 @@ def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema
     return Head(info["id"], info["revision"], info["digest"], info["unique"], info["alive"])
 
 
+def head_of(database: MetadataDatabase) -> Head:
+    """The head of a metadata db, read by itself; raises as ``read_head`` does."""
+    with database.reading() as connection:
+        return read_head(connection, database)
+
+
+def metadata_catalog(database: MetadataDatabase, now: datetime) -> Catalog:
+    """The files of a metadata db.
+
+    Args:
+        now: the moment that ``{ago: …}`` counts from, aware UTC.
+
+    Raises:
+        MmmetaError: it is missing, damaged, or of another format.
+    """
+    with database.reading() as connection:
+        head = read_head(connection, database)
+        remote = KeyColumns.load(connection, REMOTE, head.unique)
+    return Catalog(database, unique=head.unique, alive=head.alive, owners=[remote], system=META_SYSTEM, now=now)
+
+
 def no_metadata_db(names: set[str], database: MetadataDatabase) -> MmmetaError:
     """The error for a database without our tables."""
     if names:
@@ -127,11 +150,9 @@ def drop_tables(connection: sqlite3.Connection, database: MetadataDatabase) -> D
     if not table_names(connection):
         return None
     head = read_head(connection, database)
-    column = Columns.load(connection, REMOTE, head.unique).slots[head.unique].column
+    unique_sql = KeyColumns.load(connection, REMOTE, head.unique).unique_sql
     connection.execute("DROP TABLE IF EXISTS temp.dropped")
-    connection.execute(
-        f"CREATE TEMP TABLE dropped AS SELECT {quote_identifier(column or head.unique)} AS file FROM files WHERE __deleted = 0"
-    )
+    connection.execute(f"CREATE TEMP TABLE dropped AS SELECT {unique_sql} AS file FROM files WHERE __deleted = 0")
     (alive,) = connection.execute("SELECT count(*) FROM temp.dropped").fetchone()
     replaced, _ = replaced_by(connection)
     told = last_told(connection)
@@ -176,14 +197,3 @@ def create_tables(connection: sqlite3.Connection, unique: str, dropped: Dropped 
         write_info(connection, replaces=" ".join(dropped.replaced), replaces_told=dropped.told)
     create_files_table(connection, unique, META_SYSTEM)
     connection.execute("CREATE INDEX files_rev ON files (__rev)")
-
-
-def create_files_table(connection: sqlite3.Connection, unique: str, system: Sequence[str]) -> None:
-    """Make ``files`` with the unique key as text primary key and the system columns."""
-    columns = Columns(REMOTE, unique, _connection=connection)
-    columns._taken.update(system)
-    slot = columns.add(unique)
-    assert slot.column is not None
-    system_sql = ", ".join(quote_identifier(name) for name in system)
-    connection.execute(f"CREATE TABLE files ({quote_identifier(slot.column)} TEXT PRIMARY KEY NOT NULL, {system_sql})")
-    columns.flush()

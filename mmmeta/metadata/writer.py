@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mmmeta.catalog.columns import REMOTE, Columns
+from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.tables import META_SYSTEM, read_info, table_names
 from mmmeta.clock import from_text
@@ -77,14 +77,14 @@ class MetadataWriter:
                 f"{database.path} identifies files by {self.head.unique!r}, config.yml by {unique!r}: "
                 "run `mmmeta generate --replace` to rebuild the metadata db, or set metadata.unique back"
             )
-        self.columns = Columns.load(connection, REMOTE, unique)
+        self.columns = KeyColumns.load(connection, REMOTE, unique)
         self._rows: list[list[Any]] = []
         self._waiting: set[str] = set()
         self._width = 0
         self._sql = ""
         self._begin(self.head, now)
         self._dropped = dropped
-        self.unique_sql = quote_identifier(self.columns.slots[unique].column or unique)
+        self.unique_sql = self.columns.unique_sql
         self._known_sql = (
             f"SELECT {self.unique_sql}, __fingerprint, __source, __source_mtime, __deleted, __deleted_reason, "
             f"__meta_added, __rev FROM files WHERE {self.unique_sql} IN ({{}})"

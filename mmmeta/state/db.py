@@ -9,9 +9,11 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from mmmeta.catalog.columns import CLIENT, REMOTE, Columns
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.columns import CLIENT, REMOTE, KeyColumns
 from mmmeta.catalog.tables import (
     CREATE_INFO,
     CREATE_REGISTRY,
@@ -19,12 +21,13 @@ from mmmeta.catalog.tables import (
     STATE_SYSTEM,
     check_format,
     checked_info,
+    create_files_table,
     read_info,
     table_names,
     write_info,
 )
 from mmmeta.errors import StateDbError
-from mmmeta.metadata.db import create_files_table
+from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.database import StateDatabase
 
@@ -171,6 +174,32 @@ def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merg
     return merged_from(info)
 
 
+def merged_of(database: StateDatabase) -> Merged | None:
+    """What a state db has merged, read by itself; None before the first update has finished. Raises as ``read_merged`` does."""
+    if not database.exists():
+        return None
+    with database.reading() as connection:
+        merged = read_merged(connection, database)
+    return merged if merged is not None and merged.metadata_id else None
+
+
+def state_catalog(database: StateDatabase, now: datetime) -> Catalog:
+    """The files of a state db, the client's own values with them.
+
+    Args:
+        now: the moment that ``{ago: …}`` counts from, aware UTC.
+
+    Raises:
+        MmmetaError: it is missing, damaged, or of another format.
+    """
+    with database.reading() as connection:
+        merged = read_merged(connection, database)
+        if merged is None:
+            raise Damage("it has no tables")
+        owners = [KeyColumns.load(connection, owner, merged.unique) for owner in (REMOTE, CLIENT)]
+    return Catalog(database, unique=merged.unique, alive=merged.alive, owners=owners, system=STATE_SYSTEM, now=now)
+
+
 def merged_from(info: dict[str, Any]) -> Merged:
     """The ``info`` table of a state db with names."""
     return Merged(
@@ -224,9 +253,8 @@ def save_local(
     now: str,
 ) -> bool:
     """Write the client's own fields of one file, the given ones only; False if the state db has no such file."""
-    remote = Columns.load(connection, REMOTE, unique)
-    unique_sql = quote_identifier(remote.slots[unique].column or unique)
-    columns = Columns.load(connection, CLIENT, unique)
+    unique_sql = KeyColumns.load(connection, REMOTE, unique).unique_sql
+    columns = KeyColumns.load(connection, CLIENT, unique)
     names = ", ".join(["__local_types", "__local_more", *columns.sql])
     row = connection.execute(f"SELECT {names} FROM files WHERE {unique_sql} = ?", (file,)).fetchone()
     if row is None:
