@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mmmeta.backend import Backend
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.filters import All
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import head_of, metadata_catalog
+from mmmeta.metadata.server import Server
 from mmmeta.sqlite.database import Database
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.db import read_merged, state_catalog
+from mmmeta.state.db import read_merged
+from mmmeta.state.state import State
+from mmmeta.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -69,46 +71,47 @@ class Inspection:
     is_legacy: bool = False
 
 
-def inspect(backend: Backend) -> Inspection:
+def inspect(server: Server, client: State, store: Store) -> Inspection:
     """Look at everything; what cannot be read is a problem in the result, not an error."""
     problems: list[str] = []
     unreadable: list[str] = []
     facts: dict[str, DatabaseFacts] = {}
     shadowed: tuple[str, ...] = ()
+    layout = client.layout
     try:
-        backend.refuse_legacy()
+        layout.refuse_legacy()
         legacy = False
     except LegacyMetadirError as error:
         legacy = True
         problems.append(str(error))
     try:
-        if backend.metadata_reader.exists():
-            facts["metadata"] = _facts_of_metadata(backend.metadata_reader, backend.clock())
+        if server.reader.exists():
+            facts["metadata"] = _facts_of_metadata(server.reader, server.clock())
     except MmmetaError as error:
         unreadable.append("metadata")
         problems.append(str(error))
     try:
-        if backend.state.exists():
-            catalog = state_catalog(backend.state, backend.clock())
-            facts["state"] = _facts_of_state(backend.state, catalog)
+        if client.database.exists():
+            catalog = client.catalog()
+            facts["state"] = _facts_of_state(client.database, catalog)
             shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))
     except MmmetaError as error:
         unreadable.append("state")
         problems.append(str(error))
-    store: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     try:
-        store = dict(backend.store.items())
+        values = dict(store.items())
     except MmmetaError as error:
         problems.append(str(error))
     return Inspection(
-        path=str(backend.layout.base),
-        exists=os.path.exists(backend.layout.metadir),
-        is_server=os.path.exists(backend.layout.server_mark),
+        path=str(layout.base),
+        exists=os.path.exists(layout.metadir),
+        is_server=os.path.exists(layout.server_mark),
         is_client="state" in facts,
         metadata_db=facts.get("metadata"),
         state_db=facts.get("state"),
         shadowed=shadowed,
-        store=store,
+        store=values,
         problems=tuple(problems),
         unreadable=tuple(unreadable),
         is_legacy=legacy,

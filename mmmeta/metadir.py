@@ -12,14 +12,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.backend import Backend
+from mmmeta.backend import open_backend
 from mmmeta.clock import Clock, utcnow
 from mmmeta.config.model import Config
 from mmmeta.errors import MmmetaError, StateDbError, near_misses
 from mmmeta.files.files import Files
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout
-from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport, Generator
+from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport
 from mmmeta.state.status import Status
 from mmmeta.state.update import UpdateOptions, UpdateReport
 from mmmeta.store.store import Store
@@ -75,8 +75,10 @@ class Metadir:
         self.layout = Layout.at(base, root, _state_path(state))
         self._store = Store(self.layout, clock)
         self.job_configs: dict[str, JobConfig] = dict(jobs or {})
-        self._backend = Backend(self.layout, self._store, self.job_configs, clock, server=server)
-        self.files = Files(self._backend)
+        self._backend = backend = open_backend(self.layout, self._store, self.job_configs, clock, server=server)
+        self.files = Files(
+            backend.server, backend.client, catalog=backend.catalog, database=backend.database, begin=backend.write
+        )
 
     @classmethod
     def from_config(cls, config: MetadirConfig) -> Metadir:
@@ -96,7 +98,7 @@ class Metadir:
 
     @property
     def store(self) -> Store:
-        self._backend.publisher.flush()
+        self._backend.server.publisher.flush()
         return self._store
 
     @property
@@ -106,12 +108,12 @@ class Metadir:
     @property
     def is_server(self) -> bool:
         """Whether metadata was written here."""
-        return self._backend.is_server
+        return self._backend.server.is_marked
 
     @property
     def is_client(self) -> bool:
         """Whether a state db has merged metadata here."""
-        return self._backend.merged() is not None
+        return self._backend.client.merged() is not None
 
     @property
     def revision(self) -> int:
@@ -120,7 +122,7 @@ class Metadir:
         Raises:
             MetadirNotFoundError, MetadataDbError: it is not there, or cannot be read.
         """
-        return self._backend.head().revision
+        return self._backend.server.head().revision
 
     @property
     def is_outdated(self) -> bool:
@@ -157,19 +159,15 @@ class Metadir:
             MetadirNotFoundError: there is no such files root.
             MassDeletionError, ConfigError, MetadataDbError.
         """
-        self._backend.refuse_in_bulk("generate()")
-        options = GenerateOptions(replace, ensure, ensure_files, no_meta, allow_mass_delete, dry_run)
-        backend = self._backend
-        # Everything is looked at before the first thing is written: a mistyped path shall not become an archive.
-        backend.require_server(dry_run=True)
-        backend.reload_config()
-        generator = Generator(backend.metadata, self.layout, backend.config, options, backend.clock, progress)
-        generator.check_root()
-        backend.require_server(dry_run=dry_run)
-        report = generator.run()
-        if not dry_run:
-            backend.publisher.publish()
-        return report
+        options = GenerateOptions(
+            replace=replace,
+            ensure=ensure,
+            ensure_files=ensure_files,
+            no_meta=no_meta,
+            allow_mass_delete=allow_mass_delete,
+            dry_run=dry_run,
+        )
+        return self._backend.generate(options, progress)
 
     def bulk(self) -> AbstractContextManager[None]:
         """Write many files one by one as fast as together: what the methods of ``files`` write in this block is one
@@ -212,8 +210,10 @@ class Metadir:
             MetadirNotFoundError, MetadataDbError: there is no metadata db, or it is damaged or half synced.
             StaleMetadataError, DigestMismatchError, MassDeletionError: it does not fit; nothing was changed.
         """
-        self._backend.refuse_in_bulk("update()")
-        report = self._backend.update(UpdateOptions(replace, accept_older, allow_mass_delete, dry_run))
+        options = UpdateOptions(
+            replace=replace, accept_older=accept_older, allow_mass_delete=allow_mass_delete, dry_run=dry_run
+        )
+        report = self._backend.update(options)
         if progress is not None:
             changed = report.added + report.changed + report.deleted + report.returned
             progress("merging metadata", changed, changed)
@@ -340,11 +340,11 @@ class Metadir:
         Raises:
             StateDbError: there is no state db yet.
         """
-        return self._backend.status()
+        return self._backend.client.status()
 
     def inspect(self) -> Inspection:
         """What is there, without creating or changing anything."""
-        return inspect(self._backend)
+        return inspect(self._backend.server, self._backend.client, self._store)
 
     def close(self) -> None:
         """Let go of the databases; using the metadir again opens them anew."""

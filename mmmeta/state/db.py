@@ -27,6 +27,7 @@ from mmmeta.catalog.tables import (
     write_info,
 )
 from mmmeta.errors import StateDbError
+from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.database import StateDatabase
@@ -150,6 +151,10 @@ class Merged:
     remote_last_updated: str | None
     state_revision: int
     alive: int
+
+    def is_all_of(self, head: Head) -> bool:
+        """Whether this is just what a metadata db holds: the same id, revision and digest."""
+        return (self.metadata_id, self.revision, self.digest) == (head.id, head.revision, head.digest)
 
 
 def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merged | None:

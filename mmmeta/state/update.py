@@ -28,7 +28,7 @@ EVERYTHING = "everything"
 REPAIR = "repair"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UpdateOptions:
     """What ``Metadir.update`` was asked for; see there."""
 
@@ -114,7 +114,7 @@ class Updater:
             head = read_head(connection, self._metadata)
             if merged is None or not merged.metadata_id:
                 prove_whole(connection, self._metadata, head)  # before the state db is made
-        if merged is not None and self._same(merged, head) and not self._options.replace:
+        if merged is not None and merged.is_all_of(head) and not self._options.replace:
             self._keep_remote_last_updated(merged, head)
             return self._report(started, Counts(), merged, head, NOTHING_NEW)
         if self._options.dry_run and merged is None:
@@ -144,10 +144,6 @@ class Updater:
             duration=time.monotonic() - started,
             dry_run=self._options.dry_run,
         )
-
-    @staticmethod
-    def _same(merged: Merged, head: Head) -> bool:
-        return (merged.metadata_id, merged.revision, merged.digest) == (head.id, head.revision, head.digest)
 
     def _keep_remote_last_updated(self, merged: Merged, head: Head) -> None:
         """Somebody touched the store without new metadata: note it, so that it counts as seen."""

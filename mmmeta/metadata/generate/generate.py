@@ -42,7 +42,7 @@ Progress = Callable[[str, int, "int | None"], None]
 """Called with what is being done, how many are done, and how many there are, None where unknown."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GenerateOptions:
     """What ``Metadir.generate`` was asked for; see there."""
 
@@ -123,9 +123,8 @@ class Generator:
             raise MetadirNotFoundError(f"the files root {root} is not a folder; check the path or MMMETA_FILES_ROOT")
 
     def run(self) -> GenerateReport:
-        """Do it; see ``Metadir.generate``."""
+        """Do it, after ``check_root``; see ``Metadir.generate``."""
         started = time.monotonic()
-        self.check_root()
         if self._options.dry_run:
             with tempfile.TemporaryDirectory(prefix="mmmeta-dry-run-") as folder:
                 return self._run(started, Path(folder) / "scan.db", Path(folder) / "meta.db")
