@@ -50,14 +50,14 @@ def moment(text: object) -> int | None:
     except ValueError:
         return None
     parsed = parsed.replace(microsecond=int((fraction or "0").ljust(6, "0")[:6]))
-    result = moment_of(parsed)
+    result = to_microseconds(parsed)
     if sign is not None:
         offset = (int(offset_hours) * 60 + int(offset_minutes)) * 60_000_000
         result += offset if sign == "-" else -offset
     return result
 
 
-def moment_of(parsed: datetime) -> int:
+def to_microseconds(parsed: datetime) -> int:
     """A datetime as microseconds since 1970; one without time zone counts as UTC."""
     aware = parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=timezone.utc)
     return (aware - _EPOCH) // timedelta(microseconds=1)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from mmmeta.backend import Backend
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
-from mmmeta.metadata.db import read_head
+from mmmeta.filters import All
+from mmmeta.metadata.database import MetadataDatabase
+from mmmeta.metadata.db import head_of, metadata_catalog
+from mmmeta.metadata.server import Server
 from mmmeta.sqlite.database import Database
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import read_merged
+from mmmeta.state.state import State
+from mmmeta.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -65,66 +71,73 @@ class Inspection:
     is_legacy: bool = False
 
 
-def inspect(backend: Backend) -> Inspection:
+def inspect(server: Server, client: State, store: Store) -> Inspection:
     """Look at everything; what cannot be read is a problem in the result, not an error."""
     problems: list[str] = []
     unreadable: list[str] = []
     facts: dict[str, DatabaseFacts] = {}
     shadowed: tuple[str, ...] = ()
+    layout = client.layout
     try:
-        backend.refuse_legacy()
+        layout.refuse_legacy()
         legacy = False
     except LegacyMetadirError as error:
         legacy = True
         problems.append(str(error))
-    for role, database in (("metadata", backend.metadata_reader), ("state", backend.state)):
-        try:
-            if not database.exists():
-                continue
-            catalog = Catalog(database, backend.clock())
-            facts[role] = _facts(catalog, database)
-            if role == "state":
-                shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))
-        except MmmetaError as error:
-            unreadable.append(role)
-            problems.append(str(error))
-    store: dict[str, Any] = {}
     try:
-        store = dict(backend.store.items())
+        if server.reader.exists():
+            facts["metadata"] = _facts_of_metadata(server.reader, server.clock())
+    except MmmetaError as error:
+        unreadable.append("metadata")
+        problems.append(str(error))
+    try:
+        if client.database.exists():
+            catalog = client.catalog()
+            facts["state"] = _facts_of_state(client.database, catalog)
+            shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))
+    except MmmetaError as error:
+        unreadable.append("state")
+        problems.append(str(error))
+    values: dict[str, Any] = {}
+    try:
+        values = dict(store.items())
     except MmmetaError as error:
         problems.append(str(error))
     return Inspection(
-        path=str(backend.layout.base),
-        exists=os.path.exists(backend.layout.metadir),
-        is_server=os.path.exists(backend.layout.server_mark),
+        path=str(layout.base),
+        exists=os.path.exists(layout.metadir),
+        is_server=os.path.exists(layout.server_mark),
         is_client="state" in facts,
         metadata_db=facts.get("metadata"),
         state_db=facts.get("state"),
         shadowed=shadowed,
-        store=store,
+        store=values,
         problems=tuple(problems),
         unreadable=tuple(unreadable),
         is_legacy=legacy,
     )
 
 
-def _facts(catalog: Catalog, database: Database) -> DatabaseFacts:
+def _facts_of_metadata(database: MetadataDatabase, now: datetime) -> DatabaseFacts:
+    catalog, head = metadata_catalog(database, now), head_of(database)
+    return _facts(database, catalog, head.id, head.revision, head.digest)
+
+
+def _facts_of_state(database: StateDatabase, catalog: Catalog) -> DatabaseFacts:
     with database.reading() as connection:
-        (total,) = connection.execute("SELECT count(*) FROM files").fetchone()
-        if catalog.is_state:
-            merged = read_merged(connection, database)
-            assert merged is not None
-            number, revision, digest = merged.state_id, merged.revision, merged.digest
-        else:
-            head = read_head(connection, database)
-            number, revision, digest = head.id, head.revision, head.digest
+        merged = read_merged(connection, database)
+    assert merged is not None
+    return _facts(database, catalog, merged.state_id, merged.revision, merged.digest)
+
+
+def _facts(database: Database, catalog: Catalog, number: str, revision: int, digest: bytes) -> DatabaseFacts:
     return DatabaseFacts(
         path=str(database.path),
         id=number,
         revision=revision,
         digest=digest.hex(),
         files=catalog.alive,
-        deleted=total - catalog.alive,
+        deleted=catalog.count(All(()), deleted=None) - catalog.alive,
         unique=catalog.unique,
         keys=tuple(catalog.keys),
         bytes=sum(

@@ -12,14 +12,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.backend import Backend
+from mmmeta.backend import open_backend
 from mmmeta.clock import Clock, utcnow
 from mmmeta.config.model import Config
 from mmmeta.errors import MmmetaError, StateDbError, near_misses
 from mmmeta.files.files import Files
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout
-from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport, Generator
+from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport
 from mmmeta.state.status import Status
 from mmmeta.state.update import UpdateOptions, UpdateReport
 from mmmeta.store.store import Store
@@ -75,8 +75,10 @@ class Metadir:
         self.layout = Layout.at(base, root, _state_path(state))
         self._store = Store(self.layout, clock)
         self.job_configs: dict[str, JobConfig] = dict(jobs or {})
-        self._backend = Backend(self.layout, self._store, self.job_configs, clock, server=server)
-        self.files = Files(self._backend)
+        self._backend = backend = open_backend(self.layout, self._store, self.job_configs, clock, server=server)
+        self.files = Files(
+            backend.server, backend.state, catalog=backend.catalog, database=backend.database, begin=backend.write
+        )
 
     @classmethod
     def from_config(cls, config: MetadirConfig) -> Metadir:
@@ -92,26 +94,26 @@ class Metadir:
     def ignore_news(self) -> None:
         """Do not warn that there is metadata which was not merged yet: for a run that works with what its update found,
         while a sync may bring more at any time."""
-        self._backend.ignore_news()
+        self._backend.state.ignore_news()
 
     @property
     def store(self) -> Store:
-        self._backend.publisher.flush()
+        self._backend.server.publisher.flush()
         return self._store
 
     @property
     def config(self) -> Config:
-        return self._backend.config
+        return self._backend.server.config
 
     @property
     def is_server(self) -> bool:
         """Whether metadata was written here."""
-        return self._backend.is_server
+        return self._backend.server.is_marked
 
     @property
     def is_client(self) -> bool:
         """Whether a state db has merged metadata here."""
-        return self._backend.merged() is not None
+        return self._backend.state.merged() is not None
 
     @property
     def revision(self) -> int:
@@ -120,12 +122,12 @@ class Metadir:
         Raises:
             MetadirNotFoundError, MetadataDbError: it is not there, or cannot be read.
         """
-        return self._backend.head().revision
+        return self._backend.server.head().revision
 
     @property
     def is_outdated(self) -> bool:
         """Whether the metadata db holds something that was not merged yet: another id, revision or digest."""
-        return self._backend.is_outdated()
+        return self._backend.state.is_outdated()
 
     def generate(
         self,
@@ -157,19 +159,15 @@ class Metadir:
             MetadirNotFoundError: there is no such files root.
             MassDeletionError, ConfigError, MetadataDbError.
         """
-        self._backend.refuse_in_bulk("generate()")
-        options = GenerateOptions(replace, ensure, ensure_files, no_meta, allow_mass_delete, dry_run)
-        backend = self._backend
-        # Everything is looked at before the first thing is written: a mistyped path shall not become an archive.
-        backend.require_server(dry_run=True)
-        backend.reload_config()
-        generator = Generator(backend.metadata, self.layout, backend.config, options, backend.clock, progress)
-        generator.check_root()
-        backend.require_server(dry_run=dry_run)
-        report = generator.run()
-        if not dry_run:
-            backend.publisher.publish()
-        return report
+        options = GenerateOptions(
+            replace=replace,
+            ensure=ensure,
+            ensure_files=ensure_files,
+            no_meta=no_meta,
+            allow_mass_delete=allow_mass_delete,
+            dry_run=dry_run,
+        )
+        return self._backend.generate(options, progress)
 
     def bulk(self) -> AbstractContextManager[None]:
         """Write many files one by one as fast as together: what the methods of ``files`` write in this block is one
@@ -212,8 +210,10 @@ class Metadir:
             MetadirNotFoundError, MetadataDbError: there is no metadata db, or it is damaged or half synced.
             StaleMetadataError, DigestMismatchError, MassDeletionError: it does not fit; nothing was changed.
         """
-        self._backend.refuse_in_bulk("update()")
-        report = self._backend.update(UpdateOptions(replace, accept_older, allow_mass_delete, dry_run))
+        options = UpdateOptions(
+            replace=replace, accept_older=accept_older, allow_mass_delete=allow_mass_delete, dry_run=dry_run
+        )
+        report = self._backend.update(options)
         if progress is not None:
             changed = report.added + report.changed + report.deleted + report.returned
             progress("merging metadata", changed, changed)
@@ -233,14 +233,14 @@ class Metadir:
 
         known = self.job_configs.get(job) if isinstance(job, str) else job
         if known is not None and where is None and not rules:
-            return Job(known, self._backend, strict=known.name in self.job_configs)
+            return Job(known, self._backend.state, strict=known.name in self.job_configs)
         name = job if isinstance(job, str) else job.name
         if where is None and not rules and self.job_configs:
             raise MmmetaError(
                 f"there is no job {name!r}.{near_misses(name, self.job_configs)} "
                 f"There are: {', '.join(sorted(self.job_configs))}"
             )
-        return Job(job_config(name, where, **rules), self._backend, strict=False)
+        return Job(job_config(name, where, **rules), self._backend.state, strict=False)
 
     def recorded_job(self, name: str) -> Job:
         """A job whose definition is elsewhere (in another program, in Dagster), as the ledger knows it from its last run.
@@ -258,7 +258,7 @@ class Metadir:
         from mmmeta.project.job import job_config
 
         self.require_state()
-        with self._backend.ledgers.looking() as view:
+        with self._backend.state.ledger.looking() as view:
             rules = view.rules(name)
         if rules is None:
             raise JobError(f"the ledger knows no job {name!r}.{near_misses(name, self.status().jobs)}")
@@ -271,7 +271,7 @@ class Metadir:
             order_by=rules.order_by,
             on_delete=rules.on_delete,
         )
-        return Job(config, self._backend, strict=False, recorded=rules)
+        return Job(config, self._backend.state, strict=False, recorded=rules)
 
     def history(
         self, *, job: str | None = None, file: str | None = None, run_id: str | None = None, limit: int | None = 100
@@ -283,7 +283,7 @@ class Metadir:
             StateDbError: there is no state db, or it cannot be read.
         """
         self.require_state()
-        with self._backend.ledgers.looking() as view:
+        with self._backend.state.ledger.looking() as view:
             return view.history(job=job, file=file, run_id=run_id, limit=limit)
 
     def check(self, *, progress: Progress | None = None) -> CheckReport:
@@ -301,8 +301,8 @@ class Metadir:
         from mmmeta.jobs.check import Checker
 
         self.require_state()
-        jobs = [Bench(config, self._backend) for config in self.job_configs.values()]
-        return Checker(self._backend, jobs, progress).run()
+        jobs = [Bench(config, self._backend.state) for config in self.job_configs.values()]
+        return Checker(self._backend.state, jobs, progress).run()
 
     def type_drift(self, *, since: datetime, several: Collection[str] = ()) -> list[Drift]:
         """Keys that hold numbers and lately came with something else; see ``mmmeta.state.drift``.
@@ -317,7 +317,7 @@ class Metadir:
         from mmmeta.state.drift import find_drift
 
         self.require_state()
-        return find_drift(self._backend.state, self._backend.catalog(warn=False), since, several)
+        return find_drift(self._backend.state.database, self._backend.catalog(warn=False), since, several)
 
     def require_state(self) -> None:
         """Refuse to go on where nothing was merged yet.
@@ -325,7 +325,7 @@ class Metadir:
         Raises:
             StateDbError: there is no state db.
         """
-        self._backend.require_state()
+        self._backend.state.require()
 
     def touch(self, key: str) -> datetime:
         """Set a store key to now; returns it as it reads back, naive local time."""
@@ -337,11 +337,11 @@ class Metadir:
         Raises:
             StateDbError: there is no state db yet.
         """
-        return self._backend.status()
+        return self._backend.state.status()
 
     def inspect(self) -> Inspection:
         """What is there, without creating or changing anything."""
-        return inspect(self._backend)
+        return inspect(self._backend.server, self._backend.state, self._store)
 
     def close(self) -> None:
         """Let go of the databases; using the metadir again opens them anew."""

@@ -22,9 +22,9 @@ def statements(client: Metadir, work: Callable[[], object], *kinds: str) -> list
     """
     said: list[str] = []
 
-    def listening(path: Path, kind: str, role: str) -> sqlite3.Connection:
-        connection = connect(path, kind, role)
-        if role == "state":
+    def listening(path: Path, kind: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+        connection = connect(path, kind, prepare)
+        if path == client.layout.state:
             connection.set_trace_callback(said.append)
         return connection
 
@@ -38,7 +38,7 @@ def statements(client: Metadir, work: Callable[[], object], *kinds: str) -> list
 
 def plans(client: Metadir, texts: list[str]) -> list[tuple[str, str]]:
     """Each step of SQLite's plan for these statements, beside the statement."""
-    with client._backend.state.atomic() as connection:
+    with client._backend.state.database.atomic() as connection:
         connection.execute(OFFERED)
         return [(row[3], text) for text in texts for row in connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()]
 

@@ -176,7 +176,7 @@ def kill_in_the_middle_of_a_write(archive: Archive) -> None:
         import sys, time
         from mmmeta import Metadir
         server = Metadir(sys.argv[1])
-        with server._backend.metadata.atomic() as connection:
+        with server._backend.server.database.atomic() as connection:
             connection.execute("PRAGMA cache_size=1")
             connection.execute("UPDATE files SET __source = 'half written', n = n + 1")
             connection.execute("CREATE TABLE more AS SELECT * FROM files")
@@ -326,7 +326,7 @@ def test_a_writer_at_work_does_not_stop_readers_for_long(archive: Archive) -> No
     """A reader waits for the commit, and then reads."""
     publish_two(archive)
     began = time.monotonic()
-    with archive.server._backend.metadata.atomic() as connection, Metadir(archive.server_path) as reader:
+    with archive.server._backend.server.database.atomic() as connection, Metadir(archive.server_path) as reader:
         connection.execute("UPDATE files SET n = 5")
         assert {file["n"] for file in reader.files} == {1}
     assert time.monotonic() - began < 10

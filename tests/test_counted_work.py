@@ -52,8 +52,8 @@ def counted() -> Iterator[Work]:
     """Counts in all connections that are opened in the block."""
     work = Work()
 
-    def counting(path: Path, kind: str, role: str) -> sqlite3.Connection:
-        connection = connect(path, kind, role)
+    def counting(path: Path, kind: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+        connection = connect(path, kind, prepare)
         connection.set_progress_handler(work.step, STEPS)
         connection.set_trace_callback(work.statements.append)
         return connection

@@ -120,7 +120,7 @@ def check_server(server: Metadir) -> None:
     assert facts is not None
     assert server.store["remote_revision"] == facts.revision
     assert facts.files == len(list(server.files))
-    assert not server._backend.metadata.has_hot_journal()
+    assert not server._backend.server.database.has_hot_journal()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -270,7 +270,7 @@ def test_a_reader_in_one_thread_does_not_drop_the_locks_of_a_writer_in_another(a
     """POSIX forgets a process's locks on a file when it closes any descriptor of it."""
     archive.write("a")
     archive.server.generate()
-    with archive.server._backend.metadata.atomic() as connection:
+    with archive.server._backend.server.database.atomic() as connection:
         connection.execute("UPDATE files SET __source = 'x'")
         with Metadir(archive.server_path) as other:
             assert len(list(other.files)) == 1

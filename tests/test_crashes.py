@@ -111,7 +111,7 @@ def test_killed_workers_lose_and_double_nothing(archive: Archive, tmp_path: Path
     else:
         assert len(set(rows)) == len(rows)
         assert set(last.items()) <= set(rows)
-    with archive.client._backend.state.reading() as state:
+    with archive.client._backend.state.database.reading() as state:
         tokens = dict(state.execute("SELECT file, token FROM ledger").fetchall())
         assert state.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert tokens == receipts

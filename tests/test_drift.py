@@ -30,7 +30,7 @@ def publish(archive: Archive, **pages: Any) -> None:
 
 
 def found(archive: Archive, days: float = 7, **options: Any) -> list[tuple[str, int, int, tuple[str, ...], str, Any]]:
-    since = archive.server._backend.clock() - timedelta(days=days)
+    since = archive.server._backend.state.clock() - timedelta(days=days)
     return [
         (one.key, one.files, one.of, one.types, one.file, one.value)
         for one in archive.client.type_drift(since=since, **options)

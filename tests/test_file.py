@@ -181,7 +181,7 @@ def test_saving_a_file_that_came_after_the_last_update(archive: Archive) -> None
     archive.server.generate()
     stranger = file_of(archive.server, "b")
     with Metadir(archive.client_path) as other, pytest.raises(StateDbError, match=r"'b'.*update"):
-        other._backend.save(stranger.unique_value, {"x": 1}, set())
+        other._backend.state.save(stranger.unique_value, {"x": 1}, set())
 
 
 def test_a_deleted_file_keeps_what_was_set(archive: Archive) -> None:

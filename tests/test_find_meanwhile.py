@@ -120,7 +120,7 @@ def test_reading_while_another_thread_updates(archive: Any) -> None:
                 problems.append(error)
                 return
 
-    archive.client._backend._warned = True  # which loop meets the new metadata first does not matter here
+    archive.client._backend.state._warned = True  # which loop meets the new metadata first does not matter here
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()

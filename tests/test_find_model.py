@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmmeta import Metadir
-from mmmeta.clock import moment, moment_of
+from mmmeta.clock import moment, to_microseconds
 from mmmeta.errors import UnknownKeyWarning
 from mmmeta.filters import parse
 from mmmeta.filters.conditions import All, Compare, Condition, Not
@@ -163,7 +163,7 @@ def dated(cell: Any, op: str, value: date) -> bool:
         return OPERATORS[op](cell[:10], value.isoformat())
     at = moment(cell)
     assert at is not None
-    return OPERATORS[op](at, moment_of(value))
+    return OPERATORS[op](at, to_microseconds(value))
 
 
 # The tests

@@ -122,7 +122,7 @@ def test_several_at_once(job: Job) -> None:
 def test_a_lease_that_was_lost(job: Job, archive: Archive) -> None:
     """Another has the file by now, and what it says counts."""
     (file,) = job.claim()
-    with archive.client._backend.state.atomic() as connection:
+    with archive.client._backend.state.database.atomic() as connection:
         connection.execute("UPDATE ledger SET lease_until = 0 WHERE file = 'a'")
     seen: list[str] = []
     assert job.run(lambda other: seen.append(other.unique_value)).done == 5

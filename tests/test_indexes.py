@@ -42,7 +42,7 @@ def publish(archive: Archive, first: int = 0, **keys: Any) -> None:
 
 def indexes(archive: Archive) -> set[str]:
     """The indexes over metadata keys in the state db."""
-    with archive.client._backend.state.reading() as connection:
+    with archive.client._backend.state.database.reading() as connection:
         names = {name for (name,) in connection.execute("SELECT name FROM pragma_index_list('files')")}
     return names - {"files_state_rev", "sqlite_autoindex_files_1"}
 

@@ -138,7 +138,7 @@ def test_a_run_for_some_files_leaves_the_others_pending(archive: Archive) -> Non
     report = job.run(lambda file: seen.append(file.unique_value), only={"kind": "wanted"})
     assert (sorted(seen), report.done, report.pending) == (list("abcde"), 5, 3)
     assert job.run(nothing, only={"kind": "wanted"}).attempted == 0
-    with archive.client._backend.state.atomic() as connection:
+    with archive.client._backend.state.database.atomic() as connection:
         connection.execute("UPDATE ledger SET error_type = 'WorkerDied' WHERE file = 'y'")
     assert job.run(nothing, only={"kind": "other"}).done == 3
 

@@ -390,7 +390,7 @@ def test_leases_of_another_boot_are_void(archive: Archive, worker: Worker) -> No
     publish(archive, "a")
     job = archive.client.job("import", attempts=1)
     claim(job, 1, worker)
-    with archive.client._backend.state.atomic() as connection:
+    with archive.client._backend.state.database.atomic() as connection:
         connection.execute("UPDATE ledger SET boot = 'another'")
     assert run(job) == "a"
 
@@ -422,7 +422,7 @@ def test_the_ledger_remembers(archive: Archive, clock: SettableClock) -> None:
     (entry,) = job.files("done")
     assert (entry.run_id, entry.attempts, entry.error_type, entry.due) == ("second", 2, None, None)
     assert (entry.selected_at, entry.settled_at) == (selected, clock.now)
-    with archive.client._backend.state.reading() as connection:
+    with archive.client._backend.state.database.reading() as connection:
         rows = connection.execute("SELECT content, rev FROM ledger").fetchall()
         history = connection.execute(
             "SELECT run_id, status, error_type, started_at IS NOT NULL, ended_at IS NOT NULL FROM attempts ORDER BY id"

@@ -197,7 +197,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def leases_end(self) -> None:
         """What is claimed may be taken by anybody; who settles first counts."""
-        with self.archive.client._backend.state.atomic() as connection:
+        with self.archive.client._backend.state.database.atomic() as connection:
             connection.execute("UPDATE ledger SET lease_until = 0 WHERE status = 'claimed'")
         for entry in self.model.entries.values():
             entry.gone = entry.status == "claimed"
@@ -268,7 +268,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Without evaluating anything: what the ledger says of each file."""
         if not self.archive.client.is_client:
             return
-        with self.archive.client._backend.state.reading() as connection:
+        with self.archive.client._backend.state.database.reading() as connection:
             rows = connection.execute("SELECT file, status, retract, attempts FROM ledger").fetchall()
             kept = dict(connection.execute("SELECT status, files FROM ledger_counts WHERE files <> 0").fetchall())
         # How many attempts it took is history where a file is done or set aside.
@@ -342,7 +342,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.tokens[name] = token
 
     def _dump(self) -> list[Any]:
-        with self.archive.client._backend.state.reading() as connection:
+        with self.archive.client._backend.state.database.reading() as connection:
             return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("ledger", "jobs", "attempts")]
 
 

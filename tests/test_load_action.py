@@ -363,9 +363,9 @@ def _problems(job: Job) -> dict[str, str]:
     from mmmeta.jobs.actions.action import Done
     from mmmeta.jobs.actions.make import make_action
 
-    backend = job._backend
-    action = make_action(job.config, backend.config, backend.layout, backend.ensure_state().state_id)
-    catalog = backend.catalog()
+    state = job._state
+    action = make_action(job.config, state.config, state.layout, state.ensure().state_id)
+    catalog = state.catalog()
     rows = catalog.by_unique([entry.file for entry in job.files("done")])
     try:
         return action.missing([Done(job._bench.file(row, catalog), None) for row in rows.values()]) or {}

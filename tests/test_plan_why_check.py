@@ -79,7 +79,7 @@ def test_a_plan_for_a_job_that_never_ran_leaves_no_trace(archive: Archive) -> No
     """It stays unknown to the ledger."""
     publish(archive, "a")
     assert archive.client.job("import").plan().files == 1
-    with archive.client._backend.state.reading() as connection:
+    with archive.client._backend.state.database.reading() as connection:
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM ledger").fetchone() == (0,)
 

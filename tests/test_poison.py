@@ -136,7 +136,7 @@ def test_a_file_that_stops_the_process(archive: Archive) -> None:
             _until_stopped(process, deadline)
             while process.poll() is None and job.status().claimed:
                 assert time.monotonic() < deadline
-                with archive.client._backend.state.reading() as connection:
+                with archive.client._backend.state.database.reading() as connection:
                     until = connection.execute(
                         "SELECT max(lease_until) FROM ledger WHERE status = 'claimed'"
                     ).fetchone()[0]

@@ -96,7 +96,7 @@ def test_a_log_that_cannot_be_read_without_writing_is_named_as_such(folder: Path
     archive.deliver()
     state = archive.client.layout.state
     log = state.with_name(state.name + "-wal")
-    with archive.client._backend.state.reading():  # keeps the log from being taken away
+    with archive.client._backend.state.database.reading():  # keeps the log from being taken away
         shutil.copy(log, folder / "kept")
     archive.close()
     shutil.copy(folder / "kept", log)

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from mmmeta.catalog.expressions import FALSE, TRUE, Expression, all_of, any_of
-from mmmeta.clock import moment_of
+from mmmeta.clock import to_microseconds
 
 _INT64 = 1 << 63
 _AFTER_ALL_DIGITS = ":"
@@ -164,7 +164,7 @@ def _dated(key: Expression, op: str, value: date) -> Fragment:
         return _typed(test, f"{key.cell} {sql} ?", limit)
     # As text, a time with an offset is at most a day from where it belongs: only those near the limit are parsed.
     aware = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
-    moment = moment_of(aware)
+    moment = to_microseconds(aware)
     low, high = _day(aware, -2), _day(aware, 2)
     exact = f"mmmeta_moment({key.cell}) {op} ?"
     if op == "=":

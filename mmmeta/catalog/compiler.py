@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from mmmeta.catalog.columns import REMOTE, Columns
+from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.comparison import Fragment, compile_comparison, join_all, join_any, matches_absent
 from mmmeta.catalog.expressions import FALSE, TRUE, Expression, SystemExpression
 from mmmeta.filters import Ago, All, Compare, Condition, Not
@@ -24,7 +24,7 @@ class Compiler:
         now: the moment that ``{ago: …}`` counts from, aware UTC.
     """
 
-    def __init__(self, owners: Sequence[Columns], system: Sequence[str], now: datetime) -> None:
+    def __init__(self, owners: Sequence[KeyColumns], system: Sequence[str], now: datetime) -> None:
         self._owners = owners
         self._system = frozenset(system)
         self._now = now

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmmeta.catalog.columns import REMOTE, Slot
-from mmmeta.sqlite.database import quote_identifier
+from mmmeta.catalog.cells import Slot
+from mmmeta.catalog.columns import REMOTE
+from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.values import default_kind, json_text
 
 TRUE = "1"

@@ -15,7 +15,8 @@ from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.expressions import FALSE, SystemExpression
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.filters import All, Compare, Condition
-from mmmeta.sqlite.database import quote_identifier
+from mmmeta.sqlite.database import Database
+from mmmeta.sqlite.statements import quote_identifier
 
 MOST = 3
 """Keys of one condition that get an index; SQLite uses one of them at a time, and each costs space and writing."""
@@ -77,6 +78,23 @@ def indexed_columns(connection: sqlite3.Connection) -> list[list[str | None]]:
     names = connection.execute("SELECT name FROM pragma_index_list('files') WHERE NOT partial").fetchall()
     query = "SELECT name FROM pragma_index_info(?) ORDER BY seqno"
     return [[column for (column,) in connection.execute(query, name)] for name in names]
+
+
+def has_index(database: Database, columns: Sequence[str]) -> bool:
+    """Whether an index over exactly these columns exists."""
+    with database.reading() as connection:
+        return list(columns) in indexed_columns(connection)
+
+
+def create_index(database: Database, keys: Sequence[str], columns: Sequence[str], name: str | None = None) -> None:
+    """Make an index over the columns of keys, in a transaction of its own; where there is one nothing is changed.
+
+    Args:
+        name: ``files_by_<key>`` unless given; under another name one is made beside one that is there.
+    """
+    with database.atomic() as connection:
+        if name or list(columns) not in indexed_columns(connection):
+            make_index(connection, keys, columns, name)
 
 
 def make_index(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any
 
-from mmmeta.catalog.catalog import Row
+from mmmeta.catalog.catalog import FileRow
 from mmmeta.documents.rendering import Remote
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
 from mmmeta.files.claim import FileClaim
@@ -49,7 +49,7 @@ class File(MutableMapping[str, Any]):
 
     def __init__(
         self,
-        row: Row,
+        row: FileRow,
         unique: str,
         templates: Mapping[str, str],
         save: SaveFile,

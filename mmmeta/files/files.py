@@ -1,44 +1,54 @@
 """``m.files``: a dataset table's interface over the metadata of all files.
 
 Reading (``reading``) asks the state db once ``update()`` has run, and the metadata db before. The writing methods are
-the server's and go to the metadata db; what they do to it is the subject of ``writing``.
+the server's and go to the metadata db; what they do to it is the subject of ``mmmeta.metadata.rows``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol
 
-from mmmeta.catalog.columns import META_SYSTEM
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.tables import META_SYSTEM
 from mmmeta.errors import UnknownKeyError, UnsupportedOperationError, ValueNotSupportedError, near_misses
-from mmmeta.files.reading import ReadableFiles, ReadingBackend, merge_filters
+from mmmeta.files.reading import ReadableFiles, merge_filters
 from mmmeta.filters import Condition, condition_keys, parse
 from mmmeta.metadata.generate.generate import BY_HAND
-from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import CHANGE, CHANGE_ONLY, IGNORE, REFUSE, RowWriter
+from mmmeta.metadata.server import Server
 from mmmeta.metadata.writer import MetadataWriter
+from mmmeta.sqlite.database import Database
+from mmmeta.state.state import State
 
 
-class Backend(ReadingBackend, Protocol):
-    """What ``Files`` needs of the metadir it belongs to."""
+class Write(Protocol):
+    """Opens a transaction of the metadata db that is published when it ends, or soon after for a single row."""
 
-    @property
-    def key_filter(self) -> KeyFilter:
-        """Which keys are kept, as config.yml says."""
-
-    def write(self, *, single: bool = False) -> AbstractContextManager[MetadataWriter]:
-        """A transaction of the metadata db that is published when it ends, or soon after for a single row."""
+    def __call__(self, *, single: bool = False) -> AbstractContextManager[MetadataWriter]: ...
 
 
 class Files(ReadableFiles):
-    """All files of a metadir; see the module."""
+    """All files of a metadir; see the module.
+
+    Args:
+        begin: opens a transaction of the metadata db for the writing methods; the others are as for reading.
+    """
 
     name = "files"
-    _backend: Backend
 
-    def __init__(self, backend: Backend) -> None:
-        super().__init__(backend)
+    def __init__(
+        self,
+        server: Server,
+        state: State,
+        *,
+        catalog: Callable[[], Catalog],
+        database: Callable[[], Database],
+        begin: Write,
+    ) -> None:
+        super().__init__(server, state, catalog=catalog, database=database)
+        self._begin = begin
 
     def insert(
         self, row: Mapping[str, Any] | None = None, ensure: bool | None = None, types: Any = None, **data: Any
@@ -124,7 +134,7 @@ class Files(ReadableFiles):
             UnknownKeyError: no file has such a key.
         """
         condition = parse(merge_filters(where, filters))
-        with self._backend.write() as writer:
+        with self._begin() as writer:
             self._refuse_unknown(writer, condition)
             count = writer.delete([file for (file,) in writer.matching(condition)], BY_HAND)
             writer.allow_mass_delete = allow_mass_delete
@@ -141,16 +151,16 @@ class Files(ReadableFiles):
 
     def _write_one(self, row: Mapping[str, Any], keys: str | Sequence[str] | None, policy: str) -> list[str]:
         """Write one row; returns the unique values of the files that it is about."""
-        with self._backend.write(single=True) as writer:
+        with self._begin(single=True) as writer:
             return list(self._rows(writer, keys, policy).write([_checked(row)]))
 
     def _write(self, rows: Iterable[Mapping[str, Any]], keys: str | Sequence[str] | None, policy: str) -> None:
-        with self._backend.write() as writer:
+        with self._begin() as writer:
             for _ in self._rows(writer, keys, policy).write(map(_checked, rows)):
                 pass  # ten million names would not fit into memory
 
     def _rows(self, writer: MetadataWriter, keys: str | Sequence[str] | None, policy: str) -> RowWriter:
-        return RowWriter(writer, self._backend.config, self._backend.key_filter, keys, policy)
+        return RowWriter(writer, self._server.config, self._server.key_filter, keys, policy)
 
     # What a dataset table has and a metadir has not
 

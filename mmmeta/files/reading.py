@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mmmeta.catalog.catalog import Catalog
-from mmmeta.catalog.indexes import index_columns, indexed_columns, make_index
-from mmmeta.config.model import Config
+from mmmeta.catalog.catalog import Catalog, FileRow
+from mmmeta.catalog.indexes import create_index, has_index, index_columns
 from mmmeta.errors import (
     FilterError,
     MmmetaError,
@@ -20,34 +19,31 @@ from mmmeta.errors import (
 )
 from mmmeta.files.file import File
 from mmmeta.filters import Condition, parse
+from mmmeta.metadata.server import Server
 from mmmeta.sqlite.database import Database
+from mmmeta.state.state import State
 
 if TYPE_CHECKING:
     import dataset
 
 
-class ReadingBackend(Protocol):
-    """What reading needs of the metadir."""
-
-    @property
-    def config(self) -> Config:
-        """What config.yml says."""
-
-    def catalog(self, *, warn: bool = True) -> Catalog:
-        """Open the database that reading asks."""
-
-    def database(self) -> Database:
-        """The database that reading asks, for indexes."""
-
-    def save(self, unique_value: str, changed: dict[str, Any], removed: set[str]) -> None:
-        """Write a file's own fields."""
-
-
 class ReadableFiles:
-    """All files of a metadir, to read: from the state db once ``update()`` has run, from the metadata db before."""
+    """All files of a metadir, to read: from the state db once ``update()`` has run, from the metadata db before.
 
-    def __init__(self, backend: ReadingBackend) -> None:
-        self._backend = backend
+    Args:
+        server: whose config.yml names the templates of addresses.
+        state: where ``save()`` of a file writes.
+        catalog: opens the database that reading asks.
+        database: the same one, for indexes and SQL of one's own.
+    """
+
+    def __init__(
+        self, server: Server, state: State, *, catalog: Callable[[], Catalog], database: Callable[[], Database]
+    ) -> None:
+        self._server = server
+        self._state = state
+        self._catalog = catalog
+        self._database = database
 
     def find(
         self,
@@ -78,15 +74,14 @@ class ReadableFiles:
         Warns:
             UnknownKeyWarning: a filter on a key that no file has.
         """
-        catalog = self._backend.catalog()
+        catalog = self._catalog()
         condition = self._condition(catalog, where, filters)
         ordering = [order_by] if isinstance(order_by, str) else [name for name in order_by or () if name]
         for name in ordering:
             self._warn_unknown(catalog, [name.removeprefix("-")])
         limit, offset = _whole("_limit", _limit), _whole("_offset", _offset) or 0
         rows = catalog.rows(condition, deleted=deleted, order_by=ordering, limit=limit, offset=offset)
-        templates = self._backend.config.remote
-        return (File(row, catalog.unique, templates, self._backend.save) for row in rows)
+        return self._made(rows, catalog)
 
     def __call__(self, *where: Mapping[str, Any], **filters: Any) -> Iterator[File]:
         """The same as ``find``."""
@@ -102,20 +97,18 @@ class ReadableFiles:
 
     def get(self, unique_value: str | int) -> File | None:
         """The file with this unique value, deleted or not; None if there is none."""
-        catalog = self._backend.catalog()
-        row = catalog.by_unique([str(unique_value)]).get(str(unique_value))
-        return None if row is None else File(row, catalog.unique, self._backend.config.remote, self._backend.save)
+        catalog = self._catalog()
+        return next(self._made(catalog.by_unique([str(unique_value)]).values(), catalog), None)
 
     def get_many(self, unique_values: Iterable[str]) -> dict[str, File]:
         """Files by their unique values, deleted ones too; those that there are none of are left out."""
-        catalog = self._backend.catalog()
-        templates = self._backend.config.remote
-        rows = catalog.by_unique(list(unique_values))
-        return {name: File(row, catalog.unique, templates, self._backend.save) for name, row in rows.items()}
+        catalog = self._catalog()
+        rows = catalog.by_unique(list(unique_values)).values()
+        return {file.unique_value: file for file in self._made(rows, catalog)}
 
     def count(self, *where: Mapping[str, Any], deleted: bool | None = False, **filters: Any) -> int:
         """How many files match."""
-        catalog = self._backend.catalog()
+        catalog = self._catalog()
         return catalog.count(self._condition(catalog, where, filters), deleted=deleted)
 
     def distinct(
@@ -129,7 +122,7 @@ class ReadableFiles:
         """Each combination of values of these keys once, as ``{key: value}``; what is absent comes as None."""
         if not keys or not all(isinstance(key, str) for key in keys):
             raise UnsupportedOperationError("distinct takes names of keys; filters go by name: distinct('a', b=1)")
-        catalog = self._backend.catalog()
+        catalog = self._catalog()
         condition = self._condition(catalog, (), filters)
         self._warn_unknown(catalog, keys)
         limit, offset = _whole("_limit", _limit), _whole("_offset", _offset) or 0
@@ -138,21 +131,21 @@ class ReadableFiles:
     @property
     def columns(self) -> list[str]:
         """All keys that files have, the remote's and the client's."""
-        return self._backend.catalog().keys
+        return self._catalog().keys
 
     @property
     def key_types(self) -> dict[str, str]:
         """Key → the types that its values have had, the usual one first: ``text``, ``integer | text``, ``json`` …"""
-        return self._backend.catalog().key_types
+        return self._catalog().key_types
 
     def has_column(self, column: str) -> bool:
         """Whether any file may have this key."""
-        return column in self._backend.catalog().keys
+        return column in self._catalog().keys
 
     @property
     def exists(self) -> bool:
         """Whether there is a database to read."""
-        return self._backend.database().exists()
+        return self._database().exists()
 
     def __iter__(self) -> Iterator[File]:
         return self.find()
@@ -177,23 +170,19 @@ class ReadableFiles:
             MmmetaError: no file has such a key, or it shares the column for rare keys.
         """
         keys = [columns] if isinstance(columns, str) else list(columns)
-        cells = index_columns(self._backend.catalog(), keys)
-        database = self._backend.database()
+        cells = index_columns(self._catalog(), keys)
+        database = self._database()
         if database.read_only:
             raise MmmetaError(f"{database.path} is the remote's and only read here; run update() first, then index")
-        with database.atomic() as connection:
-            if name or cells not in indexed_columns(connection):
-                make_index(connection, keys, cells, name)
+        create_index(database, keys, cells, name)
 
     def has_index(self, columns: str | Iterable[str]) -> bool:
         """Whether an index over exactly these keys exists."""
         keys = [columns] if isinstance(columns, str) else list(columns)
-        catalog = self._backend.catalog()
+        catalog = self._catalog()
         if not set(keys) <= set(catalog.keys):
             return False
-        wanted = index_columns(catalog, keys)
-        with self._backend.database().reading() as connection:
-            return wanted in indexed_columns(connection)
+        return has_index(self._database(), index_columns(catalog, keys))
 
     # The database itself
 
@@ -203,7 +192,7 @@ class ReadableFiles:
         import dataset
         from sqlalchemy.pool import NullPool
 
-        database = self._backend.database()
+        database = self._database()
         with database.reading():
             pass  # a clear error where there is nothing to read
         return dataset.connect(
@@ -217,6 +206,10 @@ class ReadableFiles:
     def table(self) -> Any:
         """The SQLAlchemy table behind this facade, for reading: keys are columns, see ``registry`` for odd names."""
         return self.db["files"].table
+
+    def _made(self, rows: Iterable[FileRow], catalog: Catalog) -> Iterator[File]:
+        templates, save = self._server.config.remote, self._state.save
+        return (File(row, catalog.unique, templates, save) for row in rows)
 
     def _condition(self, catalog: Catalog, where: Sequence[Mapping[str, Any]], filters: dict[str, Any]) -> Condition:
         condition = parse(merge_filters(where, filters))

@@ -73,8 +73,8 @@ def present(bench: Bench, names: list[str]) -> Iterator[tuple[str, Place | None]
     Raises:
         JobError: the job calls a function or a command; nobody knows where to look.
     """
-    backend = bench.backend
-    action = make_action(bench.config, backend.config, backend.layout, bench.state_id)
+    state = bench.state
+    action = make_action(bench.config, state.config, state.layout, bench.state_id)
     try:
         for start in range(0, len(names), AT_ONCE):
             files = bench.files(names[start : start + AT_ONCE]).values()

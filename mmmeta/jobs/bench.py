@@ -6,56 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
-from mmmeta.catalog.catalog import Catalog, Row
-from mmmeta.clock import Clock
-from mmmeta.config.model import Config
+from mmmeta.catalog.catalog import Catalog, FileRow
 from mmmeta.files.claim import FileClaim, version_of
 from mmmeta.files.file import File
 from mmmeta.filters import Condition
-from mmmeta.layout import Layout
 from mmmeta.project.job import JobConfig
-from mmmeta.sqlite.database import Database
 from mmmeta.state.candidates import Candidates
-from mmmeta.state.db import Merged
 from mmmeta.state.evaluation import Evaluation, evaluate
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import JobRules
-from mmmeta.state.ledger.store import Ledger, LedgerStore, LedgerView
+from mmmeta.state.ledger.store import Ledger, LedgerView
 from mmmeta.state.liveness import Worker
+from mmmeta.state.state import State
 from mmmeta.state.status import JobStatus
-
-
-class Backend(Protocol):
-    """What a job needs of the metadir it belongs to."""
-
-    layout: Layout
-    state: Database
-    ledgers: LedgerStore
-    clock: Clock
-
-    @property
-    def config(self) -> Config:
-        """What config.yml says."""
-
-    def save(self, unique_value: str, changed: dict[str, Any], removed: set[str]) -> None:
-        """Write a file's own fields."""
-
-    def ensure_state(self) -> Merged:
-        """Merge for the first time if that has not happened; what is merged."""
-
-    def require_state(self) -> Merged:
-        """What is merged; refuses where nothing was merged yet."""
-
-    def catalog(self, *, warn: bool = True) -> Catalog:
-        """The state db's files; ``warn`` if metadata was not merged yet."""
-
-    def has_news(self) -> bool:
-        """Whether metadata is known to wait for an update."""
-
-    def write_status(self) -> None:
-        """Bring status.json up to date."""
 
 
 class Bench:
@@ -65,29 +30,29 @@ class Bench:
         recorded: the rules that the ledger has, for a job whose definition is elsewhere and which is not changed by this.
     """
 
-    def __init__(self, config: JobConfig, backend: Backend, recorded: JobRules | None = None) -> None:
+    def __init__(self, config: JobConfig, state: State, recorded: JobRules | None = None) -> None:
         self.config = config
-        self.backend = backend
+        self.state = state
         self.is_recorded = recorded is not None
-        self.rules = recorded or rules_of(config, backend.config.metadata.content)
+        self.rules = recorded or rules_of(config, state.config.metadata.content)
 
     def worker(self) -> Worker:
         """A new worker of this state db; it is alive from ``start`` on."""
-        return Worker(self.backend.layout.workers)
+        return Worker(self.state.layout.workers)
 
     # The ledger
 
     def changing(self) -> AbstractContextManager[Ledger]:
         """The job's ledger, in one transaction."""
-        return self.backend.ledgers.changing(self.rules)
+        return self.state.ledger.changing(self.rules)
 
     def rehearsing(self) -> AbstractContextManager[Ledger]:
         """The job's ledger in a transaction that leaves nothing behind: to see what would happen."""
-        return self.backend.ledgers.rehearsing(self.rules)
+        return self.state.ledger.rehearsing(self.rules)
 
     def looking(self) -> AbstractContextManager[LedgerView]:
         """The ledger as it is now."""
-        return self.backend.ledgers.looking()
+        return self.state.ledger.looking()
 
     def evaluate(self, ledger: Ledger, catalog: Catalog, state_revision: int, *, index: bool = True) -> Evaluation:
         """Bring the ledger up to the files.
@@ -96,7 +61,7 @@ class Bench:
             index: make the indexes that the selection is in need of; made for one look, they cost more than they gain.
         """
         rules = self.rules if index else replace(self.rules, index=False)
-        return evaluate(ledger, Candidates(self.backend.state, catalog, rules), state_revision)
+        return evaluate(ledger, Candidates(self.state.database, catalog, rules), state_revision)
 
     @contextmanager
     def evaluated(self, catalog: Catalog, state_revision: int, *, dry_run: bool = False) -> Iterator[Ledger]:
@@ -107,24 +72,24 @@ class Bench:
 
     # Files
 
-    def file(self, row: Row, catalog: Catalog, claim: Claim | None = None) -> File:
+    def file(self, row: FileRow, catalog: Catalog, claim: Claim | None = None) -> File:
         """A row as people get it."""
         ours = None
         if claim is not None:
             values, known = {**row.remote, **row.local}, bytes(row.system["__fingerprint"] or b"").hex()
             version = version_of(self.rules.rerun_on, self.rules.content_key, values, known)
             ours = FileClaim(**vars(claim), job=self.config.name, state_id=self.state_id, version=version)
-        return File(row, catalog.unique, self.backend.config.remote, self.backend.save, ours)
+        return File(row, catalog.unique, self.state.config.remote, self.state.save, ours)
 
     def files(self, names: Sequence[str]) -> dict[str, File]:
         """The files of these names that there are, deleted ones too."""
-        catalog = self.backend.catalog(warn=False)
+        catalog = self.state.catalog(warn=False)
         return {name: self.file(row, catalog) for name, row in catalog.by_unique(names).items()}
 
     @cached_property
     def state_id(self) -> str:
         """Of the state db that this job's tokens come from."""
-        return self.backend.ensure_state().state_id
+        return self.state.ensure().state_id
 
     def claim(
         self,
@@ -145,7 +110,7 @@ class Bench:
             )
         if not claims:
             return None
-        catalog = self.backend.catalog(warn=False)
+        catalog = self.state.catalog(warn=False)
         rows = catalog.by_unique([claim.file for claim in claims])
         alive = {name for name, row in rows.items() if not row.system["__deleted"]}
         # Deleted since it was selected, or back since it was to be undone: the ledger was not told of it yet.
@@ -177,9 +142,9 @@ class Bench:
     def _tell(self, ledger: Ledger, names: Sequence[str]) -> None:
         """Tell the ledger of these files, where files have changed since the job was evaluated."""
         known = ledger.known() if names else None
-        if known is not None and known.evaluated < self.backend.require_state().state_revision:
+        if known is not None and known.evaluated < self.state.require().state_revision:
             # Under the rules that the ledger has; another process may have brought others since.
-            files = Candidates(self.backend.state, self.backend.catalog(warn=False), known.rules)
+            files = Candidates(self.state.database, self.state.catalog(warn=False), known.rules)
             ledger.under(known.rules).offer(files.named(names), None)
 
     def reserve(self, places: Mapping[str, Place]) -> dict[str, File]:
@@ -199,29 +164,29 @@ class Bench:
     def status(self) -> JobStatus:
         """The job in numbers, as the ledger has it now; all 0 if somebody made it forget the job meanwhile."""
         with self.looking() as view:
-            return view.status(self.config.name, self.backend.clock()) or JobStatus(self.rules.fingerprint)
+            return view.status(self.config.name, self.state.clock()) or JobStatus(self.rules.fingerprint)
 
     def due(self, limit: int | None = None) -> list[str]:
         """The unique values of the files that could run now, in the order of the runs."""
         with self.looking() as view:
-            now = self.backend.clock()
+            now = self.state.clock()
             return view.due(self.config.name, now, descending=self.rules.descending, limit=limit)
 
     def due_among(self, condition: Condition) -> list[str]:
         """The same, of the files that a condition means: what is to be done, and what is to be undone."""
-        return self.backend.catalog(warn=False).among(self.due(), condition, deleted=None)
+        return self.state.catalog(warn=False).among(self.due(), condition, deleted=None)
 
     def settled_among(self, condition: Condition, statuses: Sequence[str]) -> list[str]:
         """The files with one of these statuses that a condition means and that are not deleted."""
         with self.looking() as view:
             names = view.names(self.config.name, statuses)
-        return self.backend.catalog().among(names, condition)
+        return self.state.catalog().among(names, condition)
 
     def done_by_value(self, key: str, run_id: str) -> list[tuple[Any, int]]:
         """Each value of a key among the files that a run has done, with how many of them have it."""
         with self.looking() as view:
             names = view.done_by(self.config.name, run_id)
-        return self.backend.catalog(warn=False).tally(key, names)
+        return self.state.catalog(warn=False).tally(key, names)
 
 
 def rules_of(config: JobConfig, content_key: str) -> JobRules:

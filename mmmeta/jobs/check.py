@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mmmeta.catalog.columns import REMOTE, STATE_SYSTEM, Columns
-from mmmeta.jobs.bench import Backend, Bench
+from mmmeta.catalog.columns import REMOTE, KeyColumns
+from mmmeta.catalog.tables import STATE_SYSTEM
+from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.results import look_for_results
+from mmmeta.state.state import State
 from mmmeta.values import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
 
 Progress = Callable[[str, int, "int | None"], None]
@@ -62,8 +64,8 @@ class Checker:
         progress: called with what is looked at, how many, and None for of how many.
     """
 
-    def __init__(self, backend: Backend, jobs: list[Bench], progress: Progress | None = None) -> None:
-        self._backend = backend
+    def __init__(self, state: State, jobs: list[Bench], progress: Progress | None = None) -> None:
+        self._state = state
         self._jobs = jobs
         self._progress = progress
         self._problems = 0
@@ -77,7 +79,7 @@ class Checker:
         Raises:
             StateDbError: the state db cannot be read at all.
         """
-        if not self._backend.state.is_sound():
+        if not self._state.database.is_sound():
             self._add("state db", None, "SQLite finds the file damaged; see PRAGMA integrity_check")
         self._check_cells()
         self._check_counts()
@@ -91,10 +93,10 @@ class Checker:
 
     def _check_cells(self) -> None:
         """Each file's cells against its fingerprint, and the sum of the fingerprints against the digest."""
-        merged = self._backend.ensure_state()
+        merged = self._state.ensure()
         total = 0
-        with self._backend.state.reading() as connection:
-            columns = Columns.load(connection, REMOTE, merged.unique)
+        with self._state.database.reading() as connection:
+            columns = KeyColumns.load(connection, REMOTE, merged.unique)
             unique = columns.slots[merged.unique].column or merged.unique
             names = [*STATE_SYSTEM, *columns.sql]
             place = {name: at for at, name in enumerate(STATE_SYSTEM)}
@@ -114,7 +116,7 @@ class Checker:
             self._add("state db", None, "the files are not those that were merged; `mmmeta update --replace` mends it")
 
     def _check_counts(self) -> None:
-        with self._backend.ledgers.looking() as view:
+        with self._state.ledger.looking() as view:
             for job, sentence in view.miscounts():
                 self._add(job, None, sentence)
 

@@ -121,7 +121,7 @@ class Hands:
         self._worker = self._keeper = self._abandoned = None
         with self._bench.changing() as ledger:
             ledger.trim_history()
-        self._bench.backend.write_status()
+        self._bench.state.write_status()
 
 
 class Several:
@@ -177,9 +177,9 @@ def _abandon(bench: Bench, worker: Worker, keeper: Keeper) -> None:
 def _give_back(bench: Bench, worker: Worker, keeper: Keeper) -> None:
     keeper.__exit__()
     try:
-        if bench.backend.state.exists():
+        if bench.state.database.exists():
             bench.give_back(worker.name)
-            bench.backend.write_status()
+            bench.state.write_status()
     except (MmmetaError, OSError) as error:
         log.warning("job %s could not give back what it held: %s", bench.config.name, error)
     finally:

@@ -15,7 +15,7 @@ from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.actions.call import CallFunction
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.adoption import Adoption, adopt, present
-from mmmeta.jobs.bench import Backend, Bench
+from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.hands import Hands, One, Several
 from mmmeta.jobs.keeper import Keeper
 from mmmeta.jobs.plan import Plan, make_plan
@@ -28,6 +28,7 @@ from mmmeta.state.evaluation import Evaluation
 from mmmeta.state.ledger.rules import LEFT, JobRules
 from mmmeta.state.ledger.store import Ledger
 from mmmeta.state.ledger.view import Attempt, LedgerEntry
+from mmmeta.state.state import State
 from mmmeta.state.status import JobStatus
 
 __all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "Results", "RunReport"]
@@ -41,18 +42,18 @@ class Job:
         config: its definition.
     """
 
-    def __init__(self, config: JobConfig, backend: Backend, *, strict: bool, recorded: JobRules | None = None) -> None:
+    def __init__(self, config: JobConfig, state: State, *, strict: bool, recorded: JobRules | None = None) -> None:
         self.name = config.name
         self.config = config
-        self._backend = backend
+        self._state = state
         self._strict = strict and config.action is not None  # else made in Python, wherever it is listed
-        unique = backend.config.metadata.unique
+        unique = state.config.metadata.unique
         if not isinstance(config.rerun_on, str) and set(config.rerun_on) == {unique}:
             raise JobError(
                 f"job {self.name!r}: rerun_on: [{unique}] can never fire, for {unique!r} is what identifies a file; "
                 "use content, metadata, never or other keys"
             )
-        self._bench = Bench(config, backend, recorded)
+        self._bench = Bench(config, state, recorded)
         self._hands = Hands(self._bench)
         self._warned = False
 
@@ -63,8 +64,8 @@ class Job:
 
     def evaluate(self) -> Evaluation:
         """Bring the pending files up to what was merged and saved last."""
-        merged = self._backend.ensure_state()
-        catalog = self._backend.catalog()
+        merged = self._state.ensure()
+        catalog = self._state.catalog()
         self._check_keys(catalog)
         with self._bench.changing() as ledger:
             return self._bench.evaluate(ledger, catalog, merged.state_revision)
@@ -83,21 +84,21 @@ class Job:
 
     def plan(self) -> Plan:
         """What a run would do now, and what a changed definition would change; nothing is written."""
-        merged = self._backend.ensure_state()
-        catalog = self._backend.catalog()
+        merged = self._state.ensure()
+        catalog = self._state.catalog()
         self._check_keys(catalog)
         return make_plan(self._bench, catalog, merged.state_revision)
 
     def selected(self) -> int:
         """How many files the selection means now, whatever became of them."""
-        self._backend.ensure_state()
-        return self._backend.catalog().count(self.config.condition)
+        self._state.ensure()
+        return self._state.catalog().count(self.config.condition)
 
     def problem(self) -> str | None:
         """Why the selection cannot work with the files that are here, in a sentence; None where it can."""
-        self._backend.ensure_state()
+        self._state.ensure()
         try:
-            self._check_keys(self._backend.catalog())
+            self._check_keys(self._state.catalog())
         except UnknownKeyError as error:
             return str(error)
         return None
@@ -105,8 +106,8 @@ class Job:
     def doubt(self) -> str | None:
         """That the selection asks for keys which no file has, in a sentence: a mistake, or a column that nobody has set yet;
         None where all is known."""
-        self._backend.ensure_state()
-        catalog = self._backend.catalog(warn=False)
+        self._state.ensure()
+        catalog = self._state.catalog(warn=False)
         keys = catalog.unknown_keys(self.config.condition) if catalog.alive else []
         told = [f"no file has the key {key!r} yet.{near_misses(key, catalog.keys)}" for key in keys]
         return f"job {self.name!r}: {' And '.join(told)}" if told else None
@@ -118,7 +119,7 @@ class Job:
 
     def files(self, status: str | Sequence[str] = "failed") -> list[LedgerEntry]:
         """The ledger's rows of this job with this status (or these), the last settled first."""
-        if not self._backend.state.exists():
+        if not self._state.database.exists():
             return []
         with self._bench.looking() as view:
             return view.entries(self.name, [status] if isinstance(status, str) else list(status))
@@ -126,7 +127,7 @@ class Job:
     def history(self, *, file: str | None = None, run_id: str | None = None, limit: int | None = 100) -> list[Attempt]:
         """What happened: attempts of the last 90 days, the latest first; of one file, or of one run (the beginning of
         its id is enough)."""
-        if not self._backend.state.exists():
+        if not self._state.database.exists():
             return []
         with self._bench.looking() as view:
             return view.history(job=self.name, file=file, run_id=run_id, limit=limit)
@@ -136,7 +137,7 @@ class Job:
 
         In pairs, because a value may be a list.
         """
-        self._backend.ensure_state()
+        self._state.ensure()
         return self._bench.done_by_value(key, run_id)
 
     def why(self, file: str) -> Explanation:
@@ -145,7 +146,7 @@ class Job:
         Raises:
             JobError: there is no such file.
         """
-        self._backend.ensure_state()
+        self._state.ensure()
         return explain(self._bench, file)
 
     def set_aside(self) -> dict[str, int]:
@@ -164,7 +165,7 @@ class Job:
         Args:
             sample: look for so many done files, drawn anew each time; all unless given.
         """
-        self._backend.require_state()
+        self._state.require()
         return look_for_results(self._bench, sample=sample)
 
     def oldest_pending(self) -> datetime | None:
@@ -257,24 +258,24 @@ class Job:
 
     def forget(self, *, dry_run: bool = False) -> int:
         """Remove the job's part of the ledger; the next run does every file again. Returns how many were known."""
-        if not self._backend.state.exists():
+        if not self._state.database.exists():
             return 0
         with self._bench.rehearsing() if dry_run else self._bench.changing() as ledger:
             count = ledger.forget()
         if not dry_run:
-            self._backend.write_status()
+            self._state.write_status()
         return count
 
     @contextmanager
     def _changing(self, dry_run: bool) -> Iterator[tuple[Ledger, Catalog]]:
         """The evaluated ledger in one transaction, of which a dry run leaves nothing."""
-        merged = self._backend.ensure_state()
-        catalog = self._backend.catalog()
+        merged = self._state.ensure()
+        catalog = self._state.catalog()
         self._check_keys(catalog)
         with self._bench.evaluated(catalog, merged.state_revision, dry_run=dry_run) as ledger:
             yield ledger, catalog
         if not dry_run:
-            self._backend.write_status()
+            self._state.write_status()
 
     # With a loop of one's own
 
@@ -344,32 +345,32 @@ class Job:
             JobError, UnknownKeyError: the definition cannot work, or no file has a key of ``only``. Failures of files are
                 in the report.
         """
-        merged = self._backend.ensure_state()
+        merged = self._state.ensure()
         narrowed = None if only is None else self._narrowed(only)
         if action is not None:
             doer: Action = CallFunction(action, batched=batch)
         else:
-            backend = self._backend
-            doer = make_action(self.config, backend.config, backend.layout, merged.state_id, run_id, self._bench)
+            state = self._state
+            doer = make_action(self.config, state.config, state.layout, merged.state_id, run_id, self._bench)
         worker = self._bench.worker()
         worker.start()
         run = Run(self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed)
         try:
             with Keeper(self._bench, worker, run_id):
                 report = run.work(self.evaluate())
-                if self._bench.status().evaluated < self._backend.ensure_state().state_revision:
+                if self._bench.status().evaluated < self._state.ensure().state_revision:
                     self.evaluate()  # what the action has saved shall not look like news that came after the run
                 return report
         finally:
             worker.stop()
             doer.close()
-            if self._backend.state.exists():  # where the action has removed it, that error is the one to be seen
-                self._backend.write_status()
+            if self._state.database.exists():  # where the action has removed it, that error is the one to be seen
+                self._state.write_status()
 
     def _narrowed(self, only: Mapping[str, Any]) -> Condition:
         """``only``, parsed. By a mistyped key nothing would be done, or, where absent counts as False, everything."""
         condition = parse(only)
-        catalog = self._backend.catalog(warn=False)
+        catalog = self._state.catalog(warn=False)
         for key in catalog.unknown_keys(condition) if catalog.alive else ():
             raise UnknownKeyError(
                 f"job {self.name!r}: no file has the key {key!r}, which `only` asks for.{near_misses(key, catalog.keys)}"

@@ -39,6 +39,6 @@ class Keeper:
                     until = boot_seconds() + lease
                     ledger.renew(self._worker.name, lease, self._run_id)
                 self._worker.lease.prolong(until)
-                self._bench.backend.write_status()
+                self._bench.state.write_status()
             except Exception as error:  # whatever it is: without a sign of life the claims pass to others
                 log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)

@@ -70,7 +70,7 @@ def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
         redefined=redefined,
         lacking=lacking_keys(catalog, config.condition),
         condition_words=describe(config.condition),
-        outdated=bench.backend.has_news(),
+        outdated=bench.state.has_news(),
         problem=_problem(bench),
     )
 
@@ -79,9 +79,9 @@ def _problem(bench: Bench) -> str | None:
     """Why the action cannot work; a job that gets its function when it runs has none yet."""
     if bench.config.action is None:
         return None
-    backend = bench.backend
+    state = bench.state
     try:
-        make_action(bench.config, backend.config, backend.layout, bench.state_id).close()
+        make_action(bench.config, state.config, state.layout, bench.state_id).close()
     except JobError as error:
         return str(error)
     return None

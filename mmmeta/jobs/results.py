@@ -64,9 +64,9 @@ def look_for_results(
     names, done = _done(bench, sample)
     looked = missing = 0
     named: dict[str, str] = {}
-    backend = bench.backend
+    state = bench.state
     try:
-        action = make_action(bench.config, backend.config, backend.layout, bench.state_id)
+        action = make_action(bench.config, state.config, state.layout, bench.state_id)
     except MmmetaError as error:
         return Results(True, done, problem=str(error))
     try:
@@ -116,7 +116,7 @@ def _done(bench: Bench, sample: int | None) -> tuple[list[str], int]:
 def _probe(bench: Bench, view: LedgerView, sample: int) -> list[str]:
     """Done files next to files picked at random: a few steps down an index each, instead of reading a million rows."""
     # The same file may come twice; a few less will do then.
-    near = bench.backend.catalog(warn=False).random_names(3 * sample)
+    near = bench.state.catalog(warn=False).random_names(3 * sample)
     found: set[str] = set()
     for name in near:
         file = view.next_done(bench.config.name, name)

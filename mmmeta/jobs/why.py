@@ -85,7 +85,7 @@ def explain(bench: Bench, file: str) -> Explanation:
     Raises:
         JobError: there is no such file.
     """
-    catalog = bench.backend.catalog()
+    catalog = bench.state.catalog()
     row = catalog.by_unique([file]).get(file)
     if row is None:
         raise unknown_file(bench, file)
@@ -121,7 +121,7 @@ def unknown_names(catalog: Catalog, names: Sequence[str]) -> list[str]:
 
 def unknown_file(bench: Bench, file: str) -> JobError:
     """The error for a name that no file has, with near misses, or those that begin with it."""
-    catalog = bench.backend.catalog()
+    catalog = bench.state.catalog()
     names = catalog.names_from(file[:2], 20)
     longer = [name for name in names if file and name.startswith(file)][:3]
     hint = f" Did you mean {' or '.join(map(repr, longer))}?" if longer else near_misses(file, names)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 
-from mmmeta.catalog.columns import (
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.columns import REMOTE, KeyColumns
+from mmmeta.catalog.tables import (
     CREATE_INFO,
     CREATE_REGISTRY,
-    FORMAT_VERSION,
     META_SYSTEM,
-    REMOTE,
-    Columns,
+    check_format,
+    checked_info,
+    create_files_table,
     read_info,
     table_names,
     write_info,
 )
-from mmmeta.errors import FormatError, LegacyMetadirError, MetadataDbError, MmmetaError
-from mmmeta.sqlite.damage import Damage, checked_info
-from mmmeta.sqlite.database import Database, quote_identifier
+from mmmeta.errors import LegacyMetadirError, MetadataDbError, MmmetaError
+from mmmeta.metadata.database import MetadataDatabase
+from mmmeta.sqlite.damage import Damage
+from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.values import digest_bytes
+
+METADATA_FORMAT = 1
+"""Of the metadata db; another one is refused."""
 
 MASS_DELETION_MINIMUM = 20
 """Fewer deletions than this are never refused, however large their share."""
@@ -58,7 +63,7 @@ class Head:
     alive: int
 
 
-def read_head(connection: sqlite3.Connection, database: Database, schema: str = "main") -> Head:
+def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema: str = "main") -> Head:
     """Read and check the head of a metadata db.
 
     Raises:
@@ -77,12 +82,33 @@ def read_head(connection: sqlite3.Connection, database: Database, schema: str = 
     if "info" not in names:
         raise no_metadata_db(names, database)
     info = read_info(connection, schema)
-    check_format(info, "metadata", database)
+    check_format(info, "metadata", database.path, METADATA_FORMAT, "mmmeta generate")
     checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
     return Head(info["id"], info["revision"], info["digest"], info["unique"], info["alive"])
 
 
-def no_metadata_db(names: set[str], database: Database) -> MmmetaError:
+def head_of(database: MetadataDatabase) -> Head:
+    """The head of a metadata db, read by itself; raises as ``read_head`` does."""
+    with database.reading() as connection:
+        return read_head(connection, database)
+
+
+def metadata_catalog(database: MetadataDatabase, now: datetime) -> Catalog:
+    """The files of a metadata db.
+
+    Args:
+        now: the moment that ``{ago: …}`` counts from, aware UTC.
+
+    Raises:
+        MmmetaError: it is missing, damaged, or of another format.
+    """
+    with database.reading() as connection:
+        head = read_head(connection, database)
+        remote = KeyColumns.load(connection, REMOTE, head.unique)
+    return Catalog(database, unique=head.unique, alive=head.alive, owners=[remote], system=META_SYSTEM, now=now)
+
+
+def no_metadata_db(names: set[str], database: MetadataDatabase) -> MmmetaError:
     """The error for a database without our tables."""
     if names:
         return LegacyMetadirError(
@@ -93,16 +119,6 @@ def no_metadata_db(names: set[str], database: Database) -> MmmetaError:
         f"metadata db {database.path} has no tables: the first generate did not finish; run it again at the server, "
         "or sync the metadir again"
     )
-
-
-def check_format(info: dict[str, Any], role: str, database: Database) -> None:
-    """Refuse what this version cannot read."""
-    if info.get("role") != role:
-        raise FormatError(f"{database.path} is not a {role} db of mmmeta")
-    if not isinstance(info.get("format"), int) or info["format"] > FORMAT_VERSION:
-        raise FormatError(
-            f"{database.path} has format {info.get('format')!r}, this version reads up to {FORMAT_VERSION}: upgrade mmmeta"
-        )
 
 
 def revision_digest(connection: sqlite3.Connection, revision: int, schema: str = "main") -> bytes | None:
@@ -131,16 +147,14 @@ class Dropped:
     told: int
 
 
-def drop_tables(connection: sqlite3.Connection, database: Database) -> Dropped | None:
+def drop_tables(connection: sqlite3.Connection, database: MetadataDatabase) -> Dropped | None:
     """Empty a metadata db for ``replace``; None where there was none. One written by another program is refused."""
     if not table_names(connection):
         return None
     head = read_head(connection, database)
-    column = Columns.load(connection, REMOTE, head.unique).slots[head.unique].column
+    unique_sql = KeyColumns.load(connection, REMOTE, head.unique).unique_sql
     connection.execute("DROP TABLE IF EXISTS temp.dropped")
-    connection.execute(
-        f"CREATE TEMP TABLE dropped AS SELECT {quote_identifier(column or head.unique)} AS file FROM files WHERE __deleted = 0"
-    )
+    connection.execute(f"CREATE TEMP TABLE dropped AS SELECT {unique_sql} AS file FROM files WHERE __deleted = 0")
     (alive,) = connection.execute("SELECT count(*) FROM temp.dropped").fetchone()
     replaced, _ = replaced_by(connection)
     told = last_told(connection)
@@ -173,7 +187,7 @@ def create_tables(connection: sqlite3.Connection, unique: str, dropped: Dropped 
     write_info(
         connection,
         role="metadata",
-        format=FORMAT_VERSION,
+        format=METADATA_FORMAT,
         id=uuid.uuid4().hex,
         revision=revision,
         digest=digest_bytes(0),
@@ -185,14 +199,3 @@ def create_tables(connection: sqlite3.Connection, unique: str, dropped: Dropped 
         write_info(connection, replaces=" ".join(dropped.replaced), replaces_told=dropped.told)
     create_files_table(connection, unique, META_SYSTEM)
     connection.execute("CREATE INDEX files_rev ON files (__rev)")
-
-
-def create_files_table(connection: sqlite3.Connection, unique: str, system: Sequence[str]) -> None:
-    """Make ``files`` with the unique key as text primary key and the system columns."""
-    columns = Columns(REMOTE, unique, _connection=connection)
-    columns._taken.update(system)
-    slot = columns.add(unique)
-    assert slot.column is not None
-    system_sql = ", ".join(quote_identifier(name) for name in system)
-    connection.execute(f"CREATE TABLE files ({quote_identifier(slot.column)} TEXT PRIMARY KEY NOT NULL, {system_sql})")
-    columns.flush()

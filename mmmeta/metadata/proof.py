@@ -11,18 +11,19 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns
+from mmmeta.catalog.columns import REMOTE, KeyColumns
+from mmmeta.catalog.tables import META_SYSTEM
 from mmmeta.errors import DigestMismatchError
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage, why_not_whole_pages
-from mmmeta.sqlite.database import Database, quote_identifier
 from mmmeta.values import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 
 _SAMPLE = 100
 """Rows whose fingerprints are computed before a first merge: what damages the registry shows in nearly every row."""
 
 _ARGUMENTS = 100
-"""Columns looked at in one call; SQLite's functions take 127 arguments at most."""
+"""KeyColumns looked at in one call; SQLite's functions take 127 arguments at most."""
 
 _ROWS_AT_ONCE = 2_000
 
@@ -32,7 +33,7 @@ _FINGERPRINT, _DELETED, _TYPES, _MORE = (
 )
 
 
-def digest_mismatch(database: Database, head: Head) -> DigestMismatchError:
+def digest_mismatch(database: MetadataDatabase, head: Head) -> DigestMismatchError:
     """The error for a metadata db whose rows do not add up to its digest."""
     return DigestMismatchError(
         f"{database.path} says digest {head.digest.hex()} at revision {head.revision}, its rows give another: "
@@ -40,7 +41,7 @@ def digest_mismatch(database: Database, head: Head) -> DigestMismatchError:
     )
 
 
-def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) -> None:
+def prove_whole(connection: sqlite3.Connection, database: MetadataDatabase, head: Head) -> None:
     """Look at a whole metadata db, which costs about half of merging it.
 
     Raises:
@@ -50,7 +51,7 @@ def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) 
     reason = why_not_whole_pages(connection)
     if reason is not None:
         raise Damage(reason)
-    columns = Columns.load(connection, REMOTE, head.unique)
+    columns = KeyColumns.load(connection, REMOTE, head.unique)
     prove_columns(connection, columns)
     _prove_text(connection, [*(name for name in META_SYSTEM if name != "__fingerprint"), *columns.sql])
     total = 0
@@ -71,7 +72,7 @@ def prove_whole(connection: sqlite3.Connection, database: Database, head: Head) 
     )
 
 
-def prove_columns(connection: sqlite3.Connection, columns: Columns) -> None:
+def prove_columns(connection: sqlite3.Connection, columns: KeyColumns) -> None:
     """The table has the columns that the registry tells of.
 
     Raises:
@@ -85,14 +86,13 @@ def prove_columns(connection: sqlite3.Connection, columns: Columns) -> None:
         raise Damage(f"its table files has no column {missing!r:.60}", columns.schema)
 
 
-def cells_to_prove(columns: Columns) -> str:
+def cells_to_prove(columns: KeyColumns) -> str:
     """What a statement over ``files AS r`` selects for ``prove_cells``: all, for text shows what it is when fetched."""
-    unique = quote_identifier(columns.slots[columns.unique].column or columns.unique)
-    names = [unique, *META_SYSTEM, *columns.sql]
+    names = [columns.unique_sql, *META_SYSTEM, *columns.sql]
     return ", ".join(f"r.{name}" for name in names)
 
 
-def prove_cells(columns: Columns, rows: sqlite3.Cursor) -> None:
+def prove_cells(columns: KeyColumns, rows: sqlite3.Cursor) -> None:
     """Compare the cells of rows with their fingerprints.
 
     Raises:

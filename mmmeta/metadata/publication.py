@@ -15,8 +15,8 @@ from contextlib import suppress
 from mmmeta.clock import from_text
 from mmmeta.errors import MetadataDbError, MmmetaError
 from mmmeta.layout import Layout, write_atomic
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
-from mmmeta.sqlite.database import Database
 from mmmeta.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ PAUSE = 0.5
 class Publisher:
     """Keeps the store's ``remote_*`` and ``meta_*`` keys at what the metadata db holds."""
 
-    def __init__(self, layout: Layout, store: Store, metadata: Database) -> None:
+    def __init__(self, layout: Layout, store: Store, metadata: MetadataDatabase) -> None:
         self._layout = layout
         self._store = store
         self._metadata = metadata

@@ -10,13 +10,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns, read_info, table_names
+from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.compiler import Compiler
+from mmmeta.catalog.tables import META_SYSTEM, read_info, table_names
 from mmmeta.clock import from_text
 from mmmeta.errors import MassDeletionError, MmmetaError
 from mmmeta.filters import Condition
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Dropped, Head, create_tables, read_head
-from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
+from mmmeta.sqlite.statements import execute_in_chunks, quote_identifier
 from mmmeta.values import deleted_fingerprint, digest_bytes
 
 _ROWS_AT_ONCE = 100
@@ -58,7 +60,7 @@ class MetadataWriter:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        database: Database,
+        database: MetadataDatabase,
         unique: str,
         now: str,
         dropped: Dropped | None = None,
@@ -75,14 +77,14 @@ class MetadataWriter:
                 f"{database.path} identifies files by {self.head.unique!r}, config.yml by {unique!r}: "
                 "run `mmmeta generate --replace` to rebuild the metadata db, or set metadata.unique back"
             )
-        self.columns = Columns.load(connection, REMOTE, unique)
+        self.columns = KeyColumns.load(connection, REMOTE, unique)
         self._rows: list[list[Any]] = []
         self._waiting: set[str] = set()
         self._width = 0
         self._sql = ""
         self._begin(self.head, now)
         self._dropped = dropped
-        self.unique_sql = quote_identifier(self.columns.slots[unique].column or unique)
+        self.unique_sql = self.columns.unique_sql
         self._known_sql = (
             f"SELECT {self.unique_sql}, __fingerprint, __source, __source_mtime, __deleted, __deleted_reason, "
             f"__meta_added, __rev FROM files WHERE {self.unique_sql} IN ({{}})"

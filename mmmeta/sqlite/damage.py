@@ -1,4 +1,4 @@
-"""What is told of a damaged database: by SQLite itself, by a look at everything in it, and by mmmeta's own tables.
+"""What is told of a damaged database: by SQLite itself, by a look at everything in it, and by those who know its tables.
 
 SQLite notices much, but not all: a byte that changed within a cell is a value as good as another to it. So what mmmeta's
 tables say is checked where it is read, and what no mmmeta writes is a ``Damage``, an error as if SQLite had raised it.
@@ -7,13 +7,9 @@ tables say is checked where it is read, and what no mmmeta writes is a ``Damage`
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
-from typing import Any
 
 LARGEST_COUNT = 1 << 62
 """Revisions, tokens and counts beyond are damage; one more would not fit into SQLite's integers."""
-
-DIGEST_BYTES = 16
 
 STUMBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What Python raises over values that are not what they should be; also over mistakes that are nobody's damage."""
@@ -77,45 +73,3 @@ def why_not_whole_pages(connection: sqlite3.Connection) -> str | None:
 def _found_by(connection: sqlite3.Connection, check: str) -> str | None:
     found = " ".join(str(connection.execute(f"PRAGMA {check}(1)").fetchone()[0]).split())
     return None if found == "ok" else found
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < LARGEST_COUNT
-
-
-def _is_digest(value: Any) -> bool:
-    return type(value) is bytes and len(value) == DIGEST_BYTES
-
-
-def _is_text(value: Any) -> bool:
-    return type(value) is str
-
-
-def _is_text_or_none(value: Any) -> bool:
-    return value is None or type(value) is str
-
-
-_INFO: Mapping[str, Callable[[Any], bool]] = {
-    "alive": _is_count,
-    "digest": _is_digest,
-    "id": _is_text,
-    "metadata_id": _is_text,
-    "remote_last_updated": _is_text_or_none,
-    "revision": _is_count,
-    "state_revision": _is_count,
-    "token_base": _is_count,
-    "unique": _is_text,
-}
-
-
-def checked_info(info: Mapping[str, Any], names: tuple[str, ...], schema: str = "main") -> None:
-    """Check these entries of a table ``info``.
-
-    Raises:
-        Damage: one is missing, or not what it can be.
-    """
-    for name in names:
-        if name not in info:
-            raise Damage(f"its table info has no entry {name!r}", schema)
-        if not _INFO[name](info[name]):
-            raise Damage(f"its table info has {info[name]!r:.60} as {name!r}", schema)

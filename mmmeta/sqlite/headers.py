@@ -1,4 +1,4 @@
-"""Looking at the first bytes of meta.db without disturbing SQLite.
+"""Looking at the first bytes of a database without disturbing SQLite.
 
 SQLite itself reads a file that was cut within a page as if nothing were missing, and opening a file in WAL mode makes
 files beside it; so the header is looked at first. But POSIX drops all locks that a process holds on a file as soon as it
@@ -13,12 +13,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
 
-Stamp = tuple[int, int, int]
+FileStamp = tuple[int, int, int]
 """Size, time of the last write and of the last change of a file."""
 
 _MAGIC = b"SQLite format 3\x00"
@@ -64,7 +65,7 @@ class InUse:
 IN_USE = InUse()
 
 
-def stamp_of(path: Path) -> Stamp | None:
+def stamp_of(path: Path) -> FileStamp | None:
     """What changes when somebody writes into a file; None where it cannot be told."""
     try:
         status = os.stat(path)
@@ -73,20 +74,33 @@ def stamp_of(path: Path) -> Stamp | None:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def why_not_readable(header: bytes, path: Path) -> str | None:
-    """What is wrong with a database that begins so, in words that follow its name; None if nothing is."""
-    size = path.stat().st_size
-    if not header:
-        return "is empty: the sync or the first generate did not finish"
+@dataclass(frozen=True)
+class Flaw:
+    """Why a file cannot be a whole database, as its size and its first bytes tell.
+
+    Attributes:
+        size: bytes that are there.
+        foreign: it begins as no SQLite database does.
+        expected: bytes that the header promises; None where it is not even there.
+    """
+
+    size: int
+    foreign: bool = False
+    expected: int | None = None
+
+
+def flaw_of(header: bytes, size: int) -> Flaw | None:
+    """What is wrong with a file of this size that begins so; None if nothing is."""
     if not header.startswith(_MAGIC[: len(header)]):
-        return "is not an SQLite database"
+        return Flaw(size, foreign=True)
     if len(header) < _HEADER_BYTES:
-        return f"is cut short: {size} bytes are not even a header"
+        return Flaw(size)
     page_size = int.from_bytes(header[16:18], "big")
     expected = (65_536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
     # The page count holds only where the file was last changed by a program that keeps it.
+    # https://www.sqlite.org/fileformat.html, 1.3
     if header[24:28] == header[92:96] and size < expected:
-        return f"is cut short: {size} of {expected} bytes"
+        return Flaw(size, expected=expected)
     return None
 
 

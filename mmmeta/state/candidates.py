@@ -15,7 +15,7 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.indexes import make_missing
 from mmmeta.filters import Compare, Condition, walk
-from mmmeta.sqlite.database import Database
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.outcomes import Candidate
 from mmmeta.state.ledger.rules import METADATA, NEVER, JobRules
 
@@ -34,7 +34,7 @@ class Candidates:
     Every method reads a connection of its own, so what another transaction has not committed does not show.
     """
 
-    def __init__(self, database: Database, catalog: Catalog, rules: JobRules) -> None:
+    def __init__(self, database: StateDatabase, catalog: Catalog, rules: JobRules) -> None:
         self._database = database
         self._catalog = catalog
         self._rules = rules

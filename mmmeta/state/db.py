@@ -9,25 +9,31 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from mmmeta.catalog.columns import (
-    CLIENT,
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.columns import CLIENT, REMOTE, KeyColumns
+from mmmeta.catalog.tables import (
     CREATE_INFO,
     CREATE_REGISTRY,
-    FORMAT_VERSION,
-    REMOTE,
     STATE_SYSTEM,
-    Columns,
+    check_format,
+    checked_info,
+    create_files_table,
     read_info,
     table_names,
     write_info,
 )
 from mmmeta.errors import StateDbError
-from mmmeta.metadata.db import check_format, create_files_table
-from mmmeta.sqlite.damage import checked_info
-from mmmeta.sqlite.database import Database, quote_identifier
+from mmmeta.metadata.db import Head
+from mmmeta.sqlite.damage import Damage
+from mmmeta.sqlite.statements import quote_identifier
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.sqlite.tables import create_ledger
+
+STATE_FORMAT = 2
+"""Of the state db; another one is refused. Format 1 had a ledger that joined the files, and was never released."""
 
 _ENTRIES = (
     "id",
@@ -64,8 +70,12 @@ class Merged:
     state_revision: int
     alive: int
 
+    def is_all_of(self, head: Head) -> bool:
+        """Whether this is just what a metadata db holds: the same id, revision and digest."""
+        return (self.metadata_id, self.revision, self.digest) == (head.id, head.revision, head.digest)
 
-def read_merged(connection: sqlite3.Connection, database: Database) -> Merged | None:
+
+def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merged | None:
     """What was merged; None before the first update has finished.
 
     Raises:
@@ -82,9 +92,35 @@ def read_merged(connection: sqlite3.Connection, database: Database) -> Merged | 
             "Give another path with MMMETA_STATE"
         )
     info = read_info(connection)
-    check_format(info, "state", database)
+    check_format(info, "state", database.path, STATE_FORMAT, "mmmeta update")
     checked_info(info, _ENTRIES)
     return merged_from(info)
+
+
+def merged_of(database: StateDatabase) -> Merged | None:
+    """What a state db has merged, read by itself; None before the first update has finished. Raises as ``read_merged`` does."""
+    if not database.exists():
+        return None
+    with database.reading() as connection:
+        merged = read_merged(connection, database)
+    return merged if merged is not None and merged.metadata_id else None
+
+
+def state_catalog(database: StateDatabase, now: datetime) -> Catalog:
+    """The files of a state db, the client's own values with them.
+
+    Args:
+        now: the moment that ``{ago: …}`` counts from, aware UTC.
+
+    Raises:
+        MmmetaError: it is missing, damaged, or of another format.
+    """
+    with database.reading() as connection:
+        merged = read_merged(connection, database)
+        if merged is None:
+            raise Damage("it has no tables")
+        owners = [KeyColumns.load(connection, owner, merged.unique) for owner in (REMOTE, CLIENT)]
+    return Catalog(database, unique=merged.unique, alive=merged.alive, owners=owners, system=STATE_SYSTEM, now=now)
 
 
 def merged_from(info: dict[str, Any]) -> Merged:
@@ -108,7 +144,7 @@ def create_tables(connection: sqlite3.Connection, unique: str) -> None:
     write_info(
         connection,
         role="state",
-        format=FORMAT_VERSION,
+        format=STATE_FORMAT,
         id=uuid.uuid4().hex,
         unique=unique,
         metadata_id="",
@@ -141,9 +177,8 @@ def save_local(
 ) -> int | None:
     """Write the client's own fields of one file, the given ones only; the state revision that this took, None if the
     state db has no such file."""
-    remote = Columns.load(connection, REMOTE, unique)
-    unique_sql = quote_identifier(remote.slots[unique].column or unique)
-    columns = Columns.load(connection, CLIENT, unique)
+    unique_sql = KeyColumns.load(connection, REMOTE, unique).unique_sql
+    columns = KeyColumns.load(connection, CLIENT, unique)
     names = ", ".join(["__local_types", "__local_more", *columns.sql])
     row = connection.execute(f"SELECT {names} FROM files WHERE {unique_sql} = ?", (file,)).fetchone()
     if row is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import to_text
-from mmmeta.sqlite.database import Database
+from mmmeta.state.database import StateDatabase
 from mmmeta.values import from_cell
 
 LATEST = 10_000
@@ -43,7 +43,7 @@ class Drift:
     value: Any
 
 
-def find_drift(state: Database, catalog: Catalog, since: datetime, several: Collection[str] = ()) -> list[Drift]:
+def find_drift(state: StateDatabase, catalog: Catalog, since: datetime, several: Collection[str] = ()) -> list[Drift]:
     """The keys of the remote whose usual type is a number and that lately came with something else; null is no type.
 
     The first value that a key ever had decides what is usual. Looked at are the last 10,000 files that came or changed
@@ -63,7 +63,7 @@ def find_drift(state: Database, catalog: Catalog, since: datetime, several: Coll
     return found
 
 
-def _look(state: Database, catalog: Catalog, key: str, since: datetime) -> Drift | None:
+def _look(state: StateDatabase, catalog: Catalog, key: str, since: datetime) -> Drift | None:
     value, kind = catalog.compiler.value(key), catalog.compiler.kind(key)
     storage = f"CASE typeof({value}) WHEN 'integer' THEN 'i' WHEN 'real' THEN 'f' WHEN 'text' THEN 's' END"
     latest = "SELECT rowid FROM files INDEXED BY files_state_rev ORDER BY __state_rev DESC, rowid DESC LIMIT ?"

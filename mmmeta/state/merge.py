@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns
+from mmmeta.catalog.columns import REMOTE, KeyColumns
+from mmmeta.catalog.tables import META_SYSTEM
 from mmmeta.metadata.db import Head
 from mmmeta.metadata.proof import cells_to_prove, prove_cells, prove_columns
 from mmmeta.sqlite.damage import Damage
-from mmmeta.sqlite.database import quote_identifier
+from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.db import Merged, next_state_revision
 from mmmeta.values import DIGEST_MODULUS, digest_bytes, digest_sum
 
@@ -45,12 +46,12 @@ class Merger:
         self._head = head
         self._now = now
         self._replace = replace
-        self._theirs = Columns.load(connection, REMOTE, head.unique, "remote")
+        self._theirs = KeyColumns.load(connection, REMOTE, head.unique, "remote")
         prove_columns(connection, self._theirs)
-        self._ours = Columns.load(connection, REMOTE, head.unique)
+        self._ours = KeyColumns.load(connection, REMOTE, head.unique)
         self._copyable = self._adopt_registry()
-        self._their_unique = quote_identifier(self._theirs.slots[head.unique].column or head.unique)
-        self._our_unique = quote_identifier(self._ours.slots[head.unique].column or head.unique)
+        self._their_unique = self._theirs.unique_sql
+        self._our_unique = self._ours.unique_sql
 
     def merge_changes(self) -> Counts:
         """Merge the rows above the last merged revision."""

@@ -11,13 +11,14 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
-from mmmeta.catalog.columns import table_names, write_info
+from mmmeta.catalog.tables import table_names, write_info
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Head, last_told, read_head, replaced_by, revision_digest
 from mmmeta.metadata.proof import digest_mismatch, prove_whole
 from mmmeta.sqlite.damage import Damage
-from mmmeta.sqlite.database import Database
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, create_tables, read_merged
 from mmmeta.state.merge import Counts, Merger, Mismatch
 
@@ -27,7 +28,7 @@ EVERYTHING = "everything"
 REPAIR = "repair"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UpdateOptions:
     """What ``Metadir.update`` was asked for; see there."""
 
@@ -89,8 +90,8 @@ class Updater:
 
     def __init__(
         self,
-        metadata: Database,
-        state: Database,
+        metadata: MetadataDatabase,
+        state: StateDatabase,
         options: UpdateOptions,
         announced: Announced,
         clock: Clock = utcnow,
@@ -113,13 +114,13 @@ class Updater:
             head = read_head(connection, self._metadata)
             if merged is None or not merged.metadata_id:
                 prove_whole(connection, self._metadata, head)  # before the state db is made
-        if merged is not None and self._same(merged, head) and not self._options.replace:
+        if merged is not None and merged.is_all_of(head) and not self._options.replace:
             self._keep_remote_last_updated(merged, head)
             return self._report(started, Counts(), merged, head, NOTHING_NEW)
         if self._options.dry_run and merged is None:
             return self._report(started, Counts(added=head.alive), None, head, EVERYTHING)
         try:
-            with self._state.atomic(attach=self._metadata) as connection:
+            with self._state.merging(self._metadata) as connection:
                 counts, merged, head, how = self._merge(connection)
                 if self._options.dry_run:
                     raise _DryRun
@@ -143,10 +144,6 @@ class Updater:
             duration=time.monotonic() - started,
             dry_run=self._options.dry_run,
         )
-
-    @staticmethod
-    def _same(merged: Merged, head: Head) -> bool:
-        return (merged.metadata_id, merged.revision, merged.digest) == (head.id, head.revision, head.digest)
 
     def _keep_remote_last_updated(self, merged: Merged, head: Head) -> None:
         """Somebody touched the store without new metadata: note it, so that it counts as seen."""

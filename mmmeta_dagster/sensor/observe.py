@@ -10,10 +10,10 @@ from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError, StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
-from mmmeta.sqlite.database import Database
 from mmmeta.state.status import Status, file_identity, file_version, read_status
 from mmmeta.store.remote import read_publication
 from mmmeta.store.store import Store
@@ -127,7 +127,7 @@ def _why_older(metadir: MetadirConfig, layout: Layout, status: Status | None) ->
     announced = _announced(layout)
     if announced is None or announced >= status.revision or status.metadata_file == file_version(layout.meta_db):
         return None
-    database = Database(layout.meta_db, role="metadata", read_only=True)
+    database = MetadataDatabase(layout.meta_db, read_only=True)
     try:
         with database.reading() as connection:
             found = read_head(connection, database)

@@ -20,12 +20,12 @@ from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
 from mmmeta.errors import MetadirNotFoundError, MmmetaError, Problem
 from mmmeta.layout import Layout
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables, revision_digest
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, keys_of, read_bytes, real_path
 from mmmeta.metadata.records import KeyFilter, describe_document, document_path, make_record, unique_value
 from mmmeta.metadata.writer import Known, MetadataWriter, Record
-from mmmeta.sqlite.database import Database
 from mmmeta.values import RESERVED_PREFIX, deleted_fingerprint, parse_json
 
 BATCH = 50
@@ -42,7 +42,7 @@ Progress = Callable[[str, int, "int | None"], None]
 """Called with what is being done, how many are done, and how many there are, None where unknown."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GenerateOptions:
     """What ``Metadir.generate`` was asked for; see there."""
 
@@ -93,7 +93,7 @@ class Generator:
 
     def __init__(
         self,
-        database: Database,
+        database: MetadataDatabase,
         layout: Layout,
         config: Config,
         options: GenerateOptions,
@@ -123,9 +123,8 @@ class Generator:
             raise MetadirNotFoundError(f"the files root {root} is not a folder; check the path or MMMETA_FILES_ROOT")
 
     def run(self) -> GenerateReport:
-        """Do it; see ``Metadir.generate``."""
+        """Do it, after ``check_root``; see ``Metadir.generate``."""
         started = time.monotonic()
-        self.check_root()
         if self._options.dry_run:
             with tempfile.TemporaryDirectory(prefix="mmmeta-dry-run-") as folder:
                 return self._run(started, Path(folder) / "scan.db", Path(folder) / "meta.db")
@@ -134,7 +133,7 @@ class Generator:
     def _run(self, started: float, scan_path: Path, spare: Path | None) -> GenerateReport:
         database = self._database
         if spare is not None and not database.exists():
-            database = Database(spare, role="metadata")
+            database = MetadataDatabase(spare)
         identity = hashlib.blake2b(
             f"{self._config.fingerprint()}\n{os.path.realpath(self._layout.files_root)}\n{self._options.no_meta}".encode(
                 "utf-8", "surrogateescape"
@@ -155,7 +154,7 @@ class Generator:
             if database is not self._database:
                 database.close()
 
-    def _run_with(self, started: float, database: Database, scan_path: Path, identity: str) -> GenerateReport:
+    def _run_with(self, started: float, database: MetadataDatabase, scan_path: Path, identity: str) -> GenerateReport:
         scan = ScanDb(scan_path, identity)
         try:
             scan.begin()
@@ -171,7 +170,7 @@ class Generator:
         self._read_count = 0
         self._records = 0
 
-    def _compare_and_write(self, started: float, database: Database, scan: ScanDb) -> GenerateReport:
+    def _compare_and_write(self, started: float, database: MetadataDatabase, scan: ScanDb) -> GenerateReport:
         options = self._options
         try:
             with database.atomic() as connection:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from mmmeta.errors import MmmetaError
 from mmmeta.metadata.generate.walk import Entry, Walk
-from mmmeta.sqlite.database import BUSY_TIMEOUT, quote_identifier
+from mmmeta.sqlite.connection import BUSY_TIMEOUT
+from mmmeta.sqlite.statements import quote_identifier
 
 _AGAIN = -1
 """Remembered as the mtime of what is to be read again: where the metadata was set aside, and where the mtime is not older

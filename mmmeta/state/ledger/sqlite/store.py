@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.clock import Clock
-from mmmeta.sqlite.database import Database
+from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.sqlite.ledger import SqliteLedger
 from mmmeta.state.ledger.sqlite.view import SqliteLedgerView
@@ -26,7 +26,7 @@ class SqliteLedgerStore(LedgerStore):
         workers: folder of the workers' locks.
     """
 
-    def __init__(self, database: Database, workers: Path, clock: Clock) -> None:
+    def __init__(self, database: StateDatabase, workers: Path, clock: Clock) -> None:
         self._database = database
         self._workers = workers
         self._clock = clock

@@ -1,0 +1,241 @@
+"""The client's side of one metadir: what is merged, what is set here, and what status.json says of both.
+
+status.json is derived: every verb compares it with the state db and writes it anew where it differs, so that a process
+killed between two writes leaves nothing wrong for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from mmmeta.catalog.catalog import Catalog
+from mmmeta.clock import Clock, to_text
+from mmmeta.config.model import Config
+from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, warn_caller
+from mmmeta.layout import write_atomic
+from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
+from mmmeta.metadata.server import Server
+from mmmeta.state.database import StateDatabase
+from mmmeta.state.db import Merged, merged_of, save_local, state_catalog
+from mmmeta.state.ledger.sqlite.ledger import note_saved
+from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
+from mmmeta.state.ledger.store import LedgerStore
+from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
+from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
+from mmmeta.store.store import Store
+
+LOCAL_UPDATED = "local_last_updated"
+LOCAL_REVISION = "local_revision"
+
+
+class State:
+    """The state db of one metadir, and what belongs to it.
+
+    Args:
+        server: what is merged.
+        store: says what the remote has announced, and what is merged of it.
+        merge_first: does what an update does, with the state that it is given.
+
+    Attributes:
+        database: the state db.
+        ledger: what jobs have done.
+    """
+
+    def __init__(self, server: Server, store: Store, clock: Clock, merge_first: Callable[[State], object]) -> None:
+        self.server = server
+        self.layout = server.layout
+        self.store = store
+        self.clock = clock
+        self.database = StateDatabase(self.layout.state)
+        self.ledger: LedgerStore = SqliteLedgerStore(self.database, self.layout.workers, clock)
+        self._merge_first = merge_first
+        self._evaluated: dict[str, datetime] = {}
+        self._metadata_file: str | None = None
+        self._told: str | None = None
+        self._warned = False
+
+    @property
+    def config(self) -> Config:
+        """What config.yml says."""
+        return self.server.config
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+    # What is merged
+
+    def merged(self) -> Merged | None:
+        """What the state db has merged; None before the first update."""
+        return merged_of(self.database)
+
+    def ensure(self) -> Merged:
+        """Merge for the first time if that has not happened, so that there is something to keep state of."""
+        merged = self.merged()
+        if merged is None:
+            self._merge_first(self)
+            merged = self.merged()
+        assert merged is not None
+        return merged
+
+    def require(self) -> Merged:
+        """What is merged.
+
+        Raises:
+            StateDbError: nothing was merged yet: there is no state db.
+        """
+        merged = self.merged()
+        if merged is None:
+            raise StateDbError(f"no state db at {self.database.path}: run `mmmeta update` first")
+        return merged
+
+    def merge(self, options: UpdateOptions) -> UpdateReport:
+        """Bring the state db up to the metadata db, and the store's ``local_*`` keys with it; see ``Metadir.update``.
+
+        status.json is still to be written.
+        """
+        store, metadata = self.store, self.server.reader
+        found = file_version(metadata.path)  # before it is read: what a sync brings meanwhile is another one
+        announced = Announced(store.raw(REMOTE_UPDATED), store.get(REMOTE_REVISION))
+        value = store.get(REMOTE_UPDATED)
+        report = Updater(metadata, self.database, options, announced, self.clock).run()
+        if options.dry_run:
+            return report
+        self._metadata_file = found
+        reached = announced.reached(report.revision) and announced.updated is not None
+        if reached and (store.get(LOCAL_UPDATED) != value or LOCAL_UPDATED not in store):
+            store[LOCAL_UPDATED] = value
+        if store.get(LOCAL_REVISION) != report.revision:
+            store[LOCAL_REVISION] = report.revision
+        return report
+
+    def catalog(self, *, warn: bool = True) -> Catalog:
+        """The files of the state db.
+
+        Args:
+            warn: look whether metadata was not merged yet. Within a run nobody asks for the latest news, and what is
+                being recorded must not stumble over a warning.
+        """
+        if warn and not self._warned and self.has_news():
+            self._warned = True
+            warn_caller(f"{self.layout.base} has metadata that was not merged yet; run update()", OutdatedWarning)
+        return state_catalog(self.database, self.clock())
+
+    # News
+
+    def is_outdated(self) -> bool:
+        """Whether the metadata db holds something that was not merged yet."""
+        head = self.server.head()
+        merged = self.merged()
+        return merged is None or not merged.is_all_of(head)
+
+    def has_news(self) -> bool:
+        """Whether it is known that the metadata db holds something that was not merged yet."""
+        # A writer at work would have to be waited for.
+        if self.server.database.has_hot_journal():
+            return False
+        with suppress(MmmetaError):  # without a readable metadata db nothing can be said
+            return self.is_outdated()
+        return False
+
+    def ignore_news(self) -> None:
+        """Warn no more of metadata that was not merged yet."""
+        self._warned = True
+
+    def mark(self) -> None:
+        """Where the state db lies elsewhere, nothing else would tell others that this is a client's copy."""
+        layout = self.layout
+        if layout.status == layout.local / "status.json" or layout.client_mark.exists() or layout.server_mark.exists():
+            return
+        with suppress(OSError):  # a copy that cannot be written to cannot be mistaken for a server either
+            write_atomic(layout.client_mark, b"a state db elsewhere follows this copy\n")
+
+    # What is set here
+
+    def save(self, unique_value: str, changed: dict[str, Any], removed: set[str]) -> None:
+        """Write a file's own fields, and tell in status.json of jobs whose selection they may concern.
+
+        Raises:
+            StateDbError: the state db cannot be written, or has no such file.
+        """
+        merged = self.ensure()
+        with self.database.atomic() as connection:
+            revision = save_local(connection, merged.unique, unique_value, changed, removed, to_text(self.clock()))
+            if revision is None:
+                raise StateDbError(
+                    f"{self.database.path} has no file {unique_value!r}: it came after the last update; run update() first"
+                )
+            outdated = note_saved(connection, {*changed, *removed}, revision)
+        # Once is enough: further saves say nothing new until somebody evaluates, and that writes status.json anew.
+        if outdated and (self._told is None or self._told != file_version(self.layout.status)):
+            self.write_status()
+            self._told = file_version(self.layout.status)
+
+    # status.json
+
+    def note_evaluated(self, job: str) -> None:
+        """The selection of a job was evaluated just now."""
+        self._evaluated[job] = self.clock()
+
+    def status(self) -> Status:
+        """What was merged and how the jobs stand, read from the state db now.
+
+        Raises:
+            StateDbError: there is no state db yet.
+        """
+        merged = self.require()
+        now = self.clock()
+        known = read_status(self.layout.status)
+        jobs: dict[str, JobStatus] = {}
+        with self.ledger.looking() as view:
+            for name in view.jobs():
+                status = view.status(name, now)
+                if status is not None:
+                    jobs[name] = replace(status, evaluated_at=self._evaluated_at(status, name, known, merged.state_id))
+        return Status(
+            state_id=merged.state_id,
+            metadata_id=merged.metadata_id,
+            revision=merged.revision,
+            digest=merged.digest.hex(),
+            remote_last_updated=merged.remote_last_updated,
+            state_revision=merged.state_revision,
+            written_at=now,
+            jobs=jobs,
+            state_file=file_identity(self.layout.state),
+            metadata_file=self._metadata_file_read(known, merged),
+        )
+
+    def write_status(self) -> None:
+        """Bring status.json up to date.
+
+        Raises:
+            StateDbError: it cannot be written, or there is no state db yet.
+        """
+        status = self.status()
+        known = read_status(self.layout.status)
+        if known is None or replace(known, written_at=status.written_at) != status:
+            try:
+                write_status(self.layout.status, status)
+            except OSError as error:
+                raise StateDbError(
+                    f"{self.layout.status} cannot be written: {error.strerror}; check the permissions of its folder, "
+                    "and update again"
+                ) from error
+
+    def _metadata_file_read(self, known: Status | None, merged: Merged) -> str | None:
+        """Which meta.db the last update read: here, or as whoever wrote status.json remembers."""
+        ours = (merged.state_id, merged.metadata_id, merged.revision, merged.digest.hex())
+        if known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != ours:
+            return self._metadata_file
+        return self._metadata_file or known.metadata_file
+
+    def _evaluated_at(self, status: JobStatus, name: str, known: Status | None, state_id: str) -> datetime | None:
+        """When a selection was evaluated last: here, or by whoever wrote status.json, which alone remembers it."""
+        if name in self._evaluated or known is None or known.state_id != state_id or name not in known.jobs:
+            return self._evaluated.get(name)
+        before = known.jobs[name]
+        return before.evaluated_at if before.fingerprint == status.fingerprint else None
