@@ -71,6 +71,36 @@ def test_a_child_of_a_fork_publishes_its_own(tmp_path: Path) -> None:
     assert announced(tmp_path) == 3
 
 
+def test_a_fork_waits_for_threads_of_ours(tmp_path: Path) -> None:
+    """Else the child could wait for ever for a lock that the parent's publishing thread held."""
+    program = (
+        "import os, sys, threading, time, mmmeta\nfrom mmmeta.sqlite.headers import IN_USE\n"
+        "from mmmeta.sqlite.forks import in_background\nm = mmmeta.mmmeta(sys.argv[1])\nm.files.insert(content_hash='a')\n"
+        "held = threading.Event()\n"
+        "def hold():\n    with in_background(), IN_USE._lock:\n        held.set(); time.sleep(1)\n"
+        "thread = threading.Thread(target=hold); thread.start(); held.wait()\n"
+        "if os.fork() == 0:\n    assert IN_USE._lock.acquire(timeout=0) and not IN_USE._lock.release()\n"
+        "    m.files.insert(content_hash='b'); m.close(); os._exit(0)\n"
+        "assert not thread.is_alive() or not IN_USE._lock.locked()\nassert os.wait()[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+    assert announced(tmp_path) == 2
+
+
+def test_a_lock_that_a_thread_held_at_a_fork_is_new_in_the_child(tmp_path: Path) -> None:
+    """Whosever thread it was."""
+    program = (
+        "import os, sys, threading, mmmeta\nfrom mmmeta.sqlite.headers import IN_USE\nm = mmmeta.mmmeta(sys.argv[1])\n"
+        "held, over = threading.Event(), threading.Event()\n"
+        "def hold():\n    with IN_USE._lock:\n        held.set(); over.wait()\n"
+        "threading.Thread(target=hold).start(); held.wait()\n"
+        "if os.fork() == 0:\n    m.files.insert(content_hash='b'); m.close(); os._exit(0)\n"
+        "ended = os.wait()[1]; over.set()\nassert ended == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+    assert announced(tmp_path) == 1
+
+
 def test_a_metadir_that_was_taken_away_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publication, "PAUSE", 3_600)
     with mmmeta(tmp_path / "archive") as m:

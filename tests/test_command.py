@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -218,6 +219,28 @@ def test_an_interrupted_run_ends_its_programs(workers: int, archive: Archive, tm
     wait_for(lambda: not any(is_alive(pid) for pid in pids(tmp_path)))
     status = archive.client.job("j").status()
     assert (status.pending, status.claimed, status.failed) == (1, 0, 0)
+
+
+def test_an_interrupt_while_a_program_starts_ends_it(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and whoever has started it does not know its number yet, as on a busy machine."""
+    publish(archive, "a")
+    start = subprocess.Popen
+
+    def slowly(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*arguments, **options)
+        wait_for((tmp_path / "pids").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", slowly)
+    with pytest.raises(KeyboardInterrupt):
+        run(archive, tmp_path, python(FAMILY.format(deaf=False, end="time.sleep(600)")))
+    monkeypatch.undo()
+    wait_for(lambda: not any(is_alive(pid) for pid in pids(tmp_path)))
+    assert archive.client.job("j").status().pending == 1
 
 
 def test_programs_at_the_same_time(archive: Archive, tmp_path: Path) -> None:

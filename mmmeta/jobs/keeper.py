@@ -6,6 +6,7 @@ import logging
 import threading
 
 from mmmeta.jobs.bench import Bench
+from mmmeta.sqlite.forks import in_background
 from mmmeta.state.liveness import Worker, boot_seconds
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,14 @@ class Keeper:
         lease = self._bench.config.lease
         while not self._over.wait(min(BEAT_EVERY, lease / 3)):
             try:
-                with self._bench.changing() as ledger:
-                    until = boot_seconds() + lease
-                    ledger.renew(self._worker.name, lease, self._run_id)
-                self._worker.lease.prolong(until)
-                self._bench.state.write_status()
+                with in_background():
+                    self._beat(lease)
             except Exception as error:  # whatever it is: without a sign of life the claims pass to others
                 log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)
+
+    def _beat(self, lease: float) -> None:
+        with self._bench.changing() as ledger:
+            until = boot_seconds() + lease
+            ledger.renew(self._worker.name, lease, self._run_id)
+        self._worker.lease.prolong(until)
+        self._bench.state.write_status()

@@ -17,6 +17,7 @@ from mmmeta.errors import MetadataDbError, MmmetaError
 from mmmeta.layout import Layout, write_atomic
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
+from mmmeta.sqlite.forks import in_background
 from mmmeta.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class Publisher:
 
     def _publish_late(self) -> None:
         try:
-            self.publish()
+            with in_background():
+                self.publish()
         except (MmmetaError, OSError) as error:
             log.warning(
                 "the store does not say yet what was inserted: %s; the next insert or generate repairs it", error

@@ -34,6 +34,10 @@ class InUse:
         self._lock = threading.Lock()
         self._connections: Counter[Identity] = Counter()
 
+    def renew(self) -> None:
+        """In the child of a fork: another thread may have held the lock, and none is left to let go of it."""
+        self._lock = threading.Lock()
+
     def enter(self, identity: Identity) -> None:
         """A connection to the file is about to be made, or was made."""
         with self._lock:
@@ -63,6 +67,7 @@ class InUse:
 
 
 IN_USE = InUse()
+os.register_at_fork(after_in_child=IN_USE.renew)
 
 
 def stamp_of(path: Path) -> FileStamp | None:

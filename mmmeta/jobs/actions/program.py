@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -63,29 +64,49 @@ def run_program(
         OSError: it cannot be started.
     """
     end = None if timeout is None else time.monotonic() + timeout
-    process = subprocess.Popen(
-        list(arguments),
-        cwd=folder,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    tail = _Tail(process.stderr.fileno())
     late = False
+    process = tail = None
     try:
+        process = _start(arguments, folder, environment)
+        assert process.stderr is not None
+        tail = _Tail(process.stderr.fileno())
         while not _has_ended(process):
             late = end is not None and time.monotonic() >= end
             if late or stopped.is_set():
                 break
             tail.wait()
     finally:
-        _end(process, tail)
-        tail.rest()
-        process.stderr.close()
+        if process is not None and process.stderr is not None:
+            tail = tail or _Tail(process.stderr.fileno())
+            _end(process, tail)
+            tail.rest()
+            process.stderr.close()
     return Ended(process.returncode, tail.text(), late, stopped.is_set() and process.returncode != 0)
+
+
+def _start(arguments: Sequence[str], folder: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a program in a thread of its own: Ctrl-C is raised in the main thread, and would come between the start and
+    the number of what was started, which nobody could end then."""
+    with ThreadPoolExecutor(1, "mmmeta-start") as starter:
+        started = starter.submit(
+            subprocess.Popen,
+            list(arguments),
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            return started.result()
+        except BaseException:
+            if started.exception() is None:  # it was started, and this is the end of the run
+                process = started.result()
+                assert process.stderr is not None
+                _end(process, _Tail(process.stderr.fileno()))
+                process.stderr.close()
+            raise
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
