@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.group import json_option, settings_options
-from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.cli.options import json_option, settings_options
+from mmmeta.cli.output import echo_report, say
+from mmmeta.cli.problems import DONE, act_on
+from mmmeta.cli.tables import draw_table
+from mmmeta.cli.targets import Target, find_targets
 
 if TYPE_CHECKING:
-    from mmmeta.metadir import DatabaseFacts, Inspection, Metadir
+    from mmmeta.inspection import DatabaseFacts, Inspection
+    from mmmeta.metadir import Metadir
     from mmmeta.state.status import JobStatus
 
 COUNTS = ("pending", "claimed", "done", "failed", "dead", "skipped")
@@ -37,16 +41,14 @@ def verb(ctx: click.Context, as_json: bool) -> None:
     def status(target: Target) -> int:
         with target.open() as metadir:
             _show(target, metadir, as_json)
-        return 0
+        return DONE
 
     act_on(ctx, find_targets(ctx), status)
 
 
 def _show(target: Target, metadir: Metadir, as_json: bool) -> None:
-    from mmmeta.cli.output import echo_report
-
     inspection = metadir.inspect()
-    # With neither database there is nothing to tell, and this says what is missing; so it does of a damaged one.
+    # Asked with neither database as well, and with a damaged one: it is the error that says what is missing or broken.
     outdated = metadir.is_outdated if metadir.layout.meta_db.exists() or inspection.state_db is None else None
     if inspection.is_server and inspection.state_db is None:
         outdated = None  # a server does not have to merge what it published
@@ -80,8 +82,6 @@ def _facts(facts: DatabaseFacts | None) -> dict[str, Any] | None:
 
 
 def _tell(target: Target, inspection: Inspection, outdated: bool | None, jobs: Mapping[str, JobStatus]) -> None:
-    from mmmeta.cli.output import draw_table, say
-
     if inspection.metadata_db is None:
         words = "not known: there is no metadata db, sync it again"
     else:

@@ -154,3 +154,16 @@ def test_a_job_that_cannot_run_is_named_and_the_others_are_told_of(project: Path
     planned = run("jobs", "plan", code=1)
     assert "Error: archive/contracts: " in planned.stderr
     assert "archive/everything: would process 3 files" in planned.stdout
+
+
+def test_where_there_are_no_jobs_at_all(client: Path, run: Run) -> None:
+    """Every verb that takes all jobs says so, and it is no error."""
+    run("--metadir", client, "update")
+    for words in ((), ("plan",), ("failed",)):
+        result = run("--metadir", client, "jobs", *words)
+        assert (result.stdout, result.stderr) == ("", "client: no jobs: there is no project file\n")
+
+
+def test_a_job_that_is_named_twice_is_meant_once(ran: Path, run: Run) -> None:
+    """Whether by its short name or its full one."""
+    assert run("jobs", "plan", "contracts", "archive/contracts").stdout.count("would process") == 1
