@@ -60,7 +60,7 @@ def ledger_jobs(target: Target) -> list[JobName]:
 
 
 def jobs_to_run(targets: list[Target], words: Iterable[str]) -> dict[Target, list[JobName]]:
-    """The jobs of the project file that are meant, by metadir; without words all of all, and a metadir without any.
+    """The jobs of the project file that are meant, by metadir; without words all of every metadir, also where it has none.
 
     Raises:
         click.UsageError: a name that no metadir has (with the near misses), that several have, or that only a ledger has.
