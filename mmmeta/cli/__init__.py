@@ -10,13 +10,15 @@ from __future__ import annotations
 import click
 
 import mmmeta
-from mmmeta.cli.group import VerbGroup, keep_settings
+from mmmeta.cli.group import MainGroup
+from mmmeta.cli.options import main_settings_options
 
 __all__ = ["main"]
 
 
 @click.group(
-    cls=VerbGroup,
+    cls=MainGroup,
+    package=__name__,
     verbs={
         "generate": "Read the metadata files and write what changed into the metadata db (server).",
         "update": "Merge what the server published into the state db (client).",
@@ -34,20 +36,8 @@ __all__ = ["main"]
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done but some files were set aside or failed.",
 )
 @click.version_option(mmmeta.__version__, prog_name="mmmeta")
-@click.option(
-    "--metadir",
-    metavar="PATH",
-    help="The folder that holds _mmmeta, or the name of a metadir in the project file (a folder of the same name is "
-    "written ./NAME). Default: MMMETA, the project file's metadirs, the current directory.",
-)
-@click.option(
-    "--files-root",
-    metavar="PATH",
-    help="Where the metadata files lie. Default: MMMETA_FILES_ROOT, the project file, the metadir's folder.",
-)
-@click.option("--project", metavar="FILE", help="The project file. Default: MMMETA_PROJECT, ./mmmeta.yaml.")
-@click.pass_context
-def main(ctx: click.Context, metadir: str | None, files_root: str | None, project: str | None) -> None:
+@main_settings_options
+def main() -> None:
     """Metadata for large archives of documents: publish, sync, select, process.
 
     A server publishes metadata with `generate`; a client syncs the folder `_mmmeta`, merges it with `update`, and
@@ -60,4 +50,3 @@ def main(ctx: click.Context, metadir: str | None, files_root: str | None, projec
       mmmeta find document_type=contract 'retrieved_at>=7d' imported=false
       mmmeta run                             what cron calls
     """
-    keep_settings(ctx, metadir=metadir, files_root=files_root, project=project)

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.group import json_option, settings_options
-from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.cli.options import json_option, settings_options
+from mmmeta.cli.output import count_text, echo_report, files_text, note, rest_text, say
+from mmmeta.cli.problems import DONE, WITH_PROBLEMS, act_on
+from mmmeta.cli.progress import progress_bar
+from mmmeta.cli.tables import draw_table
+from mmmeta.cli.targets import Target, find_targets
 
 if TYPE_CHECKING:
     from mmmeta.jobs.check import CheckReport
@@ -33,8 +37,6 @@ def verb(ctx: click.Context, as_json: bool) -> None:
     --json: {metadir, path, files, documents, unchecked: [job], problems,
       named: [{where, file, message}]}
     """
-    from mmmeta.cli.output import echo_report
-    from mmmeta.cli.progress import progress_bar
 
     def check(target: Target) -> int:
         with target.open() as metadir, progress_bar(f"{target.name}: ") as progress:
@@ -43,17 +45,13 @@ def verb(ctx: click.Context, as_json: bool) -> None:
             echo_report(target, report)
         else:
             _tell(target, report)
-        return 3 if report.problems else 0
+        return WITH_PROBLEMS if report.problems else DONE
 
     act_on(ctx, find_targets(ctx), check)
 
 
 def _tell(target: Target, report: CheckReport) -> None:
-    from mmmeta.cli.output import draw_table, files_text, note, say
-
-    found = (
-        "no problems" if not report.problems else f"{report.problems:,} problem{'' if report.problems == 1 else 's'}"
-    )
+    found = count_text(report.problems, "problem") if report.problems else "no problems"
     say(
         f"{target.name}: {found}: compared the cells of {files_text(report.files)}, looked for what jobs did with "
         f"{report.documents:,}"
@@ -66,5 +64,5 @@ def _tell(target: Target, report: CheckReport) -> None:
             [[problem.where, problem.file or "", problem.message] for problem in report.named],
             below=["problem"],
         )
-    if report.problems > len(report.named):
-        note(f"  … and {report.problems - len(report.named):,} more")
+    if rest := rest_text(len(report.named), report.problems):
+        note(f"  {rest}")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.find import read_filters, split_keys
-from mmmeta.cli.group import settings_options
+from mmmeta.cli.options import order_by_option, read_filters, settings_options, split_keys
+from mmmeta.cli.progress import ProgressCallback, progress_bar
 from mmmeta.cli.targets import find_target
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EVERY = 500
 @click.option("--json", "form", flag_value="json", default=True, help="One JSON object a line (the default).")
 @click.option("--csv", "form", flag_value="csv", help="CSV with a line of names; lists and objects as JSON.")
 @click.option("--columns", metavar="KEYS", help="Only these keys, separated by commas, in this order.")
-@click.option("--order-by", metavar="KEYS", help="Keys to sort by, separated by commas; -KEY for the largest first.")
+@order_by_option
 @click.option("--deleted", is_flag=True, help="Write the files that are marked deleted instead.")
 @click.option("-o", "--output", metavar="FILE", help="Write into a file, which appears once it is whole.")
 @settings_options
@@ -52,7 +52,6 @@ def verb(
       mmmeta dump > files.jsonl
       mmmeta dump --csv --columns content_hash,title,url -o files.csv
     """
-    from mmmeta.cli.progress import progress_bar
     from mmmeta.filters import to_where
 
     where = to_where(read_filters(filters))
@@ -92,7 +91,7 @@ def _cell(value: Any) -> Any:
     return json_text(value)
 
 
-def _counted(files: Iterable[File], total: int, progress: Callable[[str, int, int | None], None]) -> Iterator[File]:
+def _counted(files: Iterable[File], total: int, progress: ProgressCallback) -> Iterator[File]:
     for number, file in enumerate(files, start=1):
         yield file
         if number % EVERY == 0:

@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.group import json_option, settings_options
+from mmmeta.cli.options import (
+    ROWS,
+    json_option,
+    limit_option,
+    order_by_option,
+    read_filters,
+    row_limit,
+    settings_options,
+    split_keys,
+)
+from mmmeta.cli.output import echo_json, files_text, first_shown, note
+from mmmeta.cli.tables import GAP, UNBROKEN, cell_text, console, draw_table
 from mmmeta.cli.targets import find_target
-from mmmeta.errors import FilterError
 
 if TYPE_CHECKING:
     from mmmeta.files.file import File
     from mmmeta.files.files import Files
     from mmmeta.filters.conditions import Condition
-
-ROWS = 50
-"""Files in a table unless --limit says otherwise: what fits into a terminal's memory, and a person's."""
 
 TEXT_WIDTH = 30
 """Characters that a column of long texts needs at least; it is left out of a table without room for it."""
@@ -54,8 +61,8 @@ FILTER_HELP = """\b
     """,
 )
 @click.argument("filters", nargs=-1, metavar="[FILTER]...")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N files; 0 for all.")
-@click.option("--order-by", metavar="KEYS", help="Keys to sort by, separated by commas; -KEY for the largest first.")
+@limit_option("files")
+@order_by_option
 @click.option("--columns", metavar="KEYS", help="Keys to show, separated by commas.")
 @click.option("--deleted", is_flag=True, help="Find files that are marked deleted instead.")
 @json_option
@@ -70,14 +77,13 @@ def verb(
     deleted: bool,
     as_json: bool,
 ) -> None:
-    from mmmeta.cli.output import echo_json
     from mmmeta.filters import condition_keys, to_where
 
     condition = read_filters(filters)
     order, shown = split_keys(order_by), split_keys(columns)
     with find_target(ctx).open() as metadir:
         files = metadir.files
-        most = ROWS if limit is None and not as_json else limit or None
+        most = row_limit(limit, as_json)
         found = files.find(to_where(condition), order_by=order, _limit=most, deleted=deleted)
         if as_json:
             for file in found:
@@ -93,25 +99,8 @@ def verb(
             _hint(files, condition)
 
 
-def read_filters(words: Sequence[str]) -> Condition:
-    """What was typed as a condition; a word that is no filter is a usage error."""
-    from mmmeta.filters import parse_text
-
-    try:
-        return parse_text(words)
-    except FilterError as error:
-        raise click.BadParameter(str(error), param_hint="FILTER") from error
-
-
-def split_keys(text: str | None) -> list[str]:
-    """Keys from a list with commas."""
-    return [key.strip() for key in text.split(",") if key.strip()] if text else []
-
-
 def _columns(known: Sequence[str], found: Sequence[File], asked: Sequence[str]) -> list[str]:
     """The keys of a table: all that was asked about, then what says most about a document, as far as there is room."""
-    from mmmeta.cli.output import GAP, UNBROKEN, cell_text, console
-
     shown = [key for key in dict.fromkeys(key.removeprefix("-") for key in asked) if key in known]
     room = console().width
 
@@ -128,8 +117,6 @@ def _columns(known: Sequence[str], found: Sequence[File], asked: Sequence[str]) 
 
 
 def _draw(keys: Sequence[str], rows: Sequence[Sequence[object]], total: int) -> None:
-    from mmmeta.cli.output import draw_table, note
-
     numbers = [
         key
         for position, key in enumerate(keys)
@@ -137,19 +124,17 @@ def _draw(keys: Sequence[str], rows: Sequence[Sequence[object]], total: int) -> 
     ]
     if rows:
         draw_table(keys, rows, numbers=numbers)
-    cut = f", the first {len(rows):,} shown" if total > len(rows) else ""
-    note(f"{total:,} file{'' if total == 1 else 's'}{cut}")
+    note(first_shown(files_text(total), len(rows), total))
 
 
 def _hint(files: Files, condition: Condition) -> None:
     """Nothing found: perhaps a number or a date was typed where the metadata holds text."""
-    from mmmeta.cli.output import note
-    from mmmeta.filters import walk
+    from mmmeta.filters import compare, to_where, walk
 
     for part in walk(condition):
         value = part.value
-        if part.op != "=" or isinstance(value, (bool, str, tuple)) or not isinstance(value, (int, float, date)):
+        if part.op != "=" or isinstance(value, bool) or not isinstance(value, (int, float, date)):
             continue
         text = value.isoformat() if isinstance(value, date) else str(value)
-        if files.count({part.key.replace("$", "$$", 1) if part.key.startswith("$") else part.key: text}):
+        if files.count(to_where(compare(part.key, "=", text))):
             note(f"{part.key} holds text: write '{part.key}=\"{text}\"'")

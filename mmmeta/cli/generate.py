@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.group import dry_run_option, json_option, settings_options
-from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.cli.options import dry_run_option, json_option, settings_options
+from mmmeta.cli.output import count_text, counts_text, echo_report, listing, note, say
+from mmmeta.cli.problems import DONE, WITH_PROBLEMS, act_on
+from mmmeta.cli.progress import progress_bar
+from mmmeta.cli.targets import Target, find_targets
+from mmmeta.quantities import format_duration
 
 if TYPE_CHECKING:
     from mmmeta.metadata.generate.generate import GenerateReport
@@ -44,8 +48,6 @@ def verb(
       mmmeta generate
       mmmeta --metadir ./server --files-root ./documents generate --ensure --dry-run
     """
-    from mmmeta.cli.output import echo_report
-    from mmmeta.cli.progress import progress_bar
 
     def generate(target: Target) -> int:
         with target.open() as metadir, progress_bar() as progress:
@@ -62,7 +64,7 @@ def verb(
             echo_report(target, report, total=report.total)
         else:
             _tell(target, report, metadir.layout.files_root)
-        return 3 if report.problem_count else 0
+        return WITH_PROBLEMS if report.problem_count else DONE
 
     act_on(ctx, _servers(ctx), generate)
 
@@ -82,19 +84,24 @@ def _servers(ctx: click.Context) -> list[Target]:
 
 
 def _tell(target: Target, report: GenerateReport, root: Path) -> None:
-    from mmmeta.cli.output import counts, listing, note, say
-    from mmmeta.quantities import format_duration
-
-    found = counts(
-        added=report.added, changed=report.changed, deleted=report.deleted, returned=report.returned,
-        unchanged=report.unchanged,
-    )  # fmt: skip
-    changes = "nothing" if found == "nothing" else f"{'would be ' if report.dry_run else ''}{found}"
-    revision = f"revision {report.revision}" if not report.dry_run else "dry run, nothing written"
+    changes = counts_text(
+        {
+            "added": report.added,
+            "changed": report.changed,
+            "deleted": report.deleted,
+            "returned": report.returned,
+            "unchanged": report.unchanged,
+        }
+    )
+    if not changes:
+        changes = "nothing"
+    elif report.dry_run:
+        changes = f"would be {changes}"
+    revision = "dry run, nothing written" if report.dry_run else f"revision {report.revision}"
     say(f"{target.name}: {changes} ({revision}, {format_duration(report.duration)})")
     if not report.total and not report.problem_count:
         note(f"  no metadata files below {root}")
     for sentence in report.notes:
         note(f"  {sentence}")
-    title = f"{report.problem_count:,} metadata file{'' if report.problem_count == 1 else 's'} set aside:"
+    title = f"{count_text(report.problem_count, 'metadata file')} set aside:"
     listing(title, report.problems, report.problem_count)

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.group import json_option, settings_options
-from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.cli.options import json_option, settings_options
+from mmmeta.cli.output import echo_report, note, rest_text
+from mmmeta.cli.problems import DONE, WITH_PROBLEMS, act_on
+from mmmeta.cli.tables import draw_table
+from mmmeta.cli.targets import Target, find_targets
+from mmmeta.quantities import format_size
 
 if TYPE_CHECKING:
-    from mmmeta.metadir import DatabaseFacts, Inspection
+    from mmmeta.inspection import DatabaseFacts, Inspection
 
 KEYS = 40
 """Keys named before the rest is only counted; ``--json`` has all."""
@@ -30,7 +34,6 @@ def verb(ctx: click.Context, as_json: bool) -> None:
       mmmeta inspect
       mmmeta --metadir ./client inspect --json
     """
-    from mmmeta.cli.output import echo_report
 
     def inspect(target: Target) -> int:
         with target.open() as metadir:
@@ -39,14 +42,12 @@ def verb(ctx: click.Context, as_json: bool) -> None:
             echo_report(target, inspection)
         else:
             _tell(target, inspection)
-        return 3 if inspection.problems else 0
+        return WITH_PROBLEMS if inspection.problems else DONE
 
     act_on(ctx, find_targets(ctx), inspect)
 
 
 def _tell(target: Target, inspection: Inspection) -> None:
-    from mmmeta.cli.output import draw_table, note
-
     rows: list[tuple[str, object]] = [("path", inspection.path), ("is", _role(inspection))]
     for role, facts in (("metadata", inspection.metadata_db), ("state", inspection.state_db)):
         rows += _database(f"{role} db", facts, "cannot be read" if role in inspection.unreadable else "none")
@@ -70,9 +71,7 @@ def _role(inspection: Inspection) -> str:
 def _database(name: str, facts: DatabaseFacts | None, nothing: str) -> list[tuple[str, object]]:
     if facts is None:
         return [(name, nothing)]
-    from mmmeta.quantities import format_size
-
-    keys = ", ".join(facts.keys[:KEYS]) + (f" … and {len(facts.keys) - KEYS:,} more" if len(facts.keys) > KEYS else "")
+    keys = f"{', '.join(facts.keys[:KEYS])} {rest_text(KEYS, len(facts.keys))}".rstrip()
     return [
         (name, f"{facts.path} ({format_size(facts.bytes)})"),
         ("  id", facts.id),

@@ -35,7 +35,7 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
         yield
         return
     path = layout.local / "run.lock"
-    made = [made for made in (layout.local, path) if not made.exists()]
+    made = [new for new in (layout.local, path) if not new.exists()]
     handle = _open(path)
     try:
         try:
@@ -50,7 +50,7 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
             fcntl.flock(handle, fcntl.LOCK_SH)
         yield
     except MmmetaError:
-        _take_back(made, layout)
+        _remove_again(made, layout)
         raise
     finally:
         os.close(handle)
@@ -66,7 +66,7 @@ def _open(path: Path) -> int:
         ) from error
 
 
-def _take_back(made: list[Path], layout: Layout) -> None:
+def _remove_again(made: list[Path], layout: Layout) -> None:
     """A run that was refused before it did anything leaves the folder as it found it."""
     if layout.state.exists() or layout.status.exists():
         return

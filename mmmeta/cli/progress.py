@@ -76,7 +76,7 @@ def _open() -> Progress:
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    from mmmeta.cli.output import console
+    from mmmeta.cli.tables import console
 
     class CountColumn(ProgressColumn):
         """How many of how many, and how many a second."""

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.group import dry_run_option, json_option, one_line, settings_options
-from mmmeta.cli.job_names import choose_jobs
-from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.cli.jobs.names import JobName, jobs_to_run
+from mmmeta.cli.jobs.plan import tell_plan
+from mmmeta.cli.lock import run_lock
+from mmmeta.cli.options import dry_run_option, json_option, settings_options
+from mmmeta.cli.output import counts_text, echo_report, listing, note, plain, say
+from mmmeta.cli.problems import DONE, ERROR, WITH_PROBLEMS, act_on, failure_text, note_error, worst
+from mmmeta.cli.progress import progress_bar
+from mmmeta.cli.targets import Target, find_targets
+from mmmeta.cli.update import tell_update
+from mmmeta.quantities import format_duration
 
 if TYPE_CHECKING:
     from mmmeta.jobs.job import Job, RunReport
@@ -36,7 +43,7 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Options:
+class Invocation:
     """What was typed, and the id under which the ledger remembers this run."""
 
     limit: int | None
@@ -45,6 +52,20 @@ class Options:
     as_json: bool
     stop: Stop = field(default_factory=Stop)
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What became of one job.
+
+    Attributes:
+        report: for programs.
+        code: the exit code that it asks for.
+    """
+
+    job: str
+    report: dict[str, Any]
+    code: int
 
 
 @click.command("run")
@@ -71,10 +92,10 @@ def verb(
       */15 * * * *  cd /srv/archive && mmmeta run --exclusive
     """
     with _signals() as stop:
-        options = Options(limit, exclusive, dry_run, as_json, stop)
-        chosen = choose_jobs(find_targets(ctx), jobs)
+        invocation = Invocation(limit, exclusive, dry_run, as_json, stop)
+        chosen = jobs_to_run(find_targets(ctx), jobs)
         try:
-            act_on(ctx, list(chosen), lambda target: 0 if stop() else _run(target, chosen[target], options))
+            act_on(ctx, list(chosen), lambda target: DONE if stop() else _run(target, chosen[target], invocation))
         except click.exceptions.Exit:
             if not stop():  # that it was stopped says more than that files failed
                 raise
@@ -82,98 +103,83 @@ def verb(
         ctx.exit(128 + stop.signal_number)
 
 
-def _run(target: Target, names: list[str], options: Options) -> int:
+def _run(target: Target, names: list[JobName], invocation: Invocation) -> int:
     """One metadir: update, then its jobs. Returns the exit code that this part asks for."""
-    from mmmeta.cli.lock import run_lock
-    from mmmeta.cli.output import echo_report, note
-    from mmmeta.cli.progress import progress_bar
-    from mmmeta.cli.update import tell
-
-    code = 0
-    with target.open() as metadir, run_lock(metadir.layout, exclusive=options.exclusive, dry_run=options.dry_run):
+    with target.open() as metadir, run_lock(metadir.layout, exclusive=invocation.exclusive, dry_run=invocation.dry_run):
         with progress_bar() as progress:
-            update = metadir.update(dry_run=options.dry_run, progress=progress)
-        if not options.as_json:
-            tell(target, update)
+            update = metadir.update(dry_run=invocation.dry_run, progress=progress)
+        if not invocation.as_json:
+            tell_update(target, update)
             if not target.jobs:
-                where = f"{target.project} has none for it" if target.project else "there is no project file"
-                note(f"  no jobs: {where}")
-        results: list[dict[str, Any]] = []
+                note(f"  {target.without_jobs}")
+        results = []
         for name in names:
-            if options.stop():
+            if invocation.stop():
                 break
-            result, worse = _job(target, metadir, name, options)
-            results.append({"job": name, **result})
-            code = max(code, worse, key=(0, 3, 1).index)
-    if options.as_json:
-        echo_report(target, {"update": update, "jobs": results})
-    return code
+            results.append(_job(metadir, name, invocation))
+    if invocation.as_json:
+        echo_report(target, {"update": update, "jobs": [{"job": result.job, **result.report} for result in results]})
+    return worst([result.code for result in results])
 
 
-def _job(target: Target, metadir: Metadir, name: str, options: Options) -> tuple[dict[str, Any], int]:
-    """One job; its result for programs, and the exit code that it asks for. One that cannot run stops no other."""
-    from mmmeta.cli.output import note_error, say
-
+def _job(metadir: Metadir, name: JobName, invocation: Invocation) -> JobResult:
+    """Run one job, or in a dry run plan it. One that cannot run stops no other."""
     try:
-        if not options.dry_run:
-            return _process(target, metadir.job(name), options)
+        if not invocation.dry_run:
+            return _process(metadir.job(name.name), name, invocation)
         if metadir.is_client:
-            return _plan(target, metadir.job(name), options)
-        if not options.as_json:
-            say(f"{target.name}/{name}: not known before the first update")
-        return {"files": None}, 0
+            return _plan(metadir.job(name.name), name, invocation)
+        if not invocation.as_json:
+            say(f"{name.full}: not known before the first update")
+        return JobResult(name.name, {"files": None}, DONE)
     except Exception as error:
-        message = one_line(error)
-        if message is None:
-            raise
-        note_error(f"{target.name}/{name}", message)
-        return {"error": message}, 1
+        return JobResult(name.name, {"error": note_error(name.full, error)}, ERROR)
 
 
-def _process(target: Target, job: Job, options: Options) -> tuple[dict[str, Any], int]:
-    from mmmeta.cli.output import plain
-    from mmmeta.cli.progress import progress_bar
-
-    with progress_bar(f"{target.name}/") as progress:
-        report = job.run(run_id=options.run_id, limit=options.limit, progress=progress, stop=options.stop)
-    if not options.as_json:
-        _tell(target, job, report)
-    return plain(report), _exit_code(job, report)
+def _process(job: Job, name: JobName, invocation: Invocation) -> JobResult:
+    with progress_bar(f"{name.target.name}/") as progress:
+        report = job.run(run_id=invocation.run_id, limit=invocation.limit, progress=progress, stop=invocation.stop)
+    if not invocation.as_json:
+        _tell(name, report)
+    return JobResult(name.name, plain(report), _exit_code(job, report))
 
 
 def _exit_code(job: Job, report: RunReport) -> int:
-    """3 when files failed; 1 when they are more than the job's ``fail_run_above`` allows."""
+    """An error only where more files failed than the job's ``fail_run_above`` allows."""
     most = job.config.fail_run_above
     if most is not None and report.failed_share > most:
-        return 1
-    return 3 if report.failed or report.dead else 0
+        return ERROR
+    return WITH_PROBLEMS if report.failed or report.dead else DONE
 
 
-def _tell(target: Target, job: Job, report: RunReport) -> None:
-    from mmmeta.cli.output import counts, listing, say
-    from mmmeta.quantities import format_duration
+def _tell(name: JobName, report: RunReport) -> None:
+    done = counts_text(
+        {
+            "done": report.done,
+            "undone": report.retracted,
+            "failed": report.failed,
+            "dead": report.dead,
+            "lost": report.lost,
+        }
+    )
+    left = counts_text({"still pending": report.pending, "due later": report.due_later})
+    facts = [format_duration(report.duration)]
+    if report.stopped:
+        facts.append("stopped")
+    if report.attempted and report.run_id:
+        # Where something was done, by which run: `mmmeta jobs history --run` tells the rest.
+        facts.append(f"run {report.run_id[:8]}")
+    say(f"{name.full}: {'; '.join(filter(None, [done or 'nothing to do', left]))} ({', '.join(facts)})")
+    failures = [f"  {failure.file}: {failure_text(failure.error_type, failure.message)}" for failure in report.failures]
+    listing(f"  failed in {name.full}:", failures)
 
-    done = counts(done=report.done, undone=report.retracted, failed=report.failed, dead=report.dead, lost=report.lost)
-    left = counts(still_pending=report.pending, due_later=report.due_later)
-    rest = "" if left == "nothing" else f"; {left}"
-    did = "nothing to do" if done == "nothing" else done
-    stopped = ", stopped" if report.stopped else ""
-    # Where something was done, by which run: `mmmeta jobs history --run` tells the rest.
-    run = f", run {report.run_id[:8]}" if report.attempted and report.run_id else ""
-    say(f"{target.name}/{job.name}: {did}{rest} ({format_duration(report.duration)}{stopped}{run})")
-    failures = [f"  {failure.file}: {failure.error_type}: {failure.message}" for failure in report.failures]
-    listing(f"  failed in {target.name}/{job.name}:", failures)
 
-
-def _plan(target: Target, job: Job, options: Options) -> tuple[dict[str, Any], int]:
-    """What a job would do with what is merged so far."""
-    from mmmeta.cli.jobs_plan import tell
-    from mmmeta.cli.output import plain
-
+def _plan(job: Job, name: JobName, invocation: Invocation) -> JobResult:
+    """What the job would do with what is merged so far."""
     plan = job.plan()
-    if not options.as_json:
-        tell(f"{target.name}/{job.name}", job, plan)
-    return plain(plan), 0 if plan.problem is None else 1
+    if not invocation.as_json:
+        tell_plan(name, job, plan)
+    return JobResult(name.name, plain(plan), DONE if plan.problem is None else ERROR)
 
 
 @contextmanager

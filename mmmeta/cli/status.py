@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.group import json_option, settings_options
-from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.cli.options import json_option, settings_options
+from mmmeta.cli.output import echo_report, say
+from mmmeta.cli.problems import DONE, act_on
+from mmmeta.cli.tables import draw_table
+from mmmeta.cli.targets import Target, find_targets
 
 if TYPE_CHECKING:
-    from mmmeta.metadir import DatabaseFacts, Inspection, Metadir
+    from mmmeta.inspection import DatabaseFacts, Inspection
+    from mmmeta.metadir import Metadir
     from mmmeta.state.status import JobStatus
 
-COUNTS = ("pending", "claimed", "done", "failed", "dead", "skipped")
+COLUMNS = ("pending", "claimed", "done", "failed", "dead", "skipped")
+"""Numbers of files in the table of jobs, in the order of its columns: fields of ``JobStatus``."""
+
 ALWAYS = ("pending", "done", "failed")
+"""The columns that everybody asks about; the others are there only where a job has such files."""
 
 
 @click.command("status")
@@ -37,16 +43,14 @@ def verb(ctx: click.Context, as_json: bool) -> None:
     def status(target: Target) -> int:
         with target.open() as metadir:
             _show(target, metadir, as_json)
-        return 0
+        return DONE
 
     act_on(ctx, find_targets(ctx), status)
 
 
 def _show(target: Target, metadir: Metadir, as_json: bool) -> None:
-    from mmmeta.cli.output import echo_report
-
     inspection = metadir.inspect()
-    # With neither database there is nothing to tell, and this says what is missing; so it does of a damaged one.
+    # Asked with neither database as well, and with a damaged one: it is the error that says what is missing or broken.
     outdated = metadir.is_outdated if metadir.layout.meta_db.exists() or inspection.state_db is None else None
     if inspection.is_server and inspection.state_db is None:
         outdated = None  # a server does not have to merge what it published
@@ -80,35 +84,38 @@ def _facts(facts: DatabaseFacts | None) -> dict[str, Any] | None:
 
 
 def _tell(target: Target, inspection: Inspection, outdated: bool | None, jobs: Mapping[str, JobStatus]) -> None:
-    from mmmeta.cli.output import draw_table, say
-
-    if inspection.metadata_db is None:
-        words = "not known: there is no metadata db, sync it again"
-    else:
-        words = {True: "yes: run `mmmeta update`", False: "no", None: "no, this is the server"}[outdated]
     rows: list[tuple[str, object]] = [
         ("path", target.path),
         ("published", _revision(inspection.metadata_db, "nothing here")),
         ("merged", _revision(inspection.state_db, "never updated")),
-        ("outdated", words),
+        ("outdated", _outdated_text(inspection, outdated)),
     ]
     if inspection.shadowed:
         rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
     draw_table([target.name, ""], rows)
     names = list(dict.fromkeys([*target.jobs, *jobs]))
-    if not names:
-        return
-    # What no job has is not worth a column, except what everybody asks about.
-    counts = [name for name in COUNTS if name in ALWAYS or any(getattr(job, name) for job in jobs.values())]
-    lines = []
+    if names:
+        say()
+        _draw_jobs(names, jobs)
+
+
+def _draw_jobs(names: Sequence[str], jobs: Mapping[str, JobStatus]) -> None:
+    columns = [name for name in COLUMNS if name in ALWAYS or any(getattr(job, name) for job in jobs.values())]
+    rows = []
     for name in names:
-        job = jobs.get(name)
-        if job is None:
-            lines.append([name, *([""] * len(counts)), "not run yet"])
+        if job := jobs.get(name):
+            rows.append([name, *(f"{getattr(job, column):,}" for column in columns), _due_text(job)])
         else:
-            lines.append([name, *(f"{getattr(job, count):,}" for count in counts), _next(job.due, job.earliest_due)])
-    say()
-    draw_table(["job", *counts, "due"], lines, numbers=counts)
+            rows.append([name, *("" for _ in columns), "not run yet"])
+    draw_table(["job", *columns, "due"], rows, numbers=columns)
+
+
+def _outdated_text(inspection: Inspection, outdated: bool | None) -> str:
+    if inspection.metadata_db is None:
+        return "not known: there is no metadata db, sync it again"
+    if outdated is None:
+        return "no, this is the server"
+    return "yes: run `mmmeta update`" if outdated else "no"
 
 
 def _revision(facts: DatabaseFacts | None, nothing: str) -> str:
@@ -118,7 +125,7 @@ def _revision(facts: DatabaseFacts | None, nothing: str) -> str:
     return f"revision {facts.revision}, {facts.files:,} files{deleted}"
 
 
-def _next(due: int, earliest: datetime | None) -> str:
-    if due:
-        return f"{due:,} now"
-    return f"{earliest.astimezone():%Y-%m-%d %H:%M:%S}" if earliest is not None else ""
+def _due_text(job: JobStatus) -> str:
+    if job.due:
+        return f"{job.due:,} now"
+    return "" if job.earliest_due is None else f"{job.earliest_due.astimezone():%Y-%m-%d %H:%M:%S}"

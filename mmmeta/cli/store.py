@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.group import OrderedGroup, dry_run_option, json_option, settings_options
+from mmmeta.cli.group import OrderedGroup
+from mmmeta.cli.options import dry_run_option, json_option, settings_options
+from mmmeta.cli.output import echo_json, say, visible
+from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import find_target
 from mmmeta.clock import utcnow
 from mmmeta.errors import MetadirNotFoundError, StoreKeyError, near_misses
@@ -37,10 +40,8 @@ def verb(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from mmmeta.cli.output import draw_table, echo_json
-
     with find_target(ctx).open() as metadir:
-        entries = {key: read(metadir.store, key) for key in metadir.store}
+        entries = {key: _read(metadir.store, key) for key in metadir.store}
         types = {key: type(metadir.store[key]).__name__ for key in entries}
     if as_json:
         echo_json(entries)
@@ -60,13 +61,11 @@ def get(ctx: click.Context, key: str, as_json: bool) -> None:
     Example:
       mmmeta store get remote_last_updated
     """
-    from mmmeta.cli.output import echo_json, visible
-
     with find_target(ctx).open() as metadir:
         store = metadir.store
         if key not in store:
             raise _missing(store, key)
-        value = read(store, key)
+        value = _read(store, key)
     if as_json:
         echo_json(value)
     else:
@@ -101,8 +100,8 @@ def set_(ctx: click.Context, key: str, value: str, text: bool, dry_run: bool, as
         encode(key, parsed)
         if not dry_run:
             metadir.store[key] = parsed
-            parsed = read(metadir.store, key)
-    _say(key, to_json(parsed), "would be set to" if dry_run else "set to", as_json)
+            parsed = _read(metadir.store, key)
+    _tell_set(key, parsed, dry_run, as_json)
 
 
 @verb.command("touch")
@@ -122,8 +121,8 @@ def touch(ctx: click.Context, key: str, dry_run: bool, as_json: bool) -> None:
         _check(metadir, key)
         if not dry_run:
             metadir.touch(key)
-        value = to_json(utcnow()) if dry_run else read(metadir.store, key)
-    _say(key, value, "would be set to" if dry_run else "set to", as_json)
+        value = utcnow() if dry_run else _read(metadir.store, key)
+    _tell_set(key, value, dry_run, as_json)
 
 
 @verb.command("delete")
@@ -143,10 +142,13 @@ def delete(ctx: click.Context, key: str, dry_run: bool, as_json: bool) -> None:
         store = metadir.store
         if key not in store:
             raise _missing(store, key)
-        value = read(store, key)
+        value = _read(store, key)
         if not dry_run:
             del store[key]
-    _say(key, value, "would be deleted, was" if dry_run else "deleted, was", as_json)
+    if as_json:
+        echo_json({key: value})
+    else:
+        say(f"{key} would be deleted, was {value}" if dry_run else f"{key} deleted, was {value}")
 
 
 def _check(metadir: Metadir, key: str) -> None:
@@ -156,23 +158,22 @@ def _check(metadir: Metadir, key: str) -> None:
         raise MetadirNotFoundError(f"{metadir.layout.base} is not a folder; check the path.")
 
 
-def read(store: Store, key: str) -> Any:
+def _read(store: Store, key: str) -> Any:
     """The value for printing: times in UTC as they are on disk (the library reads them as naive local time)."""
-    return to_json(store.moment(key) or store[key])
+    return _printed(store.moment(key) or store[key])
 
 
-def to_json(value: Any) -> Any:
+def _printed(value: Any) -> Any:
     """Times as ISO texts with their offset."""
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _say(key: str, value: Any, did: str, as_json: bool) -> None:
-    from mmmeta.cli.output import echo_json, say
-
+def _tell_set(key: str, value: Any, dry_run: bool, as_json: bool) -> None:
+    value = _printed(value)
     if as_json:
         echo_json({key: value})
     else:
-        say(f"{key} {did} {value}")
+        say(f"{key} would be set to {value}" if dry_run else f"{key} set to {value}")
 
 
 def _missing(store: Store, key: str) -> StoreKeyError:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.group import one_line
+from mmmeta.cli.options import Settings
 from mmmeta.errors import near_misses
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT
 
@@ -49,6 +48,11 @@ class Target:
         """Names of its jobs in the project file, in their order there."""
         return () if self.config is None else tuple(self.config.jobs)
 
+    @property
+    def without_jobs(self) -> str:
+        """Why it has no jobs, in a sentence, where it has none."""
+        return f"no jobs: {self.project} has none for it" if self.project else "no jobs: there is no project file"
+
     def open(self) -> Metadir:
         """The metadir; it creates nothing by being opened."""
         from mmmeta.metadir import Metadir, mmmeta
@@ -71,13 +75,13 @@ def find_targets(ctx: click.Context) -> list[Target]:
         ProjectError: the project file is not valid or not there.
         click.UsageError: ``--metadir`` names nothing, or one files root is given for several metadirs.
     """
-    settings: Mapping[str, str] = ctx.ensure_object(dict)
-    project = _project(settings.get("project"))
-    files_root = settings.get("files_root") or os.environ.get(FILES_ROOT_ENVIRONMENT) or None
-    argument, environment = settings.get("metadir"), os.environ.get(PATH_ENVIRONMENT)
-    if argument is not None:
-        return [_named(argument, project, files_root)]
-    if environment and not (project is not None and settings.get("project")):
+    settings = Settings.of(ctx)
+    project = _project(settings.project)
+    files_root = settings.files_root or os.environ.get(FILES_ROOT_ENVIRONMENT) or None
+    environment = os.environ.get(PATH_ENVIRONMENT)
+    if settings.metadir is not None:
+        return [_named(settings.metadir, project, files_root)]
+    if environment and not (project is not None and settings.project):
         return [_at(Path(environment), project, files_root)]
     if project is None:
         return [_at(Path.cwd(), None, files_root)]
@@ -101,28 +105,6 @@ def find_target(ctx: click.Context) -> Target:
         names = ", ".join(target.name for target in targets)
         raise click.UsageError(f"Which metadir? The project file has {names}: add --metadir NAME.")
     return targets[0]
-
-
-def act_on(ctx: click.Context, targets: list[Target], action: Callable[[Target], int]) -> None:
-    """Do something with each metadir and leave with the worst exit code: 1 before 3 before 0.
-
-    Of several, one that cannot be worked on is named and does not stop the others.
-    """
-    codes = set()
-    for target in targets:
-        try:
-            codes.add(action(target))
-        except Exception as error:
-            from mmmeta.cli.output import note_error
-
-            message = one_line(error)
-            if message is None or len(targets) == 1:
-                raise
-            note_error(target.name, message)
-            codes.add(1)
-    code = 1 if 1 in codes else max(codes)
-    if code:
-        ctx.exit(code)
 
 
 def _project(argument: str | None) -> Project | None:
@@ -150,14 +132,13 @@ def _named(argument: str, project: Project | None, files_root: str | None) -> Ta
 def _at(path: Path, project: Project | None, files_root: str | None) -> Target:
     """The metadir at a path, with what the project file says about it."""
     path = path.expanduser()
-    for config in project.metadirs.values() if project is not None else ():
-        if os.path.realpath(config.path) == os.path.realpath(path):
-            assert project is not None
-            return _configured(config, project, files_root)
-    return Target(
-        path.resolve().name or str(path), path.absolute(), files_root, None, project.path if project else None
-    )
+    if project is not None:
+        for config in project.metadirs.values():
+            if os.path.realpath(config.path) == os.path.realpath(path):
+                return _configured(config, project, files_root)
+    name = path.resolve().name or str(path)
+    return Target(name, path.absolute(), files_root, project=project.path if project else None)
 
 
 def _configured(config: MetadirConfig, project: Project, files_root: str | None) -> Target:
-    return Target(config.name, Path(config.path), files_root, config, project.path)
+    return Target(config.name, Path(config.path), files_root, config=config, project=project.path)

@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.group import dry_run_option, json_option, settings_options
-from mmmeta.cli.targets import Target, act_on, find_targets
+from mmmeta.cli.options import dry_run_option, json_option, settings_options
+from mmmeta.cli.output import counts_text, echo_report, note, say
+from mmmeta.cli.problems import DONE, act_on
+from mmmeta.cli.progress import progress_bar
+from mmmeta.cli.targets import Target, find_targets
+from mmmeta.quantities import format_duration
 
 if TYPE_CHECKING:
     from mmmeta.state.update import UpdateReport
+
+HOW = {"everything": "compared everything", "repair": "repaired"}
+"""What is worth a word about how an update went."""
 
 
 @click.command("update")
@@ -34,8 +41,6 @@ def verb(
       mmmeta update
       mmmeta --metadir ./client update --json
     """
-    from mmmeta.cli.output import echo_report
-    from mmmeta.cli.progress import progress_bar
 
     def update(target: Target) -> int:
         with target.open() as metadir, progress_bar() as progress:
@@ -49,23 +54,27 @@ def verb(
         if as_json:
             echo_report(target, report)
         else:
-            tell(target, report)
-        return 0
+            tell_update(target, report)
+        return DONE
 
     act_on(ctx, find_targets(ctx), update)
 
 
-def tell(target: Target, report: UpdateReport) -> None:
+def tell_update(target: Target, report: UpdateReport) -> None:
     """One line about an update, and the sentences that its report brings."""
-    from mmmeta.cli.output import counts, note, say
-    from mmmeta.quantities import format_duration
-
-    changes = counts(added=report.added, changed=report.changed, deleted=report.deleted, returned=report.returned)
-    what = "nothing new" if changes == "nothing" else f"{'would be ' if report.dry_run else ''}{changes}"
+    changes = counts_text(
+        {"added": report.added, "changed": report.changed, "deleted": report.deleted, "returned": report.returned}
+    )
+    if not changes:
+        changes = "nothing new"
+    elif report.dry_run:
+        changes = f"would be {changes}"
+    facts = [f"revision {report.revision}"]
     # On the first day everything is compared anyway, later it is worth a word.
-    how = {"everything": ", compared everything", "repair": ", repaired"}.get(report.how, "")
-    facts = f"revision {report.revision}{how if report.revision_before is not None else ''}"
-    written = ", dry run, nothing written" if report.dry_run else ""
-    say(f"{target.name}: {what} ({facts}{written}, {format_duration(report.duration)})")
+    if report.revision_before is not None and report.how in HOW:
+        facts.append(HOW[report.how])
+    if report.dry_run:
+        facts += ["dry run", "nothing written"]
+    say(f"{target.name}: {changes} ({', '.join(facts)}, {format_duration(report.duration)})")
     for sentence in report.notes:
         note(f"  {sentence}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from mmmeta.cli.group import json_option, settings_options
-from mmmeta.cli.job_names import find_job
+from mmmeta.cli.jobs.names import find_job
+from mmmeta.cli.options import json_option, settings_options
+from mmmeta.cli.output import echo_report, say
 
 
 @click.command("why")
@@ -30,12 +31,10 @@ def verb(ctx: click.Context, file: str, job: str, as_json: bool) -> None:
       unmet: [{condition, actual}], entry (as in `jobs failed`, or null),
       attempts (as in `jobs history`), most_attempts, again, lines}
     """
-    from mmmeta.cli.output import echo_report, say
-
     name = find_job(ctx, job)
     with name.target.open() as metadir:
         metadir.require_state()
-        explanation = name.of(metadir).why(file)
+        explanation = name.find_in(metadir).why(file)
     if as_json:
         echo_report(name.target, explanation, lines=explanation.lines)
         return

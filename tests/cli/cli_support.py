@@ -13,6 +13,8 @@ from typing import Any
 
 from click.testing import Result
 
+from mmmeta import JobStatus, read_status
+
 DOCUMENTS: list[dict[str, Any]] = [
     {"content_hash": "a1", "title": "Lease", "document_type": "contract", "pages": 3, "public": True, "n": "00123"},
     {"content_hash": "b2", "title": "Report, with [red] comma", "document_type": "report", "pages": 12, "tags": ["x"]},
@@ -94,3 +96,20 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The rows of a table by their words, without its head."""
+    body = text.partition("─\n")[2] if "─\n" in text else text
+    return [line.split() for line in body.splitlines() if line.strip()]
+
+
+def status_of(client: Path, job: str) -> JobStatus:
+    """A job in status.json, which the sensor reads."""
+    status = read_status(client / "_mmmeta" / "local" / "status.json")
+    assert status is not None
+    return status.jobs[job]

@@ -79,3 +79,10 @@ def slow_project(project: Path) -> Path:
         + '      slow:\n        call: {function: "cli_sample:slow"}\n        batch_size: 1\n'
     )
     return project
+
+
+@pytest.fixture
+def ran(project: Path, run: Run) -> Path:
+    """Both jobs have run: two contracts done, and a report that failed."""
+    run("run", code=3)
+    return project

@@ -1,11 +1,8 @@
-"""find and dump: filters, tables, JSON lines, CSV, pipes, and real documents."""
+"""find: filters, tables, JSON lines, and real documents."""
 
 from __future__ import annotations
 
-import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -77,38 +74,6 @@ def test_find_hints_at_the_type_and_at_the_key(server: Path, run: Run) -> None:
     result = command("--metadir", server, "find", "page>3")
     assert result.stderr.startswith("Warning: ")
     assert "pages" in result.stderr
-
-
-def test_dump_writes_everything(server: Path, run: Run) -> None:
-    """As JSON lines with types kept, and as CSV."""
-    rows = [json.loads(line) for line in run("--metadir", server, "dump").stdout.splitlines()]
-    assert [row["content_hash"] for row in rows] == ["a1", "b2", "c3"]
-    assert (rows[0]["n"], rows[0]["public"], rows[1]["tags"]) == ("00123", True, ["x"])
-    assert rows[2]["publisher:name"] == "Land"
-    assert not [key for key in rows[0] if key.startswith("__")]
-    table = list(csv.DictReader(run("--metadir", server, "dump", "--csv").stdout.splitlines()))
-    assert [row["title"] for row in table] == ["Lease", "Report, with [red] comma", "Sale"]
-    assert (table[0]["public"], table[1]["public"], table[1]["tags"]) == ("true", "", '["x"]')
-
-
-def test_dump_into_a_file(server: Path, tmp_path: Path, run: Run) -> None:
-    """The file appears whole, filters and columns apply."""
-    run("--metadir", server, "dump", "pages>10", "--columns", "pages,title", "-o", tmp_path / "out.jsonl")
-    assert (tmp_path / "out.jsonl").read_text().splitlines()[1] == '{"pages":40,"title":"Sale"}'
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out.jsonl", "server"]
-
-
-def test_closed_pipe_is_quiet(tmp_path: Path) -> None:
-    """``| head`` ends the command without a word."""
-    folder = tmp_path / "many"
-    folder.mkdir()
-    with mmmeta(folder) as m:
-        m.files.insert_many({"content_hash": f"{number:040}", "text": "x" * 200} for number in range(5000))
-    for words in ("dump", "dump --csv", "find --json", "find --limit 0"):
-        script = f"{sys.executable} -m mmmeta --metadir {folder} {words} | head -n 1"
-        result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-        assert result.stdout.count("\n") == 1
-        assert result.stderr in ("", "5,000 files\n")
 
 
 def test_real_documents_from_the_command_line(landtag: Path, tmp_path: Path, run: Run) -> None:

@@ -1,12 +1,9 @@
-"""run: every job, each file once, exit codes, locks, signals, progress."""
+"""run: every job, each file once, exit codes, signals."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pty
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +13,6 @@ from pathlib import Path
 import pytest
 from cli_support import PROJECT, Run, command, kept, sync, tree, wait_for, write
 
-from mmmeta.cli.progress import rate
 from mmmeta.errors import OutdatedWarning
 
 
@@ -107,30 +103,6 @@ def test_fail_run_above_makes_the_run_an_error(project: Path, run: Run) -> None:
     run("run", code=1)
 
 
-def test_exclusive_refuses_to_start_beside_another(project: Path, tmp_path: Path) -> None:
-    """Whoever runs, exclusive or not; when it is over, it starts."""
-    (tmp_path / "cli_waits.py").write_text(
-        "import os, pathlib, time\ndef waits(file):\n    open(os.environ['SEEN'], 'a').close()\n"
-        "    deadline = time.monotonic() + 120\n"
-        "    while not pathlib.Path('go').exists() and time.monotonic() < deadline:\n        time.sleep(0.02)\n"
-    )
-    project.write_text(
-        PROJECT.split("      contracts:")[0] + '      waits:\n        call: {function: "cli_waits:waits"}\n'
-    )
-    for options in ((), ("--exclusive",)):
-        for name in ("seen", "go"):
-            (tmp_path / name).unlink(missing_ok=True)
-        shutil.rmtree(tmp_path / "client" / "_mmmeta" / "local", ignore_errors=True)
-        with subprocess.Popen([sys.executable, "-m", "mmmeta", "run", *options], stdout=subprocess.PIPE) as running:
-            wait_for((tmp_path / "seen").exists)
-            refused = command("run", "--exclusive")
-            (tmp_path / "go").touch()
-            assert running.wait(60) == 0
-        assert refused.returncode == 1
-        assert "Another run is at work" in refused.stderr
-        assert command("run", "--exclusive").returncode == 0
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_run_after_the_file_at_hand(slow_project: Path, tmp_path: Path, number: signal.Signals) -> None:
     """Nothing stays claimed, what is left is done next time, and the exit code says what stopped it."""
@@ -146,26 +118,6 @@ def test_signal_ends_the_run_after_the_file_at_hand(slow_project: Path, tmp_path
     assert (status["claimed"], status["done"], status["pending"]) == (0, len(seen), 3 - len(seen))
     assert command("run").returncode == 0
     assert sorted((tmp_path / "seen").read_text().split()) == ["a1", "b2", "c3"]
-
-
-def test_progress_bar_only_on_a_terminal_and_only_for_long_work(slow_project: Path, tmp_path: Path) -> None:
-    """On stderr; a pipe gets none of it."""
-    assert command("run").stderr == ""
-    shutil.rmtree(tmp_path / "client" / "_mmmeta" / "local")
-    terminal, theirs = pty.openpty()
-    with subprocess.Popen([sys.executable, "-m", "mmmeta", "run"], stdout=subprocess.PIPE, stderr=theirs) as running:
-        os.close(theirs)
-        drawn = b""
-        with contextlib.suppress(OSError):  # a terminal ends with an error
-            while block := os.read(terminal, 4096):
-                drawn += block
-        os.close(terminal)
-        assert running.stdout is not None
-        plain = running.stdout.read()
-    assert b"slow" in drawn
-    assert b"/s" in drawn
-    assert b"\x1b" not in plain
-    assert plain.decode().splitlines()[-1].startswith("archive/slow: 3 done")
 
 
 def test_a_second_signal_ends_at_once_and_gives_claims_back(project: Path, tmp_path: Path) -> None:
@@ -213,11 +165,3 @@ def test_a_function_may_stand_beside_the_project_file(project: Path, tmp_path: P
     result = command("--project", project, "run", "contracts", cwd=tmp_path / "elsewhere", env=environment)
     assert result.returncode == 0, result.stderr
     assert "archive/contracts: 2 done" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("speed", "text"), [(12345.6, "12,346/s"), (12.3, "12/s"), (2.54, "2.5/s"), (0.2, "12/min"), (0.01, "0.6/min")]
-)
-def test_rate(speed: float, text: str) -> None:
-    """Slow work is not "0/s"."""
-    assert rate(speed) == text

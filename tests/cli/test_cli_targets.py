@@ -59,3 +59,16 @@ def test_one_metadir_that_fails_does_not_stop_the_others(project: Path, server: 
     result = run("update", code=1)
     assert "Error: one: " in result.stderr
     assert result.stdout.startswith("two: 3 added")
+
+
+def test_files_root_by_option_and_environment(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument wins over the environment."""
+    write(tmp_path / "one", "a.json", {"content_hash": "a"})
+    write(tmp_path / "two", "b.json", {"content_hash": "b"})
+    (tmp_path / "base").mkdir()
+    monkeypatch.setenv("MMMETA_FILES_ROOT", str(tmp_path / "one"))
+    monkeypatch.setenv("MMMETA", str(tmp_path / "base"))
+    run("generate")
+    assert json.loads(run("find", "--json").stdout)["content_hash"] == "a"
+    run("--files-root", tmp_path / "two", "generate")
+    assert [json.loads(line)["content_hash"] for line in run("find", "--json").stdout.splitlines()] == ["a", "b"]

@@ -69,3 +69,24 @@ def test_a_closed_stdout_is_no_error_and_no_database(project: Path) -> None:
         )
         assert "Traceback" not in ended.stderr
         assert ended.returncode == 0
+
+
+def test_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    """``| head`` ends the command without a word."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    with mmmeta(folder) as m:
+        m.files.insert_many({"content_hash": f"{number:040}", "text": "x" * 200} for number in range(5000))
+    for words in ("dump", "dump --csv", "find --json", "find --limit 0"):
+        script = f"{sys.executable} -m mmmeta --metadir {folder} {words} | head -n 1"
+        result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+        assert result.stdout.count("\n") == 1
+        assert result.stderr in ("", "5,000 files\n")
+
+
+def test_a_closed_pipe_is_no_error(ran: Path) -> None:
+    """`mmmeta jobs history | head -1`."""
+    shell = f"{sys.executable} -m mmmeta jobs history --json | head -1"
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    assert command("jobs", "nonsense").returncode == 2

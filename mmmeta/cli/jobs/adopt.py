@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.find import read_filters
-from mmmeta.cli.group import dry_run_option, json_option, settings_options
-from mmmeta.cli.job_names import JobName, check_files, find_job
+from mmmeta.cli.jobs.names import JobName, check_files, find_job
+from mmmeta.cli.options import dry_run_option, json_option, read_filters, settings_options
+from mmmeta.cli.output import counts_text, echo_report, files_text, note, say
 from mmmeta.errors import JobError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @json_option
 @settings_options
 @click.pass_context
-def adopt(
+def verb(
     ctx: click.Context,
     job: str,
     files: tuple[str, ...],
@@ -59,21 +59,18 @@ def adopt(
     --json: {metadir, path, job, named, adopted, already_done, claimed,
       not_selected, unknown, unknown_names, dry_run}
     """
-    from mmmeta.cli.output import echo_report
-
     ways = {"FILE": files, "--where": filters, "--present": present, "--column": column, "--query": query}
     given = [way for way, value in ways.items() if value]
     if len(given) != 1:
-        raise click.UsageError(
-            f"Say in one way which files: FILE, --where, --present, --column or --query{_both(given)}."
-        )
+        wrong = f", not {' and '.join(given)}" if given else ""
+        raise click.UsageError(f"Say in one way which files: FILE, --where, --present, --column or --query{wrong}.")
     if database is not None and given[0] not in ("--column", "--query"):
         raise click.UsageError("--database goes with --column or --query.")
     condition = read_filters(filters)
     name = find_job(ctx, job)
     with name.target.open() as metadir:
         metadir.require_state()
-        found = name.of(metadir)
+        found = name.find_in(metadir)
         if filters:
             from mmmeta.filters import to_where
 
@@ -87,10 +84,6 @@ def adopt(
         echo_report(name.target, adoption, job=name.name, dry_run=dry_run)
     else:
         _tell(name, adoption, dry_run)
-
-
-def _both(given: list[str]) -> str:
-    return f", not {' and '.join(given)}" if given else ""
 
 
 def _from_sql(job: Job, column: str | None, query: str | None, database: str | None) -> list[str]:
@@ -112,17 +105,17 @@ def _from_sql(job: Job, column: str | None, query: str | None, database: str | N
 
 
 def _tell(name: JobName, adoption: Adoption, dry_run: bool) -> None:
-    from mmmeta.cli.output import counts, files_text, note, say
-
-    rest = counts(
-        done_before=adoption.already_done,
-        not_selected=adoption.not_selected,
-        in_a_worker_s_hands=adoption.claimed,
-        not_known_here=adoption.unknown,
-    ).replace("worker s", "worker's")
-    others = "" if rest == "nothing" else f"; of the others: {rest}"
     would = "would be " if dry_run else ""
-    say(f"{name.full}: {files_text(adoption.adopted)} {would}adopted, {adoption.named:,} named{others}")
+    sentence = f"{name.full}: {files_text(adoption.adopted)} {would}adopted, {adoption.named:,} named"
+    others = counts_text(
+        {
+            "done before": adoption.already_done,
+            "not selected": adoption.not_selected,
+            "in a worker's hands": adoption.claimed,
+            "not known here": adoption.unknown,
+        }
+    )
+    say(f"{sentence}; of the others: {others}" if others else sentence)
     if adoption.unknown_names:
-        more = "" if adoption.unknown == len(adoption.unknown_names) else ", …"
-        note(f"  not known here: {', '.join(adoption.unknown_names)}{more}")
+        cut = adoption.unknown > len(adoption.unknown_names)
+        note(f"  not known here: {', '.join((*adoption.unknown_names, *(['…'] if cut else [])))}")

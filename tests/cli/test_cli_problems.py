@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from cli_support import PROJECT, Run, command, tree, write
+from cli_support import PROJECT, Run, command, tree
 
 
 @pytest.mark.parametrize("words", [("update",), ("find",), ("dump",), ("status",), ("run",), ("run", "--exclusive")])
@@ -22,17 +21,6 @@ def test_metadir_that_is_not_there_is_one_line(words: tuple[str, ...], tmp_path:
         assert result.stderr.count("\n") == 1
         assert str(empty) in result.stderr
     assert "Traceback" not in result.stderr
-    assert list(empty.iterdir()) == []
-
-
-def test_inspect_creates_nothing_in_an_empty_folder(tmp_path: Path) -> None:
-    """It only looks."""
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    result = command("--metadir", empty, "inspect")
-    assert result.returncode == 0
-    assert "no metadir yet" in result.stdout
-    assert json.loads(command("--metadir", empty, "inspect", "--json").stdout)["exists"] is False
     assert list(empty.iterdir()) == []
 
 
@@ -102,12 +90,3 @@ def test_project_file_that_is_not_there(tmp_path: Path, run: Run, monkeypatch: p
     assert "nowhere.yaml" in run("--project", tmp_path / "nowhere.yaml", "status", code=1).stderr
     monkeypatch.setenv("MMMETA_PROJECT", str(tmp_path / "nowhere.yaml"))
     assert "nowhere.yaml" in run("status", code=1).stderr
-
-
-def test_inspect_tells_unreadable_from_missing(tmp_path: Path, run: Run) -> None:
-    """A meta.db that is no database is there nevertheless."""
-    write(tmp_path / "_mmmeta", "meta.db", "hello")
-    result = run("--metadir", tmp_path, "inspect", code=3)
-    assert "metadata db cannot be read" in " ".join(result.stdout.split())
-    assert "is not an SQLite database" in result.stderr
-    assert json.loads(run("--metadir", tmp_path, "inspect", "--json", code=3).stdout)["unreadable"] == ["metadata"]

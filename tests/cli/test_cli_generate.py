@@ -1,0 +1,37 @@
+"""generate: what is said, and what was set aside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cli_support import DOCUMENTS, Run, write
+
+
+def test_generate_says_what_it_did(tmp_path: Path, run: Run) -> None:
+    """First everything is new, then nothing is."""
+    for document in DOCUMENTS:
+        write(tmp_path / "s", f"{document['content_hash']}.json", document)
+    assert run("--metadir", tmp_path / "s", "generate").stdout.startswith("s: 3 added (revision 1, ")
+    assert run("--metadir", tmp_path / "s", "generate").stdout.startswith("s: 3 unchanged (revision 1, ")
+
+
+def test_generate_names_what_it_set_aside(server: Path, run: Run) -> None:
+    """Exit code 3, the file and the reason on stderr, the rest is in."""
+    write(server, "deep/broken.json", "{")
+    write(server, "d4.json", {"content_hash": "d4"})
+    result = run("generate", "--metadir", server, code=3)
+    assert "1 added" in result.stdout
+    assert "1 metadata file set aside:" in result.stderr
+    assert "deep/broken.json" in result.stderr
+
+
+def test_generate_json_is_one_object(server: Path, run: Run) -> None:
+    """For programs: the whole report, nothing beside it on stdout."""
+    write(server, "broken.json", "{")
+    report = json.loads(run("--metadir", server, "generate", "--json", code=3).stdout)
+    assert report["unchanged"] == 3
+    assert report["total"] == 3
+    assert report["problem_count"] == 1
+    assert report["problems"][0]["source"] == "broken.json"
+    assert report["path"] == str(server)
