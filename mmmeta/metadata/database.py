@@ -16,7 +16,7 @@ from pathlib import Path
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError
 from mmmeta.sqlite.connection import set_journal_mode, uri_of
 from mmmeta.sqlite.database import PERMISSIONS, Database
-from mmmeta.sqlite.headers import IN_USE, FileStamp, Flaw, Identity, flaw_of, is_wal, stamp_of
+from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_wal, stamp_of
 from mmmeta.sqlite.pool import Reader
 
 __all__ = ["MetadataDatabase"]
@@ -138,21 +138,20 @@ class MetadataDatabase(Database):
 
     def _check_header(self) -> str:
         """Recognise what a sync tool may have left; returns the kind of connection to read with."""
-        flaw = None
+        reason = None
         for _ in range(2):  # twice, for a commit may have come between two looks
             try:
                 with IN_USE.peek(self.path) as header:
                     if header is None:
                         return "ro"
-                    flaw = flaw_of(header, self.path.stat().st_size)
+                    reason = _why_not_readable(header, self.path)
             except OSError as error:
                 raise self.error(f"cannot be read: {error.strerror}", PERMISSIONS) from error
             if self.has_hot_journal():
                 return "ro"  # in the middle of a change; SQLite knows what to do
-            if flaw is None:
+            if reason is None:
                 return "immutable" if is_wal(header) and not self._has_live_log() else "ro"
-        assert flaw is not None
-        raise self.error(_reason(flaw))
+        raise self.error(reason or "")
 
     def _has_live_log(self) -> bool:
         """Whether a write-ahead log lies beside the metadata db, and a program that uses it.
@@ -199,14 +198,17 @@ class MetadataDatabase(Database):
         )
 
 
-def _reason(flaw: Flaw) -> str:
-    if flaw.foreign:
-        return "is not an SQLite database"
-    if not flaw.size:
+def _why_not_readable(header: bytes, path: Path) -> str | None:
+    extent = extent_by(header, path)
+    if not header:
         return "is empty: the sync or the first generate did not finish"
-    if flaw.expected is None:
-        return f"is cut short: {flaw.size} bytes are not even a header"
-    return f"is cut short: {flaw.size} of {flaw.expected} bytes"
+    if not extent.is_sqlite:
+        return "is not an SQLite database"
+    if len(header) < HEADER_BYTES:
+        return f"is cut short: {extent.size} bytes are not even a header"
+    if extent.size < extent.expected:
+        return f"is cut short: {extent.size} of {extent.expected} bytes"
+    return None
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:

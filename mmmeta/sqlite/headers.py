@@ -22,8 +22,10 @@ Identity = tuple[int, int]
 FileStamp = tuple[int, int, int]
 """Size, time of the last write and of the last change of a file."""
 
+HEADER_BYTES = 100
+"""Length of a header: https://www.sqlite.org/fileformat.html, 1.3."""
+
 _MAGIC = b"SQLite format 3\x00"
-_HEADER_BYTES = 100
 _WAL = 2
 
 
@@ -63,7 +65,7 @@ class InUse:
                 yield None
                 return
             with path.open("rb") as file:
-                yield file.read(_HEADER_BYTES)
+                yield file.read(HEADER_BYTES)
 
 
 IN_USE = InUse()
@@ -80,33 +82,40 @@ def stamp_of(path: Path) -> FileStamp | None:
 
 
 @dataclass(frozen=True)
-class Flaw:
-    """Why a file cannot be a whole database, as its size and its first bytes tell.
+class Extent:
+    """How much of a database file is there.
 
     Attributes:
+        is_sqlite: it begins as SQLite's files do, as far as it goes.
         size: bytes that are there.
-        foreign: it begins as no SQLite database does.
-        expected: bytes that the header promises; None where it is not even there.
+        expected: bytes that have to be there; 0 where the header does not tell.
     """
 
+    is_sqlite: bool
     size: int
-    foreign: bool = False
-    expected: int | None = None
+    expected: int
 
 
-def flaw_of(header: bytes, size: int) -> Flaw | None:
-    """What is wrong with a file of this size that begins so; None if nothing is."""
-    if not header.startswith(_MAGIC[: len(header)]):
-        return Flaw(size, foreign=True)
-    if len(header) < _HEADER_BYTES:
-        return Flaw(size)
-    page_size = int.from_bytes(header[16:18], "big")
-    expected = (65_536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
+def extent_of(path: Path) -> Extent | None:
+    """How much of a database file is there; None where this process has a connection to it, which knows better.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with IN_USE.peek(path) as header:
+        return None if header is None else extent_by(header, path)
+
+
+def extent_by(header: bytes, path: Path) -> Extent:
+    """The same by the header, which was read already: less than its length of a file that is shorter."""
+    size, is_sqlite = path.stat().st_size, header.startswith(_MAGIC[: len(header)])
+    if len(header) < HEADER_BYTES:
+        return Extent(is_sqlite, size, HEADER_BYTES)
     # The page count holds only where the file was last changed by a program that keeps it.
-    # https://www.sqlite.org/fileformat.html, 1.3
-    if header[24:28] == header[92:96] and size < expected:
-        return Flaw(size, expected=expected)
-    return None
+    if header[24:28] != header[92:96]:
+        return Extent(is_sqlite, size, 0)
+    page_size = int.from_bytes(header[16:18], "big")
+    return Extent(is_sqlite, size, (65_536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big"))
 
 
 def is_wal(header: bytes) -> bool:
