@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 Identity = tuple[int, int]
@@ -21,8 +22,10 @@ Identity = tuple[int, int]
 Stamp = tuple[int, int, int]
 """Size, time of the last write and of the last change of a file."""
 
+HEADER_BYTES = 100
+"""Length of a header: https://www.sqlite.org/fileformat.html, 1.3."""
+
 _MAGIC = b"SQLite format 3\x00"
-_HEADER_BYTES = 100
 _WAL = 2
 
 
@@ -58,7 +61,7 @@ class InUse:
                 yield None
                 return
             with path.open("rb") as file:
-                yield file.read(_HEADER_BYTES)
+                yield file.read(HEADER_BYTES)
 
 
 IN_USE = InUse()
@@ -73,20 +76,53 @@ def stamp_of(path: Path) -> Stamp | None:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How much of a database file is there.
+
+    Attributes:
+        is_sqlite: it begins as SQLite's files do, as far as it goes.
+        size: bytes that are there.
+        expected: bytes that have to be there; 0 where the header does not tell.
+    """
+
+    is_sqlite: bool
+    size: int
+    expected: int
+
+
+def extent_of(path: Path) -> Extent | None:
+    """How much of a database file is there; None where this process has a connection to it, which knows better.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with IN_USE.peek(path) as header:
+        return None if header is None else _extent(header, path)
+
+
+def _extent(header: bytes, path: Path) -> Extent:
+    size, is_sqlite = path.stat().st_size, header.startswith(_MAGIC[: len(header)])
+    if len(header) < HEADER_BYTES:
+        return Extent(is_sqlite, size, HEADER_BYTES)
+    # The page count holds only where the file was last changed by a program that keeps it.
+    if header[24:28] != header[92:96]:
+        return Extent(is_sqlite, size, 0)
+    page_size = int.from_bytes(header[16:18], "big")
+    return Extent(is_sqlite, size, (65_536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big"))
+
+
 def why_not_readable(header: bytes, path: Path) -> str | None:
     """What is wrong with a database that begins so, in words that follow its name; None if nothing is."""
-    size = path.stat().st_size
     if not header:
         return "is empty: the sync or the first generate did not finish"
-    if not header.startswith(_MAGIC[: len(header)]):
+    extent = _extent(header, path)
+    if not extent.is_sqlite:
         return "is not an SQLite database"
-    if len(header) < _HEADER_BYTES:
-        return f"is cut short: {size} bytes are not even a header"
-    page_size = int.from_bytes(header[16:18], "big")
-    expected = (65_536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
-    # The page count holds only where the file was last changed by a program that keeps it.
-    if header[24:28] == header[92:96] and size < expected:
-        return f"is cut short: {size} of {expected} bytes"
+    if len(header) < HEADER_BYTES:
+        return f"is cut short: {extent.size} bytes are not even a header"
+    if extent.size < extent.expected:
+        return f"is cut short: {extent.size} of {extent.expected} bytes"
     return None
 
 

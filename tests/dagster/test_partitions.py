@@ -17,8 +17,8 @@ from mmmeta import File
 from mmmeta.project import MetadirConfig, job_config
 from mmmeta.project.dagster.partitions import PartitionsConfig
 from mmmeta_dagster import build_definitions, build_metadir_assets, keys, mmmeta_asset
-from mmmeta_dagster.partitions import seen as partitions_seen
 from mmmeta_dagster.partitions import definition as partitions
+from mmmeta_dagster.partitions import seen as partitions_seen
 
 PROJECT = """
 version: 1
