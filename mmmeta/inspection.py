@@ -1,4 +1,4 @@
-"""``inspect``: what is there, found out without creating or changing anything."""
+"""What is there, found out without creating or changing anything: ``inspect`` looks at everything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from mmmeta.backend import Backend
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
-from mmmeta.metadata.db import read_head
+from mmmeta.layout import Layout
+from mmmeta.metadata.db import Head, read_head
 from mmmeta.sqlite.database import Database
 from mmmeta.state.db import read_merged
 
@@ -106,6 +107,20 @@ def inspect(backend: Backend) -> Inspection:
         unreadable=tuple(unreadable),
         is_legacy=legacy,
     )
+
+
+def metadata_head(layout: Layout) -> Head:
+    """Id, revision and digest of the metadata db that lies in a metadir now; opened read-only for this one look.
+
+    Raises:
+        MmmetaError: there is none, or it cannot be read; says why.
+    """
+    database = Database(layout.meta_db, role="metadata", read_only=True)
+    try:
+        with database.reading() as connection:
+            return read_head(connection, database)
+    finally:
+        database.close()
 
 
 def _facts(catalog: Catalog, database: Database) -> DatabaseFacts:

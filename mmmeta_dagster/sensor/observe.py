@@ -9,11 +9,10 @@ import dagster as dg
 from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError, StoreAccessError
 from mmmeta.filters import grows_with_time
+from mmmeta.inspection import metadata_head
 from mmmeta.layout import Layout
-from mmmeta.metadata.db import read_head
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
-from mmmeta.sqlite.database import Database
 from mmmeta.state.status import Status, file_identity, file_version, read_status
 from mmmeta.store.remote import read_publication
 from mmmeta.store.store import Store
@@ -47,8 +46,8 @@ _PHASES = {
 
 
 def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
-    """The situation of a metadir now. Reads small files and asks Dagster for runs; opens no database of mmmeta, but for
-    one case (``_why_older``)."""
+    """The situation of a metadir now. Reads small files and asks Dagster for runs; the metadata db is asked for its head in
+    one case only (``_why_older``)."""
     layout = layout_of(metadir)
     published, problem = _published(layout)
     status = read_status(layout.status)
@@ -119,22 +118,18 @@ def _state_problem(layout: Layout, status: Status | None) -> str | None:
 def _why_older(metadir: MetadirConfig, layout: Layout, status: Status | None) -> str | None:
     """That meta.db is an older copy than was merged, which an update would refuse; None where it is not.
 
-    The store alone cannot tell it from a metadata db that was made anew. So meta.db itself is opened, read-only, where the
-    store went back and meta.db is another file than the last update read: in no other case.
+    The store alone cannot tell it from a metadata db that was made anew. So meta.db itself is asked, where the store went
+    back and meta.db is another file than the last update read: in no other case.
     """
     if status is None or status.revision is None or _state_problem(layout, status) is not None:
         return None
     announced = _announced(layout)
     if announced is None or announced >= status.revision or status.metadata_file == file_version(layout.meta_db):
         return None
-    database = Database(layout.meta_db, role="metadata", read_only=True)
     try:
-        with database.reading() as connection:
-            found = read_head(connection, database)
+        found = metadata_head(layout)
     except MmmetaError:
         return None  # a run says what is wrong with it
-    finally:
-        database.close()
     if found.id != status.metadata_id or found.revision >= status.revision:
         return None
     return (
