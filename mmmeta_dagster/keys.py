@@ -95,7 +95,7 @@ TAG_PATH = ".dagster/mmmeta_path"
 locations have a metadir of the same name. Dagster's UI does not show tags that begin like this."""
 
 TAG_ATTEMPT = "mmmeta/attempt"
-"""On a run that the sensor asked for: the how manieth attempt in the same situation; not on a first one."""
+"""On a run that the sensor asked for: which attempt it is in the same situation; not on a first one."""
 
 TAG_REASON = "mmmeta/reason"
 """On a run that the sensor asked for: why, in words."""
@@ -105,6 +105,9 @@ TAG_NOT_WHOLE = "mmmeta/not_whole"
 
 TAG_SEEN = "mmmeta/seen"
 """Beside ``TAG_NOT_WHOLE``: the mark of the files that were seen, so that the sensor can tell when they change."""
+
+TAG_RUN_KEY = "dagster/run_key"
+"""Dagster's own tag of a run that a sensor asked for."""
 
 TAG_DATA_VERSION = "dagster/data_version"
 """Dagster's own tag of a materialization that was made outside of a run."""

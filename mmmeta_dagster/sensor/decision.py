@@ -22,7 +22,8 @@ from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
 from mmmeta.store.text import moment_of
-from mmmeta_dagster.sensor.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RemoteSeen, RunView, Situation
+from mmmeta_dagster.runs import FRESH, Phase, RunView
+from mmmeta_dagster.sensor.situation import Cursor, JobSeen, JobWanted, RemoteSeen, Situation
 from mmmeta_dagster.shown.wording import clock_text, files, retries
 
 LONGEST_PAUSE = timedelta(hours=1)

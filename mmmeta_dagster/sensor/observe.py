@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
 import dagster as dg
 
 from mmmeta.clock import utcnow
@@ -18,31 +16,15 @@ from mmmeta.store.remote import read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
-from mmmeta_dagster.heartbeat import last_beat
-from mmmeta_dagster.sensor.situation import JobSeen, JobWanted, Merged, Phase, RemoteSeen, RunView, Situation
-
-LATEST = 25
-"""Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""
+from mmmeta_dagster.runs import runs_of
+from mmmeta_dagster.sensor.situation import JobSeen, JobWanted, Merged, RemoteSeen, Situation
 
 REMOTE_TIMEOUT = 10.0
 """Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds, and it shall go on long before
 that with what is known here."""
 
-RUN_KEY = "dagster/run_key"
-"""Dagster's own tag on a run that a sensor asked for."""
-
 _LOADED = utcnow()
 """When the code was loaded."""
-
-_PHASES = {
-    dg.DagsterRunStatus.QUEUED: Phase.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED: Phase.STARTING,
-    dg.DagsterRunStatus.STARTING: Phase.STARTING,
-    dg.DagsterRunStatus.SUCCESS: Phase.SUCCEEDED,
-    dg.DagsterRunStatus.FAILURE: Phase.FAILED,
-    dg.DagsterRunStatus.CANCELED: Phase.CANCELED,
-}
-"""Any other status (and Dagster gains new ones) is some way of having started."""
 
 
 def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
@@ -165,41 +147,3 @@ def _merged(status: Status) -> Merged:
             for name, job in status.jobs.items()
         },
     )
-
-
-def runs_of(
-    instance: dg.DagsterInstance, dagster_job: str, metadir: MetadirConfig, status: Status | None = None
-) -> list[RunView]:
-    """The latest runs of a Dagster job of a metadir, newest first."""
-    layout = layout_of(metadir)
-    wanted = dg.RunsFilter(job_name=dagster_job, tags={keys.TAG_PATH: str(metadir.path)})
-    return [_view(record, layout, status) for record in instance.get_run_records(wanted, limit=LATEST)]
-
-
-def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunView:
-    run = record.dagster_run
-    phase = _PHASES.get(run.status, Phase.STARTED)
-    created = record.create_timestamp
-    return RunView(
-        run_id=run.run_id,
-        phase=phase,
-        created=created if created.tzinfo else created.replace(tzinfo=timezone.utc),
-        started=_moment(record.start_time),
-        ended=_moment(record.end_time),
-        alive_at=None if phase.ended else _alive_at(run.run_id, layout, status),
-        run_key=run.tags.get(RUN_KEY),
-        not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
-        seen=run.tags.get(keys.TAG_SEEN),
-    )
-
-
-def _alive_at(run_id: str, layout: Layout, status: Status | None) -> datetime | None:
-    """The run's last sign of life: its own heartbeat, or that of a job which it runs, as status.json has it."""
-    signs = [last_beat(layout, run_id)]
-    if status is not None:
-        signs += [job.heartbeat for job in status.jobs.values() if job.run_id == run_id]
-    return max((sign for sign in signs if sign is not None), default=None)
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc)

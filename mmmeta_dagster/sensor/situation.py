@@ -9,85 +9,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
-from enum import Enum
+from datetime import datetime
 
 from mmmeta.clock import from_text, to_text
-
-FRESH = timedelta(seconds=30)
-"""A started run whose last sign of life is older counts as killed, and so does a worker that has claimed files: three
-missed beats of the ledger, six of ``heartbeat``. Shorter: a busy machine's runs are doubled (the
-ledger's claims keep that harmless); longer: a killed run is followed later."""
-
-STARTING = timedelta(minutes=3)
-"""So long a run may take from being handed to its launcher to its start before it counts as killed."""
-
-WARM_UP = timedelta(minutes=2)
-"""So long a started run may take to its first sign of life; usually it is a second."""
-
-
-class Phase(Enum):
-    """The life of a Dagster run, as far as the decision needs it."""
-
-    QUEUED = "queued"
-    STARTING = "starting"
-    STARTED = "started"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
-
-    @property
-    def ended(self) -> bool:
-        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED)
-
-
-@dataclass(frozen=True)
-class RunView:
-    """One run of ``<metadir>_import``.
-
-    Attributes:
-        run_id: Dagster's id.
-        phase: how far it is.
-        created: when Dagster made it.
-        started: when its process began, None before.
-        ended: when it ended, None before.
-        alive_at: its last sign of life (heartbeat), None where there was none.
-        run_key: of the request it came from, None where a person started it.
-        not_whole: what it found wrong with the metadir, None where it found nothing wrong.
-        seen: the mark of the metadir's files when it looked (see ``Situation.seen``).
-    """
-
-    run_id: str
-    phase: Phase
-    created: datetime
-    started: datetime | None = None
-    ended: datetime | None = None
-    alive_at: datetime | None = None
-    run_key: str | None = None
-    not_whole: str | None = None
-    seen: str | None = None
-
-    @property
-    def name(self) -> str:
-        """As Dagster's UI abbreviates it."""
-        return self.run_id[:8]
-
-    @property
-    def last_sign(self) -> datetime:
-        """The latest moment of which something is known about this run."""
-        return max(moment for moment in (self.created, self.started, self.ended, self.alive_at) if moment is not None)
-
-    def is_alive(self, now: datetime) -> bool:
-        """Whether it is to be waited for. A queued run is held by Dagster's queue and cannot die."""
-        if self.phase.ended:
-            return False
-        if self.phase is Phase.QUEUED:
-            return True
-        if self.phase is Phase.STARTING:
-            return now - self.last_sign <= STARTING
-        if self.alive_at is not None and self.alive_at >= self.created:
-            return now - self.alive_at <= FRESH
-        return now - self.last_sign <= WARM_UP
+from mmmeta_dagster.runs import RunView
 
 
 @dataclass(frozen=True)

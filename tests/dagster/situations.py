@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+from mmmeta_dagster.runs import Phase, RunView
 from mmmeta_dagster.sensor.decision import Decision, decide
-from mmmeta_dagster.sensor.situation import Cursor, JobSeen, JobWanted, Merged, Phase, RunView, Situation
+from mmmeta_dagster.sensor.situation import Cursor, JobSeen, JobWanted, Merged, Situation
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
 OLD = "2026-05-04T10:00:00+00:00"

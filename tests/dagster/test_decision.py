@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip
 
+from mmmeta_dagster.runs import FRESH, Phase, RunView
 from mmmeta_dagster.sensor.decision import (
     GATHER_RETRIES,
     LONGEST_PAUSE,
@@ -18,16 +19,7 @@ from mmmeta_dagster.sensor.decision import (
     Decision,
     decide,
 )
-from mmmeta_dagster.sensor.situation import (
-    FRESH,
-    Cursor,
-    JobSeen,
-    JobWanted,
-    Merged,
-    Phase,
-    RunView,
-    Situation,
-)
+from mmmeta_dagster.sensor.situation import Cursor, JobSeen, JobWanted, Merged, Situation
 
 # --- reasons to ask -------------------------------------------------------------------------------------------------
 

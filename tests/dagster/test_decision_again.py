@@ -8,22 +8,14 @@ from datetime import timedelta
 import pytest
 from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip
 
+from mmmeta_dagster.runs import FRESH, STARTING, WARM_UP, Phase, RunView
 from mmmeta_dagster.sensor.decision import (
     AFTER_TERMINATION,
     LONGEST_PAUSE,
     decide,
     pause,
 )
-from mmmeta_dagster.sensor.situation import (
-    FRESH,
-    STARTING,
-    WARM_UP,
-    Cursor,
-    JobWanted,
-    Merged,
-    Phase,
-    RunView,
-)
+from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Merged
 
 # --- never two at once ----------------------------------------------------------------------------------------------
 

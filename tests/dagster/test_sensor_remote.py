@@ -17,8 +17,9 @@ from watch import Watch
 
 from mmmeta import mmmeta
 from mmmeta_dagster import keys
+from mmmeta_dagster.runs import Phase
 from mmmeta_dagster.sensor import observe
-from mmmeta_dagster.sensor.situation import Phase, RemoteSeen
+from mmmeta_dagster.sensor.situation import RemoteSeen
 
 STORE = "_mmmeta/_store"
 AHEAD = (
