@@ -18,8 +18,7 @@ from mmmeta_dagster.assets.build import build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, job_of, with_jobs
 from mmmeta_dagster.checks.build import build_checks
 from mmmeta_dagster.files_seen import layout_of, why_not_there
-from mmmeta_dagster.imported import imported, specs
-from mmmeta_dagster.jobs import build_jobs
+from mmmeta_dagster.jobs import build_jobs, imported, specs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.sensor import build_remote_sensor

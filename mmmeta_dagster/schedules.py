@@ -12,8 +12,7 @@ from mmmeta.project import MetadirConfig
 from mmmeta.state.status import read_status
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of
-from mmmeta_dagster.imported import imported
-from mmmeta_dagster.jobs import DagsterJob
+from mmmeta_dagster.jobs import DagsterJob, imported
 from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.shown.wording import clock_text, retries
 
