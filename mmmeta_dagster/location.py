@@ -21,7 +21,7 @@ from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.jobs import build_jobs, imported, specs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
-from mmmeta_dagster.sensor.sensor import build_remote_sensor
+from mmmeta_dagster.sensor.build import build_remote_sensor
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, checks_told, ending
 from mmmeta_dagster.assets.job_run import run_job
+from mmmeta_dagster.assets.publications import tell_of_merged, version_of
 from mmmeta_dagster.assets.running import Progress, opened
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
 from mmmeta_dagster.partitions.definition import backfill_policy
 from mmmeta_dagster.partitions.seen import add_new_partitions
-from mmmeta_dagster.sensor.news import tell_of_merged, version_of
 from mmmeta_dagster.shown import columns, reporting
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 

@@ -1,6 +1,6 @@
 """What the sensor decides, as a pure function: from a situation, its cursor and the time to "ask" or "skip, because".
 
-Nothing here reads a file, a database or Dagster; ``sensors`` gathers the situation. The rules:
+Nothing here reads a file, a database or Dagster; ``observe`` gathers the situation. The rules:
 
 - There is a reason to ask when the remote moved or when work is due: a retry, a rest left by a limit, an ended lease,
   a job that is new or changed, files that something else merged or saved and no selection was evaluated over yet. Without one, the tick is a skip.

@@ -1,4 +1,4 @@
-"""What the sensor knows when it decides: plain values, gathered by ``sensors``, judged by ``decision``.
+"""What the sensor knows when it decides: plain values, gathered by ``observe``, judged by ``decision``.
 
 All times are aware UTC.
 """

@@ -9,9 +9,9 @@ import dagster as dg
 from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
+from mmmeta_dagster.assets.publications import is_told, materialization
 from mmmeta_dagster.jobs import DagsterJob, imported
 from mmmeta_dagster.sensor.decision import decide
-from mmmeta_dagster.sensor.news import is_told, materialization
 from mmmeta_dagster.sensor.observe import observe
 from mmmeta_dagster.sensor.situation import Cursor, Situation
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
