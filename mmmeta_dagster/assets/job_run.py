@@ -13,9 +13,10 @@ from mmmeta.filters import describe
 from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.assets.ending import Ending, checks_told, ending, version_before
-from mmmeta_dagster.assets.running import Progress, failure, opened
+from mmmeta_dagster.assets.ending import Ending, checks_told, ending
+from mmmeta_dagster.assets.step import LoggedProgress, failure, opened
 from mmmeta_dagster.assets.verdict import verdict
+from mmmeta_dagster.assets.versions import version_before
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.partitions.definition import asked_for, files_of
 from mmmeta_dagster.partitions.seen import tell_of_partitions
@@ -54,7 +55,7 @@ def _run_job(
     batch: bool,
 ) -> Ending:
     config = metadir.jobs[name]
-    progress = Progress(context)
+    progress = LoggedProgress(context)
     with opened(context, metadir) as m:
         job = m.job(name)
         doubt = job.doubt()
