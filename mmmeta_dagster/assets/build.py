@@ -13,8 +13,8 @@ from mmmeta_dagster.assets.job_run import run_job
 from mmmeta_dagster.assets.publications import tell_of_merged, version_of
 from mmmeta_dagster.assets.step import LoggedProgress, opened, step
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
-from mmmeta_dagster.partitions.seen import add_new_partitions
-from mmmeta_dagster.shown import columns, reporting
+from mmmeta_dagster.partitions.after_run import add_new_partitions
+from mmmeta_dagster.shown import reporting, schema
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
 
@@ -65,10 +65,10 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
             files = len(m.files)
             news = bool(report.added or report.changed or report.returned)
             partitions = add_new_partitions(context, metadir, m, news=news)
-            schema = columns.of_state_db(m)
+            columns = schema.of_state_db(m)
         # The content as version: an update without news makes nothing downstream look out of date.
         version = f"{merged.metadata_id}-{merged.digest}"
-        metadata = {**reporting.of_update(report, files), **partitions, **schema}
+        metadata = {**reporting.of_update(report, files), **partitions, **columns}
         made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
         return ending(context, metadir, keys.STATE_DB, metadata, version=version, tags=made_of)
 

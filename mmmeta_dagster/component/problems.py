@@ -14,11 +14,11 @@ from mmmeta.config.yaml_file import KeyPath, key_text, read_yaml
 from mmmeta.errors import InvalidFileError, ProjectError
 from mmmeta.project import MetadirConfig, check_names
 
-Problem = tuple[KeyPath, str]
+WrongKey = tuple[KeyPath, str]
 """A key below ``attributes``, and what is wrong with it."""
 
 
-def refused(context: dg.ComponentLoadContext, problems: Sequence[Problem]) -> InvalidFileError:
+def refused(context: dg.ComponentLoadContext, problems: Sequence[WrongKey]) -> InvalidFileError:
     """One error for all that is wrong in a component's ``defs.yaml``."""
     file = _file_of(context)
     try:

@@ -89,7 +89,7 @@ def files_of(keys: Sequence[str], partitions: PartitionsConfig, metadir: Metadir
         return {"$all": [{by: {">=": first.start}}, {by: {"<": last.end}}]}
     wanted = set(keys)
     # Several values can have one key; where there are too many to look at, the one that it is made of is enough.
-    values: list[Any] = [value for value in distinct(metadir, by, RECOMMENDED) if key_of(value) in wanted]
+    values: list[Any] = [value for value in distinct(metadir, by, RECOMMENDED) if partition_of(value) in wanted]
     texts = {value for value in values if isinstance(value, str)}
     return {by: [*values, *sorted(wanted - texts - {NONE, EMPTY})]}
 
@@ -110,7 +110,7 @@ def distinct(metadir: Metadir, key: str, limit: int, where: Mapping[str, Any] | 
     return [found[key] for found in metadir.files.distinct(key, _limit=limit, **filters)]
 
 
-def key_of(value: object) -> str | None:
+def partition_of(value: object) -> str | None:
     """The partition of a value of a coarse key; None for what is no plain value.
 
     ``Ministry, Health`` and ``Ministry Health`` come out the same, and then are one partition.
@@ -135,7 +135,7 @@ def spread(values: Iterable[tuple[Any, int]], partitions: PartitionsConfig) -> t
     outside = 0
     if partitions.every is None:
         for value, files in values:
-            key = key_of(value)
+            key = partition_of(value)
             if key is None:
                 outside += files
             else:

@@ -11,7 +11,7 @@ from mmmeta import Metadir
 from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, key_of, spread
+from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, partition_of, spread
 
 CHUNK = 5_000
 """Partitions added at once: each is a variable of one SQL statement, and a database takes only so many."""
@@ -37,7 +37,7 @@ def add_new_partitions(
             continue
         # One more than may be there, to see whether there are more.
         values = distinct(m, job.partitions.by, max(job.partitions.limit, len(there)) + 1, job.where)
-        notes += _add(context, metadir, job, filter(None, map(key_of, values)))
+        notes += _add(context, metadir, job, filter(None, map(partition_of, values)))
     return {} if not notes else {keys.META_PARTITIONS_LEFT_OUT: dg.MetadataValue.md("\n".join(notes))}
 
 
