@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
+from mmmeta.state.status import JobStatus
 from mmmeta.store.text import moment_of
 from mmmeta_dagster.runs import FRESH, Phase, RunView
-from mmmeta_dagster.sensor.situation import Cursor, JobSeen, JobWanted, RemoteSeen, Situation
+from mmmeta_dagster.sensor.situation import Cursor, JobWanted, RemoteSeen, Situation
 from mmmeta_dagster.shown.wording import clock_text, files, retries
 
 LONGEST_PAUSE = timedelta(hours=1)
@@ -162,8 +163,9 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
         return
     if situation.state_problem is not None and published is not None:
         yield situation.state_problem
-    if published is not None and published != merged.published and situation.on_its_way is None:
-        before = f"{_published(merged.published)} was merged last" if merged.published else "nothing was merged yet"
+    if published is not None and published != merged.remote_last_updated and situation.on_its_way is None:
+        last = merged.remote_last_updated
+        before = f"{_published(last)} was merged last" if last else "nothing was merged yet"
         yield f"the remote has metadata of {_published(published)}, {before}"
     elif situation.came_after_its_store:
         yield f"meta.db is another file now, and the store announces revision {situation.announced}"
@@ -174,7 +176,7 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
 
 
 def _due(
-    wanted: JobWanted, seen: JobSeen | None, state_revision: int | None, runs: Sequence[RunView], now: datetime
+    wanted: JobWanted, seen: JobStatus | None, state_revision: int, runs: Sequence[RunView], now: datetime
 ) -> str | None:
     if seen is None:
         return "the job is new"
@@ -186,20 +188,20 @@ def _due(
         return f"{retries(seen.failed)} due again since {clock_text(seen.earliest_due)}"
     if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
         return f"{files(seen.claimed)} claimed by {why}"
-    if seen.evaluated is not None and state_revision is not None and seen.evaluated < state_revision:
+    if seen.evaluated < state_revision:
         return "files were merged or saved since its selection was evaluated"
     if wanted.grows_with_time and (seen.evaluated_at is None or now - seen.evaluated_at >= LOOK_AGAIN):
         return "files may have entered the selection as time passed"
     return None
 
 
-def _gathered_until(seen: JobSeen) -> datetime:
+def _gathered_until(seen: JobStatus) -> datetime:
     """When to ask for a job's retries: some pass from the first that is due on, unless it is the only one."""
     assert seen.earliest_due is not None
     return seen.earliest_due + (GATHER_RETRIES if seen.failed > 1 else timedelta())
 
 
-def _abandoned(seen: JobSeen, runs: Sequence[RunView], now: datetime) -> str | None:
+def _abandoned(seen: JobStatus, runs: Sequence[RunView], now: datetime) -> str | None:
     """By whom files are claimed that nobody works on any more, None where somebody may."""
     run = next((run for run in runs if run.run_id == seen.run_id), None)
     if run is not None and run.phase.ended:
@@ -283,7 +285,7 @@ def _nothing_to_do(situation: Situation, now: datetime) -> str:
     return f"Nothing to do: {'; '.join(parts) or 'all is merged'}."
 
 
-def _standing(seen: JobSeen, now: datetime) -> str:
+def _standing(seen: JobStatus, now: datetime) -> str:
     words = [f"{seen.done} done"]
     if seen.claimed:
         words.append(f"{seen.claimed} claimed" + (f" until {clock_text(seen.lease_until)}" if seen.lease_until else ""))

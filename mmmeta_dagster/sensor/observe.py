@@ -17,7 +17,7 @@ from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.runs import runs_of
-from mmmeta_dagster.sensor.situation import JobSeen, JobWanted, Merged, RemoteSeen, Situation
+from mmmeta_dagster.sensor.situation import JobWanted, RemoteSeen, Situation
 
 REMOTE_TIMEOUT = 10.0
 """Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds, and it shall go on long before
@@ -38,7 +38,7 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         path=str(layout.base),
         published=published,
         store_problem=problem,
-        merged=_merged(status) if status is not None else None,
+        merged=status,
         state_problem=_state_problem(layout, status),
         not_whole=why_not_whole(layout) or _why_older(metadir, layout, status),
         announced=_announced(layout),
@@ -117,33 +117,4 @@ def _why_older(metadir: MetadirConfig, layout: Layout, status: Status | None) ->
     return (
         f"{layout.meta_db} is a stale copy: revision {found.revision}, merged already {status.revision}. Sync again; if the "
         f"remote really went back, run {metadir.command('update --accept-older')}"
-    )
-
-
-def _merged(status: Status) -> Merged:
-    return Merged(
-        published=status.remote_last_updated,
-        metadata_id=status.metadata_id,
-        revision=status.revision,
-        digest=status.digest,
-        state_revision=status.state_revision,
-        metadata_file=status.metadata_file,
-        jobs={
-            name: JobSeen(
-                job.fingerprint,
-                job.pending,
-                job.claimed,
-                job.done,
-                job.failed,
-                job.dead,
-                job.due,
-                job.earliest_due,
-                job.lease_until,
-                job.heartbeat,
-                job.run_id,
-                job.evaluated_at,
-                job.evaluated,
-            )
-            for name, job in status.jobs.items()
-        },
     )

@@ -8,11 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 from mmmeta.clock import from_text, to_text
+from mmmeta.state.status import Status
 from mmmeta_dagster.runs import RunView
+
+_MOVES_BY_ITSELF = (
+    *("state_id", "state_file", "metadata_file", "written_at"),
+    *("lease_until", "heartbeat", "run_id", "evaluated_at"),
+)
+"""What status.json says of itself, of files, leases, signs of life and looks: it changes without anything being achieved.
+What is not named here is a part of ``Situation.mark``."""
 
 
 @dataclass(frozen=True)
@@ -21,41 +30,6 @@ class JobWanted:
 
     fingerprint: str
     grows_with_time: bool = False
-
-
-@dataclass(frozen=True)
-class JobSeen:
-    """A job as status.json records it: counts of files, the earliest retry, the latest end of a lease; of the worker
-    that claims files, when it last said that it lives and the run that it belongs to; when a selection that files
-    enter as time passes was last evaluated; and the state revision up to which the selection was evaluated."""
-
-    fingerprint: str
-    pending: int = 0
-    claimed: int = 0
-    done: int = 0
-    failed: int = 0
-    dead: int = 0
-    due: int = 0
-    earliest_due: datetime | None = None
-    lease_until: datetime | None = None
-    heartbeat: datetime | None = None
-    run_id: str | None = None
-    evaluated_at: datetime | None = None
-    evaluated: int | None = None
-
-
-@dataclass(frozen=True)
-class Merged:
-    """What status.json says: what was merged last, and where the jobs stand. ``published`` is the store's raw text,
-    ``metadata_file`` the version of meta.db that the last update read."""
-
-    published: str | None
-    metadata_id: str | None = None
-    revision: int | None = None
-    digest: str | None = None
-    state_revision: int | None = None
-    jobs: Mapping[str, JobSeen] = field(default_factory=dict)
-    metadata_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +51,7 @@ class Situation:
         path: its base path.
         published: raw text of the store's ``remote_last_updated``; None where there is none.
         store_problem: why ``published`` could not be read, None where nothing is wrong.
-        merged: status.json; None where there is none that can be read.
+        merged: status.json, what was merged last and where the jobs stand; None where there is none that can be read.
         state_problem: what happened to the state db that status.json speaks of; None where nothing did.
         not_whole: why a run would fail for want of a whole metadir, None where nothing speaks against it.
         announced: the revision that the store announces; None where it announces none.
@@ -94,7 +68,7 @@ class Situation:
 
     metadir: str
     published: str | None
-    merged: Merged | None
+    merged: Status | None
     path: str = ""
     store_problem: str | None = None
     state_problem: str | None = None
@@ -117,7 +91,7 @@ class Situation:
         that the last update read, another update could not find more.
         """
         merged = self.merged
-        if merged is None or merged.published == self.published or merged.metadata_file is None:
+        if merged is None or merged.remote_last_updated == self.published or merged.metadata_file is None:
             return None
         if self.announced is None or merged.revision is None or self.announced <= merged.revision:
             return None
@@ -140,22 +114,26 @@ class Situation:
     def mark(self) -> str:
         """Sixteen letters that change when anything does that the next attempt could depend on.
 
-        Leases, signs of life and looks are no part of it: they move without anything being achieved. The metadir's
-        files are while there is something to merge: a meta.db that arrives ends giving up.
+        Of status.json that is what a run changes by getting on. Of the metadir's files it is meta.db while there is
+        something to merge: one that arrives ends giving up.
         """
-        merged = None
-        if self.merged is not None:
-            jobs = {
-                name: replace(job, lease_until=None, heartbeat=None, run_id=None, evaluated_at=None)
-                for name, job in self.merged.jobs.items()
-            }
-            merged = asdict(replace(self.merged, jobs=jobs, metadata_file=None))
-        to_merge = self.merged is None or self.merged.published != self.published or self.came_after_its_store
+        merged = self.merged
+        to_merge = merged is None or merged.remote_last_updated != self.published or self.came_after_its_store
         wanted = {name: job.fingerprint for name, job in self.jobs.items()}
-        parts = [self.metadir, self.published, merged, wanted, self.state_problem, self.loaded]
+        achieved = None if merged is None else _achieved(merged)
+        parts = [self.metadir, self.published, achieved, wanted, self.state_problem, self.loaded]
         parts.append(self.metadata_file if to_merge else None)
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _achieved(status: Status) -> dict[str, Any]:
+    """What status.json says without what moves by itself."""
+    values = asdict(status)
+    for part in (values, *values["jobs"].values()):
+        for name in _MOVES_BY_ITSELF:
+            part.pop(name, None)
+    return values
 
 
 @dataclass(frozen=True)
