@@ -22,9 +22,10 @@ from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
 from mmmeta.state.status import JobStatus
+from mmmeta.store.remote import Publication
 from mmmeta.store.text import moment_of
 from mmmeta_dagster.runs import FRESH, Phase, RunView
-from mmmeta_dagster.sensor.situation import Cursor, JobWanted, RemoteSeen, Situation
+from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
 from mmmeta_dagster.shown.wording import clock_text, files, retries
 
 LONGEST_PAUSE = timedelta(hours=1)
@@ -69,12 +70,10 @@ class Decision:
 def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     """Ask for a run of ``<metadir>_import``, or skip, with the reason. ``now`` is aware UTC."""
     decision = _decide(situation, cursor, now)
-    remote = situation.remote
-    if remote is None:
-        return decision
-    if remote.problem is not None:
-        return replace(decision, reason=f"{decision.reason} The store at the remote cannot be read: {remote.problem}.")
-    ahead = _ahead(situation, remote)
+    if situation.remote_problem is not None:
+        trouble = f"The store at the remote cannot be read: {situation.remote_problem}."
+        return replace(decision, reason=f"{decision.reason} {trouble}")
+    ahead = None if situation.remote is None else _ahead(situation, situation.remote)
     if ahead is None:
         return decision
     if decision.run_key is not None:
@@ -237,12 +236,12 @@ def _outcome(run: RunView | None) -> str:
     return f"run {run.name} gave no sign of life since {clock_text(run.last_sign)} and counts as killed"
 
 
-def _ahead(situation: Situation, remote: RemoteSeen) -> str | None:
+def _ahead(situation: Situation, remote: Publication) -> str | None:
     """That the copy here is not what the remote published, as a sentence; None where it is.
 
     Different is enough; which of both is newer decides about the words only.
     """
-    there, here = (remote.published or "").strip(), (situation.published or "").strip()
+    there, here = remote.text.strip(), (situation.published or "").strip()
     revision, ours = remote.revision, situation.announced
     further = revision is not None and ours is not None and revision > ours
     if there == here and not further:
@@ -251,8 +250,8 @@ def _ahead(situation: Situation, remote: RemoteSeen) -> str | None:
     if not here:
         return f"The remote published {published}: waiting for the sync."
     copy = f"{_published(here)}{_revision(ours)}"
-    moment, before = moment_of(there), moment_of(here)
-    if moment is not None and before is not None and moment < before and not further:
+    before = moment_of(here)
+    if before is not None and remote.moment < before and not further:
         return f"The store at the remote is of {published}, older than the copy here, which is of {copy}."
     return f"The remote published {published}; the copy here is of {copy}: waiting for the sync."
 

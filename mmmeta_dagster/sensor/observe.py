@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dagster as dg
 
 from mmmeta.clock import utcnow
@@ -12,12 +14,12 @@ from mmmeta.layout import Layout
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.state.status import Status, file_identity, file_version, read_status
-from mmmeta.store.remote import read_publication
+from mmmeta.store.remote import Publication, read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.runs import runs_of
-from mmmeta_dagster.sensor.situation import JobWanted, RemoteSeen, Situation
+from mmmeta_dagster.sensor.situation import JobWanted, Situation
 
 REMOTE_TIMEOUT = 10.0
 """Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds, and it shall go on long before
@@ -31,13 +33,13 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
     """The situation of a metadir now. Reads small files and asks Dagster for runs; the metadata db is asked for its head in
     one case only (``_why_older``)."""
     layout = layout_of(metadir)
-    published, problem = _published(layout)
+    published, store_problem = _published(layout)
     status = read_status(layout.status)
-    return Situation(
+    here = Situation(
         metadir=metadir.name,
         path=str(layout.base),
         published=published,
-        store_problem=problem,
+        store_problem=store_problem,
         merged=status,
         state_problem=_state_problem(layout, status),
         not_whole=why_not_whole(layout) or _why_older(metadir, layout, status),
@@ -49,16 +51,19 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         interval=metadir.sensor.interval,
         attempts=metadir.sensor.attempts,
         loaded=_LOADED,
-        remote=None if metadir.sensor.remote is None else _remote(metadir.sensor.remote),
     )
+    remote, remote_problem = _remote(metadir.sensor.remote)  # last, because it may take seconds
+    return replace(here, remote=remote, remote_problem=remote_problem)
 
 
-def _remote(base: str) -> RemoteSeen:
+def _remote(base: str | None) -> tuple[Publication | None, str | None]:
+    """What the store at the remote says, and why it cannot be read."""
+    if base is None:
+        return None, None
     try:
-        found = read_publication(base, timeout=REMOTE_TIMEOUT)
+        return read_publication(base, timeout=REMOTE_TIMEOUT), None
     except StoreAccessError as error:
-        return RemoteSeen(problem=str(error).rstrip("."))
-    return RemoteSeen(found.text, found.revision)
+        return None, str(error).rstrip(".")
 
 
 def _published(layout: Layout) -> tuple[str | None, str | None]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.state.status import Status
+from mmmeta.store.remote import Publication
 from mmmeta_dagster.runs import RunView
 
 _MOVES_BY_ITSELF = (
@@ -30,16 +31,6 @@ class JobWanted:
 
     fingerprint: str
     grows_with_time: bool = False
-
-
-@dataclass(frozen=True)
-class RemoteSeen:
-    """What the store at the remote says, where the sensor reads it: the raw text of ``remote_last_updated`` and the
-    revision; or why it could not be read."""
-
-    published: str | None = None
-    revision: int | None = None
-    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +53,9 @@ class Situation:
         interval: seconds between two looks; the first pause between attempts.
         attempts: how many attempts one situation gets.
         loaded: when this code was loaded; loading it anew is a change of the situation.
-        remote: what the store at the remote says; None where nobody looks. What was not synced yet changes nothing here,
-            so it is no part of ``mark``.
+        remote: what the store at the remote says; None where nobody looks, or where it cannot be read. What was not
+            synced yet changes nothing here, so it is no part of ``mark``.
+        remote_problem: why ``remote`` could not be read, None where nothing is wrong.
     """
 
     metadir: str
@@ -81,7 +73,8 @@ class Situation:
     interval: float = 30
     attempts: int = 20
     loaded: datetime | None = None
-    remote: RemoteSeen | None = None
+    remote: Publication | None = None
+    remote_problem: str | None = None
 
     @property
     def on_its_way(self) -> str | None:
