@@ -32,7 +32,7 @@ def automation_condition(metadir: MetadirConfig, job: JobConfig) -> DagsterCondi
         return None
     try:
         condition: DagsterCondition = _build(parse_automation(job.automation))
-    # What Dagster says of arguments that it does not take is of many types.
+    # Dagster raises errors of many types for arguments that it does not take.
     except Exception as error:
         key = ("metadirs", metadir.name, "jobs", job.name, "automation")
         raise project_problem(metadir.project_file, key, " ".join(str(error).split()).rstrip(".")) from None

@@ -1,4 +1,4 @@
-"""Every name that shows up in Dagster: asset keys, Dagster jobs, schedules, sensors, resources, run tags, metadata.
+"""Every name that appears in Dagster: asset keys, Dagster jobs, schedules, sensors, resources, run tags, metadata.
 
 They stand here once, because people build on them: an asset of theirs depends on ``archive/download_contracts``, an
 alert reads ``failed``, a query of theirs filters runs by ``mmmeta/metadir``.
@@ -116,7 +116,8 @@ TAG_CODE_VERSION = "dagster/code_version"
 """Dagster's own tag of a materialization: of which code, as the asset says itself."""
 
 TAG_INPUT_DATA_VERSION = "dagster/input_data_version"
-"""Dagster's own tag of a materialization, before the key of an asset that it is made of: that one's data version."""
+"""What a tag of Dagster's own on a materialization begins with, before ``/`` and the key of an asset that it is made of.
+The value is that asset's data version."""
 
 # --- metadata of assets: what the UI shows and plots ----------------------------------------------------------------
 

@@ -40,9 +40,8 @@ def build_definitions(
     """Everything for some metadirs, to be merged into a code location of one's own. Nothing is opened.
 
     ``assets`` are those that ``@mmmeta_asset`` made for these metadirs: each gets its Dagster job, and the sensor and
-    the import take it in. ``resources`` are what these assets take; they may as well stand in another Definitions that is
-    merged with this one. No executor is set: two definitions that bring
-    one do not merge.
+    the import take it in. ``resources`` are what these assets take; they may as well stand in other Definitions that are
+    merged with these. No executor is set: two Definitions that bring one do not merge.
 
     Example:
         >>> from mmmeta.project import MetadirConfig

@@ -57,7 +57,7 @@ def step(
     return dg.multi_asset(
         **{
             "name": keys.op(metadir.name, name),
-            # No materialization is needed where there are no news (see ``ending``).
+            # No materialization is needed where nothing is new (see ``ending``).
             "specs": [spec.replace_attributes(skippable=True)],
             "required_resource_keys": {keys.resource(metadir.name)},
             # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.

@@ -1,8 +1,8 @@
 """The asset checks of a metadir: which there are, and the op that runs them. What each looks at is in ``looks``.
 
-One op an asset, after that asset's. It does not come where the asset's step fails, which is when it matters, or has brought
-nothing new: then that step says itself what the checks find (``tell_checks``). What costs is not the ops but the checks, 40 ms
-each, for Dagster writes three events for one. They only read, and create nothing.
+Each asset's checks are one op, after the asset's. It is skipped where the asset's step fails, which is when it matters,
+or has brought nothing new: then that step says itself what the checks find (``tell_checks``). What costs is not the ops
+but the checks, 40 ms each, for Dagster writes three events for one. They only read, and create nothing.
 
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the check functions.
 """

@@ -1,5 +1,7 @@
-"""What is wrong with a component once its templates are filled: named with file, line and key, and what two components of one
-project may not have in common."""
+"""What is wrong with a component once its templates are filled: named with file, line and key.
+
+Also what two components of one project may not have in common.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mmmeta_dagster import keys
 from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, partition_of, spread
 
 CHUNK = 5_000
-"""Partitions added at once: each is a variable of one SQL statement, and a database takes only so many."""
+"""Partitions added at once: each is a variable of one SQL statement, and a database takes a limited number."""
 
 MARKED = 500
 """Partitions that one import marks as materialized; each is an event of 15 to 20 ms that is kept for ever."""
@@ -67,7 +67,7 @@ def _add(
 def _add_chunk(instance: dg.DagsterInstance, name: str, chunk: list[str]) -> None:
     try:
         instance.add_dynamic_partitions(name, chunk)
-    # Whatever the database says when another run has added one of them between look and leap.
+    # Whatever the database says when another run has added one of them since they were looked at.
     except Exception:
         there = set(instance.get_dynamic_partitions(name))
         missing = [key for key in chunk if key not in there]

@@ -28,7 +28,7 @@ def build_remote_sensor(
 
     Work is that of the jobs which the import runs: not of those with ``automation``. It opens no database, says its
     reason at every tick, and runs unless ``sensor.enabled`` is false. ``job`` is the Dagster job to ask for, or the name
-    of one that stands in the same definitions; ``clock`` gives the time.
+    of one that stands in the same Definitions; ``clock`` gives the time.
 
     Example:
         >>> from mmmeta.project import MetadirConfig

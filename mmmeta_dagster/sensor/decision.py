@@ -3,7 +3,8 @@
 Nothing here reads a file, a database or Dagster; ``observe`` gathers the situation. The rules:
 
 - There is a reason to ask when the remote moved or when work is due: a retry, a rest left by a limit, an ended lease,
-  a job that is new or changed, files that something else merged or saved and no selection was evaluated over yet. Without one, the tick is a skip.
+  a job that is new or changed, files that something else merged or saved and that no selection was evaluated over yet.
+  Without one, the tick is a skip.
 - A metadir that is not whole yet (a sync is under way) is waited for; that is no attempt. Where only the announced
   metadata is missing, work that is due goes on meanwhile.
 - While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that it gave a
@@ -29,8 +30,8 @@ from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
 from mmmeta_dagster.shown.wording import clock_text, files, retries
 
 LONGEST_PAUSE = timedelta(hours=1)
-"""Where the doubling of the pause between attempts ends. Also how long a metadir that a run found not whole, and that
-has not changed since, is left alone."""
+"""The longest pause between attempts, where its doubling ends. Also how long a metadir that a run found not whole, and
+that has not changed since, is left alone."""
 
 LONGEST_PAUSE_WHILE_CHANGING = timedelta(minutes=5)
 """The same for a metadir that keeps changing without becoming whole: a slow sync, or one that copies a broken file."""
@@ -42,8 +43,8 @@ LOOK_AGAIN = timedelta(hours=1)
 """How often a selection that files enter merely because time passes is evaluated when nothing else happens."""
 
 GATHER_RETRIES = timedelta(minutes=1)
-"""How long the retries of a job are gathered from the first one that is due on. Files that failed together fall due
-one after the other (their pauses are jittered); each would be a run of its own."""
+"""How long the retries of a job are gathered once the first one is due. Files that failed together fall due one after the
+other (their pauses are jittered); each would be a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Decision:
         reason: why, in words; for an ask and for a skip.
         cursor: what to remember.
         run_key: the key of the run to ask for; None for a skip.
-        attempt: the how manieth attempt in this situation.
+        attempt: which attempt in this situation it is, counted from 1; 0 for a skip.
         lost: runs that Dagster calls unfinished and that are taken for killed.
         gave_up: True exactly once per situation, on the tick that gives it up.
     """
@@ -195,7 +196,7 @@ def _due(
 
 
 def _gathered_until(seen: JobStatus) -> datetime:
-    """When to ask for a job's retries: some pass from the first that is due on, unless it is the only one."""
+    """When to ask for a job's retries: a while after the first one is due, or at once where it is the only one."""
     assert seen.earliest_due is not None
     return seen.earliest_due + (GATHER_RETRIES if seen.failed > 1 else timedelta())
 
@@ -213,7 +214,7 @@ def _abandoned(seen: JobStatus, runs: Sequence[RunView], now: datetime) -> str |
 
 
 def pause(interval: float, attempt: int) -> timedelta:
-    """How long to wait after the given attempt: the interval, doubled each time, an hour at most."""
+    """How long to wait after the given attempt: the interval, doubled each time, ``LONGEST_PAUSE`` at most."""
     return min(timedelta(seconds=interval * 2 ** min(max(attempt - 1, 0), 20)), LONGEST_PAUSE)
 
 

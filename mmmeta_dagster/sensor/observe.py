@@ -22,8 +22,8 @@ from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.sensor.situation import JobWanted, Situation
 
 REMOTE_TIMEOUT = 10.0
-"""Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds, and it shall go on long before
-that with what is known here."""
+"""Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds; long before that the sensor has
+to go on with what is known here."""
 
 _LOADED = utcnow()
 """When the code was loaded."""
