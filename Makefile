@@ -81,7 +81,7 @@ test-postgres: $(READY)
 	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/test_load*.py tests/test_receipts.py tests/test_exactly_once.py
 
 test-browser: $(READY)
-	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/test_browser.py
+	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole/test_browser.py
 
 # oldest: what pyproject.toml admits; newest: what the package index has.
 DAGSTER ?= oldest

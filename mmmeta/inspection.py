@@ -1,4 +1,4 @@
-"""``inspect``: what is there, found out without creating or changing anything."""
+"""What is there, found out without creating or changing anything: ``inspect`` looks at everything."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.filters import All
+from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import head_of, metadata_catalog
+from mmmeta.metadata.db import Head, head_of, metadata_catalog
 from mmmeta.metadata.server import Server
 from mmmeta.sqlite.database import Database
 from mmmeta.state.database import StateDatabase
@@ -116,6 +117,19 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         unreadable=tuple(unreadable),
         is_legacy=legacy,
     )
+
+
+def metadata_head(layout: Layout) -> Head:
+    """Id, revision and digest of the metadata db that lies in a metadir now; opened read-only for this one look.
+
+    Raises:
+        MmmetaError: there is none, or it cannot be read; says why.
+    """
+    database = MetadataDatabase(layout.meta_db, read_only=True)
+    try:
+        return head_of(database)
+    finally:
+        database.close()
 
 
 def _facts_of_metadata(database: MetadataDatabase, now: datetime) -> DatabaseFacts:

@@ -14,7 +14,7 @@ from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
-from mmmeta_dagster.sensor.sensor import build_remote_sensor
+from mmmeta_dagster.sensor.build import build_remote_sensor
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset
 
 __all__ = [

@@ -11,7 +11,7 @@ from mmmeta.errors import near_misses
 from mmmeta.project import JobConfig, MetadirConfig, project_problem
 from mmmeta.project.dagster.automation import AND, NOT, OR, Automation, parse_automation
 
-Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
+DagsterCondition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
 
 _CONDITIONS = sorted(
     name
@@ -21,7 +21,7 @@ _CONDITIONS = sorted(
 """Conditions that this Dagster has, by the names of their constructors."""
 
 
-def automation_condition(metadir: MetadirConfig, job: JobConfig) -> Condition | None:
+def automation_condition(metadir: MetadirConfig, job: JobConfig) -> DagsterCondition | None:
     """Dagster's condition for a job's ``automation``; None without one.
 
     Raises:
@@ -31,8 +31,8 @@ def automation_condition(metadir: MetadirConfig, job: JobConfig) -> Condition | 
     if job.automation is None:
         return None
     try:
-        condition: Condition = _build(parse_automation(job.automation))
-    # What Dagster says of arguments that it does not take is of many types.
+        condition: DagsterCondition = _build(parse_automation(job.automation))
+    # Dagster raises errors of many types for arguments that it does not take.
     except Exception as error:
         key = ("metadirs", metadir.name, "jobs", job.name, "automation")
         raise project_problem(metadir.project_file, key, " ".join(str(error).split()).rstrip(".")) from None

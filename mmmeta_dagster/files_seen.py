@@ -1,6 +1,7 @@
 """The files of a metadir as the sensor looks at them: whether meta.db can be whole, and a mark of what is there.
 
-No database is opened: it costs a few ``stat`` calls and, before a run is asked for, the first hundred bytes of meta.db.
+No database is opened: it costs a few ``stat`` calls and the first hundred bytes of meta.db, which ``mmmeta`` itself reads:
+a file that was opened here would cost a process that writes meta.db its lock as soon as it was closed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from pathlib import Path
 
 from mmmeta.layout import Layout
 from mmmeta.project import MetadirConfig
+from mmmeta.sqlite.headers import HEADER_BYTES, extent_of
 from mmmeta.state.status import file_version
-
-_MAGIC = b"SQLite format 3\x00"
 
 
 def layout_of(metadir: MetadirConfig) -> Layout:
@@ -47,26 +47,21 @@ def why_not_whole(layout: Layout) -> str | None:
     if missing is not None:
         return missing
     try:
-        return _why_not_sqlite(layout.meta_db)
+        return _why_cut_off(layout.meta_db)
     except FileNotFoundError:
         return f"{layout.meta_db} is not there yet"
     except OSError as error:
         return f"{layout.meta_db} cannot be read ({error.strerror})"
 
 
-def _why_not_sqlite(path: Path) -> str | None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(100)
-    if len(head) < 100:
-        return f"{path} is empty or cut off after {size:,} bytes; a sync may be under way"
-    if not head.startswith(_MAGIC):
+def _why_cut_off(path: Path) -> str | None:
+    extent = extent_of(path)
+    if extent is None:
+        return None  # this process writes or reads it
+    if extent.size < HEADER_BYTES:
+        return f"{path} is empty or cut off after {extent.size:,} bytes; a sync may be under way"
+    if not extent.is_sqlite:
         return f"{path} is not a SQLite database (yet)"
-    # https://www.sqlite.org/fileformat.html, 1.3: page size (1 means 65,536), size in pages, and the change counter
-    # for which that size is valid.
-    page = int.from_bytes(head[16:18], "big")
-    page = 65_536 if page == 1 else page
-    pages = int.from_bytes(head[28:32], "big")
-    if head[24:28] == head[92:96] and size < page * pages:
-        return f"{path} has {size:,} of {page * pages:,} bytes; a sync may be under way"
+    if extent.size < extent.expected:
+        return f"{path} has {extent.size:,} of {extent.expected:,} bytes; a sync may be under way"
     return None

@@ -17,10 +17,10 @@ from pathlib import Path
 from mmmeta.layout import Layout
 
 BEAT = 5.0
-"""Seconds between two signs of life. A good deal less than ``situation.FRESH``, after which a run counts as killed."""
+"""Seconds between two signs of life. A good deal less than ``runs.FRESH``, after which a run counts as killed."""
 
 KEPT = 24 * 3600.0
-"""Seconds after its last sign of life when the file of a run is swept away by a later run."""
+"""Seconds from the last sign of life of a run until a later run removes its file."""
 
 
 def _file(layout: Layout, run_id: str) -> Path:

@@ -1,4 +1,7 @@
-"""The Dagster jobs of a metadir. Each is one run in one process: the update first, then what it is for."""
+"""The Dagster jobs of a metadir, and which of its jobs the import runs.
+
+Each is one run in one process: the update first, then what it is for.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,41 @@ import dagster as dg
 from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.imported import imported
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 DagsterJob = Any
 """What ``define_asset_job`` gives; its class has no public name."""
+
+Assets = Iterable[dg.AssetsDefinition | dg.AssetSpec]
+
+
+def imported(
+    metadir: MetadirConfig, *, translator: DagsterMmmetaTranslator = DEFAULT, assets: Assets = ()
+) -> MetadirConfig:
+    """The metadir with the jobs that its import runs and its sensor watches: those without an automation condition.
+
+    A condition stands in place of sensor and import: "at three in the morning" would mean nothing if the next publication
+    ran the job as well. ``assets`` tell of conditions that came from ``@mmmeta_asset`` or a translator.
+    """
+    conditioned = {spec.key for spec in specs(assets) if spec.automation_condition is not None}
+    jobs = {
+        name: job
+        for name, job in metadir.jobs.items()
+        if job.automation is None and key_of(translator, MetadirAsset(metadir, name, job)) not in conditioned
+    }
+    return metadir.model_copy(update={"jobs": jobs})
+
+
+def specs(assets: Assets) -> list[dg.AssetSpec]:
+    """The specs of assets."""
+    return [spec for asset in assets for spec in ([asset] if isinstance(asset, dg.AssetSpec) else asset.specs)]
 
 
 def build_import_job(
     *,
     metadir: MetadirConfig,
     translator: DagsterMmmetaTranslator = DEFAULT,
-    assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
+    assets: Assets = (),
     checks: Iterable[dg.AssetChecksDefinition] = (),
 ) -> DagsterJob:
     """``<metadir>_import``: update, then all jobs but those that an automation condition runs. What the sensor asks for.
@@ -84,7 +110,7 @@ def build_jobs(
     *,
     metadir: MetadirConfig,
     translator: DagsterMmmetaTranslator = DEFAULT,
-    assets: Iterable[dg.AssetsDefinition | dg.AssetSpec] = (),
+    assets: Assets = (),
     checks: Iterable[dg.AssetChecksDefinition] = (),
 ) -> list[DagsterJob]:
     """All Dagster jobs of a metadir: import, update, one for each job, one for all asset checks, and generate where

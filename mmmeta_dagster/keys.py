@@ -1,4 +1,4 @@
-"""Every name that shows up in Dagster: asset keys, Dagster jobs, schedules, sensors, resources, run tags, metadata.
+"""Every name that appears in Dagster: asset keys, Dagster jobs, schedules, sensors, resources, run tags, metadata.
 
 They stand here once, because people build on them: an asset of theirs depends on ``archive/download_contracts``, an
 alert reads ``failed``, a query of theirs filters runs by ``mmmeta/metadir``.
@@ -95,7 +95,7 @@ TAG_PATH = ".dagster/mmmeta_path"
 locations have a metadir of the same name. Dagster's UI does not show tags that begin like this."""
 
 TAG_ATTEMPT = "mmmeta/attempt"
-"""On a run that the sensor asked for: the how manieth attempt in the same situation; not on a first one."""
+"""On a run that the sensor asked for: which attempt it is in the same situation; not on a first one."""
 
 TAG_REASON = "mmmeta/reason"
 """On a run that the sensor asked for: why, in words."""
@@ -106,6 +106,9 @@ TAG_NOT_WHOLE = "mmmeta/not_whole"
 TAG_SEEN = "mmmeta/seen"
 """Beside ``TAG_NOT_WHOLE``: the mark of the files that were seen, so that the sensor can tell when they change."""
 
+TAG_RUN_KEY = "dagster/run_key"
+"""Dagster's own tag of a run that a sensor asked for."""
+
 TAG_DATA_VERSION = "dagster/data_version"
 """Dagster's own tag of a materialization that was made outside of a run."""
 
@@ -113,7 +116,8 @@ TAG_CODE_VERSION = "dagster/code_version"
 """Dagster's own tag of a materialization: of which code, as the asset says itself."""
 
 TAG_INPUT_DATA_VERSION = "dagster/input_data_version"
-"""Dagster's own tag of a materialization, before the key of an asset that it is made of: that one's data version."""
+"""What a tag of Dagster's own on a materialization begins with, before ``/`` and the key of an asset that it is made of.
+The value is that asset's data version."""
 
 # --- metadata of assets: what the UI shows and plots ----------------------------------------------------------------
 

@@ -18,11 +18,10 @@ from mmmeta_dagster.assets.build import build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, job_of, with_jobs
 from mmmeta_dagster.checks.build import build_checks
 from mmmeta_dagster.files_seen import layout_of, why_not_there
-from mmmeta_dagster.imported import imported, specs
-from mmmeta_dagster.jobs import build_jobs
+from mmmeta_dagster.jobs import build_jobs, imported, specs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
-from mmmeta_dagster.sensor.sensor import build_remote_sensor
+from mmmeta_dagster.sensor.build import build_remote_sensor
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 log = logging.getLogger(__name__)
@@ -41,9 +40,8 @@ def build_definitions(
     """Everything for some metadirs, to be merged into a code location of one's own. Nothing is opened.
 
     ``assets`` are those that ``@mmmeta_asset`` made for these metadirs: each gets its Dagster job, and the sensor and
-    the import take it in. ``resources`` are what these assets take; they may as well stand in another Definitions that is
-    merged with this one. No executor is set: two definitions that bring
-    one do not merge.
+    the import take it in. ``resources`` are what these assets take; they may as well stand in other Definitions that are
+    merged with these. No executor is set: two Definitions that bring one do not merge.
 
     Example:
         >>> from mmmeta.project import MetadirConfig

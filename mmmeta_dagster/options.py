@@ -31,7 +31,7 @@ class JobOptions(dg.Config):
     In a run for partitions all of them are about the files of these partitions only.
     """
 
-    limit: int | None = Field(default=None, ge=1, description="Process so many files at most in this run.")
+    limit: int | None = Field(default=None, ge=1, description="Process at most this many files in this run.")
     retry_failed: bool = Field(default=False, description="Retry failed files now instead of when they are due.")
     retry_dead: bool = Field(default=False, description="Retry dead files too: those whose attempts are used up.")
     redo_done: bool = Field(default=False, description="Do files again that are done. A backfill leaves them alone.")

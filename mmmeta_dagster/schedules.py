@@ -12,9 +12,8 @@ from mmmeta.project import MetadirConfig
 from mmmeta.state.status import read_status
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of
-from mmmeta_dagster.imported import imported
-from mmmeta_dagster.jobs import DagsterJob
-from mmmeta_dagster.sensor.observe import runs_of
+from mmmeta_dagster.jobs import DagsterJob, imported
+from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.shown.wording import clock_text, retries
 
 Evaluation = dg.RunRequest | dg.SkipReason
@@ -26,8 +25,10 @@ def build_schedules(
     """A schedule for each cron string under ``schedules``, running unless it is switched off in the UI.
 
     A tick at which the run before is still alive is skipped, so that a slow run is never doubled. ``retry`` asks for the
-    import, and only where a failed file is due. ``jobs`` are the metadir's Dagster jobs by name; those that are not among them stand in the same definitions. ``clock``
-    gives the time.
+    import, and only where a failed file is due.
+
+    ``jobs`` are the metadir's Dagster jobs by name; those that are not among them stand in the same Definitions.
+    ``clock`` gives the time.
 
     Example:
         >>> from mmmeta.project import MetadirConfig

@@ -7,6 +7,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,10 @@ class Archive:
 
 
 def copy_metadir(source: Path, target: Path) -> None:
-    """Make the target's metadir what the source's is, ``local/`` left out and left alone; files are renamed in."""
+    """Make the target's metadir what the source's is, ``local/`` left out and left alone; files are renamed in.
+
+    What vanishes meanwhile, as the temporary files of a store that is written just now do, is left out, as by any sync tool.
+    """
     wanted = {
         path.relative_to(source / "_mmmeta")
         for path in (source / "_mmmeta").rglob("*")
@@ -104,8 +108,9 @@ def copy_metadir(source: Path, target: Path) -> None:
         destination = metadir / relative
         destination.parent.mkdir(parents=True, exist_ok=True)
         temporary = destination.with_name(f".{destination.name}.sync")
-        shutil.copy2(source / "_mmmeta" / relative, temporary)
-        os.replace(temporary, destination)
+        with suppress(FileNotFoundError):
+            shutil.copy2(source / "_mmmeta" / relative, temporary)
+            os.replace(temporary, destination)
     for path in metadir.rglob("*"):
         relative = path.relative_to(metadir)
         if path.is_file() and relative.parts[0] != "local" and relative not in wanted:

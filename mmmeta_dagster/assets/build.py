@@ -3,9 +3,6 @@
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the asset functions.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import dagster as dg
 
 from mmmeta.metadata.publication import REMOTE_UPDATED
@@ -13,12 +10,11 @@ from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, checks_told, ending
 from mmmeta_dagster.assets.job_run import run_job
-from mmmeta_dagster.assets.running import Progress, opened
+from mmmeta_dagster.assets.publications import tell_of_merged, version_of
+from mmmeta_dagster.assets.step import LoggedProgress, opened, step
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
-from mmmeta_dagster.partitions.definition import backfill_policy
-from mmmeta_dagster.partitions.seen import add_new_partitions
-from mmmeta_dagster.sensor.news import tell_of_merged, version_of
-from mmmeta_dagster.shown import columns, reporting
+from mmmeta_dagster.partitions.after_run import add_new_partitions
+from mmmeta_dagster.shown import reporting, schema
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
 
@@ -45,34 +41,11 @@ def build_metadir_assets(
     ]
 
 
-def step(
-    metadir: MetadirConfig, name: str, spec: dg.AssetSpec, **more: Any
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Decorator of a function that materializes one asset of a metadir.
-
-    Args:
-        name: of the asset among the metadir's.
-        more: what else ``dagster.multi_asset`` takes.
-    """
-    return dg.multi_asset(
-        **{
-            "name": keys.op(metadir.name, name),
-            # No materialization is needed where there are no news (see ``ending``).
-            "specs": [spec.replace_attributes(skippable=True)],
-            "required_resource_keys": {keys.resource(metadir.name)},
-            # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.
-            "pool": keys.pool(metadir.name),
-            "backfill_policy": backfill_policy(metadir.jobs[name]) if name in metadir.jobs else None,
-            **more,
-        }
-    )
-
-
 def _metadata_db(metadir: MetadirConfig, spec: dg.AssetSpec) -> dg.AssetsDefinition:
     @step(metadir, keys.METADATA_DB, spec)
     def metadata_db(context: dg.AssetExecutionContext, config: GenerateOptions) -> Ending:
         with opened(context, metadir) as m:
-            report = m.generate(**config.model_dump(), progress=Progress(context))
+            report = m.generate(**config.model_dump(), progress=LoggedProgress(context))
             published = m.store.raw(REMOTE_UPDATED)
         # The publication as version: a generate without news makes nothing downstream look out of date.
         version = None if published is None else version_of(published)
@@ -85,17 +58,17 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
     @step(metadir, keys.STATE_DB, spec_of(translator, MetadirAsset(metadir, keys.STATE_DB)))
     def state_db(context: dg.AssetExecutionContext, config: UpdateOptions) -> Ending:
         with checks_told(context, metadir, keys.STATE_DB), opened(context, metadir) as m:
-            report = m.update(**config.model_dump(), progress=Progress(context))
+            report = m.update(**config.model_dump(), progress=LoggedProgress(context))
             for note in report.notes:
                 context.log.info(note)
             merged = m.status()
             files = len(m.files)
             news = bool(report.added or report.changed or report.returned)
             partitions = add_new_partitions(context, metadir, m, news=news)
-            schema = columns.of_state_db(m)
+            columns = schema.of_state_db(m)
         # The content as version: an update without news makes nothing downstream look out of date.
         version = f"{merged.metadata_id}-{merged.digest}"
-        metadata = {**reporting.of_update(report, files), **partitions, **schema}
+        metadata = {**reporting.of_update(report, files), **partitions, **columns}
         made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
         return ending(context, metadir, keys.STATE_DB, metadata, version=version, tags=made_of)
 

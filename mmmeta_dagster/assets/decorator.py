@@ -12,9 +12,9 @@ import dagster as dg
 
 from mmmeta.errors import JobError
 from mmmeta.project import RESERVED_JOBS, JobConfig, MetadirConfig, job_config
-from mmmeta_dagster.assets.build import step
 from mmmeta_dagster.assets.function import Function, Parameters, compute_of, read_parameters
 from mmmeta_dagster.assets.function_options import check_options
+from mmmeta_dagster.assets.step import step
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ import dagster as dg
 
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
+from mmmeta_dagster.assets.versions import was_said
 from mmmeta_dagster.checks.build import tell_checks
 
 Ending = Iterator[dg.MaterializeResult[None]]
@@ -38,7 +39,7 @@ def ending(
     """
     waiting = waiting_for(context, keys.op(metadir.name, name))
     checks = keys.checks_op(metadir.name, name)
-    if version is None or waiting - {checks} or not _was_said(context, version):
+    if version is None or waiting - {checks} or not was_said(context, version):
         data_version = None if version is None else dg.DataVersion(version)
         return _yielded(dg.MaterializeResult(metadata=metadata, data_version=data_version, tags=tags))
     context.log_event(dg.AssetObservation(context.asset_key, metadata=metadata))
@@ -69,33 +70,3 @@ def waiting_for(context: dg.AssetExecutionContext, op: str) -> set[str]:
         for node, inputs in context.job_def.dependencies.items()
         if any(one.node == op for given in inputs.values() for one in given.get_node_dependencies())
     }
-
-
-def version_before(context: dg.AssetExecutionContext) -> str | None:
-    """The data version that the asset was materialized with last."""
-    return _tags(context.instance, context.asset_key).get(keys.TAG_DATA_VERSION)
-
-
-def _was_said(context: dg.AssetExecutionContext, version: str) -> bool:
-    """Whether the last materialization was of this version, by this code, and made of what is upstream now.
-
-    If not, the asset graph would call the asset "Unsynced" for as long as there is no other.
-    """
-    said = _tags(context.instance, context.asset_key)
-    code = next(spec.code_version for spec in context.assets_def.specs)
-    if said.get(keys.TAG_DATA_VERSION) != version or code not in (None, said.get(keys.TAG_CODE_VERSION)):
-        return False
-    upstream = f"{keys.TAG_INPUT_DATA_VERSION}/"
-    return all(
-        _tags(context.instance, dg.AssetKey.from_user_string(tag.removeprefix(upstream))).get(keys.TAG_DATA_VERSION)
-        == value
-        for tag, value in said.items()
-        if tag.startswith(upstream)
-    )
-
-
-def _tags(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str]:
-    """Those of an asset's last materialization; none where there was none."""
-    event = instance.get_latest_materialization_event(key)
-    found = None if event is None else event.asset_materialization
-    return {} if found is None else found.tags or {}

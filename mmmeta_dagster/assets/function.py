@@ -76,20 +76,20 @@ def read_parameters(function: Function, job_name: str) -> Parameters:
     for name, parameter in parameters.items():
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise JobError(
-                f"job {job_name!r}: {name} of {function.__name__} is given by name: leave out the / behind it"
+                f"job {job_name!r}: {name} of {function.__name__} is given by name: leave out the / after it"
             )
         if name in inputs and parameter.default is inspect.Parameter.empty:
             raise JobError(
                 f"job {job_name!r}: nobody can give {function.__name__} its parameter {name!r}, which is no resource. "
                 f"Beside {takes[0]} it takes context, config and resources by their annotation "
-                "(a ConfigurableResource, dg.ResourceParam[...]); a value belongs into the config, or needs a default"
+                "(a ConfigurableResource, dg.ResourceParam[...]); a value belongs in the config, or needs a default"
             )
     filled = {name: hint for name, hint in asked.items() if name not in inputs}
     return Parameters(takes[0], CONTEXT in parameters, filled)
 
 
 def compute_of(function: Function, parameters: Parameters, metadir: MetadirConfig, name: str) -> Callable[..., Ending]:
-    """The step around the function, with the parameters that Dagster is to fill."""
+    """The step around the function, with the parameters that Dagster has to fill."""
     resource = keys.resource(metadir.name)
     # No file, and a config in any case: it has the limit, and what is retried.
     asked = {CONFIG: JobOptions, resource: MetadirResource, **parameters.filled}

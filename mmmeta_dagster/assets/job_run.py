@@ -13,13 +13,14 @@ from mmmeta.filters import describe
 from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.assets.ending import Ending, checks_told, ending, version_before
-from mmmeta_dagster.assets.running import Progress, failure, opened
+from mmmeta_dagster.assets.ending import Ending, checks_told, ending
+from mmmeta_dagster.assets.step import LoggedProgress, failure, opened
 from mmmeta_dagster.assets.verdict import verdict
+from mmmeta_dagster.assets.versions import version_before
 from mmmeta_dagster.options import JobOptions
+from mmmeta_dagster.partitions.after_run import tell_of_partitions
 from mmmeta_dagster.partitions.definition import asked_for, files_of
-from mmmeta_dagster.partitions.seen import tell_of_partitions
-from mmmeta_dagster.shown import columns, reporting
+from mmmeta_dagster.shown import reporting, schema
 from mmmeta_dagster.shown.files_done import links_of, table_of_run
 
 
@@ -54,7 +55,7 @@ def _run_job(
     batch: bool,
 ) -> Ending:
     config = metadir.jobs[name]
-    progress = Progress(context)
+    progress = LoggedProgress(context)
     with opened(context, metadir) as m:
         job = m.job(name)
         doubt = job.doubt()
@@ -82,7 +83,7 @@ def _run_job(
             **tell_of_partitions(context, metadir, job),
         }
         if config.load is not None and function is None:
-            metadata.update(columns.of_table(context, m, config.load, standing.counts.done))
+            metadata.update(schema.of_table(context, m, config.load, standing.counts.done))
     problem = verdict(report, standing.counts, config.fail_run_above)
     if problem is not None:
         # A failure is no materialization; the observation keeps its numbers in the asset's plots.

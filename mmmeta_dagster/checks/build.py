@@ -1,8 +1,8 @@
-"""Asset checks: what is unhealthy although every run succeeds. What each looks at is in ``check_results``.
+"""The asset checks of a metadir: which there are, and the op that runs them. What each looks at is in ``looks``.
 
-One op an asset, after that asset's. It does not come where the asset's step fails, which is when it matters, or has brought
-nothing new: then that step says itself what the checks find (``tell_checks``). What costs is not the ops but the checks, 40 ms
-each, for Dagster writes three events for one. They only read, and create nothing.
+Each asset's checks are one op, after the asset's. It is skipped where the asset's step fails, which is when it matters,
+or has brought nothing new: then that step says itself what the checks find (``tell_checks``). What costs is not the ops
+but the checks, 40 ms each, for Dagster writes three events for one. They only read, and create nothing.
 
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the check functions.
 """
@@ -18,8 +18,8 @@ from mmmeta.errors import MmmetaError
 from mmmeta.filters import format_duration
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.checks import results as check_results
-from mmmeta_dagster.checks.results import Found
+from mmmeta_dagster.checks import looks
+from mmmeta_dagster.checks.looks import Found
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
@@ -65,15 +65,7 @@ def _checks(
         with _opened(context, metadir) as m:
             for name, (_, look) in made.items():
                 if name in wanted:
-                    found = _found(metadir, m, look)
-                    yield dg.AssetCheckResult(
-                        passed=found.passed,
-                        asset_key=key,
-                        check_name=name,
-                        severity=_severity(metadir),
-                        description=found.words,
-                        metadata=_metadata(metadir, found),
-                    )
+                    yield dg.AssetCheckResult(asset_key=key, check_name=name, **_looked(metadir, m, look))
 
     return checks
 
@@ -83,22 +75,12 @@ def tell_checks(context: dg.AssetExecutionContext, metadir: MetadirConfig, name:
     try:
         with _opened(context, metadir) as m:
             for check, (_, look) in _made(metadir, metadir.jobs.get(name)).items():
-                found = _found(metadir, m, look)
                 evaluation: Any = dg.AssetCheckEvaluation(
-                    asset_key=context.asset_key,
-                    check_name=check,
-                    passed=found.passed,
-                    severity=_severity(metadir),
-                    description=found.words,
-                    metadata=_metadata(metadir, found),
+                    asset_key=context.asset_key, check_name=check, **_looked(metadir, m, look)
                 )
                 context.log_event(evaluation)  # Dagster takes it, as one of this run; its annotation lacks it
     except MmmetaError as error:  # what failed before it is what a person has to see
         context.log.warning(f"The checks of {name} cannot be told: {error}")
-
-
-def _severity(metadir: MetadirConfig) -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity(metadir.checks.severity.upper())
 
 
 def _made(metadir: MetadirConfig, job: JobConfig | None) -> dict[str, tuple[str, Look]]:
@@ -111,12 +93,12 @@ def _of_state_db(metadir: MetadirConfig) -> dict[str, tuple[str, Look]]:
     return {
         keys.CHECK_REVISION: (
             "The state db has merged the latest that the remote has published.",
-            check_results.revision,
+            looks.revision,
         ),
         keys.CHECK_TYPES: (
-            f"Keys that hold numbers came with nothing else in the last {check_results.LATELY_WORDS}: a filter such as "
+            f"Keys that hold numbers came with nothing else in the last {looks.LATELY_WORDS}: a filter such as "
             "pages >= 1 does not match text. Keys under checks: several_types are left out.",
-            lambda m: check_results.types(m, several),
+            lambda m: looks.types(m, several),
         ),
     }
 
@@ -127,20 +109,20 @@ def _of_job(metadir: MetadirConfig, job: JobConfig) -> dict[str, tuple[str, Look
     made: dict[str, tuple[str, Look]] = {
         keys.CHECK_DEAD: (
             "No file is dead: has used up its attempts and waits for a person.",
-            lambda m: check_results.dead(m, name),
+            lambda m: looks.dead(m, name),
         ),
         keys.CHECK_FAILURES: (
             f"Of the files that were tried, at most {config.failures:.0%} are failed or dead.",
-            lambda m: check_results.failures(m, name, config.failures),
+            lambda m: looks.failures(m, name, config.failures),
         ),
         keys.CHECK_LAG: (
             f"No file is pending for longer than {limit}.",
-            lambda m: check_results.lag(m, name, config.lag),
+            lambda m: looks.lag(m, name, config.lag),
         ),
         keys.CHECK_LEFT: (
-            f"In the last {check_results.LATELY_WORDS} no change of the job's selection has set files aside that were "
+            f"In the last {looks.LATELY_WORDS} no change of the job's selection has set files aside that were "
             "never done.",
-            lambda m: check_results.left(m, name),
+            lambda m: looks.left(m, name),
         ),
     }
     if (job.download is not None or job.load is not None) and config.sample != 0:
@@ -151,14 +133,9 @@ def _of_job(metadir: MetadirConfig, job: JobConfig) -> dict[str, tuple[str, Look
         made[keys.CHECK_RESULTS] = (
             f"The {what} of files that are done are where the job has put them, in the right version. Looks for "
             f"{how_many}.",
-            lambda m: check_results.results(m, name, config.sample, see_more),
+            lambda m: looks.results(m, name, config.sample, see_more),
         )
     return made
-
-
-def _metadata(metadir: MetadirConfig, found: Found) -> dict[str, Any]:
-    commands = {keys.META_SEE_MORE: found.command, keys.META_REMEDY: found.remedy}
-    return {**found.numbers, **{name: metadir.command(words) for name, words in commands.items() if words}}
 
 
 @contextmanager
@@ -175,7 +152,19 @@ def _opened(
             yield m
 
 
-def _found(metadir: MetadirConfig, m: Metadir, look: Look) -> Found:
+def _looked(metadir: MetadirConfig, m: Metadir, look: Look) -> dict[str, Any]:
+    """What a check finds, in the words of Dagster's result and of its event."""
+    found = _found(m, look)
+    commands = {keys.META_SEE_MORE: found.command, keys.META_REMEDY: found.remedy}
+    return {
+        "passed": found.passed,
+        "severity": dg.AssetCheckSeverity(metadir.checks.severity.upper()),
+        "description": found.words,
+        "metadata": {**found.numbers, **{name: metadir.command(words) for name, words in commands.items() if words}},
+    }
+
+
+def _found(m: Metadir, look: Look) -> Found:
     """What a check finds; one that cannot look has failed, and stops neither the others nor the run."""
     try:
         if not m.layout.state.exists():

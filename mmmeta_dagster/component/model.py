@@ -1,5 +1,4 @@
-"""The attributes of ``MetadirComponent``: checked while Dagster can still tell the line, and filled with what its templates
-give."""
+"""The attributes of ``MetadirComponent``: checked while Dagster can still tell the line, then filled from its templates."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What is wrong with a component once its templates are filled: named with file, line and key, and what two components of one
-project may not have in common."""
+"""What is wrong with a component once its templates are filled: named with file, line and key.
+
+Also what two components of one project may not have in common.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ from mmmeta.config.yaml_file import KeyPath, key_text, read_yaml
 from mmmeta.errors import InvalidFileError, ProjectError
 from mmmeta.project import MetadirConfig, check_names
 
-Problem = tuple[KeyPath, str]
+WrongKey = tuple[KeyPath, str]
 """A key below ``attributes``, and what is wrong with it."""
 
 
-def refused(context: dg.ComponentLoadContext, problems: Sequence[Problem]) -> InvalidFileError:
+def refused(context: dg.ComponentLoadContext, problems: Sequence[WrongKey]) -> InvalidFileError:
     """One error for all that is wrong in a component's ``defs.yaml``."""
     file = _file_of(context)
     try:

@@ -31,7 +31,7 @@ AT_ONCE = 1_000
 """Partitions of a coarse key that one run of a backfill is for."""
 
 _REFUSED = re.compile(r"[\x00-\x20\x7f-\xa0,|\[\]]+|\.{3,}")
-"""What Dagster refuses in some keys (control characters, ``...``, ``|``, brackets), or reads as more than one (a comma)."""
+"""What Dagster refuses in some keys (control characters, ``...``, ``|``, brackets), or takes for two keys (a comma)."""
 
 
 def partitions_def(metadir: MetadirConfig, job: JobConfig) -> dg.PartitionsDefinition[Any] | None:
@@ -88,29 +88,30 @@ def files_of(keys: Sequence[str], partitions: PartitionsConfig, metadir: Metadir
         first, last = windows.time_window_for_partition_key(keys[0]), windows.time_window_for_partition_key(keys[-1])
         return {"$all": [{by: {">=": first.start}}, {by: {"<": last.end}}]}
     wanted = set(keys)
-    # Several values can have one key; where there are too many to look at, the one that it is made of is enough.
-    values: list[Any] = [value for value in distinct(metadir, by, RECOMMENDED) if key_of(value) in wanted]
+    # Several values can belong to one partition; where there are too many to look at, the one that it is called after is
+    # enough.
+    values: list[Any] = [value for value in distinct(metadir, by, RECOMMENDED) if partition_of(value) in wanted]
     texts = {value for value in values if isinstance(value, str)}
     return {by: [*values, *sorted(wanted - texts - {NONE, EMPTY})]}
 
 
 def backfill_policy(job: JobConfig) -> dg.BackfillPolicy | None:
-    """A backfill of a month is one run, not one a day: files are claimed in batches, whatever they belong to. Of a coarse
-    key's values each is a variable of an SQL statement, which takes only so many."""
+    """A backfill of a month is one run, not one a day: files are claimed in batches, whatever they belong to. One over a
+    coarse key is several runs, because each value is a variable of an SQL statement, which takes a limited number."""
     if job.partitions is None:
         return None
     return dg.BackfillPolicy.single_run() if job.partitions.every else dg.BackfillPolicy.multi_run(AT_ONCE)
 
 
 def distinct(metadir: Metadir, key: str, limit: int, where: Mapping[str, Any] | None = None) -> Iterable[Any]:
-    """So many of the values that files have under a key, each once."""
+    """The values that files have under a key, each once, ``limit`` at most."""
     if not metadir.files.has_column(key):
         return []
     filters: dict[str, Any] = {"$all": [dict(where)]} if where else {}
     return [found[key] for found in metadir.files.distinct(key, _limit=limit, **filters)]
 
 
-def key_of(value: object) -> str | None:
+def partition_of(value: object) -> str | None:
     """The partition of a value of a coarse key; None for what is no plain value.
 
     ``Ministry, Health`` and ``Ministry Health`` come out the same, and then are one partition.
@@ -130,12 +131,12 @@ def key_of(value: object) -> str | None:
 
 
 def spread(values: Iterable[tuple[Any, int]], partitions: PartitionsConfig) -> tuple[Counter[str], int]:
-    """Partition → how many files, from pairs of a value and how many files have it; and how many belong to none."""
+    """Partition → number of files, from pairs of a value and the number of files that have it; and how many belong to none."""
     counts: Counter[str] = Counter()
     outside = 0
     if partitions.every is None:
         for value, files in values:
-            key = key_of(value)
+            key = partition_of(value)
             if key is None:
                 outside += files
             else:

@@ -1,1 +1,5 @@
-"""The sensor: what it sees, what it decides, what it says."""
+"""The sensor that keeps a metadir imported.
+
+``observe`` gathers a ``situation``, plain values; ``decision`` judges it, a pure function; ``build`` makes the sensor and
+speaks to Dagster.
+"""

@@ -1,9 +1,10 @@
 """What the sensor decides, as a pure function: from a situation, its cursor and the time to "ask" or "skip, because".
 
-Nothing here reads a file, a database or Dagster; ``sensors`` gathers the situation. The rules:
+Nothing here reads a file, a database or Dagster; ``observe`` gathers the situation. The rules:
 
 - There is a reason to ask when the remote moved or when work is due: a retry, a rest left by a limit, an ended lease,
-  a job that is new or changed, files that something else merged or saved and no selection was evaluated over yet. Without one, the tick is a skip.
+  a job that is new or changed, files that something else merged or saved and that no selection was evaluated over yet.
+  Without one, the tick is a skip.
 - A metadir that is not whole yet (a sync is under way) is waited for; that is no attempt. Where only the announced
   metadata is missing, work that is due goes on meanwhile.
 - While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that it gave a
@@ -21,13 +22,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
+from mmmeta.state.status import JobStatus
+from mmmeta.store.remote import Publication
 from mmmeta.store.text import moment_of
-from mmmeta_dagster.sensor.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RemoteSeen, RunView, Situation
+from mmmeta_dagster.runs import FRESH, Phase, RunView
+from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
 from mmmeta_dagster.shown.wording import clock_text, files, retries
 
 LONGEST_PAUSE = timedelta(hours=1)
-"""Where the doubling of the pause between attempts ends. Also how long a metadir that a run found not whole, and that
-has not changed since, is left alone."""
+"""The longest pause between attempts, where its doubling ends. Also how long a metadir that a run found not whole, and
+that has not changed since, is left alone."""
 
 LONGEST_PAUSE_WHILE_CHANGING = timedelta(minutes=5)
 """The same for a metadir that keeps changing without becoming whole: a slow sync, or one that copies a broken file."""
@@ -39,8 +43,8 @@ LOOK_AGAIN = timedelta(hours=1)
 """How often a selection that files enter merely because time passes is evaluated when nothing else happens."""
 
 GATHER_RETRIES = timedelta(minutes=1)
-"""How long the retries of a job are gathered from the first one that is due on. Files that failed together fall due
-one after the other (their pauses are jittered); each would be a run of its own."""
+"""How long the retries of a job are gathered once the first one is due. Files that failed together fall due one after the
+other (their pauses are jittered); each would be a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Decision:
         reason: why, in words; for an ask and for a skip.
         cursor: what to remember.
         run_key: the key of the run to ask for; None for a skip.
-        attempt: the how manieth attempt in this situation.
+        attempt: which attempt in this situation it is, counted from 1; 0 for a skip.
         lost: runs that Dagster calls unfinished and that are taken for killed.
         gave_up: True exactly once per situation, on the tick that gives it up.
     """
@@ -67,12 +71,10 @@ class Decision:
 def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     """Ask for a run of ``<metadir>_import``, or skip, with the reason. ``now`` is aware UTC."""
     decision = _decide(situation, cursor, now)
-    remote = situation.remote
-    if remote is None:
-        return decision
-    if remote.problem is not None:
-        return replace(decision, reason=f"{decision.reason} The store at the remote cannot be read: {remote.problem}.")
-    ahead = _ahead(situation, remote)
+    if situation.remote_problem is not None:
+        trouble = f"The store at the remote cannot be read: {situation.remote_problem}."
+        return replace(decision, reason=f"{decision.reason} {trouble}")
+    ahead = None if situation.remote is None else _ahead(situation, situation.remote)
     if ahead is None:
         return decision
     if decision.run_key is not None:
@@ -161,8 +163,9 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
         return
     if situation.state_problem is not None and published is not None:
         yield situation.state_problem
-    if published is not None and published != merged.published and situation.on_its_way is None:
-        before = f"{_published(merged.published)} was merged last" if merged.published else "nothing was merged yet"
+    if published is not None and published != merged.remote_last_updated and situation.on_its_way is None:
+        last = merged.remote_last_updated
+        before = f"{_published(last)} was merged last" if last else "nothing was merged yet"
         yield f"the remote has metadata of {_published(published)}, {before}"
     elif situation.came_after_its_store:
         yield f"meta.db is another file now, and the store announces revision {situation.announced}"
@@ -173,7 +176,7 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
 
 
 def _due(
-    wanted: JobWanted, seen: JobSeen | None, state_revision: int | None, runs: Sequence[RunView], now: datetime
+    wanted: JobWanted, seen: JobStatus | None, state_revision: int, runs: Sequence[RunView], now: datetime
 ) -> str | None:
     if seen is None:
         return "the job is new"
@@ -185,20 +188,20 @@ def _due(
         return f"{retries(seen.failed)} due again since {clock_text(seen.earliest_due)}"
     if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
         return f"{files(seen.claimed)} claimed by {why}"
-    if seen.evaluated is not None and state_revision is not None and seen.evaluated < state_revision:
+    if seen.evaluated < state_revision:
         return "files were merged or saved since its selection was evaluated"
     if wanted.grows_with_time and (seen.evaluated_at is None or now - seen.evaluated_at >= LOOK_AGAIN):
         return "files may have entered the selection as time passed"
     return None
 
 
-def _gathered_until(seen: JobSeen) -> datetime:
-    """When to ask for a job's retries: some pass from the first that is due on, unless it is the only one."""
+def _gathered_until(seen: JobStatus) -> datetime:
+    """When to ask for a job's retries: a while after the first one is due, or at once where it is the only one."""
     assert seen.earliest_due is not None
     return seen.earliest_due + (GATHER_RETRIES if seen.failed > 1 else timedelta())
 
 
-def _abandoned(seen: JobSeen, runs: Sequence[RunView], now: datetime) -> str | None:
+def _abandoned(seen: JobStatus, runs: Sequence[RunView], now: datetime) -> str | None:
     """By whom files are claimed that nobody works on any more, None where somebody may."""
     run = next((run for run in runs if run.run_id == seen.run_id), None)
     if run is not None and run.phase.ended:
@@ -211,7 +214,7 @@ def _abandoned(seen: JobSeen, runs: Sequence[RunView], now: datetime) -> str | N
 
 
 def pause(interval: float, attempt: int) -> timedelta:
-    """How long to wait after the given attempt: the interval, doubled each time, an hour at most."""
+    """How long to wait after the given attempt: the interval, doubled each time, ``LONGEST_PAUSE`` at most."""
     return min(timedelta(seconds=interval * 2 ** min(max(attempt - 1, 0), 20)), LONGEST_PAUSE)
 
 
@@ -234,12 +237,12 @@ def _outcome(run: RunView | None) -> str:
     return f"run {run.name} gave no sign of life since {clock_text(run.last_sign)} and counts as killed"
 
 
-def _ahead(situation: Situation, remote: RemoteSeen) -> str | None:
+def _ahead(situation: Situation, remote: Publication) -> str | None:
     """That the copy here is not what the remote published, as a sentence; None where it is.
 
     Different is enough; which of both is newer decides about the words only.
     """
-    there, here = (remote.published or "").strip(), (situation.published or "").strip()
+    there, here = remote.text.strip(), (situation.published or "").strip()
     revision, ours = remote.revision, situation.announced
     further = revision is not None and ours is not None and revision > ours
     if there == here and not further:
@@ -248,8 +251,8 @@ def _ahead(situation: Situation, remote: RemoteSeen) -> str | None:
     if not here:
         return f"The remote published {published}: waiting for the sync."
     copy = f"{_published(here)}{_revision(ours)}"
-    moment, before = moment_of(there), moment_of(here)
-    if moment is not None and before is not None and moment < before and not further:
+    before = moment_of(here)
+    if before is not None and remote.moment < before and not further:
         return f"The store at the remote is of {published}, older than the copy here, which is of {copy}."
     return f"The remote published {published}; the copy here is of {copy}: waiting for the sync."
 
@@ -282,7 +285,7 @@ def _nothing_to_do(situation: Situation, now: datetime) -> str:
     return f"Nothing to do: {'; '.join(parts) or 'all is merged'}."
 
 
-def _standing(seen: JobSeen, now: datetime) -> str:
+def _standing(seen: JobStatus, now: datetime) -> str:
     words = [f"{seen.done} done"]
     if seen.claimed:
         words.append(f"{seen.claimed} claimed" + (f" until {clock_text(seen.lease_until)}" if seen.lease_until else ""))

@@ -2,62 +2,45 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from dataclasses import replace
 
 import dagster as dg
 
 from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError, StoreAccessError
 from mmmeta.filters import grows_with_time
+from mmmeta.inspection import metadata_head
 from mmmeta.layout import Layout
-from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import read_head
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.state.status import Status, file_identity, file_version, read_status
-from mmmeta.store.remote import read_publication
+from mmmeta.store.remote import Publication, read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
-from mmmeta_dagster.heartbeat import last_beat
-from mmmeta_dagster.sensor.situation import JobSeen, JobWanted, Merged, Phase, RemoteSeen, RunView, Situation
-
-LATEST = 25
-"""Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""
+from mmmeta_dagster.runs import runs_of
+from mmmeta_dagster.sensor.situation import JobWanted, Situation
 
 REMOTE_TIMEOUT = 10.0
-"""Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds, and it shall go on long before
-that with what is known here."""
-
-RUN_KEY = "dagster/run_key"
-"""Dagster's own tag on a run that a sensor asked for."""
+"""Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds; long before that the sensor has
+to go on with what is known here."""
 
 _LOADED = utcnow()
 """When the code was loaded."""
 
-_PHASES = {
-    dg.DagsterRunStatus.QUEUED: Phase.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED: Phase.STARTING,
-    dg.DagsterRunStatus.STARTING: Phase.STARTING,
-    dg.DagsterRunStatus.SUCCESS: Phase.SUCCEEDED,
-    dg.DagsterRunStatus.FAILURE: Phase.FAILED,
-    dg.DagsterRunStatus.CANCELED: Phase.CANCELED,
-}
-"""Any other status (and Dagster gains new ones) is some way of having started."""
-
 
 def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
-    """The situation of a metadir now. Reads small files and asks Dagster for runs; opens no database of mmmeta, but for
-    one case (``_why_older``)."""
+    """The situation of a metadir now. Reads small files and asks Dagster for runs; the metadata db is asked for its head in
+    one case only (``_why_older``)."""
     layout = layout_of(metadir)
-    published, problem = _published(layout)
+    published, store_problem = _published(layout)
     status = read_status(layout.status)
-    return Situation(
+    here = Situation(
         metadir=metadir.name,
         path=str(layout.base),
         published=published,
-        store_problem=problem,
-        merged=_merged(status) if status is not None else None,
+        store_problem=store_problem,
+        merged=status,
         state_problem=_state_problem(layout, status),
         not_whole=why_not_whole(layout) or _why_older(metadir, layout, status),
         announced=_announced(layout),
@@ -68,16 +51,19 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         interval=metadir.sensor.interval,
         attempts=metadir.sensor.attempts,
         loaded=_LOADED,
-        remote=None if metadir.sensor.remote is None else _remote(metadir.sensor.remote),
     )
+    remote, remote_problem = _remote(metadir.sensor.remote)  # last, because it may take seconds
+    return replace(here, remote=remote, remote_problem=remote_problem)
 
 
-def _remote(base: str) -> RemoteSeen:
+def _remote(base: str | None) -> tuple[Publication | None, str | None]:
+    """What the store at the remote says, and why it cannot be read."""
+    if base is None:
+        return None, None
     try:
-        found = read_publication(base, timeout=REMOTE_TIMEOUT)
+        return read_publication(base, timeout=REMOTE_TIMEOUT), None
     except StoreAccessError as error:
-        return RemoteSeen(problem=str(error).rstrip("."))
-    return RemoteSeen(found.text, found.revision)
+        return None, str(error).rstrip(".")
 
 
 def _published(layout: Layout) -> tuple[str | None, str | None]:
@@ -119,92 +105,21 @@ def _state_problem(layout: Layout, status: Status | None) -> str | None:
 def _why_older(metadir: MetadirConfig, layout: Layout, status: Status | None) -> str | None:
     """That meta.db is an older copy than was merged, which an update would refuse; None where it is not.
 
-    The store alone cannot tell it from a metadata db that was made anew. So meta.db itself is opened, read-only, where the
-    store went back and meta.db is another file than the last update read: in no other case.
+    The store alone cannot tell it from a metadata db that was made anew. So meta.db itself is asked, where the store went
+    back and meta.db is another file than the last update read: in no other case.
     """
     if status is None or status.revision is None or _state_problem(layout, status) is not None:
         return None
     announced = _announced(layout)
     if announced is None or announced >= status.revision or status.metadata_file == file_version(layout.meta_db):
         return None
-    database = MetadataDatabase(layout.meta_db, read_only=True)
     try:
-        with database.reading() as connection:
-            found = read_head(connection, database)
+        found = metadata_head(layout)
     except MmmetaError:
         return None  # a run says what is wrong with it
-    finally:
-        database.close()
     if found.id != status.metadata_id or found.revision >= status.revision:
         return None
     return (
         f"{layout.meta_db} is a stale copy: revision {found.revision}, merged already {status.revision}. Sync again; if the "
         f"remote really went back, run {metadir.command('update --accept-older')}"
     )
-
-
-def _merged(status: Status) -> Merged:
-    return Merged(
-        published=status.remote_last_updated,
-        metadata_id=status.metadata_id,
-        revision=status.revision,
-        digest=status.digest,
-        state_revision=status.state_revision,
-        metadata_file=status.metadata_file,
-        jobs={
-            name: JobSeen(
-                job.fingerprint,
-                job.pending,
-                job.claimed,
-                job.done,
-                job.failed,
-                job.dead,
-                job.due,
-                job.earliest_due,
-                job.lease_until,
-                job.heartbeat,
-                job.run_id,
-                job.evaluated_at,
-                job.evaluated,
-            )
-            for name, job in status.jobs.items()
-        },
-    )
-
-
-def runs_of(
-    instance: dg.DagsterInstance, dagster_job: str, metadir: MetadirConfig, status: Status | None = None
-) -> list[RunView]:
-    """The latest runs of a Dagster job of a metadir, newest first."""
-    layout = layout_of(metadir)
-    wanted = dg.RunsFilter(job_name=dagster_job, tags={keys.TAG_PATH: str(metadir.path)})
-    return [_view(record, layout, status) for record in instance.get_run_records(wanted, limit=LATEST)]
-
-
-def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunView:
-    run = record.dagster_run
-    phase = _PHASES.get(run.status, Phase.STARTED)
-    created = record.create_timestamp
-    return RunView(
-        run_id=run.run_id,
-        phase=phase,
-        created=created if created.tzinfo else created.replace(tzinfo=timezone.utc),
-        started=_moment(record.start_time),
-        ended=_moment(record.end_time),
-        alive_at=None if phase.ended else _alive_at(run.run_id, layout, status),
-        run_key=run.tags.get(RUN_KEY),
-        not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
-        seen=run.tags.get(keys.TAG_SEEN),
-    )
-
-
-def _alive_at(run_id: str, layout: Layout, status: Status | None) -> datetime | None:
-    """The run's last sign of life: its own heartbeat, or that of a job which it runs, as status.json has it."""
-    signs = [last_beat(layout, run_id)]
-    if status is not None:
-        signs += [job.heartbeat for job in status.jobs.values() if job.run_id == run_id]
-    return max((sign for sign in signs if sign is not None), default=None)
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc)

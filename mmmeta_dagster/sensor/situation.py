@@ -1,4 +1,4 @@
-"""What the sensor knows when it decides: plain values, gathered by ``sensors``, judged by ``decision``.
+"""What the sensor knows when it decides: plain values, gathered by ``observe``, judged by ``decision``.
 
 All times are aware UTC.
 """
@@ -8,86 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
-from enum import Enum
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
 
 from mmmeta.clock import from_text, to_text
+from mmmeta.state.status import Status
+from mmmeta.store.remote import Publication
+from mmmeta_dagster.runs import RunView
 
-FRESH = timedelta(seconds=30)
-"""A started run whose last sign of life is older counts as killed, and so does a worker that has claimed files: three
-missed beats of the ledger, six of ``heartbeat``. Shorter: a busy machine's runs are doubled (the
-ledger's claims keep that harmless); longer: a killed run is followed later."""
-
-STARTING = timedelta(minutes=3)
-"""So long a run may take from being handed to its launcher to its start before it counts as killed."""
-
-WARM_UP = timedelta(minutes=2)
-"""So long a started run may take to its first sign of life; usually it is a second."""
-
-
-class Phase(Enum):
-    """The life of a Dagster run, as far as the decision needs it."""
-
-    QUEUED = "queued"
-    STARTING = "starting"
-    STARTED = "started"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
-
-    @property
-    def ended(self) -> bool:
-        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED)
-
-
-@dataclass(frozen=True)
-class RunView:
-    """One run of ``<metadir>_import``.
-
-    Attributes:
-        run_id: Dagster's id.
-        phase: how far it is.
-        created: when Dagster made it.
-        started: when its process began, None before.
-        ended: when it ended, None before.
-        alive_at: its last sign of life (heartbeat), None where there was none.
-        run_key: of the request it came from, None where a person started it.
-        not_whole: what it found wrong with the metadir, None where it found nothing wrong.
-        seen: the mark of the metadir's files when it looked (see ``Situation.seen``).
-    """
-
-    run_id: str
-    phase: Phase
-    created: datetime
-    started: datetime | None = None
-    ended: datetime | None = None
-    alive_at: datetime | None = None
-    run_key: str | None = None
-    not_whole: str | None = None
-    seen: str | None = None
-
-    @property
-    def name(self) -> str:
-        """As Dagster's UI abbreviates it."""
-        return self.run_id[:8]
-
-    @property
-    def last_sign(self) -> datetime:
-        """The latest moment of which something is known about this run."""
-        return max(moment for moment in (self.created, self.started, self.ended, self.alive_at) if moment is not None)
-
-    def is_alive(self, now: datetime) -> bool:
-        """Whether it is to be waited for. A queued run is held by Dagster's queue and cannot die."""
-        if self.phase.ended:
-            return False
-        if self.phase is Phase.QUEUED:
-            return True
-        if self.phase is Phase.STARTING:
-            return now - self.last_sign <= STARTING
-        if self.alive_at is not None and self.alive_at >= self.created:
-            return now - self.alive_at <= FRESH
-        return now - self.last_sign <= WARM_UP
+_MOVES_BY_ITSELF = (
+    *("state_id", "state_file", "metadata_file", "written_at"),
+    *("lease_until", "heartbeat", "run_id", "evaluated_at"),
+)
+"""What status.json says of itself, of files, leases, signs of life and looks: it changes without anything being achieved.
+What is not named here is a part of ``Situation.mark``."""
 
 
 @dataclass(frozen=True)
@@ -99,51 +34,6 @@ class JobWanted:
 
 
 @dataclass(frozen=True)
-class JobSeen:
-    """A job as status.json records it: counts of files, the earliest retry, the latest end of a lease; of the worker
-    that claims files, when it last said that it lives and the run that it belongs to; when a selection that files
-    enter as time passes was last evaluated; and the state revision up to which the selection was evaluated."""
-
-    fingerprint: str
-    pending: int = 0
-    claimed: int = 0
-    done: int = 0
-    failed: int = 0
-    dead: int = 0
-    due: int = 0
-    earliest_due: datetime | None = None
-    lease_until: datetime | None = None
-    heartbeat: datetime | None = None
-    run_id: str | None = None
-    evaluated_at: datetime | None = None
-    evaluated: int | None = None
-
-
-@dataclass(frozen=True)
-class Merged:
-    """What status.json says: what was merged last, and where the jobs stand. ``published`` is the store's raw text,
-    ``metadata_file`` the version of meta.db that the last update read."""
-
-    published: str | None
-    metadata_id: str | None = None
-    revision: int | None = None
-    digest: str | None = None
-    state_revision: int | None = None
-    jobs: Mapping[str, JobSeen] = field(default_factory=dict)
-    metadata_file: str | None = None
-
-
-@dataclass(frozen=True)
-class RemoteSeen:
-    """What the store at the remote says, where the sensor reads it: the raw text of ``remote_last_updated`` and the
-    revision; or why it could not be read."""
-
-    published: str | None = None
-    revision: int | None = None
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
 class Situation:
     """All that a decision rests on.
 
@@ -152,7 +42,7 @@ class Situation:
         path: its base path.
         published: raw text of the store's ``remote_last_updated``; None where there is none.
         store_problem: why ``published`` could not be read, None where nothing is wrong.
-        merged: status.json; None where there is none that can be read.
+        merged: status.json, what was merged last and where the jobs stand; None where there is none that can be read.
         state_problem: what happened to the state db that status.json speaks of; None where nothing did.
         not_whole: why a run would fail for want of a whole metadir, None where nothing speaks against it.
         announced: the revision that the store announces; None where it announces none.
@@ -163,13 +53,14 @@ class Situation:
         interval: seconds between two looks; the first pause between attempts.
         attempts: how many attempts one situation gets.
         loaded: when this code was loaded; loading it anew is a change of the situation.
-        remote: what the store at the remote says; None where nobody looks. What was not synced yet changes nothing here,
-            so it is no part of ``mark``.
+        remote: what the store at the remote says; None where nobody looks, or where it cannot be read. What was not
+            synced yet changes nothing here, so it is no part of ``mark``.
+        remote_problem: why ``remote`` could not be read, None where nothing is wrong.
     """
 
     metadir: str
     published: str | None
-    merged: Merged | None
+    merged: Status | None
     path: str = ""
     store_problem: str | None = None
     state_problem: str | None = None
@@ -182,7 +73,8 @@ class Situation:
     interval: float = 30
     attempts: int = 20
     loaded: datetime | None = None
-    remote: RemoteSeen | None = None
+    remote: Publication | None = None
+    remote_problem: str | None = None
 
     @property
     def on_its_way(self) -> str | None:
@@ -192,7 +84,7 @@ class Situation:
         that the last update read, another update could not find more.
         """
         merged = self.merged
-        if merged is None or merged.published == self.published or merged.metadata_file is None:
+        if merged is None or merged.remote_last_updated == self.published or merged.metadata_file is None:
             return None
         if self.announced is None or merged.revision is None or self.announced <= merged.revision:
             return None
@@ -215,22 +107,26 @@ class Situation:
     def mark(self) -> str:
         """Sixteen letters that change when anything does that the next attempt could depend on.
 
-        Leases, signs of life and looks are no part of it: they move without anything being achieved. The metadir's
-        files are while there is something to merge: a meta.db that arrives ends giving up.
+        Of status.json that is what a run changes by getting on. Of the metadir's files it is meta.db while there is
+        something to merge: one that arrives ends giving up.
         """
-        merged = None
-        if self.merged is not None:
-            jobs = {
-                name: replace(job, lease_until=None, heartbeat=None, run_id=None, evaluated_at=None)
-                for name, job in self.merged.jobs.items()
-            }
-            merged = asdict(replace(self.merged, jobs=jobs, metadata_file=None))
-        to_merge = self.merged is None or self.merged.published != self.published or self.came_after_its_store
+        merged = self.merged
+        to_merge = merged is None or merged.remote_last_updated != self.published or self.came_after_its_store
         wanted = {name: job.fingerprint for name, job in self.jobs.items()}
-        parts = [self.metadir, self.published, merged, wanted, self.state_problem, self.loaded]
+        achieved = None if merged is None else _achieved(merged)
+        parts = [self.metadir, self.published, achieved, wanted, self.state_problem, self.loaded]
         parts.append(self.metadata_file if to_merge else None)
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _achieved(status: Status) -> dict[str, Any]:
+    """What status.json says without what moves by itself."""
+    values = asdict(status)
+    for part in (values, *values["jobs"].values()):
+        for name in _MOVES_BY_ITSELF:
+            part.pop(name, None)
+    return values
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What Dagster's UI shows: Markdown, tables, numbers with units."""
+"""What Dagster's UI shows of runs: sentences, numbers with units, Markdown tables, lists of columns."""

@@ -23,7 +23,8 @@ def links_of(metadir: Metadir, files: Iterable[str]) -> dict[str, Link]:
 
 
 def table_of_run(metadir: Metadir, job: Job, run_id: str, total: int, see_more: str) -> dg.MarkdownMetadataValue | None:
-    """The last files of a run by the ledger, of so many in all; None where it did none. ``see_more`` lists all."""
+    """The last files of a run, by the ledger; None where it did none. There are ``total``, which the command ``see_more``
+    lists."""
     attempts = job.history(run_id=run_id, limit=ROWS)
     if not attempts:
         return None

@@ -33,7 +33,7 @@ def of_generate(report: GenerateReport) -> dict[str, Any]:
 
 
 def of_update(report: UpdateReport, files: int) -> dict[str, Any]:
-    """What an update did, for ``state_db``, which holds so many files now."""
+    """What an update did, for ``state_db``; ``files`` is how many it holds now."""
     return {keys.META_FILES: files, **_changes(report), keys.META_HOW: report.how}
 
 
@@ -128,7 +128,7 @@ def of_interruption(
     see_more: str,
     links: Mapping[str, Link] | None = None,
 ) -> dict[str, Any]:
-    """What a job did in a run that was terminated: so many files were settled, of which these failed."""
+    """What a job did in a run that was terminated, which settled this many files, those that failed among them."""
     done = settled - len(failed)
     left = standing.counts.pending
     rows = [

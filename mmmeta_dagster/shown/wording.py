@@ -11,10 +11,10 @@ def clock_text(moment: datetime) -> str:
 
 
 def files(number: int) -> str:
-    """So many files, with the verb: ``3 files are``."""
+    """A number of files, with the verb: ``3 files are``."""
     return "1 file is" if number == 1 else f"{number} files are"
 
 
 def retries(failed: int) -> str:
-    """Of so many failed files the one whose pause ends first, with the verb."""
+    """The one of the failed files whose pause ends first, with the verb."""
     return "1 failed file is" if failed <= 1 else f"the first of {failed} failed files is"

@@ -15,7 +15,7 @@ from watch import Watch
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Dagster mirrors the output of a run by processes for which its older versions do not wait: no leak of ours."""
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+from mmmeta.state.status import JobStatus, Status
+from mmmeta_dagster.runs import Phase, RunView
 from mmmeta_dagster.sensor.decision import Decision, decide
-from mmmeta_dagster.sensor.situation import Cursor, JobSeen, JobWanted, Merged, Phase, RunView, Situation
+from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
 OLD = "2026-05-04T10:00:00+00:00"
@@ -14,18 +17,41 @@ NEW = "2026-05-04T11:59:00+00:00"
 SECOND = timedelta(seconds=1)
 
 
-def seen(**changes: object) -> JobSeen:
-    """A job that has done all its files."""
-    return replace(JobSeen("f1", done=12), **changes)  # type: ignore[arg-type]
+def seen(**changes: object) -> JobStatus:
+    """A job that has done all its files, and was evaluated over all of them (no state revision here is above 9)."""
+    return replace(JobStatus("f1", done=12, evaluated=9), **changes)  # type: ignore[arg-type]
+
+
+def status(
+    published: str | None,
+    metadata_id: str | None = None,
+    revision: int | None = None,
+    digest: str | None = None,
+    state_revision: int = 0,
+    jobs: Mapping[str, JobStatus] | None = None,
+    metadata_file: str | None = None,
+) -> Status:
+    """What status.json says."""
+    return Status(
+        "state",
+        metadata_id,
+        revision,
+        digest,
+        published,
+        state_revision,
+        NOW,
+        dict(jobs or {}),
+        metadata_file=metadata_file,
+    )
 
 
 def situation(
-    published: str | None = OLD, job: JobSeen | None = None, merged: Merged | str | None = "merged", **changes: object
+    published: str | None = OLD, job: JobStatus | None = None, merged: Status | str | None = "merged", **changes: object
 ) -> Situation:
     """A metadir of which everything is merged and done, unless told otherwise."""
     jobs = {"download": job or seen()}
-    status = Merged(OLD, "id", 7, "d7", 3, jobs) if merged == "merged" else merged
-    base = Situation("archive", published, status, jobs={"download": JobWanted("f1")}, seen="s1")  # type: ignore[arg-type]
+    found = status(OLD, "id", 7, "d7", 3, jobs) if merged == "merged" else merged
+    base = Situation("archive", published, found, jobs={"download": JobWanted("f1")}, seen="s1")  # type: ignore[arg-type]
     return replace(base, **changes)  # type: ignore[arg-type]
 
 

@@ -23,7 +23,9 @@ from mmmeta_dagster.location import find_metadirs
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MODULES = sorted(
-    name for _, name, _ in pkgutil.iter_modules(mmmeta_dagster.__path__, "mmmeta_dagster.") if "definitions" not in name
+    name
+    for _, name, _ in pkgutil.walk_packages(mmmeta_dagster.__path__, "mmmeta_dagster.")
+    if "definitions" not in name
 )
 
 
@@ -254,7 +256,7 @@ def test_every_factory_has_an_example() -> None:
 
 def test_only_public_names_of_dagster_are_used() -> None:
     """Nothing from dagster._core; it moves."""
-    for path in Path(mmmeta_dagster.__path__[0]).glob("*.py"):
+    for path in Path(mmmeta_dagster.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
                 [alias.name for alias in node.names]

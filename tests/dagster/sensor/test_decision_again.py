@@ -6,24 +6,16 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip
+from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip, status
 
+from mmmeta_dagster.runs import FRESH, STARTING, WARM_UP, Phase, RunView
 from mmmeta_dagster.sensor.decision import (
     AFTER_TERMINATION,
     LONGEST_PAUSE,
     decide,
     pause,
 )
-from mmmeta_dagster.sensor.situation import (
-    FRESH,
-    STARTING,
-    WARM_UP,
-    Cursor,
-    JobWanted,
-    Merged,
-    Phase,
-    RunView,
-)
+from mmmeta_dagster.sensor.situation import Cursor, JobWanted
 
 # --- never two at once ----------------------------------------------------------------------------------------------
 
@@ -130,7 +122,7 @@ def test_a_run_that_was_terminated_because_dagster_stopped_is_followed_at_once()
 def test_a_run_that_got_on_is_followed_at_once() -> None:
     """A limit left a rest: the next thousand."""
     before = situation(NEW)
-    after = situation(NEW, merged=Merged(NEW, "id", 8, "d8", 4, {"download": seen(done=1000, pending=9, due=9)}))
+    after = situation(NEW, merged=status(NEW, "id", 8, "d8", 4, {"download": seen(done=1000, pending=9, due=9)}))
     decision = ask(replace(after, runs=[run(Phase.SUCCEEDED, 1)]), asked(before))
     assert decision.attempt == 1
 
@@ -150,7 +142,7 @@ def test_after_all_attempts_it_gives_up_loudly_once_and_says_so_at_each_tick() -
     "change",
     [
         {"published": "2026-05-04T12:34:56+00:00"},
-        {"merged": Merged(NEW, "id", 8, "d8", 3, {"download": seen(pending=1, due=1)})},
+        {"merged": status(NEW, "id", 8, "d8", 3, {"download": seen(pending=1, due=1)})},
         {"jobs": {"download": JobWanted("f2")}},
         {"loaded": NOW},
     ],

@@ -11,10 +11,10 @@ from mmmeta import Metadir
 from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, key_of, spread
+from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, partition_of, spread
 
 CHUNK = 5_000
-"""Partitions added at once: each is a variable of one SQL statement, and a database takes only so many."""
+"""Partitions added at once: each is a variable of one SQL statement, and a database takes a limited number."""
 
 MARKED = 500
 """Partitions that one import marks as materialized; each is an event of 15 to 20 ms that is kept for ever."""
@@ -37,7 +37,7 @@ def add_new_partitions(
             continue
         # One more than may be there, to see whether there are more.
         values = distinct(m, job.partitions.by, max(job.partitions.limit, len(there)) + 1, job.where)
-        notes += _add(context, metadir, job, filter(None, map(key_of, values)))
+        notes += _add(context, metadir, job, filter(None, map(partition_of, values)))
     return {} if not notes else {keys.META_PARTITIONS_LEFT_OUT: dg.MetadataValue.md("\n".join(notes))}
 
 
@@ -67,7 +67,7 @@ def _add(
 def _add_chunk(instance: dg.DagsterInstance, name: str, chunk: list[str]) -> None:
     try:
         instance.add_dynamic_partitions(name, chunk)
-    # Whatever the database says when another run has added one of them between look and leap.
+    # Whatever the database says when another run has added one of them since they were looked at.
     except Exception:
         there = set(instance.get_dynamic_partitions(name))
         missing = [key for key in chunk if key not in there]

@@ -1,9 +1,12 @@
-"""What every asset does around its work: open the metadir, give signs of life, and say in one line what went wrong."""
+"""What every step that materializes an asset has in common: how Dagster runs it, and what it does around its work.
+
+It opens the metadir, gives signs of life, logs progress, and says in one line what went wrong.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +27,7 @@ from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_there
 from mmmeta_dagster.heartbeat import beating
+from mmmeta_dagster.partitions.definition import backfill_policy
 from mmmeta_dagster.resources import MetadirResource
 
 NOT_WHOLE = (
@@ -39,6 +43,29 @@ NOT_WHOLE = (
 
 BETWEEN_LINES = 10.0
 """Seconds between two lines of progress in the log of a run; each line costs about 20 ms and stays in the database."""
+
+
+def step(
+    metadir: MetadirConfig, name: str, spec: dg.AssetSpec, **more: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Decorator of a function that materializes one asset of a metadir.
+
+    Args:
+        name: of the asset among the metadir's.
+        more: what else ``dagster.multi_asset`` takes.
+    """
+    return dg.multi_asset(
+        **{
+            "name": keys.op(metadir.name, name),
+            # No materialization is needed where nothing is new (see ``ending``).
+            "specs": [spec.replace_attributes(skippable=True)],
+            "required_resource_keys": {keys.resource(metadir.name)},
+            # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.
+            "pool": keys.pool(metadir.name),
+            "backfill_policy": backfill_policy(metadir.jobs[name]) if name in metadir.jobs else None,
+            **more,
+        }
+    )
 
 
 @contextmanager
@@ -72,7 +99,7 @@ def failure(description: str, metadata: Mapping[str, Any] | None = None) -> dg.F
     return dg.Failure(description=" ".join(description.split()), metadata=metadata, allow_retries=False)
 
 
-class Progress:
+class LoggedProgress:
     """Progress as lines in the log of the run, one in ten seconds at most.
 
     Attributes:

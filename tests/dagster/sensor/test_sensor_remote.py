@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -16,9 +16,10 @@ from small_archive import Archive
 from watch import Watch
 
 from mmmeta import mmmeta
+from mmmeta.store.remote import Publication
 from mmmeta_dagster import keys
+from mmmeta_dagster.runs import Phase
 from mmmeta_dagster.sensor import observe
-from mmmeta_dagster.sensor.situation import Phase, RemoteSeen
 
 STORE = "_mmmeta/_store"
 AHEAD = (
@@ -30,14 +31,19 @@ AHEAD = (
 # What it says
 
 
+def publication(text: str, revision: int | None = None) -> Publication:
+    """What the store at the remote says."""
+    return Publication(text, datetime.fromisoformat(text.strip()), revision)
+
+
 def test_what_was_published_and_not_synced_yet_is_said_and_asks_for_nothing() -> None:
     """Before the sync there is nothing to merge."""
-    here = situation(announced=7, remote=RemoteSeen(NEW, 8))
+    here = situation(announced=7, remote=publication(NEW, 8))
     assert skip(here).reason == f"{AHEAD} Until then nothing to do: revision 7 is merged; download: 12 done."
-    assert skip(situation(announced=7, remote=RemoteSeen(NEW))).reason.startswith(
+    assert skip(situation(announced=7, remote=publication(NEW))).reason.startswith(
         "The remote published 2026-05-04 11:59:00 UTC; the copy here is of 2026-05-04 10:00:00 UTC (revision 7): waiting"
     )
-    nothing = situation(None, merged=None, not_whole="/x/_mmmeta is not there yet", remote=RemoteSeen(NEW, 8))
+    nothing = situation(None, merged=None, not_whole="/x/_mmmeta is not there yet", remote=publication(NEW, 8))
     assert skip(nothing).reason == (
         "The remote published 2026-05-04 11:59:00 UTC (revision 8): waiting for the sync. "
         "No metadata yet: /x/_mmmeta is not there yet."
@@ -47,14 +53,14 @@ def test_what_was_published_and_not_synced_yet_is_said_and_asks_for_nothing() ->
 def test_a_revision_ahead_is_news_whatever_the_clocks_say() -> None:
     """The same moment, or an earlier one of a clock that was set back."""
     for text in (OLD, "2001-01-01T00:00:00+00:00"):
-        reason = skip(situation(announced=7, remote=RemoteSeen(text, 8))).reason
+        reason = skip(situation(announced=7, remote=publication(text, 8))).reason
         assert "(revision 8); the copy here is of" in reason
         assert "waiting for the sync" in reason
 
 
 def test_a_remote_that_is_older_than_the_copy_is_named_as_such() -> None:
     """A backup was restored, or it is another place."""
-    reason = skip(situation(announced=7, remote=RemoteSeen("2026-05-03T00:00:00+00:00", 6))).reason
+    reason = skip(situation(announced=7, remote=publication("2026-05-03T00:00:00+00:00", 6))).reason
     assert reason.startswith(
         "The store at the remote is of 2026-05-03 00:00:00 UTC (revision 6), older than the copy here, which is of "
     )
@@ -63,31 +69,31 @@ def test_a_remote_that_is_older_than_the_copy_is_named_as_such() -> None:
 def test_a_copy_that_is_up_to_date_says_nothing_of_the_remote() -> None:
     """Line ends are no difference."""
     plain = skip(situation(announced=7)).reason
-    assert skip(situation(announced=7, remote=RemoteSeen(f"{OLD}\n", 7))).reason == plain
-    assert ask(situation(NEW, announced=8, remote=RemoteSeen(NEW, 8))).reason == ask(situation(NEW)).reason
+    assert skip(situation(announced=7, remote=publication(f"{OLD}\n", 7))).reason == plain
+    assert ask(situation(NEW, announced=8, remote=publication(NEW, 8))).reason == ask(situation(NEW)).reason
 
 
 def test_what_is_due_here_is_asked_for_meanwhile() -> None:
     """Also what an earlier sync brought."""
     due = seen(failed=1, earliest_due=NOW - timedelta(seconds=1))
-    reason = ask(situation(job=due, announced=7, remote=RemoteSeen(NEW, 8))).reason
+    reason = ask(situation(job=due, announced=7, remote=publication(NEW, 8))).reason
     assert reason == f"download: 1 failed file is due again since 2026-05-04 11:59:59 UTC. {AHEAD}"
     assert (
-        AHEAD in skip(situation(job=due, announced=7, remote=RemoteSeen(NEW, 8), runs=[run(Phase.STARTED, 5)])).reason
+        AHEAD in skip(situation(job=due, announced=7, remote=publication(NEW, 8), runs=[run(Phase.STARTED, 5)])).reason
     )
 
 
 def test_trouble_at_the_remote_changes_nothing_but_the_words() -> None:
     """Neither an ask nor a skip nor what counts as a change of the situation."""
-    trouble = RemoteSeen(problem="https://host/archive: no answer within 10 seconds")
+    trouble = "https://host/archive: no answer within 10 seconds"
     words = "The store at the remote cannot be read: https://host/archive: no answer within 10 seconds."
     for where in (situation(), situation(None, merged=None)):
         assert (
             skip(where).reason + f" {words}"
-            == skip(situation(where.published, merged=where.merged, remote=trouble)).reason
+            == skip(situation(where.published, merged=where.merged, remote_problem=trouble)).reason
         )
-    assert ask(situation(NEW, remote=trouble)).reason == f"{ask(situation(NEW)).reason} {words}"
-    marks = {situation(remote=remote).mark for remote in (None, trouble, RemoteSeen(NEW, 8))}
+    assert ask(situation(NEW, remote_problem=trouble)).reason == f"{ask(situation(NEW)).reason} {words}"
+    marks = {situation().mark, situation(remote_problem=trouble).mark, situation(remote=publication(NEW, 8)).mark}
     assert len(marks) == 1
 
 

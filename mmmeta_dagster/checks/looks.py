@@ -20,9 +20,8 @@ LATELY = timedelta(days=7)
 
 LATELY_WORDS = f"{LATELY.days} days"
 
-
 REDONE = 20
-"""Missing files that the command names which has them done again."""
+"""How many missing files are named by the command that has them done again."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ import dagster as dg
 from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.imported import imported
-from mmmeta_dagster.jobs import DagsterJob
+from mmmeta_dagster.assets.publications import is_told, materialization
+from mmmeta_dagster.jobs import DagsterJob, imported
 from mmmeta_dagster.sensor.decision import decide
-from mmmeta_dagster.sensor.news import is_told, materialization
 from mmmeta_dagster.sensor.observe import observe
 from mmmeta_dagster.sensor.situation import Cursor, Situation
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
@@ -29,7 +28,7 @@ def build_remote_sensor(
 
     Work is that of the jobs which the import runs: not of those with ``automation``. It opens no database, says its
     reason at every tick, and runs unless ``sensor.enabled`` is false. ``job`` is the Dagster job to ask for, or the name
-    of one that stands in the same definitions; ``clock`` gives the time.
+    of one that stands in the same Definitions; ``clock`` gives the time.
 
     Example:
         >>> from mmmeta.project import MetadirConfig

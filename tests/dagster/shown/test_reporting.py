@@ -11,7 +11,7 @@ from executing import execute, failure_of, metadata
 from small_archive import Archive
 
 from mmmeta_dagster import keys
-from mmmeta_dagster.shown import columns
+from mmmeta_dagster.shown import schema
 from mmmeta_dagster.shown.markdown import Link, cell
 
 PROJECT = """
@@ -28,7 +28,7 @@ metadirs:
 TEMPLATES = "remote: {url: 'https://archive.example/{_file_name}'}\n"
 
 
-def schema(said: Any) -> dict[str, str]:
+def shown_types(said: Any) -> dict[str, str]:
     return {column.name: column.type for column in said["dagster/column_schema"].columns}
 
 
@@ -44,7 +44,7 @@ def test_the_state_db_lists_the_keys_with_their_types(
             file["mine"] = 1.5
             file.save()
     said = metadata(execute(archive, instance, "archive_update"), "state_db")
-    assert schema(said) == {
+    assert shown_types(said) == {
         "content_hash": "text",
         "document_type": "text",
         "_file_name": "text",
@@ -57,7 +57,7 @@ def test_the_state_db_lists_the_keys_with_their_types(
     }
     first, second, *_ = said["dagster/column_schema"].columns
     assert (first.constraints.unique, first.constraints.nullable, second.constraints.unique) == (True, False, False)
-    monkeypatch.setattr(columns, "MOST", 2)
+    monkeypatch.setattr(schema, "MOST", 2)
     short = metadata(execute(archive, instance, "archive_update"), "state_db")["dagster/column_schema"]
     assert len(short.columns) == 2
     assert short.constraints.other == ["7 more keys are not listed"]
@@ -76,17 +76,17 @@ def test_a_loaded_table_lists_its_columns_and_counts_its_rows(
     target.close()
     said = metadata(execute(archive, instance), "load_all")
     assert said["dagster/row_count"] == 7
-    assert schema(said) == {
+    assert shown_types(said) == {
         "content_hash": "TEXT",
         "name": "VARCHAR(80)",
         "extra": "REAL",
         "pages": "integer",
         "date": "text",
     }
-    monkeypatch.setattr(columns, "COUNTED", 5)
+    monkeypatch.setattr(schema, "COUNTED", 5)
     said = metadata(execute(archive, instance), "load_all")
     assert "dagster/row_count" not in said
-    assert len(schema(said)) == 5
+    assert len(shown_types(said)) == 5
     (spec,) = [one for one in archive.definitions.resolve_all_asset_specs() if one.key.path[-1] == "load_all"]
     assert spec.metadata["dagster/table_name"] == "documents"
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip
+from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip, status
 
+from mmmeta.state.status import JobStatus
+from mmmeta_dagster.runs import FRESH, Phase, RunView
 from mmmeta_dagster.sensor.decision import (
     GATHER_RETRIES,
     LONGEST_PAUSE,
@@ -18,16 +20,7 @@ from mmmeta_dagster.sensor.decision import (
     Decision,
     decide,
 )
-from mmmeta_dagster.sensor.situation import (
-    FRESH,
-    Cursor,
-    JobSeen,
-    JobWanted,
-    Merged,
-    Phase,
-    RunView,
-    Situation,
-)
+from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
 
 # --- reasons to ask -------------------------------------------------------------------------------------------------
 
@@ -62,7 +55,7 @@ def test_a_state_db_that_is_gone_is_asked_for_and_given_up_like_anything_else() 
 def test_nothing_merged_yet_is_asked_for() -> None:
     """The first day."""
     assert "nothing was merged yet" in ask(situation(merged=None)).reason
-    assert "nothing was merged yet" in ask(situation(merged=Merged(None))).reason
+    assert "nothing was merged yet" in ask(situation(merged=status(None))).reason
 
 
 @pytest.mark.parametrize(
@@ -84,7 +77,7 @@ def test_nothing_merged_yet_is_asked_for() -> None:
         (seen(fingerprint="f0"), "download: the job was changed"),
     ],
 )
-def test_due_work_is_asked_for_although_the_remote_did_not_move(job: JobSeen, words: str) -> None:
+def test_due_work_is_asked_for_although_the_remote_did_not_move(job: JobStatus, words: str) -> None:
     """Retries, the rest of a limit, ended leases, changed jobs."""
     assert words in ask(situation(job=job)).reason
 
@@ -137,7 +130,7 @@ def test_a_job_that_was_removed_from_the_project_file_asks_for_nothing() -> None
         (seen(dead=1), "1 dead, waiting for a person"),
     ],
 )
-def test_work_that_is_not_due_yet_is_a_skip_that_names_it(job: JobSeen, words: str) -> None:
+def test_work_that_is_not_due_yet_is_a_skip_that_names_it(job: JobStatus, words: str) -> None:
     """The person at the sensor's page sees when it goes on, and what does not go on by itself."""
     assert words in skip(situation(job=job)).reason
 
@@ -155,7 +148,7 @@ def test_each_selection_that_grows_with_time_has_its_own_clock() -> None:
     """A job that runs often must not keep another's selection from being looked at."""
     grows = {name: JobWanted("f1", grows_with_time=True) for name in ("download", "load")}
     jobs = {"download": seen(evaluated_at=NOW), "load": seen(evaluated_at=NOW - LOOK_AGAIN)}
-    where = situation(merged=Merged(OLD, "id", 7, "d7", 3, jobs), jobs=grows)
+    where = situation(merged=status(OLD, "id", 7, "d7", 3, jobs), jobs=grows)
     assert ask(where).reason == "load: files may have entered the selection as time passed."
 
 
@@ -213,7 +206,7 @@ def test_a_metadir_that_is_not_whole_is_waited_for_without_an_attempt() -> None:
 
 def test_metadata_that_is_announced_and_not_here_yet_is_waited_for_without_a_run() -> None:
     """As long as meta.db is the file that the last update read."""
-    before = Merged(OLD, "id", 7, "d7", 3, {"download": seen()}, "m1")
+    before = status(OLD, "id", 7, "d7", 3, {"download": seen()}, "m1")
     where = situation(NEW, merged=before, announced=8, metadata_file="m1")
     assert skip(where).reason.startswith("Waiting: the store announces revision 8, meta.db is still at 7;")
     for change in ({"metadata_file": "m2"}, {"announced": 7}, {"announced": None}):
@@ -224,11 +217,11 @@ def test_metadata_that_is_announced_and_not_here_yet_is_waited_for_without_a_run
 def test_a_metadata_db_made_anew_that_arrives_after_its_store_is_asked_for() -> None:
     """Its revisions begin at 1, so the update before it took the old one for what the store announces."""
     jobs = {"download": seen()}
-    where = situation(merged=Merged(OLD, "id", 7, "d7", 3, jobs, "m1"), announced=1, metadata_file="m1")
+    where = situation(merged=status(OLD, "id", 7, "d7", 3, jobs, "m1"), announced=1, metadata_file="m1")
     skip(where)
     arrived = replace(where, metadata_file="m2")
     assert ask(arrived).reason == "meta.db is another file now, and the store announces revision 1."
-    skip(replace(arrived, merged=Merged(OLD, "other", 1, "d1", 4, jobs, "m2")))
+    skip(replace(arrived, merged=status(OLD, "other", 1, "d1", 4, jobs, "m2")))
     # Written anew without being another: a copy of everything each minute is no news.
     skip(replace(arrived, announced=7))
     skip(replace(arrived, metadata_file=None))
@@ -318,8 +311,8 @@ def test_whatever_happens_there_is_one_run_at_a_time_and_nothing_is_forgotten(ev
     keys: set[str] = set()
 
     def world() -> Situation:
-        status = Merged(merged, "id", 7, "d", 3, {"download": seen()})
-        return Situation("archive", published, status, jobs={"download": JobWanted("f1")}, runs=runs, attempts=4)
+        found = status(merged, "id", 7, "d", 3, {"download": seen()})
+        return Situation("archive", published, found, jobs={"download": JobWanted("f1")}, runs=runs, attempts=4)
 
     def tick() -> Decision:
         nonlocal cursor

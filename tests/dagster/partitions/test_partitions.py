@@ -17,8 +17,8 @@ from mmmeta import File
 from mmmeta.project import MetadirConfig, job_config
 from mmmeta.project.dagster.partitions import PartitionsConfig
 from mmmeta_dagster import build_definitions, build_metadir_assets, keys, mmmeta_asset
-from mmmeta_dagster.partitions import seen as partitions_seen
-from mmmeta_dagster.partitions.definition import definition as partitions
+from mmmeta_dagster.partitions import after_run
+from mmmeta_dagster.partitions import definition as partitions
 
 PROJECT = """
 version: 1
@@ -103,7 +103,7 @@ def test_an_import_marks_the_partitions_that_it_touched(scraped: Archive, each_i
 def test_an_import_marks_so_many_and_says_so(
     scraped: Archive, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions_seen, "MARKED", 2)
+    monkeypatch.setattr(after_run, "MARKED", 2)
     events = execute(scraped, instance).asset_materializations_for_node("archive__look")
     assert [event.partition for event in events] == ["2026-05-04", "2026-05-03", None]
     assert str(events[-1].metadata["partitions"].value).startswith("4 touched, of which 2 are marked")
@@ -213,7 +213,7 @@ def test_values_of_a_coarse_key_become_partitions_when_they_come(
     scraped: Archive, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New ones only, in chunks, and no more than ``at_most``; what that leaves out is said, and imported nevertheless."""
-    monkeypatch.setattr(partitions_seen, "CHUNK", 2)
+    monkeypatch.setattr(after_run, "CHUNK", 2)
     update = execute(scraped, instance, "archive_update")
     assert sorted(instance.get_dynamic_partitions(PUBLISHERS)) == ["(none)", "Ministry 0", "Ministry 1"]
     assert "without a partition" not in metadata(update, "state_db")
@@ -316,7 +316,7 @@ def test_another_run_may_add_the_same_partitions_meanwhile(instance: dg.DagsterI
             return instance.get_dynamic_partitions(name)
 
     slow: Any = Slow()
-    partitions_seen._add_chunk(slow, "x", ["a", "b", "c"])
+    after_run._add_chunk(slow, "x", ["a", "b", "c"])
     assert (sorted(instance.get_dynamic_partitions("x")), slow.refused) == (["a", "b", "c"], 1)
 
 

@@ -13,6 +13,7 @@ from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
+from mmmeta_dagster.assets.versions import tags_of_last
 from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.shown import reporting
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
@@ -22,9 +23,7 @@ def is_told(
     instance: dg.DagsterInstance, metadir: MetadirConfig, translator: DagsterMmmetaTranslator, published: str
 ) -> bool:
     """Whether a publication (the store's raw text) is the one that ``metadata_db`` was materialized with last."""
-    event = instance.get_latest_materialization_event(_key(metadir, translator))
-    found = None if event is None else event.asset_materialization
-    return found is not None and (found.tags or {}).get(keys.TAG_DATA_VERSION) == version_of(published)
+    return tags_of_last(instance, _key(metadir, translator)).get(keys.TAG_DATA_VERSION) == version_of(published)
 
 
 def materialization(

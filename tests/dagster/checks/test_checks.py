@@ -1,72 +1,28 @@
-"""Asset checks: each shown passing and failing, by real runs; what they do where nothing can be told; how they are set."""
+"""Asset checks: each shown passing and failing, by real runs."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
+from check_runs import (
+    CHECKS,
+    OF_JOB,
+    OF_STATE_DB,
+    checks,
+    configure,
+    failed,
+    found,
+    numbers,
+    sql,
+    state,
+)
 from executing import execute
 from small_archive import Archive
 
-from mmmeta import File
 from mmmeta.clock import to_text, utcnow
-from mmmeta_dagster import build_checks, build_definitions, mmmeta_asset
-
-CHECKS = "archive_checks"
-OF_STATE_DB = {"at_published_revision", "types_of_keys"}
-OF_JOB = {"nothing_dead", "few_failures", "no_lag", "nothing_left_unprocessed"}
-
-
-def found(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-    """Asset and check → what it found; the run itself has to succeed."""
-    assert result.success
-    return evaluations(result)
-
-
-def evaluations(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-    return {(one.asset_key.path[-1], one.check_name): one for one in result.get_asset_check_evaluations()}
-
-
-def failed(result: dg.ExecuteInProcessResult) -> set[tuple[str, str]]:
-    return {key for key, one in found(result).items() if not one.passed}
-
-
-def numbers(evaluation: dg.AssetCheckEvaluation) -> Mapping[str, Any]:
-    return {name: value.value for name, value in evaluation.metadata.items()}
-
-
-def configure(archive: Archive, *changes: tuple[str, str]) -> None:
-    text = archive.project.read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    archive.configure(text)
-
-
-def checks(archive: Archive, text: str) -> None:
-    """Give the metadir a ``checks:``."""
-    configure(archive, ("path: ./client\n", f"path: ./client\n    checks: {text}\n"))
-
-
-def sql(path: Path, statement: str, *parameters: object) -> None:
-    connection = sqlite3.connect(path)
-    with connection:
-        connection.execute(statement, parameters)
-    connection.close()
-
-
-def state(archive: Archive) -> Path:
-    return archive.client / "_mmmeta" / "local" / "state.db"
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
+from mmmeta_dagster import build_checks
 
 
 def test_all_pass_after_an_import_without_further_words(archive: Archive, each_instance: dg.DagsterInstance) -> None:
@@ -312,107 +268,3 @@ def test_types_of_keys_that_may_be_several_or_are_long_ago(archive: Archive, ins
     archive.configure(plain)
     sql(state(archive), "UPDATE files SET __meta_last_updated = ?", to_text(utcnow() - timedelta(days=8)))
     assert failed(execute(archive, instance, CHECKS)) == set()
-
-
-# Where nothing can be told
-
-
-def test_without_a_state_db_they_fail_with_words_and_create_nothing(
-    archive: Archive, instance: dg.DagsterInstance
-) -> None:
-    """Before the first update; and where there is no metadir at all."""
-    before = tree(archive.client)
-    all_found = found(execute(archive, instance, CHECKS))
-    assert len(all_found) == 16
-    for one in all_found.values():
-        assert not one.passed
-        assert one.description == f"There is no state db at {state(archive)}: nothing can be told. Update first."
-        assert str(numbers(one)["what mends it"]).endswith(" update")
-    assert tree(archive.client) == before
-    os.rename(archive.client, archive.root / "elsewhere")
-    assert len(failed(execute(archive, instance, CHECKS))) == 16
-    assert not archive.client.exists()
-
-
-def test_a_state_db_that_cannot_be_read_is_named(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """And left as it is."""
-    execute(archive, instance)
-    for path in state(archive).parent.glob("state.db*"):
-        path.unlink()
-    state(archive).write_bytes(b"no database at all; " * 100)
-    all_found = found(execute(archive, instance, CHECKS))
-    assert all(not one.passed for one in all_found.values())
-    assert all(str(state(archive)) in str(one.description) for one in all_found.values())
-    assert state(archive).read_bytes() == b"no database at all; " * 100
-
-
-def test_checks_write_nothing_into_the_state_db(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """Not even a plan, nor an evaluation of a job that nobody ran yet."""
-    archive.publish()
-    with archive.open() as m:
-        m.update()
-    before = tree(archive.client / "_mmmeta" / "local")
-    assert failed(execute(archive, instance, CHECKS)) == set()
-    after = tree(archive.client / "_mmmeta" / "local")
-    same = {path: content for path, content in after.items() if "/runs" not in path and "state.db-" not in path}
-    assert same == {path: content for path, content in before.items() if "state.db-" not in path}
-
-
-# How they are set
-
-
-def test_a_job_that_fails_loses_its_own_checks_only(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """The others' are there all the same."""
-    archive.fail("letter0.txt", "letter1.txt")
-    result = execute(archive, instance)
-    assert not result.success
-    assert {asset for asset, _ in evaluations(result)} == {"state_db", "download_contracts", "load_all"}
-
-
-def test_severity(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """`error` is red in the UI; the run goes on either way."""
-    checks(archive, "{severity: error}")
-    archive.fail("letter1.txt")
-    one = found(execute(archive, instance))["look", "few_failures"]
-    assert (one.passed, one.severity, one.blocking) == (False, dg.AssetCheckSeverity.ERROR, False)
-
-
-def test_switched_off(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """`checks: false`."""
-    checks(archive, "false")
-    assert found(execute(archive, instance)) == {}
-    assert CHECKS not in archive.definitions.get_repository_def().job_names
-    assert build_checks(metadir=archive.config) == []
-
-
-def test_by_the_clock_instead_of_with_every_run(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """`schedules: {checks: …}`."""
-    configure(archive, ("path: ./client", 'path: ./client\n    schedules: {checks: "0 7 * * *"}'))
-    (schedule,) = archive.definitions.get_repository_def().schedule_defs
-    assert (schedule.name, schedule.cron_schedule) == ("archive_checks_schedule", "0 7 * * *")
-    assert found(execute(archive, instance)) == {}
-    assert len(found(execute(archive, instance, CHECKS))) == 16
-
-
-def test_one_check_by_itself(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """As the button in the UI does it."""
-    execute(archive, instance)
-    key = dg.AssetCheckKey(dg.AssetKey(["archive", "look"]), "no_lag")
-    job = dg.define_asset_job("one", selection=dg.AssetSelection.checks(key), executor_def=dg.in_process_executor)
-    definitions = dg.Definitions.merge(archive.definitions, dg.Definitions(jobs=[job]))
-    result = definitions.resolve_job_def("one").execute_in_process(instance=instance)
-    assert set(found(result)) == {("look", "no_lag")}
-
-
-def test_a_function_of_ones_own_has_the_checks_of_a_job(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """Through build_definitions; under the asset key that it has."""
-
-    @mmmeta_asset(metadir=archive.config, where={"document_type": "letter"}, attempts=1, key="texts/letters")
-    def read(file: File) -> None:
-        if file["_file_name"] == "letter1.txt":
-            raise ValueError("cannot be read")
-
-    definitions = build_definitions(metadirs={"archive": archive.config}, assets=[read])
-    result = definitions.resolve_job_def("archive_read").execute_in_process(instance=instance, raise_on_error=False)
-    assert {check for asset, check in found(result) if asset == "letters"} == OF_JOB
-    assert failed(result) == {("letters", "nothing_dead"), ("letters", "few_failures")}

@@ -33,7 +33,7 @@ def of_state_db(metadir: Metadir) -> dict[str, Any]:
 
 
 def of_table(context: dg.AssetExecutionContext, metadir: Metadir, load: LoadAction, done: int) -> dict[str, Any]:
-    """The columns and rows of a table that a job has loaded so many files into; nothing where it cannot be looked at.
+    """The columns and rows of a table that a job has loaded ``done`` files into; nothing where it cannot be looked at.
 
     SQLite's columns have no type: they are shown with that of the metadata key which they hold.
     """

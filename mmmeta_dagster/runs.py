@@ -1,0 +1,147 @@
+"""Dagster's runs of a metadir as sensor and schedules look at them: how far each is, and whether it lives.
+
+Dagster calls a killed run "started" for ever, so a run counts as alive only if it gave a sign of life lately (see
+``heartbeat``). All times are aware UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+
+import dagster as dg
+
+from mmmeta.layout import Layout
+from mmmeta.project import MetadirConfig
+from mmmeta.state.status import Status
+from mmmeta_dagster import keys
+from mmmeta_dagster.files_seen import layout_of
+from mmmeta_dagster.heartbeat import last_beat
+
+FRESH = timedelta(seconds=30)
+"""A started run whose last sign of life is older counts as killed, and so does a worker that has claimed files: three
+missed beats of the ledger, six of ``heartbeat``. Shorter: a busy machine's runs are doubled (the ledger's claims keep
+that harmless); longer: a killed run is followed later."""
+
+STARTING = timedelta(minutes=3)
+"""How long a run may take from being handed to its launcher to its start before it counts as killed."""
+
+WARM_UP = timedelta(minutes=2)
+"""How long a started run may take to its first sign of life; usually it is a second."""
+
+LATEST = 25
+"""Runs looked at. Enough to find one that is alive behind killed ones, which stay unfinished in Dagster for ever."""
+
+
+class Phase(Enum):
+    """How far a Dagster run is, as far as anybody here needs to know."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def ended(self) -> bool:
+        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run of a Dagster job of a metadir.
+
+    Attributes:
+        run_id: Dagster's id.
+        phase: how far it is.
+        created: when Dagster made it.
+        started: when its process began, None before.
+        ended: when it ended, None before.
+        alive_at: its last sign of life (heartbeat), None where there was none.
+        run_key: of the request it came from, None where a person started it.
+        not_whole: what it found wrong with the metadir, None where it found nothing wrong.
+        seen: the mark of the metadir's files when it looked (see ``files_seen``).
+    """
+
+    run_id: str
+    phase: Phase
+    created: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    alive_at: datetime | None = None
+    run_key: str | None = None
+    not_whole: str | None = None
+    seen: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As Dagster's UI abbreviates it."""
+        return self.run_id[:8]
+
+    @property
+    def last_sign(self) -> datetime:
+        """The latest moment of which something is known about this run."""
+        return max(moment for moment in (self.created, self.started, self.ended, self.alive_at) if moment is not None)
+
+    def is_alive(self, now: datetime) -> bool:
+        """Whether it is to be waited for. A queued run is held by Dagster's queue and cannot die."""
+        if self.phase.ended:
+            return False
+        if self.phase is Phase.QUEUED:
+            return True
+        if self.phase is Phase.STARTING:
+            return now - self.last_sign <= STARTING
+        if self.alive_at is not None and self.alive_at >= self.created:
+            return now - self.alive_at <= FRESH
+        return now - self.last_sign <= WARM_UP
+
+
+_PHASES = {
+    dg.DagsterRunStatus.QUEUED: Phase.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED: Phase.STARTING,
+    dg.DagsterRunStatus.STARTING: Phase.STARTING,
+    dg.DagsterRunStatus.SUCCESS: Phase.SUCCEEDED,
+    dg.DagsterRunStatus.FAILURE: Phase.FAILED,
+    dg.DagsterRunStatus.CANCELED: Phase.CANCELED,
+}
+"""Any other status (and Dagster gains new ones) is some way of having started."""
+
+
+def runs_of(
+    instance: dg.DagsterInstance, dagster_job: str, metadir: MetadirConfig, status: Status | None = None
+) -> list[RunView]:
+    """The latest runs of a Dagster job of a metadir, newest first."""
+    layout = layout_of(metadir)
+    wanted = dg.RunsFilter(job_name=dagster_job, tags={keys.TAG_PATH: str(metadir.path)})
+    return [_view(record, layout, status) for record in instance.get_run_records(wanted, limit=LATEST)]
+
+
+def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunView:
+    run = record.dagster_run
+    phase = _PHASES.get(run.status, Phase.STARTED)
+    created = record.create_timestamp
+    return RunView(
+        run_id=run.run_id,
+        phase=phase,
+        created=created if created.tzinfo else created.replace(tzinfo=timezone.utc),
+        started=_moment(record.start_time),
+        ended=_moment(record.end_time),
+        alive_at=None if phase.ended else _alive_at(run.run_id, layout, status),
+        run_key=run.tags.get(keys.TAG_RUN_KEY),
+        not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
+        seen=run.tags.get(keys.TAG_SEEN),
+    )
+
+
+def _alive_at(run_id: str, layout: Layout, status: Status | None) -> datetime | None:
+    """The run's last sign of life: its own heartbeat, or that of a job which it runs, as status.json has it."""
+    signs = [last_beat(layout, run_id)]
+    if status is not None:
+        signs += [job.heartbeat for job in status.jobs.values() if job.run_id == run_id]
+    return max((sign for sign in signs if sign is not None), default=None)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc)
