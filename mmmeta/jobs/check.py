@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mmmeta.catalog.columns import REMOTE, STATE_SYSTEM, Columns
+from mmmeta.fingerprints import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
 from mmmeta.jobs.bench import Backend, Bench
 from mmmeta.jobs.results import look_for_results
-from mmmeta.values import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
 
 Progress = Callable[[str, int, "int | None"], None]
 

@@ -20,9 +20,9 @@ from mmmeta.catalog.columns import (
     write_info,
 )
 from mmmeta.errors import FormatError, LegacyMetadirError, MetadataDbError, MmmetaError
+from mmmeta.fingerprints import digest_bytes
 from mmmeta.sqlite.damage import Damage, checked_info
 from mmmeta.sqlite.database import Database, quote_identifier
-from mmmeta.values import digest_bytes
 
 MASS_DELETION_MINIMUM = 20
 """Fewer deletions than this are never refused, however large their share."""

@@ -13,10 +13,10 @@ from contextlib import closing
 
 from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns
 from mmmeta.errors import DigestMismatchError
+from mmmeta.fingerprints import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage, why_not_whole_pages
 from mmmeta.sqlite.database import Database, quote_identifier
-from mmmeta.values import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 
 _SAMPLE = 100
 """Rows whose fingerprints are computed before a first merge: what damages the registry shows in nearly every row."""

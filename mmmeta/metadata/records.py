@@ -9,9 +9,10 @@ from typing import Any
 
 from mmmeta.config.model import Config
 from mmmeta.errors import UniqueValueError, ValueNotSupportedError
+from mmmeta.fingerprints import fingerprint
 from mmmeta.metadata.generate.walk import Entry, display_path, keys_of, real_path, sha1_of
 from mmmeta.metadata.writer import Record
-from mmmeta.values import RESERVED_PREFIX, SEPARATOR, fingerprint
+from mmmeta.values import RESERVED_PREFIX, SEPARATOR
 
 
 class KeyFilter:

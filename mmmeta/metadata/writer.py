@@ -15,9 +15,9 @@ from mmmeta.catalog.compiler import Compiler
 from mmmeta.clock import from_text
 from mmmeta.errors import MassDeletionError, MmmetaError
 from mmmeta.filters import Condition
+from mmmeta.fingerprints import deleted_fingerprint, digest_bytes
 from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Dropped, Head, create_tables, read_head
 from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
-from mmmeta.values import deleted_fingerprint, digest_bytes
 
 _ROWS_AT_ONCE = 100
 """Few enough to stay in the processor's cache until SQLite takes them."""

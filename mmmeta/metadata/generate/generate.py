@@ -19,6 +19,7 @@ from pathlib import Path
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
 from mmmeta.errors import MetadirNotFoundError, MmmetaError, Problem
+from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.db import Head, drop_tables, revision_digest
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
@@ -26,7 +27,7 @@ from mmmeta.metadata.generate.walk import Entry, Walk, display_path, keys_of, re
 from mmmeta.metadata.records import KeyFilter, describe_document, document_path, make_record, unique_value
 from mmmeta.metadata.writer import Known, MetadataWriter, Record
 from mmmeta.sqlite.database import Database
-from mmmeta.values import RESERVED_PREFIX, deleted_fingerprint, parse_json
+from mmmeta.values import RESERVED_PREFIX, parse_json
 
 BATCH = 50
 """Records compared with the metadata db at once; few enough to stay in the processor's cache, which saves a sixth."""
