@@ -5,15 +5,13 @@ Reads everything, so it costs several times a cold update. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mmmeta.catalog.columns import REMOTE, STATE_SYSTEM, Columns
 from mmmeta.fingerprints import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
 from mmmeta.jobs.bench import Backend, Bench
 from mmmeta.jobs.results import look_for_results
-
-Progress = Callable[[str, int, "int | None"], None]
+from mmmeta.reports import Progress
 
 PROBLEMS_KEPT = 1_000
 """Problems named in a report; all are counted."""

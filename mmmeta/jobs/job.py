@@ -20,9 +20,10 @@ from mmmeta.jobs.bench import Backend, Bench
 from mmmeta.jobs.hands import Hands, One, Several
 from mmmeta.jobs.plan import Plan, make_plan
 from mmmeta.jobs.results import Results, look_for_results
-from mmmeta.jobs.run import Failure, Keeper, Progress, Run, RunReport
+from mmmeta.jobs.run import Failure, Keeper, Run, RunReport
 from mmmeta.jobs.why import Explanation, explain, unknown_file, unknown_names
 from mmmeta.project.job import JobConfig
+from mmmeta.reports import Progress
 from mmmeta.state.candidates import LEFT, Evaluation, JobRules
 from mmmeta.state.ledger.sqlite import Ledger
 from mmmeta.state.ledger.view import (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mmmeta.catalog.catalog import Catalog
@@ -15,8 +15,7 @@ from mmmeta.errors import MmmetaError
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
-
-Progress = Callable[[str, int, "int | None"], None]
+from mmmeta.reports import Progress
 
 AT_ONCE = 500
 """Files that are looked for in a target at once."""

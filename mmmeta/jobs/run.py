@@ -20,6 +20,7 @@ from mmmeta.jobs.actions.caught import Caught
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.threads import Threads
 from mmmeta.quantities import format_duration
+from mmmeta.reports import Progress
 from mmmeta.state.candidates import Evaluation, told_size
 from mmmeta.state.ledger.sqlite import Outcome, Settled
 from mmmeta.state.liveness import Worker, boot_seconds
@@ -45,8 +46,6 @@ NAMED_AT_ONCE = 500
 """Files claimed at once where a run is for some files only."""
 
 Work = Callable[[list[Item]], list[Outcome]]
-
-Progress = Callable[[str, int, "int | None"], None]
 
 
 @dataclass(frozen=True)

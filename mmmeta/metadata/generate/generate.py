@@ -12,7 +12,6 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, keys_of, read_bytes, real_path
 from mmmeta.metadata.records import KeyFilter, describe_document, document_path, make_record, unique_value
 from mmmeta.metadata.writer import Known, MetadataWriter, Record
+from mmmeta.reports import Progress
 from mmmeta.sqlite.database import Database
 from mmmeta.values import RESERVED_PREFIX, parse_json
 
@@ -38,9 +38,6 @@ PROBLEMS_KEPT = 1_000
 NO_METADATA_FILE = "no metadata file"
 NO_DOCUMENT = "no document"
 BY_HAND = "deleted"
-
-Progress = Callable[[str, int, "int | None"], None]
-"""Called with what is being done, how many are done, and how many there are, None where unknown."""
 
 
 @dataclass(frozen=True)
