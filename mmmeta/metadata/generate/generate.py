@@ -25,7 +25,7 @@ from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, keys_of, read_bytes, real_path
 from mmmeta.metadata.records import KeyFilter, describe_document, document_path, make_record, unique_value
 from mmmeta.metadata.writer import Known, MetadataWriter, Record
-from mmmeta.reports import Progress
+from mmmeta.reports import FirstFew, Progress
 from mmmeta.sqlite.database import Database
 from mmmeta.values import RESERVED_PREFIX, parse_json
 
@@ -106,8 +106,7 @@ class Generator:
         self._progress = progress
         self._root = os.fsencode(layout.files_root)
         self._keys = KeyFilter(config)
-        self._problems: list[Problem] = []
-        self._problem_count = 0
+        self._problems: FirstFew[Problem] = FirstFew(PROBLEMS_KEPT)
         self._clashes = 0
         self._clash_names: set[str] = set()
         self._read_count = 0
@@ -162,8 +161,7 @@ class Generator:
             scan.close()
 
     def _start_over(self) -> None:
-        self._problems = []
-        self._problem_count = 0
+        self._problems = FirstFew(PROBLEMS_KEPT)
         self._clashes = 0
         self._clash_names = set()
         self._read_count = 0
@@ -185,7 +183,7 @@ class Generator:
                 self._read_all(walk, scan, writer)
                 scan.settle(walk)
                 for problem in walk.problems:
-                    self._set_aside(problem)
+                    self._problems.add(problem)
                 if options.ensure:
                     self._ensure(connection, scan, writer, walk)
                 if options.ensure_files:
@@ -210,8 +208,8 @@ class Generator:
             deleted=writer.deleted,
             returned=writer.returned,
             unchanged=max(0, scan.unchanged + self._records - duplicates - deleted - written),
-            problems=tuple(self._problems),
-            problem_count=self._problem_count,
+            problems=tuple(self._problems.named),
+            problem_count=self._problems.count,
             duplicates=duplicates,
             clashes=self._clashes,
             revision_before=writer.head.revision,
@@ -250,9 +248,9 @@ class Generator:
                     self._clash_names.update(flattened.clashes)
             return make_record(self._keys.keep(values), self._config, source, entry.mtime)
         except OSError as error:
-            self._set_aside(Problem(source, f"cannot be read ({error.strerror})"))
+            self._problems.add(Problem(source, f"cannot be read ({error.strerror})"))
         except MmmetaError as error:
-            self._set_aside(Problem(source, str(error)))
+            self._problems.add(Problem(source, str(error)))
         return None
 
     def _write(self, batch: list[Record], scan: ScanDb, writer: MetadataWriter) -> None:
@@ -321,7 +319,7 @@ class Generator:
             return True
         path = document_path(self._layout.files_root, source, file_name)
         if path is None:
-            self._set_aside(
+            self._problems.add(
                 Problem(source, f"{file_name!r} leaves the files root; its document was not looked for", "_file_name")
             )
             return True
@@ -330,7 +328,7 @@ class Generator:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
-            self._set_aside(Problem(source, f"{file_name!r} cannot be looked for ({error.strerror})", "_file_name"))
+            self._problems.add(Problem(source, f"{file_name!r} cannot be looked for ({error.strerror})", "_file_name"))
         return True
 
     def _ensure(self, connection: sqlite3.Connection, scan: ScanDb, writer: MetadataWriter, walk: Walk) -> None:
@@ -403,11 +401,6 @@ class Generator:
             if self._has_document(record.source, record.values.get(self._config.metadata.file_name)):
                 writer.put(record, known[file])
         writer.delete(missing, NO_DOCUMENT)
-
-    def _set_aside(self, problem: Problem) -> None:
-        self._problem_count += 1
-        if len(self._problems) < PROBLEMS_KEPT:
-            self._problems.append(problem)
 
     def _tell(self, what: str, done: int) -> None:
         if self._progress is not None:
