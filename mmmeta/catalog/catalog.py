@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from mmmeta.catalog.columns import CLIENT, META_SYSTEM, REMOTE, STATE_SYSTEM, Columns
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.expressions import all_of
+from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.filters import All, Condition, condition_keys
 from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.damage import STUMBLES, Damage
@@ -111,14 +112,13 @@ class Catalog:
         )
         with self._database.reading() as connection:
             numbers = array("q", (number for (number,) in connection.execute(sql, parameters)))
-        for start in range(0, len(numbers), CHUNK):
-            yield from self._fetch(numbers[start : start + CHUNK], where, parameters)
+        for chunk in in_chunks(numbers, CHUNK):
+            yield from self._fetch(chunk, where, parameters)
 
     def by_unique(self, values: Sequence[str]) -> dict[str, Row]:
         """These files, deleted ones included."""
         found: dict[str, Row] = {}
-        for start in range(0, len(values), 500):
-            chunk = list(values[start : start + 500])
+        for chunk in in_chunks(values, PER_STATEMENT):
             sql = f"{self._select} WHERE {self.unique_sql} IN ({', '.join('?' * len(chunk))})"
             with self._database.reading() as connection:
                 for raw in connection.execute(sql, chunk):

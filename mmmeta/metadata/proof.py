@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import closing
 
 from mmmeta.catalog.columns import META_SYSTEM, REMOTE, Columns
+from mmmeta.chunks import in_chunks
 from mmmeta.errors import DigestMismatchError
 from mmmeta.fingerprints import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 from mmmeta.metadata.db import Head
@@ -109,8 +110,8 @@ def prove_cells(columns: Columns, rows: sqlite3.Cursor) -> None:
 def _prove_text(connection: sqlite3.Connection, names: list[str]) -> None:
     """All text is UTF-8: handing it to Python shows that it is, fastest as one text a row."""
     connection.create_function("mmmeta_is_text", 1, lambda text: 0, deterministic=True)
-    for start in range(0, len(names), _ARGUMENTS):
-        cells = ", ".join(names[start : start + _ARGUMENTS])
+    for chunk in in_chunks(names, _ARGUMENTS):
+        cells = ", ".join(chunk)
         try:
             connection.execute(f"SELECT sum(mmmeta_is_text(json_array({cells}))) FROM files").fetchone()
         except sqlite3.OperationalError as error:

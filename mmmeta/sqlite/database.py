@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, StateDbError
 from mmmeta.sqlite.connection import BUSY_TIMEOUT, connect, kind_to_read, quote_identifier, uri_of
 from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
@@ -441,9 +442,8 @@ def _size(path: Path) -> int:
 
 
 def execute_in_chunks(
-    connection: sqlite3.Connection, sql: str, values: Sequence[Any], size: int = 500
+    connection: sqlite3.Connection, sql: str, values: Sequence[Any], size: int = PER_STATEMENT
 ) -> Iterator[tuple[Any, ...]]:
     """Run ``sql`` with ``{}`` replaced by so many ``?`` as there are values, a chunk at a time; yields the rows."""
-    for start in range(0, len(values), size):
-        chunk = values[start : start + size]
+    for chunk in in_chunks(values, size):
         yield from connection.execute(sql.format(", ".join("?" * len(chunk))), chunk).fetchall()

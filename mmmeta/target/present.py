@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.target.columns import encode
 from mmmeta.target.receipts import NO_VERSION, TABLE, Receipt, Receipts
 from mmmeta.target.tables import REGISTRY, read_registry
@@ -15,9 +16,6 @@ from mmmeta.target.target import SqlTarget
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-AT_ONCE = 500
-"""Files a statement: SQLite before 3.32 takes 999 variables."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,8 @@ def _rows(
     # Other databases than SQLite do not compare a number with a text.
     compared = own if connection.dialect.name == "sqlite" or isinstance(own.type, String) else cast(own, String)
     found: dict[str, list[Any]] = {}
-    for start in range(0, len(files), AT_ONCE):
-        names = [file.unique for file in files[start : start + AT_ONCE]]
+    for chunk in in_chunks(files, PER_STATEMENT):
+        names = [file.unique for file in chunk]
         query = select(own, table.c[wanted] if wanted is not None else null()).where(compared.in_(names))
         for name, value in connection.execute(query):
             found.setdefault(str(name), []).append(value)
