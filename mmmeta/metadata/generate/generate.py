@@ -21,9 +21,10 @@ from mmmeta.errors import MetadirNotFoundError, MmmetaError, Problem
 from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.db import Head, drop_tables, revision_digest
+from mmmeta.metadata.generate.documents import describe_document, document_path
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, keys_of, read_bytes, real_path
-from mmmeta.metadata.records import KeyFilter, describe_document, document_path, make_record, unique_value
+from mmmeta.metadata.records import KeyFilter, make_record, unique_value
 from mmmeta.metadata.writer import Known, MetadataWriter, Record
 from mmmeta.reports import FirstFew, Progress
 from mmmeta.sqlite.database import Database

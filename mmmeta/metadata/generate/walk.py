@@ -6,7 +6,6 @@ keeps what was seen, so that a single pass compares the two without holding eith
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -139,12 +138,3 @@ def read_bytes(path: bytes, size: int = 0) -> bytes:
         return b"".join(parts)
     finally:
         os.close(handle)
-
-
-def sha1_of(path: bytes) -> str:
-    """The SHA-1 of a document in hexadecimal; raises OSError."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
