@@ -163,7 +163,6 @@ class Metadir:
         backend.require_server(dry_run=True)
         backend.reload_config()
         generator = Generator(backend.metadata, self.layout, backend.config, options, backend.clock, progress)
-        generator.check_root()
         backend.require_server(dry_run=dry_run)
         report = generator.run()
         if not dry_run:

@@ -14,10 +14,9 @@ from mmmeta.catalog.columns import META_SYSTEM
 from mmmeta.errors import UnknownKeyError, UnsupportedOperationError, ValueNotSupportedError, near_misses
 from mmmeta.files.reading import ReadableFiles, ReadingBackend, merge_filters
 from mmmeta.filters import Condition, condition_keys, parse
-from mmmeta.metadata.generate.generate import BY_HAND
 from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import CHANGE, CHANGE_ONLY, IGNORE, REFUSE, RowWriter
-from mmmeta.metadata.writer import MetadataWriter
+from mmmeta.metadata.writer import BY_HAND, MetadataWriter
 
 
 class Backend(ReadingBackend, Protocol):

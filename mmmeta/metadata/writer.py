@@ -19,6 +19,11 @@ from mmmeta.fingerprints import deleted_fingerprint, digest_bytes
 from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Dropped, Head, create_tables, read_head
 from mmmeta.sqlite.database import Database, execute_in_chunks, quote_identifier
 
+NO_METADATA_FILE = "no metadata file"
+NO_DOCUMENT = "no document"
+BY_HAND = "deleted"
+"""Why a file is deleted, as ``__deleted_reason`` has it; it tells how the file may come back."""
+
 _ROWS_AT_ONCE = 100
 """Few enough to stay in the processor's cache until SQLite takes them."""
 
