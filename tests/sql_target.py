@@ -32,6 +32,16 @@ def columns_of(url: str, table: str = "documents") -> list[str]:
     return names
 
 
+def tables_of(url: str) -> list[str]:
+    """The names of all tables."""
+    from sqlalchemy import create_engine, inspect
+
+    engine = create_engine(url)
+    names = inspect(engine).get_table_names()
+    engine.dispose()
+    return names
+
+
 def identify_by_id(archive: Archive) -> None:
     """Files are identified by ``id``, so that their content may change."""
     archive.server.layout.config.parent.mkdir(exist_ok=True)
@@ -56,6 +66,22 @@ def delete(archive: Archive, *names: str) -> None:
 def write(target: SqlTarget, *rows: tuple[str, dict[str, Any], int], job: str = "load") -> Written:
     """Write rows: unique value, values, token."""
     return target.write([Row(*row) for row in rows], state_id="state", job=job)
+
+
+def receipts(url: str, *files: str, job: str = "load") -> dict[str, int]:
+    """File → token of its receipt, for those of these files that have one."""
+    from sqlalchemy import bindparam, create_engine, text
+
+    statement = text(
+        "SELECT file, token FROM _mmmeta_receipts WHERE state_id = 'state' AND job = :job AND file IN :files"
+    )
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(
+            statement.bindparams(bindparam("files", expanding=True)), {"job": job, "files": list(files)}
+        ).all()
+    engine.dispose()
+    return {str(file): int(token) for file, token in found}
 
 
 def read(url: str, table: str = "documents") -> dict[str, dict[str, Any]]:

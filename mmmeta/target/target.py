@@ -5,7 +5,7 @@ SQLAlchemy is only imported when a target is opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -145,18 +145,6 @@ class SqlTarget:
         """
         with self._errors(), self._engine.connect() as connection:
             yield connection.execution_options(**{READING: True})
-
-    def receipts(self, files: Iterable[str], *, state_id: str, job: str) -> dict[str, int]:
-        """File → token of its last committed import; a worker that takes over asks here what is done already."""
-        from sqlalchemy import inspect
-
-        from mmmeta.target.receipts import TABLE
-
-        with self._errors(), self._engine.begin() as connection:
-            if not inspect(connection).has_table(TABLE):
-                return {}
-            found = Receipts(self._engine.dialect.name, state_id, job).read(connection, files)
-        return {file: receipt.token for file, receipt in found.items()}
 
     def close(self) -> None:
         """Close all connections."""
