@@ -7,7 +7,7 @@ from typing import Any
 
 from archives import Archive
 
-from mmmeta.target.target import Row, SqlTarget, Written
+from mmmeta.target.target import SqlTarget, TargetRow, Written
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
@@ -65,7 +65,7 @@ def delete(archive: Archive, *names: str) -> None:
 
 def write(target: SqlTarget, *rows: tuple[str, dict[str, Any], int], job: str = "load") -> Written:
     """Write rows: unique value, values, token."""
-    return target.write([Row(*row) for row in rows], state_id="state", job=job)
+    return target.write([TargetRow(*row) for row in rows], state_id="state", job=job)
 
 
 def receipts(url: str, *files: str, job: str = "load") -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Which column of a SQL target holds which metadata key, of what kind, and how a value is written into it.
 
-Pure decisions; ``load_tables`` carries them out. Any key gets a column; what the database refuses as a name (too long, a
+Pure decisions; ``tables`` carries them out. Any key gets a column; what the database refuses as a name (too long, a
 clash of upper and lower case, NUL) gets another one. Past the limit of columns, keys live in one JSON column. SQLite
 columns are declared without a type, so that they keep every value as it is; PostgreSQL columns start with the kind of
 their first values and are widened when others come, to ``numeric`` or to ``text``; elsewhere every value is text.
@@ -55,7 +55,7 @@ def own_key(column: str, source: str) -> str:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedColumns:
     """Which columns of a table a job writes.
 
     Attributes:
@@ -117,7 +117,7 @@ class TargetColumn:
 
 
 @dataclass(frozen=True)
-class Columns:
+class TargetColumns:
     """The columns of a target at one moment; read anew when the target's version is another.
 
     Attributes:
@@ -138,7 +138,7 @@ class Columns:
     by_key: Mapping[str, TargetColumn]
     taken: frozenset[str]
     version: int
-    wanted: Wanted
+    wanted: WantedColumns
     registered: frozenset[str] = frozenset()
     fixed: Mapping[str, str] = field(default_factory=dict)
 

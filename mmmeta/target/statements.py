@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.target.columns import Columns
+from mmmeta.target.columns import TargetColumns
 from mmmeta.target.receipts import upserting
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-Statement = Callable[["Connection", Columns, Sequence[Mapping[str, Any]]], None]
-"""Carries out something with bound rows (``Columns.parameters``), inside the caller's transaction."""
+Statement = Callable[["Connection", TargetColumns, Sequence[Mapping[str, Any]]], None]
+"""Carries out something with bound rows (``TargetColumns.parameters``), inside the caller's transaction."""
 
 
-def upsert(connection: Connection, columns: Columns, bound: Sequence[Mapping[str, Any]]) -> None:
+def upsert(connection: Connection, columns: TargetColumns, bound: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows, or overwrite all of our columns where the unique value is there."""
     from sqlalchemy import bindparam, select
 
@@ -41,13 +41,13 @@ def upsert(connection: Connection, columns: Columns, bound: Sequence[Mapping[str
         connection.execute(table.update().where(table.c.u == bindparam("the_unique")), old)
 
 
-def append(connection: Connection, columns: Columns, bound: Sequence[Mapping[str, Any]]) -> None:
+def append(connection: Connection, columns: TargetColumns, bound: Sequence[Mapping[str, Any]]) -> None:
     """Add rows, whatever there is of their files already."""
     if bound:
         connection.execute(columns.sqlalchemy_table.insert(), list(bound))
 
 
-def delete(connection: Connection, columns: Columns, bound: Sequence[Mapping[str, Any]]) -> None:
+def delete(connection: Connection, columns: TargetColumns, bound: Sequence[Mapping[str, Any]]) -> None:
     """Remove all rows of the files."""
     from sqlalchemy import bindparam
 

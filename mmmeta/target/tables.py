@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import TargetError
-from mmmeta.target.columns import ROWS, Columns, TargetColumn, Wanted
+from mmmeta.target.columns import ROWS, TargetColumn, TargetColumns, WantedColumns
 from mmmeta.target.names import OVERFLOW
 from mmmeta.target.receipts import create_receipts
 
@@ -47,7 +47,9 @@ def read_version(connection: Connection, table: str) -> int:
     return int(connection.execute(select(func.max(registry.c.version)).where(mine)).scalar() or 0)
 
 
-def read_columns(connection: Connection, table: str, wanted: Wanted, fixed: Mapping[str, str]) -> Columns | None:
+def read_columns(
+    connection: Connection, table: str, wanted: WantedColumns, fixed: Mapping[str, str]
+) -> TargetColumns | None:
     """The columns as they are; None where the table or the column of the unique key has to be made first."""
     from sqlalchemy import inspect
 
@@ -60,7 +62,7 @@ def read_columns(connection: Connection, table: str, wanted: Wanted, fixed: Mapp
     unique = known.pop(wanted.unique, None)
     if unique is None or unique.kind != wanted.unique_kind:
         return None
-    return Columns(
+    return TargetColumns(
         dialect=connection.dialect.name,
         table=table,
         unique=unique,
@@ -87,7 +89,7 @@ def read_registry(connection: Connection, table: str) -> dict[str, TargetColumn]
 
 
 def prepare(
-    connection: Connection, table: str, wanted: Wanted, rows: Sequence[Mapping[str, Any]], fixed: dict[str, str]
+    connection: Connection, table: str, wanted: WantedColumns, rows: Sequence[Mapping[str, Any]], fixed: dict[str, str]
 ) -> None:
     """Make what is missing for these rows: the tables, the index, columns. One transaction, the caller's.
 
@@ -139,12 +141,12 @@ def registry_table(dialect: str) -> Table:
 
 
 def _create(
-    connection: Connection, table: str, wanted: Wanted, rows: Sequence[Mapping[str, Any]], version: int
+    connection: Connection, table: str, wanted: WantedColumns, rows: Sequence[Mapping[str, Any]], version: int
 ) -> None:
     """A new table with all columns of the first batch at once: one statement instead of one a column."""
     dialect = connection.dialect.name
     own = TargetColumn(wanted.unique, wanted.name(wanted.unique, ()), wanted.unique_kind)
-    empty = Columns(dialect, table, own, {}, frozenset({own.name.lower()}), version, wanted)
+    empty = TargetColumns(dialect, table, own, {}, frozenset({own.name.lower()}), version, wanted)
     added, overflow = _new_columns(empty, empty.needs(rows), {})
     quote = connection.dialect.identifier_preparer.quote_identifier
     text = "TEXT" if dialect in ("sqlite", "postgresql") else "VARCHAR(255)"
@@ -164,7 +166,7 @@ def sql_type(kind: str, dialect: str) -> str:
     return BYTES.get(dialect, SQL_TYPES[kind]) if kind == "bytes" else SQL_TYPES[kind]
 
 
-def _adopt_unique(connection: Connection, table: str, wanted: Wanted, version: int) -> None:
+def _adopt_unique(connection: Connection, table: str, wanted: WantedColumns, version: int) -> None:
     """Use, or add, the unique key's column of a table that somebody else made, and give it the index it needs."""
     from sqlalchemy import exc, inspect
 
@@ -218,7 +220,7 @@ def _index(connection: Connection, table: str, column: str, *, unique: bool) -> 
     )
 
 
-def _add(connection: Connection, columns: Columns, kinds: Mapping[str, str], version: int) -> None:
+def _add(connection: Connection, columns: TargetColumns, kinds: Mapping[str, str], version: int) -> None:
     from sqlalchemy import inspect
 
     if not kinds:
@@ -247,7 +249,7 @@ def _is_strict(connection: Connection, table: str) -> bool:
 
 
 def _new_columns(
-    columns: Columns, kinds: Mapping[str, str], adopted: Mapping[str, TargetColumn]
+    columns: TargetColumns, kinds: Mapping[str, str], adopted: Mapping[str, TargetColumn]
 ) -> tuple[list[TargetColumn], list[TargetColumn]]:
     """The columns to add for keys, as many as there is room for; and the overflow column where one is needed."""
     taken = set(columns.taken)
@@ -268,7 +270,7 @@ def _new_columns(
 
 
 def _widen(
-    connection: Connection, columns: Columns, kinds: Mapping[str, str], version: int, fixed: dict[str, str]
+    connection: Connection, columns: TargetColumns, kinds: Mapping[str, str], version: int, fixed: dict[str, str]
 ) -> None:
     """Change column types of PostgreSQL. What a view or an index forbids is noted; only its rows will fail."""
     from sqlalchemy import exc

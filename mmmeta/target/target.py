@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError, TargetError
 from mmmeta.masking import without_secrets_of
-from mmmeta.target.columns import Columns, Wanted, column_name
+from mmmeta.target.columns import TargetColumns, WantedColumns, column_name
 from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, takes_nothing
 from mmmeta.target.receipts import NO_VERSION, Receipts, Stamp, create_receipts
 from mmmeta.target.statements import Statement, append, delete, upsert
@@ -27,7 +27,7 @@ ROUNDS = 20
 
 
 @dataclass(frozen=True)
-class Row:
+class TargetRow:
     """One file to write, or to take out.
 
     Attributes:
@@ -76,17 +76,17 @@ class SqlTarget:
         LoadError: the URL cannot be read, or its driver is not installed.
     """
 
-    def __init__(self, url: str, table: str, wanted: str | Wanted) -> None:
+    def __init__(self, url: str, table: str, wanted: str | WantedColumns) -> None:
         if column_name(table, ()) != table or table.lower().startswith(("_mmmeta_", "sqlite_")):
             raise LoadError(f"{table!r} cannot be the name of a table: 1 to 63 bytes, not _mmmeta_… or sqlite_…")
         self.table = table
-        self.wanted = Wanted(wanted) if isinstance(wanted, str) else wanted
+        self.wanted = WantedColumns(wanted) if isinstance(wanted, str) else wanted
         self._given = url
         self._engine, self.url = open_engine(url)
-        self._columns: Columns | None = None
+        self._columns: TargetColumns | None = None
         self._fixed: dict[str, str] = {}
 
-    def write(self, rows: Sequence[Row], *, state_id: str, job: str) -> Written:
+    def write(self, rows: Sequence[TargetRow], *, state_id: str, job: str) -> Written:
         """Write a batch and its receipts, in one transaction: an upsert, or with ``append`` a new row for each file.
 
         A row whose token is not larger than its receipt's is refused. With ``append``, a version that is there already
@@ -105,14 +105,14 @@ class SqlTarget:
         """
         return self._carry_out(append if self.wanted.append else upsert, rows, state_id, job)
 
-    def remove(self, rows: Sequence[Row], *, state_id: str, job: str) -> Written:
+    def remove(self, rows: Sequence[TargetRow], *, state_id: str, job: str) -> Written:
         """Remove all rows of files, in one transaction with their receipts; a file that has none counts as removed.
 
         Args, refusals and errors as ``write``; what the rows' values are does not matter.
         """
         return self._carry_out(delete, rows, state_id, job)
 
-    def _carry_out(self, statement: Statement, rows: Sequence[Row], state_id: str, job: str) -> Written:
+    def _carry_out(self, statement: Statement, rows: Sequence[TargetRow], state_id: str, job: str) -> Written:
         if len({row.unique for row in rows}) != len(rows):
             raise ValueError("a file comes twice in one batch")
         receipts = Receipts(self._engine.dialect.name, state_id, job)
@@ -158,7 +158,7 @@ class SqlTarget:
     ) -> None:
         self.close()
 
-    def _attempt(self, statement: Statement, rows: Sequence[Row], receipts: Receipts) -> Written | None:
+    def _attempt(self, statement: Statement, rows: Sequence[TargetRow], receipts: Receipts) -> Written | None:
         """Do the batch; None where columns have to be made first."""
         from sqlalchemy import exc
 
@@ -174,7 +174,9 @@ class SqlTarget:
                 raise
             return self._do(statement, rows, receipts, together=False)
 
-    def _do(self, statement: Statement, rows: Sequence[Row], receipts: Receipts, *, together: bool) -> Written | None:
+    def _do(
+        self, statement: Statement, rows: Sequence[TargetRow], receipts: Receipts, *, together: bool
+    ) -> Written | None:
         removing = statement is delete
         with self._engine.begin() as connection:
             columns = self._current(connection)
@@ -200,7 +202,7 @@ class SqlTarget:
         return Written(len(done), tuple(sorted(verdict.refused)), failed)
 
     def _one_by_one(
-        self, connection: Connection, statement: Statement, columns: Columns, bound: Mapping[str, dict[str, Any]]
+        self, connection: Connection, statement: Statement, columns: TargetColumns, bound: Mapping[str, dict[str, Any]]
     ) -> dict[str, str]:
         """Each row under its own savepoint; gives the reasons of those that were not taken."""
         from sqlalchemy import exc
@@ -221,7 +223,7 @@ class SqlTarget:
 
         return inspect(connection).has_table(self.table)
 
-    def _current(self, connection: Connection) -> Columns | None:
+    def _current(self, connection: Connection) -> TargetColumns | None:
         """The columns as this transaction sees them, and nobody changes them until it ends."""
         columns = self._columns
         if columns is not None:
@@ -263,7 +265,7 @@ class SqlTarget:
 
 
 def _bind(
-    columns: Columns | None, rows: Sequence[Row], *, removing: bool
+    columns: TargetColumns | None, rows: Sequence[TargetRow], *, removing: bool
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """File → bound values; and of those that no column can hold, the reason."""
     bound: dict[str, dict[str, Any]] = {}
