@@ -7,6 +7,7 @@ from typing import Any
 
 from archives import Archive
 
+from mmmeta.target.receipts import Stamp
 from mmmeta.target.target import SqlTarget, TargetRow, Written
 
 
@@ -65,7 +66,8 @@ def delete(archive: Archive, *names: str) -> None:
 
 def write(target: SqlTarget, *rows: tuple[str, dict[str, Any], int], job: str = "load") -> Written:
     """Write rows: unique value, values, token."""
-    return target.write([TargetRow(*row) for row in rows], state_id="state", job=job)
+    stamped = [TargetRow(unique, values, Stamp(token)) for unique, values, token in rows]
+    return target.write(stamped, state_id="state", job=job)
 
 
 def receipts(url: str, *files: str, job: str = "load") -> dict[str, int]:

@@ -18,6 +18,7 @@ from sql_target import query, read, receipts, tables_of, write
 from mmmeta.errors import LoadError
 from mmmeta.target.columns import OVERFLOW, column_name, wider
 from mmmeta.target.present import Sought, missing
+from mmmeta.target.receipts import Stamp
 from mmmeta.target.target import SqlTarget, TargetRow, Written
 
 
@@ -304,7 +305,7 @@ def test_many_workers_at_once(url: str) -> None:
                         TargetRow(
                             f"f{index}",
                             {"token": token, f"k{worker}_{turn % 5}": turn, "mixed": [turn, "x"][turn % 2]},
-                            token,
+                            Stamp(token),
                         )
                         for index in range(10)
                     ]
@@ -329,11 +330,12 @@ def test_a_killed_writer_leaves_rows_and_receipts_together(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path}/target.db"
     code = (
         "import sys\n"
+        "from mmmeta.target.receipts import Stamp\n"
         "from mmmeta.target.target import TargetRow, SqlTarget\n"
         f"target = SqlTarget({url!r}, 'documents', 'content_hash')\n"
         "start = int(sys.argv[1])\n"
         "for turn in range(start, start + 10_000):\n"
-        "    rows = [TargetRow(f'{turn}-{i}', {'v': i, f'k{turn % 50}': 1}, turn) for i in range(20)]\n"
+        "    rows = [TargetRow(f'{turn}-{i}', {'v': i, f'k{turn % 50}': 1}, Stamp(turn)) for i in range(20)]\n"
         "    target.write(rows, state_id='state', job='load')\n"
         "    print(turn, flush=True)\n"
     )

@@ -34,8 +34,9 @@ class Stamp:
     """Under what a file is written.
 
     Attributes:
-        token: the claim's fencing token.
-        version: names the version of the file as far as the job tells versions apart.
+        token: the claim's fencing token; larger with every claim and reset.
+        version: names the version of the file as far as the job tells versions apart; without a name it is like no
+            other.
         asked: a receipt whose token is not larger is from before a person asked for the file anew.
     """
 

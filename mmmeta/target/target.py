@@ -15,7 +15,7 @@ from mmmeta.errors import LoadError, TargetError
 from mmmeta.masking import without_secrets_of
 from mmmeta.target.columns import TargetColumns, WantedColumns, column_name
 from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, takes_nothing
-from mmmeta.target.receipts import NO_VERSION, Receipts, Stamp, create_receipts
+from mmmeta.target.receipts import Receipts, Stamp, create_receipts
 from mmmeta.target.statements import Statement, append, delete, upsert
 from mmmeta.target.tables import prepare, read_columns, read_version
 
@@ -33,16 +33,12 @@ class TargetRow:
     Attributes:
         unique: the file's unique value.
         values: key → value, flattened.
-        token: the fencing token under which the ledger gave the file out; larger with every claim and reset.
-        version: names the version of the file, so that ``append`` adds it once; never the same, if it is not given.
-        asked: the token when a person last asked for the file anew; see ``receipts``.
+        stamp: the token under which the ledger gave the file out, and its version, so that ``append`` adds it once.
     """
 
     unique: str
     values: Mapping[str, Any]
-    token: int
-    version: str = NO_VERSION
-    asked: int = 0
+    stamp: Stamp
 
 
 @dataclass(frozen=True)
@@ -185,7 +181,7 @@ class SqlTarget:
             elif columns is None or (not removing and columns.needs(row.values for row in rows)):
                 return None
             bound, failed = _bind(columns, rows, removing=removing)
-            stamps = {row.unique: Stamp(row.token, row.version, row.asked) for row in rows if row.unique in bound}
+            stamps = {row.unique: row.stamp for row in rows if row.unique in bound}
             verdict = receipts.judge(connection, stamps)
             present = verdict.present if statement is append else frozenset()
             wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused | present}

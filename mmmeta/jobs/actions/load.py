@@ -122,8 +122,7 @@ class Load:
         for item, values in part:
             claim = item.file.claim
             assert isinstance(claim, FileClaim)
-            stamp = claim.stamp
-            rows.append(TargetRow(item.file.unique_value, values, stamp.token, stamp.version, stamp.asked))
+            rows.append(TargetRow(item.file.unique_value, values, claim.stamp))
         try:
             written = write(rows, state_id=self._state_id, job=self._job.name)
         except TargetError:
