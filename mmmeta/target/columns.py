@@ -14,16 +14,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from mmmeta.errors import TargetError
 from mmmeta.target.names import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
-
-if TYPE_CHECKING:
-    from sqlalchemy import Table
 
 LIMITS = {"sqlite": 1000, "postgresql": 300}
 """Columns a table. SQLite stops at 2,000. A PostgreSQL row has 8 kB: longer values are kept elsewhere, but up to 24 bytes
@@ -204,31 +200,6 @@ class TargetColumns:
             rest = {key: values[key] for key in values.keys() - self.by_key.keys() - {self.unique.key}}
             bound["more"] = encode(dict(sorted(rest.items())), "text", self.dialect) if rest else None
         return bound
-
-    @cached_property
-    def sqlalchemy_table(self) -> Table:
-        """The target for statements. Its columns have the keys that ``parameters`` binds, so no name can disturb."""
-        from sqlalchemy import BigInteger, Boolean, Column, Float, LargeBinary, MetaData, Numeric, Table, Text
-        from sqlalchemy.sql import quoted_name
-        from sqlalchemy.types import NullType
-
-        kinds: dict[str, Any] = {
-            "boolean": Boolean(create_constraint=False),
-            "integer": BigInteger(),
-            "float": Float(),
-            "number": Numeric(),
-            "text": Text(),
-            "null": Text(),
-            "bytes": LargeBinary(),
-        }
-        columns = [TargetColumn("u", self.unique.name, self.unique.kind)]
-        columns += [TargetColumn(f"c{index}", own.name, own.kind) for index, own in enumerate(self.by_key.values())]
-        columns += [TargetColumn("more", OVERFLOW, "text")] if self.overflows else []
-        return Table(
-            quoted_name(self.table, True),
-            MetaData(),
-            *(Column(quoted_name(own.name, True), kinds.get(own.kind, NullType()), key=own.key) for own in columns),
-        )
 
 
 def needed_kinds(

@@ -1,4 +1,4 @@
-"""The tables of a SQL target: reads which columns there are, makes the table, adds and widens columns.
+"""The tables of a SQL target: which SQL types columns have; makes the table, adds and widens columns, reads which there are.
 
 What was decided stays in the table ``_mmmeta_columns``, so that a key has the same column in every run.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmmeta.errors import TargetError
 from mmmeta.target.columns import ROWS, TargetColumn, TargetColumns, WantedColumns
@@ -36,6 +35,38 @@ SQL_TYPES = {
 
 BYTES = {"postgresql": "BYTEA", "mysql": "LONGBLOB", "mariadb": "LONGBLOB"}
 """Where bytes are called otherwise."""
+
+
+class TargetTable(NamedTuple):
+    """A target at one moment: what its columns hold, and the table that statements are made of."""
+
+    columns: TargetColumns
+    table: Table
+
+
+def sqlalchemy_table(columns: TargetColumns) -> Table:
+    """The target for statements. Its columns have the keys that ``parameters`` binds, so no name can disturb."""
+    from sqlalchemy import BigInteger, Boolean, Column, Float, LargeBinary, MetaData, Numeric, Table, Text
+    from sqlalchemy.sql import quoted_name
+    from sqlalchemy.types import NullType
+
+    types: dict[str, Any] = {
+        "boolean": Boolean(create_constraint=False),
+        "integer": BigInteger(),
+        "float": Float(),
+        "number": Numeric(),
+        "text": Text(),
+        "null": Text(),
+        "bytes": LargeBinary(),
+    }
+    bound = [TargetColumn("u", columns.unique.name, columns.unique.kind)]
+    bound += [TargetColumn(f"c{index}", own.name, own.kind) for index, own in enumerate(columns.by_key.values())]
+    bound += [TargetColumn("more", OVERFLOW, "text")] if columns.overflows else []
+    return Table(
+        quoted_name(columns.table, True),
+        MetaData(),
+        *(Column(quoted_name(own.name, True), types.get(own.kind, NullType()), key=own.key) for own in bound),
+    )
 
 
 def read_version(connection: Connection, table: str) -> int:
@@ -242,7 +273,7 @@ def _add(connection: Connection, columns: TargetColumns, kinds: Mapping[str, str
 
 def _is_strict(connection: Connection, table: str) -> bool:
     """Whether it is one of SQLite's STRICT tables, where every column has a type, and ``ANY`` changes no value."""
-    if connection.dialect.name != "sqlite" or sqlite3.sqlite_version_info < (3, 37):
+    if connection.dialect.name != "sqlite" or (connection.dialect.server_version_info or ()) < (3, 37):
         return False
     found = connection.exec_driver_sql("SELECT strict FROM pragma_table_list WHERE name = ?", (table,)).scalar()
     return bool(found)

@@ -17,10 +17,10 @@ from mmmeta.target.columns import TargetColumns, WantedColumns, column_name
 from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, takes_nothing
 from mmmeta.target.receipts import Receipts, Stamp, create_receipts
 from mmmeta.target.statements import Statement, append, delete, upsert
-from mmmeta.target.tables import prepare, read_columns, read_version
+from mmmeta.target.tables import TargetTable, prepare, read_columns, read_version, sqlalchemy_table
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
 ROUNDS = 20
 """How often a batch is tried again because other workers change the table's columns meanwhile."""
@@ -79,7 +79,7 @@ class SqlTarget:
         self.wanted = WantedColumns(wanted) if isinstance(wanted, str) else wanted
         self._given = url
         self._engine, self.url = open_engine(url)
-        self._columns: TargetColumns | None = None
+        self._there: TargetTable | None = None
         self._fixed: dict[str, str] = {}
 
     def write(self, rows: Sequence[TargetRow], *, state_id: str, job: str) -> Written:
@@ -120,7 +120,7 @@ class SqlTarget:
                 with self._engine.begin() as connection:
                     values = [] if statement is delete else [row.values for row in rows]
                     prepare(connection, self.table, self.wanted, values, self._fixed)
-                self._columns = None
+                self._there = None
         raise LoadError(
             f"{self.url}, table {self.table!r}: its columns were changed by others {ROUNDS} times; try again"
         )
@@ -158,13 +158,13 @@ class SqlTarget:
         """Do the batch; None where columns have to be made first."""
         from sqlalchemy import exc
 
-        before = self._columns
+        before = self._there
         try:
             return self._do(statement, rows, receipts, together=True)
         except exc.DBAPIError as error:
-            if is_missing(error) and before is not None and self._columns is before:
+            if is_missing(error) and before is not None and self._there is before:
                 # Somebody dropped the table or a column since an earlier batch.
-                self._columns = None
+                self._there = None
                 return None
             if concerns_all(error):
                 raise
@@ -175,7 +175,8 @@ class SqlTarget:
     ) -> Written | None:
         removing = statement is delete
         with self._engine.begin() as connection:
-            columns = self._current(connection)
+            there = self._current(connection)
+            columns = None if there is None else there.columns
             if columns is None and removing and not self._has_table(connection):
                 create_receipts(connection)
             elif columns is None or (not removing and columns.needs(row.values for row in rows)):
@@ -185,12 +186,12 @@ class SqlTarget:
             verdict = receipts.judge(connection, stamps)
             present = verdict.present if statement is append else frozenset()
             wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused | present}
-            if columns is None:
+            if there is None:
                 pass  # no table, no rows to remove
             elif together:
-                statement(connection, columns, list(wanted.values()))
+                statement(connection, there.table, list(wanted.values()))
             else:
-                failed |= self._one_by_one(connection, statement, columns, wanted)
+                failed |= self._one_by_one(connection, statement, there.table, wanted)
             done = [unique for unique in (*wanted, *present) if unique not in failed]
             receipts.record(connection, {file: stamps[file] for file in done})
             if not together:
@@ -198,7 +199,7 @@ class SqlTarget:
         return Written(len(done), tuple(sorted(verdict.refused)), failed)
 
     def _one_by_one(
-        self, connection: Connection, statement: Statement, columns: TargetColumns, bound: Mapping[str, dict[str, Any]]
+        self, connection: Connection, statement: Statement, table: Table, bound: Mapping[str, dict[str, Any]]
     ) -> dict[str, str]:
         """Each row under its own savepoint; gives the reasons of those that were not taken."""
         from sqlalchemy import exc
@@ -207,7 +208,7 @@ class SqlTarget:
         for unique, values in bound.items():
             try:
                 with connection.begin_nested():
-                    statement(connection, columns, [values])
+                    statement(connection, table, [values])
             except exc.DBAPIError as error:
                 if concerns_all(error):
                     raise
@@ -219,17 +220,18 @@ class SqlTarget:
 
         return inspect(connection).has_table(self.table)
 
-    def _current(self, connection: Connection) -> TargetColumns | None:
-        """The columns as this transaction sees them, and nobody changes them until it ends."""
-        columns = self._columns
-        if columns is not None:
+    def _current(self, connection: Connection) -> TargetTable | None:
+        """The table as this transaction sees it, and nobody changes its columns until it ends."""
+        there = self._there
+        if there is not None:
             if connection.dialect.name == "postgresql":
                 quote = connection.dialect.identifier_preparer.quote_identifier
                 connection.exec_driver_sql(f"LOCK TABLE {quote(self.table)} IN ROW EXCLUSIVE MODE")
-            if columns.version == read_version(connection, self.table):
-                return columns
-        self._columns = read_columns(connection, self.table, self.wanted, self._fixed)
-        return self._columns
+            if there.columns.version == read_version(connection, self.table):
+                return there
+        columns = read_columns(connection, self.table, self.wanted, self._fixed)
+        self._there = None if columns is None else TargetTable(columns, sqlalchemy_table(columns))
+        return self._there
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
