@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
@@ -44,7 +42,7 @@ def missing(target: SqlTarget, files: Sequence[Sought], *, content: str, state_i
     Raises:
         LoadError: the target cannot be read.
     """
-    if _file_is_missing(target):
+    if target.is_missing:
         return dict.fromkeys((file.unique for file in files), f"{target.url} does not exist")
     with target.reading() as connection:
         rows = _rows(connection, target, files, content)
@@ -112,9 +110,3 @@ def _receipts(connection: Connection, files: Sequence[Sought], state_id: str, jo
         return {}
     receipts = Receipts(connection.dialect.name, state_id, job).read(connection, [file.unique for file in files])
     return {file: receipt for file, receipt in receipts.items() if receipt.version != NO_VERSION}
-
-
-def _file_is_missing(target: SqlTarget) -> bool:
-    """Whether the target is a SQLite file that is not there; connecting would make it."""
-    path = target.sqlite_path
-    return path is not None and not Path(os.path.expanduser(path)).exists()

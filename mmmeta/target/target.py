@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mmmeta.errors import LoadError, TargetError
 from mmmeta.masking import without_secrets_of
 from mmmeta.target.columns import TargetColumns, WantedColumns, column_name
-from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, takes_nothing
+from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, sqlite_file, takes_nothing
 from mmmeta.target.receipts import Receipts, Stamp, create_receipts
 from mmmeta.target.statements import Statement, append, delete, upsert
 from mmmeta.target.tables import TargetTable, prepare, read_columns, read_version, sqlalchemy_table
@@ -126,11 +126,10 @@ class SqlTarget:
         )
 
     @property
-    def sqlite_path(self) -> str | None:
-        """The file of a SQLite target, as its URL has it; None for other databases."""
-        url = self._engine.url
-        plain = url.get_backend_name() == "sqlite" and url.database and not url.database.startswith("file:")
-        return url.database if plain else None
+    def is_missing(self) -> bool:
+        """Whether it is a SQLite file that is not there; connecting would make it."""
+        file = sqlite_file(self._engine.url)
+        return file is not None and not file.exists()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
