@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from mmmeta.config.yaml_file import Document, KeyPath, key_text
 from mmmeta.errors import InvalidFileError, near_misses
 
-Model = TypeVar("Model", bound=BaseModel)
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 MOST_PROBLEMS = 10
 """Mistakes in one file that are told; one that indents a block wrongly can make a hundred."""
@@ -49,12 +49,12 @@ class InnerError(ValueError):
 
 
 def validate(
-    model: type[Model],
+    model: type[AnyModel],
     value: Any,
     document: Document,
     context: Mapping[str, Any] | None = None,
     known: Sequence[tuple[KeyPath, str]] = (),
-) -> Model:
+) -> AnyModel:
     """The model made from ``value``, which stems from ``document``.
 
     Values are quoted in messages as the document has them, so that what an environment variable gave is not shown.

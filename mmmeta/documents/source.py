@@ -1,7 +1,7 @@
 """Where documents come from: which place metadata names, how long reading may take, and how an address is shown.
 
-A source is a value that came from the remote, so it is believed nothing. ``local_source`` reads documents of this
-machine, ``web_source`` all others; ``transfer`` writes what they give.
+A source is a value that came from the remote, so it is believed nothing. ``local`` reads documents of this machine,
+``web`` all others; ``transfer`` writes what they give.
 """
 
 from __future__ import annotations

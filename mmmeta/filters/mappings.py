@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmmeta.errors import FilterError, near_misses
-from mmmeta.filters.conditions import All, AnyOf, Compare, Condition, Not, check_text, compare, kind_of
+from mmmeta.filters.conditions import All, AnyOf, Compare, Condition, Not, check_text, compare, type_in_words
 
 _COMBINATORS = ("$any", "$all", "$not")
 
@@ -23,7 +23,7 @@ def parse(where: Mapping[str, Any]) -> Condition:
         FilterError: an unknown operator or combinator (with the near misses), or a value that cannot be compared so.
     """
     if not isinstance(where, Mapping):
-        raise FilterError(f"A filter is a mapping of keys to values, not {kind_of(where)}: {where!r}.")
+        raise FilterError(f"A filter is a mapping of keys to values, not {type_in_words(where)}: {where!r}.")
     return _all(_parse_entry(key, value) for key, value in where.items())
 
 
@@ -36,7 +36,7 @@ def _parse_entry(key: Any, value: Any) -> Condition:
         return Not(parse(value))
     if key in ("$any", "$all"):
         if not isinstance(value, (list, tuple)):
-            raise FilterError(f"{key} takes a list of filters, not {kind_of(value)}: {key}: [{{key: value}}, …].")
+            raise FilterError(f"{key} takes a list of filters, not {type_in_words(value)}: {key}: [{{key: value}}, …].")
         parts = [parse(part) for part in value]
         return _all(parts) if key == "$all" else parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
     if key.startswith("$"):

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from mmmeta.config.validation import InnerError
-from mmmeta.documents.templates import Place, parse_template
+from mmmeta.documents.templates import Placeholder, parse_template
 from mmmeta.errors import MmmetaError
 from mmmeta.masking import without_password
 from mmmeta.project.code_arguments import code_arguments
@@ -77,12 +77,12 @@ def _check_arguments(run: list[str]) -> list[str]:
         if "\0" in argument:
             raise InnerError("an argument cannot have a NUL in it", (index,))
         try:
-            places = [part.key for part in parse_template(argument).parts if isinstance(part, Place)]
+            keys = [part.key for part in parse_template(argument).parts if isinstance(part, Placeholder)]
         except MmmetaError as error:
             raise InnerError(f"{str(error).rstrip('.')}. Put what needs braces into a script", (index,)) from None
-        if index == 0 and places:
+        if index == 0 and keys:
             raise InnerError("metadata cannot decide which program runs. Write its name without {…}", (0,))
-        for key in places:
+        for key in keys:
             if key.startswith(RESERVED_PREFIX) and key != DOCUMENT:
                 known = f"There is {{{DOCUMENT}}}, the local path of the document; metadata keys do not begin like this"
                 raise InnerError(f"{{{key}}} is not known. {known}", (index,))
@@ -93,7 +93,7 @@ def _check_arguments(run: list[str]) -> list[str]:
 def _check_code(run: list[str]) -> None:
     """Metadata must not become code."""
     for index in code_arguments(run):
-        if index < len(run) and any(isinstance(part, Place) for part in parse_template(run[index]).parts):
+        if index < len(run) and any(isinstance(part, Placeholder) for part in parse_template(run[index]).parts):
             raise InnerError(
                 "this argument is code, and what the metadata puts into it would be run. Give it as a further argument "
                 'and take it from there: [sh, -c, \'echo "$1"\', sh, "{title}"]; sys.argv[1] in Python',

@@ -356,7 +356,7 @@ Kinds = Annotated[list[str], AfterValidator(_kinds)]
 Owner = Annotated[str, AfterValidator(_owner)]
 TagKey = Annotated[str, AfterValidator(_tag_key)]
 TagText = Annotated[str, BeforeValidator(_tag), AfterValidator(_tag_text), WithJsonSchema(_TAG_SCHEMA)]
-Automation = Annotated[str, AfterValidator(_automation), _TEXT_SCHEMA]
+AutomationText = Annotated[str, AfterValidator(_automation), _TEXT_SCHEMA]
 RerunOn = Annotated[
     Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)
 ]

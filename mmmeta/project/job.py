@@ -25,7 +25,7 @@ from mmmeta.project.actions import PROTOCOLS, CallAction, CommandAction, Downloa
 from mmmeta.project.dagster.partitions import PartitionsConfig
 from mmmeta.project.fields import (
     AssetPath,
-    Automation,
+    AutomationText,
     Count,
     Duration,
     EmptyIsList,
@@ -103,7 +103,7 @@ class JobConfig(Model):
         Kinds, EmptyIsList, Field(description="Dagster kinds, at most three; by the action unless given")
     ] = []
     automation: Annotated[
-        Automation | None,
+        AutomationText | None,
         Field(description="Dagster's automation condition instead of sensor and import: eager, a cron schedule, ..."),
     ] = None
     partitions: Annotated[

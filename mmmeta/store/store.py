@@ -19,7 +19,7 @@ from typing import Any
 from mmmeta.clock import Clock, utcnow
 from mmmeta.errors import StoreAccessError, StoreKeyError, near_misses
 from mmmeta.layout import Layout, write_atomic
-from mmmeta.store.text import UPDATED_SUFFIX, StoreValue, decode, encode, moment_of
+from mmmeta.store.text import UPDATED_SUFFIX, StoreValue, decode, encode, read_moment
 
 __all__ = ["Store", "StoreValue"]
 
@@ -95,7 +95,7 @@ class Store(MutableMapping[str, Any]):
 
     def moment(self, key: str) -> datetime | None:
         """A timestamp as aware UTC, None where the key holds none. Unlike naive local time it has no doubtful hour."""
-        return moment_of(self.raw(key) or "")
+        return read_moment(self.raw(key) or "")
 
     def __setitem__(self, key: str, value: StoreValue) -> None:
         path = self._path(key)

@@ -82,7 +82,7 @@ def decode(text: str) -> StoreValue:
     return text
 
 
-def moment_of(text: str) -> datetime | None:
+def read_moment(text: str) -> datetime | None:
     """A timestamp as aware UTC, None where the text is none. Unlike naive local time it has no doubtful hour."""
     value = decode(text)
     if not isinstance(value, datetime):

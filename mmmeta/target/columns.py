@@ -184,21 +184,21 @@ class TargetColumns:
         """
         if "\0" in unique and self.dialect == "postgresql":
             raise ValueError(f"{self.unique.key}: {unique!r} holds a NUL character, which PostgreSQL cannot keep")
-        bound: dict[str, Any] = {"u": encode(unique, "text", self.dialect)}
+        bound: dict[str, Any] = {"u": driver_value(unique, "text", self.dialect)}
         for index, (key, column) in enumerate(self.by_key.items()):
             value = values.get(key)
             if value is None:
                 bound[f"c{index}"] = None
                 continue
             try:
-                if key in self.fixed and wider(column.kind, kind_of(value)) != column.kind:
+                if key in self.fixed and wider(column.kind, column_kind(value)) != column.kind:
                     raise ValueError(f"does not fit the column, which cannot be widened ({self.fixed[key]})")
-                bound[f"c{index}"] = encode(value, column.kind, self.dialect)
+                bound[f"c{index}"] = driver_value(value, column.kind, self.dialect)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{key}: {value!r:.60}: {error}") from error
         if self.overflows:
             rest = {key: values[key] for key in values.keys() - self.by_key.keys() - {self.unique.key}}
-            bound["more"] = encode(dict(sorted(rest.items())), "text", self.dialect) if rest else None
+            bound["more"] = driver_value(dict(sorted(rest.items())), "text", self.dialect) if rest else None
         return bound
 
 
@@ -217,7 +217,7 @@ def needed_kinds(
         if dialect == "postgresql":
             for key, value in row.items():
                 if value is not None:
-                    kinds[key] = wider(kinds.get(key), kind_of(value))
+                    kinds[key] = wider(kinds.get(key), column_kind(value))
     default = "any" if dialect == "sqlite" else "text"
     # Equally frequent ones stay in the order of the metadata.
     order = sorted(counts, key=lambda key: -counts[key])
@@ -225,7 +225,7 @@ def needed_kinds(
     return {key: stored(kinds.get(key, default)) for key in order if key in kinds or dialect != "postgresql"}, kinds
 
 
-def kind_of(value: Any) -> str:
+def column_kind(value: Any) -> str:
     """The kind of column that holds a value as it is; ``small`` is an integer that a double holds too."""
     if isinstance(value, bool):
         return "boolean"
@@ -252,7 +252,7 @@ def wider(first: str | None, second: str) -> str:
     return "number"
 
 
-def encode(value: Any, kind: str, dialect: str) -> Any:
+def driver_value(value: Any, kind: str, dialect: str) -> Any:
     """A value as the driver takes it for a column of this kind; lists and objects become JSON text.
 
     PostgreSQL's text cannot hold NUL; there it is written as the six characters of its JSON escape.
@@ -266,7 +266,7 @@ def encode(value: Any, kind: str, dialect: str) -> Any:
     if isinstance(value, bool | int | float) and kind != "text":
         if kind == "number":
             return Decimal(repr(value))
-        return value if isinstance(value, float) or kind_of(value) != "text" else str(value)
+        return value if isinstance(value, float) or column_kind(value) != "text" else str(value)
     text = value if isinstance(value, str) else as_json(value)
     if not text.isascii():
         text.encode()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
-from mmmeta.target.columns import encode
+from mmmeta.target.columns import driver_value
 from mmmeta.target.receipts import NO_VERSION, TABLE, Receipt, Receipts
 from mmmeta.target.tables import REGISTRY, read_registry
 from mmmeta.target.target import SqlTarget
@@ -61,7 +61,7 @@ def _why(table: str, file: Sought, rows: dict[str, list[Any]], receipt: Receipt 
     if receipt is not None and receipt.version.split(" ")[0] == file.version.split(" ")[0]:
         return None if receipt.version == file.version else f"table {table!r} has another version of it"
     known = [value for value in found if value is not None]
-    if file.content is not None and known and encode(file.content, "text", "") not in map(str, known):
+    if file.content is not None and known and driver_value(file.content, "text", "") not in map(str, known):
         return f"its row in table {table!r} has another {content!r}"
     return None
 

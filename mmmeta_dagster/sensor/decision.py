@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mmmeta.clock import from_text
-from mmmeta.store.text import moment_of
+from mmmeta.store.text import read_moment
 from mmmeta_dagster.sensor.situation import FRESH, Cursor, JobSeen, JobWanted, Phase, RemoteSeen, RunView, Situation
 from mmmeta_dagster.shown.wording import clock_text, files, retries
 
@@ -248,7 +248,7 @@ def _ahead(situation: Situation, remote: RemoteSeen) -> str | None:
     if not here:
         return f"The remote published {published}: waiting for the sync."
     copy = f"{_published(here)}{_revision(ours)}"
-    moment, before = moment_of(there), moment_of(here)
+    moment, before = read_moment(there), read_moment(here)
     if moment is not None and before is not None and moment < before and not further:
         return f"The store at the remote is of {published}, older than the copy here, which is of {copy}."
     return f"The remote published {published}; the copy here is of {copy}: waiting for the sync."

@@ -11,7 +11,7 @@ from mmmeta.config.model import Config
 from mmmeta.documents.folder import find_place, folder_trouble, remove_document
 from mmmeta.documents.rendering import render_name
 from mmmeta.documents.source import TIMEOUT, Deadline, document_source
-from mmmeta.documents.templates import Place, parse_template
+from mmmeta.documents.templates import Placeholder, parse_template
 from mmmeta.documents.transfer import difference, digest_kind, download_into
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError, JobError, MmmetaError
@@ -124,7 +124,7 @@ class Download:
 
     def _owner(self, path: Path, file: File, source: str) -> File | None:
         """The other file whose document stands there; None for nobody's, or one that this file's may replace."""
-        keys = {part.key for part in parse_template(self._name).parts if isinstance(part, Place)}
+        keys = {part.key for part in parse_template(self._name).parts if isinstance(part, Placeholder)}
         if self._find is None or self._config.metadata.unique in keys or not path.is_file():
             return None
         if digest_kind(self._promised(file)[0]) and difference(path, *self._promised(file)) is None:

@@ -6,7 +6,7 @@ import sqlite3
 
 from mmmeta.config.model import Config
 from mmmeta.metadata.generate.memory import ScanDb
-from mmmeta.metadata.generate.reader import Reader, age
+from mmmeta.metadata.generate.reader import Reader, precedence
 from mmmeta.metadata.generate.walk import Walk, keys_of
 from mmmeta.metadata.records import make_record
 from mmmeta.metadata.writer import NO_DOCUMENT, NO_METADATA_FILE, MetadataWriter, Record
@@ -31,7 +31,7 @@ def ensure_metadata_files(
     heirs: dict[str, Record] = {}
     for key, file in list(scan.others(orphans)):
         record = reader.read_again(scan, key, file)
-        if record is not None and (file not in heirs or age(record) > age(heirs[file])):
+        if record is not None and (file not in heirs or precedence(record) > precedence(heirs[file])):
             heirs[file] = record
     known = writer.known(list(heirs))
     for file, record in heirs.items():

@@ -23,7 +23,7 @@ from mmmeta.layout import Layout
 from mmmeta.metadata.db import Head, drop_tables, revision_digest
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
-from mmmeta.metadata.generate.reader import Reader, age
+from mmmeta.metadata.generate.reader import Reader, precedence
 from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Walk, keys_of
 from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, Known, MetadataWriter, Record
 from mmmeta.reports import Progress
@@ -244,7 +244,7 @@ class _Gathering:
         winners: dict[str, Record] = {}
         for record in batch:
             other = winners.get(record.file)
-            if other is None or age(record) > age(other):
+            if other is None or precedence(record) > precedence(other):
                 winners[record.file] = record
         known = writer.known(list(winners))
         for file, record in winners.items():
@@ -271,7 +271,7 @@ class _Gathering:
             mtime = self._reader.mtime(key)
             if mtime is None:
                 continue
-            if (mtime, known.source) <= age(record):
+            if (mtime, known.source) <= precedence(record):
                 return False
             # It may be another file's by now, as when two metadata files swap names.
             read = self._scan.read_now(key)

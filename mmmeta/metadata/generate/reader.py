@@ -80,6 +80,6 @@ class Reader:
             return None
 
 
-def age(record: Record) -> tuple[int, str]:
+def precedence(record: Record) -> tuple[int, str]:
     """Of several metadata files with one unique value the largest wins: the newest; of equally new ones, the later path."""
     return record.source_mtime or 0, record.source or ""
