@@ -22,24 +22,18 @@ from mmmeta import filters
 from mmmeta.config.validation import InnerError, reason_of
 from mmmeta.errors import JobError, near_misses
 from mmmeta.project.actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project.dagster.fields import AssetPath, AutomationText, Group, Kinds, Owner, TagKey, TagText
 from mmmeta.project.dagster.partitions import PartitionsConfig
 from mmmeta.project.fields import (
-    AssetPath,
-    AutomationText,
     Count,
     Duration,
     EmptyIsList,
     EmptyIsMapping,
-    Group,
-    Kinds,
     Lease,
     OrderBy,
-    Owner,
     RerunOn,
     Share,
     Size,
-    TagKey,
-    TagText,
     Timeout,
     Where,
     check_name,

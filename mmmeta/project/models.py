@@ -23,10 +23,10 @@ from pydantic import (
 from mmmeta.config.validation import InnerError
 from mmmeta.layout import METADIR
 from mmmeta.project.dagster.checks import Checks, ChecksConfig
+from mmmeta.project.dagster.fields import Cron
 from mmmeta.project.fields import (
     BasePath,
     Count,
-    Cron,
     EmptyIsMapping,
     FilesRoot,
     RemoteBase,
