@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     model_validator,
@@ -21,6 +19,7 @@ from mmmeta.config.validation import InnerError
 from mmmeta.documents.templates import Placeholder, parse_template
 from mmmeta.errors import MmmetaError
 from mmmeta.masking import without_password
+from mmmeta.project.base import Model
 from mmmeta.project.code_arguments import code_arguments
 from mmmeta.project.fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName
 from mmmeta.project.load import LoadColumns, LoadContent
@@ -35,12 +34,6 @@ DOCUMENT = "__path"
 
 _LOCAL = ("file", "local")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*")
-
-
-class _Action(BaseModel):
-    """Unknown keys are errors, nothing changes afterwards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _protocol(text: str) -> str:
@@ -110,7 +103,7 @@ Arguments = Annotated[
 ]
 
 
-class DownloadAction(_Action):
+class DownloadAction(Model):
     """Fetch each document into a folder."""
 
     to: Annotated[FolderPath, Field(description="folder to download into; a path or a file:// URL")]
@@ -120,7 +113,7 @@ class DownloadAction(_Action):
     ] = PROTOCOLS
 
 
-class LoadAction(_Action):
+class LoadAction(Model):
     """Write each file's metadata as a row into an SQL database."""
 
     to: Annotated[SqlUrl, Field(description="SQLAlchemy URL of the database", repr=False)]
@@ -153,14 +146,14 @@ class LoadAction(_Action):
         return [without_password(self.to), self.table, *([said] if said else [])]
 
 
-class CallAction(_Action):
+class CallAction(Model):
     """Call a Python function with each file, or with a batch of them."""
 
     function: Annotated[FunctionName, Field(description="where the function is: package.module:name")]
     batch: Annotated[bool, Field(description="call it with a list of files")] = False
 
 
-class CommandAction(_Action):
+class CommandAction(Model):
     """Run a program with each file."""
 
     run: Annotated[Arguments, Field(description="program and arguments; {key} is filled in from the metadata")]

@@ -22,6 +22,7 @@ from mmmeta import filters
 from mmmeta.config.validation import InnerError, reason_of
 from mmmeta.errors import JobError, near_misses
 from mmmeta.project.actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project.base import Model
 from mmmeta.project.dagster.fields import AssetPath, AutomationText, Group, Kinds, Owner, TagKey, TagText
 from mmmeta.project.dagster.partitions import PartitionsConfig
 from mmmeta.project.fields import (
@@ -38,7 +39,6 @@ from mmmeta.project.fields import (
     Where,
     check_name,
 )
-from mmmeta.project.model import Model
 
 RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import", "checks")
 """Names that Dagster assets and jobs of mmmeta's own have."""

@@ -7,12 +7,13 @@ run did it. Here is what can be said, and checked, without Dagster.
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmmeta.config.validation import InnerError
+from mmmeta.project.base import Model
 from mmmeta.project.fields import Count
 
 EVERY = ("hour", "day", "week", "month")
@@ -58,12 +59,8 @@ def _possible(count: int) -> int:
     return count
 
 
-class PartitionsConfig(BaseModel):
+class PartitionsConfig(Model):
     """Windows of time over a date key, or one partition for each value of a coarse key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    not_in_file: ClassVar[frozenset[str]] = frozenset()
 
     by: Annotated[str, BeforeValidator(_key), Field(description="metadata key: a date's, or a coarse one's")]
     every: Annotated[
