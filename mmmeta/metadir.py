@@ -157,7 +157,14 @@ class Metadir:
             MassDeletionError, ConfigError, MetadataDbError.
         """
         self._backend.refuse_in_bulk("generate()")
-        options = GenerateOptions(replace, ensure, ensure_files, no_meta, allow_mass_delete, dry_run)
+        options = GenerateOptions(
+            replace=replace,
+            ensure=ensure,
+            ensure_files=ensure_files,
+            no_meta=no_meta,
+            allow_mass_delete=allow_mass_delete,
+            dry_run=dry_run,
+        )
         backend = self._backend
         # Everything is looked at before the first thing is written: a mistyped path shall not become an archive.
         backend.require_server(dry_run=True)

@@ -155,7 +155,9 @@ class Store(MutableMapping[str, Any]):
             return False
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted([*self._keys(self._layout.store, False), *self._keys(self._layout.local_store, True)]))
+        return iter(
+            sorted([*self._keys(self._layout.store, local=False), *self._keys(self._layout.local_store, local=True)])
+        )
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -166,7 +168,7 @@ class Store(MutableMapping[str, Any]):
             raise StoreKeyError(f"{key!r} cannot be a store key: {reason}. Use letters, digits, _, - and . in it.")
         return (self._layout.local_store if key.startswith(LOCAL_PREFIX) else self._layout.store) / key
 
-    def _keys(self, folder: Path, local: bool) -> list[str]:
+    def _keys(self, folder: Path, *, local: bool) -> list[str]:
         try:
             with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]

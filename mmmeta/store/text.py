@@ -93,7 +93,7 @@ def read_moment(text: str) -> datetime | None:
         return value.replace(tzinfo=timezone.utc)
 
 
-def _encode_text(text: str, always: bool) -> str:
+def _encode_text(text: str, *, always: bool) -> str:
     """Text in quotes where it could be taken for something else, by this reader or by a less strict one."""
     try:
         float(text)

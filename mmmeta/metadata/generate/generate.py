@@ -34,7 +34,7 @@ BATCH = 50
 """Records compared with the metadata db at once; few enough to stay in the processor's cache, which saves a sixth."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GenerateOptions:
     """What ``Metadir.generate`` was asked for; see there."""
 
