@@ -218,7 +218,11 @@ class Metadir:
             StaleMetadataError, DigestMismatchError, MassDeletionError: it does not fit; nothing was changed.
         """
         self._backend.refuse_in_bulk("update()")
-        report = self._backend.update(UpdateOptions(replace, accept_older, allow_mass_delete, dry_run))
+        report = self._backend.update(
+            UpdateOptions(
+                replace=replace, accept_older=accept_older, allow_mass_delete=allow_mass_delete, dry_run=dry_run
+            )
+        )
         if progress is not None:
             changed = report.added + report.changed + report.deleted + report.returned
             progress("merging metadata", changed, changed)

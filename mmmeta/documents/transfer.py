@@ -67,20 +67,20 @@ class Promised:
 
 
 def difference(path: Path, digest: object, size: int | None) -> str | None:
-    """How the document at ``path`` is not the one of this digest (where that is a known kind) and size, in words that
-    follow its name; None where it is."""
+    """Why the document at ``path`` is not the one of this digest (where that is a known kind) and size, in a sentence that
+    begins with the path; None where it is."""
     promised = Promised.of(digest, size)
     try:
         file = open_regular(path)
     except FileNotFoundError:
-        return "is not there"
+        return f"{path} is not there"
     except OSError as error:
-        return f"cannot be read: {reason(error)}"
+        return f"{path} cannot be read: {reason(error)}"
     with file:
         if promised.size is not None and _size(file) != promised.size:
-            return f"has {_size(file)} bytes and not {promised.size}"
+            return f"{path} has {_size(file)} bytes and not {promised.size}"
         if promised.kind is not None and _digest(file, promised.kind) != promised.digest:
-            return f"has another {promised.kind} than {promised.digest}"
+            return f"{path} has another {promised.kind} than {promised.digest}"
     return None
 
 

@@ -127,7 +127,7 @@ class JobConfig(Model):
 
     @property
     def rerun_words(self) -> str:
-        """What makes a done file due again, in words that follow "again when"."""
+        """What makes a done file due again: ``its content changes``, ``title or pages changes``, ``a person says so``."""
         if isinstance(self.rerun_on, list):
             return f"{' or '.join(self.rerun_on)} changes"
         words = {"content": "its content changes", "metadata": "its metadata changes", "never": "a person says so"}

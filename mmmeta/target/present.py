@@ -31,7 +31,7 @@ class Sought:
 
 
 def missing(target: SqlTarget, files: Sequence[Sought], *, content: str, state_id: str, job: str) -> dict[str, str]:
-    """Which files are not in the target in this version: unique value → why, in words that follow "but".
+    """Which files are not in the target in this version: unique value → why, in a sentence.
 
     A receipt tells the version. Rows without one were put there by something else, or for another job: they count, unless
     the table has the content key's column and another value in it. Nothing is written or made.

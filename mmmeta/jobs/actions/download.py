@@ -161,7 +161,7 @@ class Download:
                 remove_document(self._root, path)
             elif self._config.metadata.content != self._config.metadata.unique:
                 # A version that the metadata tells no more of, or another file's: only a person can tell.
-                raise DownloadError(f"{path}: {other}, so it may not be this file's; was left. Remove it by hand")
+                raise DownloadError(f"{other}, so it may not be this file's; was left. Remove it by hand")
             # Else another file came under this name, such as the next version, and took the document's place.
         except (MmmetaError, OSError) as error:
             return failed(item.claim, error)
@@ -177,7 +177,7 @@ class Download:
                 result[file.unique_value] = str(error)
             else:
                 if reason is not None:
-                    result[file.unique_value] = f"{path} {reason}"
+                    result[file.unique_value] = reason
         return result
 
     def _promised(self, file: File) -> tuple[object, int | None]:

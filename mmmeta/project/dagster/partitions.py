@@ -122,7 +122,7 @@ class PartitionsConfig(Model):
 
     @property
     def words(self) -> str:
-        """How files are cut up, in words that follow "partitions"."""
+        """How files are cut up: ``by publisher:name, 1,000 at most``."""
         if self.every is None:
             return f"by {self.by}, {self.limit:,} at most"
         return f"by {self.by}, every {self.every} since {self.start}, {self.zone}"
