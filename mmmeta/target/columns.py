@@ -9,17 +9,15 @@ their first values and are widened when others come, to ``numeric`` or to ``text
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from mmmeta.errors import TargetError
 from mmmeta.target.names import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
+from mmmeta.values import json_text
 
 LIMITS = {"sqlite": 1000, "postgresql": 300}
 """Columns a table. SQLite stops at 2,000. A PostgreSQL row has 8 kB: longer values are kept elsewhere, but up to 24 bytes
@@ -267,18 +265,10 @@ def driver_value(value: Any, kind: str, dialect: str) -> Any:
         if kind == "number":
             return Decimal(repr(value))
         return value if isinstance(value, float) or column_kind(value) != "text" else str(value)
-    text = value if isinstance(value, str) else as_json(value)
+    text = value if isinstance(value, str) else json_text(value)
     if not text.isascii():
         text.encode()
     return text.replace("\0", "\\u0000") if dialect == "postgresql" else text
-
-
-def as_json(value: Any) -> str:
-    """JSON text of a value, integers of any size included."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def column_name(key: str, taken: Collection[str]) -> str:
