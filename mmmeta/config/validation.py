@@ -1,6 +1,6 @@
 """Checks what a YAML file holds against a pydantic model, and says where and why when it does not fit.
 
-pydantic says what is wrong; which line, which key was probably meant and what to write instead is added here.
+pydantic says what is wrong; the line, the key that was probably meant and what to write instead are added here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mmmeta.errors import InvalidFileError, near_misses
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 MOST_PROBLEMS = 10
-"""Mistakes in one file that are told; one that indents a block wrongly can make a hundred."""
+"""Mistakes that are told of one file; one that indents a block wrongly can make a hundred."""
 
 _REASONS = {
     "dict_type": "needs keys and values below it, one per line",

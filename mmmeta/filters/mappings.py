@@ -15,7 +15,7 @@ def parse(where: Mapping[str, Any]) -> Condition:
     """The condition of a ``where`` mapping, as ``find`` and the project file take it.
 
     ``{key: value}`` asks for equality, ``{key: [values]}`` for one of them, ``{key: {operator: value}}`` for a
-    comparison with dataset's operators (several are and'ed). ``$any: [where, …]``, ``$all: [where, …]`` and
+    comparison with dataset's operators (of several, all must hold). ``$any: [where, …]``, ``$all: [where, …]`` and
     ``$not: where`` combine; a metadata key that begins with ``$`` is written ``$$…``. ``{ago: 7d}`` as a value is the
     moment seven days before now. Nothing asked is ``All(())``: every file.
 
@@ -59,7 +59,7 @@ def _parse_key(key: str, value: Any) -> Condition:
 
 
 def _all(conditions: Iterable[Condition]) -> Condition:
-    """Conditions and'ed: nested ``All`` are dissolved, a single one stands for itself."""
+    """All of the conditions: nested ``All`` are dissolved, a single one stands for itself."""
     parts: list[Condition] = []
     for condition in conditions:
         parts.extend(condition.parts if isinstance(condition, All) else (condition,))

@@ -1,6 +1,6 @@
 """What ``load:`` of a project file says about the table's columns: which keys they hold, and the document's own content.
 
-Checked here so far as the names alone can tell; what the table and the metadata say about them is found out when the job
+Checked here as far as the names alone can tell; what the table and the metadata say about them is found out when the job
 runs.
 """
 

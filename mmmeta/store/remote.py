@@ -1,4 +1,4 @@
-"""What a remote has published last, read from its store where that lies: in a folder, or wherever fsspec reads.
+"""What a remote has published last, read from its own store: in a folder, or wherever fsspec can read.
 
 Two small files, no database, nothing is copied. It is for those who want to know of news before a sync brings them.
 """
@@ -43,7 +43,7 @@ class Publication:
     Attributes:
         text: exact text of ``remote_last_updated``; another one is another publication.
         moment: the same, aware UTC.
-        revision: of the metadata db; None where the store tells none.
+        revision: of the metadata db; None where the store has none.
     """
 
     text: str

@@ -276,7 +276,7 @@ def column_name(key: str, taken: Collection[str]) -> str:
 
     Args:
         key: the metadata key.
-        taken: the names that there are, lower case.
+        taken: the names that are in use, lower case.
     """
     lower = key.lower()
     refused = not key or "\0" in key or len(key.encode()) > NAME_BYTES or any(part in key for part in DISTURBING)

@@ -107,8 +107,8 @@ OUT_OF_ORDER = re.compile(
 def takes_nothing(error: Any) -> bool:
     """Whether nobody's rows would be taken now, whatever they hold: then it is the run that ends.
 
-    Narrower than ``concerns_all``: what one file may be the reason of must not end every run. A lost connection is no
-    proof either, for a row too large can cost it; that is for a new connection to show.
+    Narrower than ``concerns_all``: what may be the fault of one file must not end every run. A lost connection proves
+    nothing either, for a row that is too large can cost it; a new connection has to show.
     """
     from sqlalchemy import exc
 

@@ -1,4 +1,4 @@
-"""Looks whether files are in a SQL target: for ``mmmeta check``, and for a job that takes for done what is there."""
+"""Looks whether files are in a SQL target: for ``mmmeta check``, and for a job that counts what is there as done."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _why(table: str, file: Sought, rows: dict[str, list[Any]], receipt: Receipt 
     found = rows.get(file.unique)
     if found is None:
         return f"table {table!r} has no row of it"
-    # Versions are told apart by what `rerun_on` says, which may be another thing now than when the receipt was written.
+    # Versions are told apart by what `rerun_on` says, which may have changed since the receipt was written.
     if receipt is not None and receipt.version.split(" ")[0] == file.version.split(" ")[0]:
         return None if receipt.version == file.version else f"table {table!r} has another version of it"
     known = [value for value in found if value is not None]

@@ -141,7 +141,7 @@ class Receipts:
         return False
 
     def forget_locks(self, connection: Connection, files: Iterable[str]) -> None:
-        """Remove what ``refused`` made only to lock, for files that were not written after all."""
+        """Remove the receipts that ``judge`` made only to lock, for files that were not written after all."""
         table = self._table
         for chunk in in_chunks(files, PER_STATEMENT):
             connection.execute(

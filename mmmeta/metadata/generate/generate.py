@@ -188,7 +188,7 @@ class _Gathering:
             try:
                 scan.commit(head.id, head.revision, head.digest, duplicates)
             except ScanDbError as error:
-                # The metadata db has committed already, and nothing hangs on the memory.
+                # The metadata db has committed already, and nothing depends on the memory.
                 remarks.append(f"the next generate reads all metadata files: {error}")
         written = writer.added + writer.changed + writer.returned
         return GenerateReport(
@@ -265,7 +265,7 @@ class _Gathering:
             writer.move(record.file, record.source, record.source_mtime)
 
     def _loses(self, record: Record, known: Known) -> bool:
-        """Whether the metadata file that the metadata db knows still is this file's, and newer (ties: the later path)."""
+        """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path)."""
         assert known.source is not None
         for key in keys_of(known.source):
             mtime = self._reader.mtime(key)

@@ -59,7 +59,7 @@ class Reader:
         return None
 
     def read_again(self, scan: ScanDb, key: bytes, file: str) -> Record | None:
-        """The record of a metadata file that this run or an earlier one has seen, if it still is that of ``file``."""
+        """The record of a metadata file that this run or an earlier one has seen, if it is still that of ``file``."""
         entry = scan.entry(key)
         record = self.read(entry) if entry is not None else None
         return record if record is not None and record.file == file else None

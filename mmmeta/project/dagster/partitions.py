@@ -1,6 +1,6 @@
-"""``partitions`` of a job: how Dagster may cut its files up, so that a person can ask for a part of them.
+"""``partitions`` of a job: how Dagster may divide its files, so that a person can ask for a part of them.
 
-They cut up what is shown and what a backfill takes, never what the job does: the ledger counts each file once, whichever
+They divide what is shown and what a backfill takes, never what the job does: the ledger counts each file once, whichever
 run did it. Here is what can be said, and checked, without Dagster.
 """
 
@@ -19,7 +19,7 @@ from mmmeta.project.fields import Count
 EVERY = ("hour", "day", "week", "month")
 
 AT_MOST = 1_000
-"""Partitions of a key's values, unless a job says otherwise: what is more than this is no coarse key."""
+"""Partitions of a key's values, unless a job says otherwise: a key with more values is not a coarse one."""
 
 RECOMMENDED = 100_000
 """Partitions of one asset that Dagster recommends not to exceed."""
@@ -122,7 +122,7 @@ class PartitionsConfig(Model):
 
     @property
     def words(self) -> str:
-        """How files are cut up: ``by publisher:name, 1,000 at most``."""
+        """How the files are divided: ``by publisher:name, 1,000 at most``."""
         if self.every is None:
             return f"by {self.by}, {self.limit:,} at most"
         return f"by {self.by}, every {self.every} since {self.start}, {self.zone}"
