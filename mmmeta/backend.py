@@ -223,7 +223,7 @@ class Backend:
                 yield self._bulk.writer
             return
         marked = self.require_server(dry_run=True)
-        self.reload_config()  # one that is not valid shall not leave half a server
+        self.reload_config()  # one that is not valid must not leave half a server
         with self.metadata.atomic() as connection:
             writer = self._writer(connection)
             yield writer

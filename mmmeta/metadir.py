@@ -166,7 +166,7 @@ class Metadir:
             dry_run=dry_run,
         )
         backend = self._backend
-        # Everything is looked at before the first thing is written: a mistyped path shall not become an archive.
+        # Everything is looked at before the first thing is written: a mistyped path must not become an archive.
         backend.require_server(dry_run=True)
         backend.reload_config()
         generator = Generator(backend.metadata, self.layout, backend.config, options, backend.clock, progress)
@@ -188,7 +188,7 @@ class Metadir:
         'file 1'
         'file 2'
 
-        Who reads, this program included, sees the files when the block has ended, and no other can write meanwhile.
+        Readers, this program included, see the files when the block has ended, and nobody else can write meanwhile.
 
         Raises:
             ReadOnlyMetadirError: the metadir is a client's copy.

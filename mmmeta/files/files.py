@@ -1,7 +1,7 @@
 """``m.files``: a dataset table's interface over the metadata of all files.
 
 Reading (``reading``) asks the state db once ``update()`` has run, and the metadata db before. The writing methods are
-the server's and go to the metadata db; what they do to it is the subject of ``writing``.
+the server's and go to the metadata db; what they do to it is the subject of ``metadata.rows``.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class ReadableFiles:
         return None if row is None else File(row, catalog.unique, self._backend.config.remote, self._backend.save)
 
     def get_many(self, unique_values: Iterable[str]) -> dict[str, File]:
-        """Files by their unique values, deleted ones too; those that there are none of are left out."""
+        """Files by their unique values, deleted ones too; unknown values are left out."""
         catalog = self._backend.catalog()
         templates = self._backend.config.remote
         rows = catalog.by_unique(list(unique_values))

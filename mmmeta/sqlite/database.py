@@ -133,7 +133,7 @@ class Database:
         """A metadata db that was made for a write that was refused goes again: no archive begins at a mistyped path."""
         if not self._made or self.role != "metadata":
             return
-        connection.execute("BEGIN IMMEDIATE")  # who waits for the file meanwhile finds out that it is gone
+        connection.execute("BEGIN IMMEDIATE")  # whoever waits for the file meanwhile finds out that it is gone
         empty = not _size(self.path)
         if empty:
             with suppress(OSError):
