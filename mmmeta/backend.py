@@ -18,9 +18,10 @@ from mmmeta.clock import Clock
 from mmmeta.errors import MmmetaError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
-from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport, Generator, Progress
+from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport, Generator
 from mmmeta.metadata.server import Server
 from mmmeta.metadata.writer import MetadataWriter
+from mmmeta.reports import Progress
 from mmmeta.sqlite.database import Database
 from mmmeta.state.state import State
 from mmmeta.state.update import UpdateOptions, UpdateReport
@@ -75,7 +76,6 @@ class Backend:
         server.require()
         server.reload_config()
         generator = Generator(server.database, server.layout, server.config, options, server.clock, progress)
-        generator.check_root()
         if not options.dry_run:
             server.mark()
         report = generator.run()

@@ -207,7 +207,7 @@ class Problem:
 
 
 def near_misses(word: str, known: Iterable[str]) -> str:
-    """A sentence part such as `` Did you mean "imported"?``, or an empty text when nothing comes close."""
+    """A question to be put behind a sentence, `` Did you mean 'imported'?``; empty where nothing comes close."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(f'{name!r}' for name in close)}?" if close else ""
 

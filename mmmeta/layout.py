@@ -118,7 +118,7 @@ class Layout:
 
     def refuse_legacy(self) -> None:
         """Raise LegacyMetadirError where a metadir of mmmeta 0.1-0.4 lies, which is to stay as it is."""
-        # What nobody may look at is no old metadir; whoever opens it says what is wrong with it.
+        # A folder that may not be looked at is not taken for an old metadir; opening it says what is wrong.
         if os.path.exists(self.meta_db):
             return
         if os.path.exists(self.metadir / "state.db") or os.path.isdir(self.metadir / "db"):

@@ -7,7 +7,7 @@ jobs write the state db.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from mmmeta.files.files import Files
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout
 from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport
+from mmmeta.reports import Progress
 from mmmeta.state.status import Status
 from mmmeta.state.update import UpdateOptions, UpdateReport
 from mmmeta.store.store import Store
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from mmmeta.project.models import MetadirConfig
     from mmmeta.state.drift import Drift
     from mmmeta.state.ledger.view import Attempt
-
-Progress = Callable[[str, int, "int | None"], None]
 
 
 class Metadir:
@@ -181,7 +180,7 @@ class Metadir:
         'file 1'
         'file 2'
 
-        Who reads, this program included, sees the files when the block has ended, and no other can write meanwhile.
+        Readers, this program included, see the files when the block has ended, and nobody else can write meanwhile.
 
         Raises:
             ReadOnlyMetadirError: the metadir is a client's copy.

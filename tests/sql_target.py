@@ -7,7 +7,8 @@ from typing import Any
 
 from archives import Archive
 
-from mmmeta.target.target import Row, SqlTarget, Written
+from mmmeta.target.receipts import Stamp
+from mmmeta.target.target import SqlTarget, TargetRow, Written
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
@@ -28,6 +29,16 @@ def columns_of(url: str, table: str = "documents") -> list[str]:
 
     engine = create_engine(url)
     names = [str(column["name"]) for column in inspect(engine).get_columns(table)]
+    engine.dispose()
+    return names
+
+
+def tables_of(url: str) -> list[str]:
+    """The names of all tables."""
+    from sqlalchemy import create_engine, inspect
+
+    engine = create_engine(url)
+    names = inspect(engine).get_table_names()
     engine.dispose()
     return names
 
@@ -55,7 +66,24 @@ def delete(archive: Archive, *names: str) -> None:
 
 def write(target: SqlTarget, *rows: tuple[str, dict[str, Any], int], job: str = "load") -> Written:
     """Write rows: unique value, values, token."""
-    return target.write([Row(*row) for row in rows], state_id="state", job=job)
+    stamped = [TargetRow(unique, values, Stamp(token)) for unique, values, token in rows]
+    return target.write(stamped, state_id="state", job=job)
+
+
+def receipts(url: str, *files: str, job: str = "load") -> dict[str, int]:
+    """File → token of its receipt, for those of these files that have one."""
+    from sqlalchemy import bindparam, create_engine, text
+
+    statement = text(
+        "SELECT file, token FROM _mmmeta_receipts WHERE state_id = 'state' AND job = :job AND file IN :files"
+    )
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(
+            statement.bindparams(bindparam("files", expanding=True)), {"job": job, "files": list(files)}
+        ).all()
+    engine.dispose()
+    return {str(file): int(token) for file, token in found}
 
 
 def read(url: str, table: str = "documents") -> dict[str, dict[str, Any]]:

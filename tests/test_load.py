@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sql_target import query, read, write
+from sql_target import query, read, receipts, tables_of, write
 
 from mmmeta.errors import LoadError
 from mmmeta.target.columns import OVERFLOW, column_name, wider
-from mmmeta.target.target import Row, SqlTarget, Written
+from mmmeta.target.present import Sought, missing
+from mmmeta.target.receipts import Stamp
+from mmmeta.target.target import SqlTarget, TargetRow, Written
 
 
 @pytest.fixture
@@ -184,7 +186,7 @@ def test_an_overtaken_worker_is_refused(url: str, target: SqlTarget) -> None:
     for token in (6, 7):
         assert Written(1, ("a",)) == write(target, ("a", {"v": "old"}, token), (f"c{token}", {"v": "new"}, 1))
     assert read(url)["a"] == {"v": "new"}
-    assert target.receipts(["a", "b", "x"], state_id="state", job="load") == {"a": 7, "b": 7}
+    assert receipts(url, "a", "b", "x") == {"a": 7, "b": 7}
     assert write(target, ("a", {"v": "reset"}, 8)).written == 1
     assert write(target, ("a", {"v": "other job"}, 1), job="other").written == 1
     assert read(url)["a"] == {"v": "other job"}
@@ -192,9 +194,11 @@ def test_an_overtaken_worker_is_refused(url: str, target: SqlTarget) -> None:
         write(target, ("a", {}, 9), ("a", {}, 10))
 
 
-def test_receipts_of_an_empty_database(target: SqlTarget) -> None:
+def test_looking_into_an_empty_database(url: str, target: SqlTarget) -> None:
     """Nothing was imported, and asking makes no table."""
-    assert target.receipts(["a"], state_id="state", job="load") == {}
+    found = missing(target, [Sought("a", "content 1", None)], content="content_hash", state_id="state", job="load")
+    assert found.keys() == {"a"}
+    assert tables_of(url) == []
 
 
 def test_one_bad_row_loses_nobody_else(url: str, target: SqlTarget) -> None:
@@ -213,7 +217,7 @@ def test_one_bad_row_loses_nobody_else(url: str, target: SqlTarget) -> None:
     assert {"f13", "bytes", "surrogate"} == done.failed.keys()
     assert "no" in done.failed["f13"]
     assert "v: b'x'" in done.failed["bytes"]
-    assert target.receipts(["f12", "f13", "bytes", "surrogate"], state_id="state", job="load") == {"f12": 2}
+    assert receipts(url, "f12", "f13", "bytes", "surrogate") == {"f12": 2}
     assert len(read(url)) == 20
     assert Written(1) == write(target, ("f13", {"v": 14}, 3))
 
@@ -298,10 +302,10 @@ def test_many_workers_at_once(url: str) -> None:
                 for turn in range(15):
                     token = turn * 10 + worker
                     rows = [
-                        Row(
+                        TargetRow(
                             f"f{index}",
                             {"token": token, f"k{worker}_{turn % 5}": turn, "mixed": [turn, "x"][turn % 2]},
-                            token,
+                            Stamp(token),
                         )
                         for index in range(10)
                     ]
@@ -326,11 +330,12 @@ def test_a_killed_writer_leaves_rows_and_receipts_together(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path}/target.db"
     code = (
         "import sys\n"
-        "from mmmeta.target.target import Row, SqlTarget\n"
+        "from mmmeta.target.receipts import Stamp\n"
+        "from mmmeta.target.target import TargetRow, SqlTarget\n"
         f"target = SqlTarget({url!r}, 'documents', 'content_hash')\n"
         "start = int(sys.argv[1])\n"
         "for turn in range(start, start + 10_000):\n"
-        "    rows = [Row(f'{turn}-{i}', {'v': i, f'k{turn % 50}': 1}, turn) for i in range(20)]\n"
+        "    rows = [TargetRow(f'{turn}-{i}', {'v': i, f'k{turn % 50}': 1}, Stamp(turn)) for i in range(20)]\n"
         "    target.write(rows, state_id='state', job='load')\n"
         "    print(turn, flush=True)\n"
     )

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sql_target import query, read, write
+from sql_target import query, read, receipts, write
 
 from mmmeta.errors import LoadError
 from mmmeta.target.target import SqlTarget, Written
@@ -89,7 +89,7 @@ def test_without_on_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         first = {"title": "A", "pages": 3, "public": True, "tags": ["x"]}
         assert Written(2) == write(target, ("a", first, 1), ("b", {"title": "B"}, 1))
         assert Written(2, ("b",)) == write(target, ("a", {"title": "A2"}, 2), ("b", {}, 1), ("c", {"new": 1.5}, 1))
-        assert target.receipts("abc", state_id="state", job="load") == {"a": 2, "b": 1, "c": 1}
+        assert receipts(url, *"abc") == {"a": 2, "b": 1, "c": 1}
     assert SQLiteDialect.name == "sqlite"
     assert read(url) == {"a": {"title": "A2"}, "b": {"title": "B"}, "c": {"new": "1.5"}}
 

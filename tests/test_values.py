@@ -1,4 +1,4 @@
-"""Parsing, flattening, cells and fingerprints."""
+"""Parsing, flattening and cells."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ from mmmeta.errors import ValueNotSupportedError
 from mmmeta.values import (
     clean,
     default_kind,
-    deleted_fingerprint,
-    digest_bytes,
-    digest_sum,
-    fingerprint,
     flatten,
     from_cell,
     kind_of,
@@ -52,13 +48,6 @@ def test_objects_nested_deeper_than_the_stack_are_flattened() -> None:
     """The parser's own limit is the only one."""
     raw = b'{"a":' * 1_000 + b"1" + b"}" * 1_000
     assert parse_json(raw).values == {":".join("a" * 1_000): 1}
-
-
-@pytest.mark.parametrize("depth", [300, 900])
-def test_lists_nested_too_deeply_are_refused(depth: int) -> None:
-    """They could be written but not read back everywhere."""
-    with pytest.raises(ValueNotSupportedError, match="nested"):
-        fingerprint(parse_json(b'{"a":' + b"[" * depth + b"]" * depth + b"}").values)
 
 
 @pytest.mark.parametrize(
@@ -186,18 +175,3 @@ def test_marks_are_read_as_they_were_written() -> None:
     assert parse_marks(write_marks({12: "j", 3: "n"})) == {3: "n", 12: "j"}
     assert write_marks({}) is None
     assert parse_marks(None) == {}
-
-
-def test_fingerprints_tell_types_apart_and_not_the_order() -> None:
-    """1, 1.0, true and "1" are four versions; the order of keys is none."""
-    versions = [{"a": 1}, {"a": 1.0}, {"a": True}, {"a": "1"}, {"a": None}, {}, {"a": [1]}, {"a": 2**70}]
-    assert len({fingerprint(version) for version in versions}) == len(versions)
-    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
-    assert deleted_fingerprint(fingerprint({})) != fingerprint({})
-
-
-def test_digests_wrap_around() -> None:
-    """A sum modulo 2^128, in 16 bytes."""
-    top = b"\xff" * 16
-    assert digest_bytes(digest_sum([top, top])) == (2**128 - 2).to_bytes(16, "big")
-    assert digest_bytes(-1) == top

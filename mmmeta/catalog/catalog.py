@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from mmmeta.catalog.columns import KeyColumns
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.expressions import all_of
+from mmmeta.chunks import in_chunks
 from mmmeta.filters import All, Condition, condition_keys
 from mmmeta.sqlite.damage import STUMBLES, Damage
 from mmmeta.sqlite.database import Database
@@ -119,8 +120,8 @@ class Catalog:
         )
         with self._database.reading() as connection:
             numbers = array("q", (number for (number,) in connection.execute(sql, parameters)))
-        for start in range(0, len(numbers), CHUNK):
-            yield from self._fetch(numbers[start : start + CHUNK], where, parameters)
+        for chunk in in_chunks(numbers, CHUNK):
+            yield from self._fetch(chunk, where, parameters)
 
     def by_unique(self, values: Sequence[str]) -> dict[str, FileRow]:
         """These files, deleted ones included."""

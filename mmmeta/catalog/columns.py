@@ -34,7 +34,7 @@ _ROWID_NAMES = {"rowid", "oid", "_rowid_"}
 class KeyColumns(Codec):
     """The keys of one owner in one ``files`` table.
 
-    Adding keys changes the table at once and the registry at ``flush``; both belong into one transaction, and after a
+    Adding keys changes the table at once and the registry at ``flush``; both belong in one transaction, and after a
     rollback the object is to be thrown away.
 
     Args:
@@ -114,7 +114,7 @@ class KeyColumns(Codec):
         if plain and key.lower() not in self._taken and key.lower() not in _ROWID_NAMES:
             return key
         name = f"{re.sub(r'[^A-Za-z0-9_:]', '_', key)[:40]}__{number}"
-        while name.lower() in self._taken:  # by a key that is called just so
+        while name.lower() in self._taken:  # by a key of exactly this name
             name += "_"
         return name
 

@@ -1,6 +1,6 @@
 """config.yml of the metadir: what counts as metadata, and how documents are addressed at the remote.
 
-It is written at the remote and synced, so whatever stands in it is believed no more than any other value from there.
+It is written at the remote and synced, so what stands in it is trusted no more than any other value from there.
 """
 
 from __future__ import annotations

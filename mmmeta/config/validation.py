@@ -1,6 +1,6 @@
 """Checks what a YAML file holds against a pydantic model, and says where and why when it does not fit.
 
-pydantic says what is wrong; which line, which key was probably meant and what to write instead is added here.
+pydantic says what is wrong; the line, the key that was probably meant and what to write instead are added here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 from mmmeta.config.yaml_file import Document, KeyPath, key_text
 from mmmeta.errors import InvalidFileError, near_misses
 
-Model = TypeVar("Model", bound=BaseModel)
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 MOST_PROBLEMS = 10
-"""Mistakes in one file that are told; one that indents a block wrongly can make a hundred."""
+"""Mistakes that are told of one file; one that indents a block wrongly can make a hundred."""
 
 _REASONS = {
     "dict_type": "needs keys and values below it, one per line",
@@ -49,12 +49,12 @@ class InnerError(ValueError):
 
 
 def validate(
-    model: type[Model],
+    model: type[AnyModel],
     value: Any,
     document: Document,
     context: Mapping[str, Any] | None = None,
     known: Sequence[tuple[KeyPath, str]] = (),
-) -> Model:
+) -> AnyModel:
     """The model made from ``value``, which stems from ``document``.
 
     Values are quoted in messages as the document has them, so that what an environment variable gave is not shown.

@@ -1,1 +1,1 @@
-"""Documents: where they come from, how they are called, and how they come into a folder."""
+"""Documents: where they come from, what they are called, and how they get into a folder, whole and checked."""

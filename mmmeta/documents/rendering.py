@@ -1,6 +1,6 @@
 """``file.remote.url`` and the names of downloads: templates filled with values that come from the remote.
 
-Nothing in such a value is believed. In a URL it is percent-encoded and can fill a path or a query, never decide scheme
+Nothing in such a value is trusted. In a URL it is percent-encoded and can fill a path or a query, never decide scheme
 or host or climb out of a folder; as a file name it stays below the folder it is meant for, on every file system.
 """
 

@@ -1,7 +1,7 @@
 """Where documents come from: which place metadata names, how long reading may take, and how an address is shown.
 
-A source is a value that came from the remote, so it is believed nothing. ``local_source`` reads documents of this
-machine, ``web_source`` all others; ``transfer`` writes what they give.
+A source is a value that came from the remote, so nothing in it is trusted. ``local`` reads documents of this machine,
+``web`` all others; ``transfer`` writes what they give.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def document_source(
     source: str | None,
     files_root: Path,
 ) -> str:
-    """Where a file's document is: an absolute path or a URL, not yet checked. First of these that there is:
+    """Where a file's document is: an absolute path or a URL, not yet checked. The first of these that exists:
 
     1. ``public_url`` of the metadata, if it is a ``file:`` URL or an absolute path,
     2. what the template ``remote.url`` of config.yml gave,

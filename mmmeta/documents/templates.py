@@ -1,7 +1,7 @@
 """Templates such as ``https://x/{publisher:id}/{_file_name}``: literal text and metadata keys, nothing else.
 
 There is no ``str.format`` here, because templates come from the remote: no attribute, no index, no conversion, no code.
-What may stand in a place is decided by who fills it in (``remote``).
+What may stand for a placeholder is decided by whoever fills it in (``rendering``).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _UP_TO_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\\]*[/?#]")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A metadata key whose value is filled in here."""
+class Placeholder:
+    """A metadata key; its value is filled in here."""
 
     key: str
 
@@ -31,17 +31,17 @@ class Template:
 
     Attributes:
         text: as it was written.
-        parts: literal texts and places, in order.
+        parts: literal texts and placeholders, in order.
     """
 
     text: str
-    parts: tuple[str | Place, ...]
+    parts: tuple[str | Placeholder, ...]
 
     def fill(self, value_of: Callable[[str, str], str]) -> str:
-        """The text with every place filled; ``value_of`` gets the key and everything that stands before it."""
+        """The text with every placeholder filled; ``value_of`` gets the key and everything that stands before it."""
         done = ""
         for part in self.parts:
-            done += value_of(part.key, done) if isinstance(part, Place) else part
+            done += value_of(part.key, done) if isinstance(part, Placeholder) else part
         return done
 
 
@@ -50,9 +50,9 @@ def parse_template(text: str) -> Template:
     """Take a template apart.
 
     Raises:
-        RemoteTemplateError: a brace without its partner, or a place without a key.
+        RemoteTemplateError: a brace without its partner, or a placeholder without a key.
     """
-    parts: list[str | Place] = []
+    parts: list[str | Placeholder] = []
     for match in _PIECES.finditer(text):
         key, literal, brace = match.groups()
         if brace is not None:
@@ -62,7 +62,7 @@ def parse_template(text: str) -> Template:
             )
         if key is not None and not key.strip():
             raise RemoteTemplateError(f"template {text!r}: {{{key}}} names no key. Write one, such as {{_file_name}}.")
-        parts.append(literal if key is None else Place(key))
+        parts.append(literal if key is None else Placeholder(key))
     return Template(text, tuple(parts))
 
 
@@ -74,7 +74,7 @@ def parse_url_template(text: str) -> Template:
         RemoteTemplateError: as ``parse_template``, or a key stands in (or before) scheme, host or port.
     """
     template = parse_template(text)
-    if not any(isinstance(part, Place) for part in template.parts):
+    if not any(isinstance(part, Placeholder) for part in template.parts):
         return template
     first = template.parts[0]
     prefix = first if isinstance(first, str) else ""

@@ -48,7 +48,7 @@ def digest_kind(value: object) -> str | None:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Promised:
     """What the metadata promises of a document; None for what it does not tell.
 
     Attributes:
@@ -61,26 +61,26 @@ class Wanted:
     size: int | None
 
     @classmethod
-    def of(cls, digest: object, size: int | None) -> Wanted:
+    def of(cls, digest: object, size: int | None) -> Promised:
         kind = digest_kind(digest)
         return cls(kind, str(digest).lower() if kind else None, size)
 
 
 def difference(path: Path, digest: object, size: int | None) -> str | None:
-    """How the document at ``path`` is not the one of this digest (where that is a known kind) and size, in words that
-    follow its name; None where it is."""
-    wanted = Wanted.of(digest, size)
+    """Why the document at ``path`` is not the one of this digest (where that is a known kind) and size, in a sentence that
+    begins with the path; None where it is."""
+    promised = Promised.of(digest, size)
     try:
         file = open_regular(path)
     except FileNotFoundError:
-        return "is not there"
+        return f"{path} is not there"
     except OSError as error:
-        return f"cannot be read: {reason(error)}"
+        return f"{path} cannot be read: {reason(error)}"
     with file:
-        if wanted.size is not None and _size(file) != wanted.size:
-            return f"has {_size(file)} bytes and not {wanted.size}"
-        if wanted.kind is not None and _digest(file, wanted.kind) != wanted.digest:
-            return f"has another {wanted.kind} than {wanted.digest}"
+        if promised.size is not None and _size(file) != promised.size:
+            return f"{path} has {_size(file)} bytes and not {promised.size}"
+        if promised.kind is not None and _digest(file, promised.kind) != promised.digest:
+            return f"{path} has another {promised.kind} than {promised.digest}"
     return None
 
 
@@ -148,18 +148,18 @@ def download(
             names it. The target is as it was before.
     """
     deadline = deadline or Deadline(shown(source))
-    wanted = Wanted.of(expected_digest, expected_size)
+    promised = Promised.of(expected_digest, expected_size)
     try:
-        if wanted.kind is not None and (there := _identical_by_digest(target, wanted)) is not None:
+        if promised.kind is not None and (there := _identical_by_digest(target, promised)) is not None:
             return Downloaded(target, there, fetched=False)
         if web is not None and not is_local(source):
             with web.open(source, deadline) as opened:
-                size = _write(opened, target, shown(source), wanted, deadline)
+                size = _write(opened, target, shown(source), promised, deadline)
         else:
             with LocalSource(source, allowed_roots) as local:
-                if wanted.kind is None and (same := _identical_by_content(target, local, wanted.size)) is not None:
+                if promised.kind is None and (same := _identical_by_content(target, local, promised.size)) is not None:
                     return Downloaded(target, same, fetched=False)
-                size = _write(local, target, source, wanted, deadline)
+                size = _write(local, target, source, promised, deadline)
         sync_folder(target.parent)
     except OSError as error:
         raise DownloadError(f"{shown(source)}: cannot be copied to {target}: {reason(error)}") from error
@@ -181,28 +181,28 @@ def read_document(source: str, *, allowed_roots: Sequence[Path], largest: int, e
         with LocalSource(source, allowed_roots) as local:
             if local.size is not None and local.size > largest:
                 raise DownloadError(f"{source}: has {local.size} bytes, more than the {largest} that `max` allows")
-            _copy(local, document, source, Wanted.of(expected_digest, None), Deadline(source))
+            _copy(local, document, source, Promised.of(expected_digest, None), Deadline(source))
     except OSError as error:
         raise DownloadError(f"{source}: cannot be read: {reason(error)}") from error
     return document.getvalue()
 
 
-def _write(source: Source, target: Path, name: str, wanted: Wanted, deadline: Deadline) -> int:
+def _write(source: Source, target: Path, name: str, promised: Promised, deadline: Deadline) -> int:
     """Stream into a temporary file beside the target and rename it; gives the size."""
     with temporary(target) as (part, path):
-        size = _copy(source, part, name, wanted, deadline)
+        size = _copy(source, part, name, promised, deadline)
         part.flush()
         os.fsync(part.fileno())
         path.replace(target)
     return size
 
 
-def _copy(source: Source, part: BinaryIO, name: str, wanted: Wanted, deadline: Deadline) -> int:
+def _copy(source: Source, part: BinaryIO, name: str, promised: Promised, deadline: Deadline) -> int:
     """Stream and check; gives the size."""
-    checksum = hashlib.new(wanted.kind, usedforsecurity=False) if wanted.kind else None
-    if wanted.size is not None and source.size not in (None, wanted.size):
-        raise DownloadError(f"{name}: expected {wanted.size} bytes, got {source.size}")
-    most = source.size if wanted.size is None else wanted.size
+    checksum = hashlib.new(promised.kind, usedforsecurity=False) if promised.kind else None
+    if promised.size is not None and source.size not in (None, promised.size):
+        raise DownloadError(f"{name}: expected {promised.size} bytes, got {source.size}")
+    most = source.size if promised.size is None else promised.size
     size = 0
     for chunk in source.chunks():
         deadline.left()
@@ -213,13 +213,13 @@ def _copy(source: Source, part: BinaryIO, name: str, wanted: Wanted, deadline: D
         if most is not None and size > most:
             break
     source.verify(size)
-    if wanted.size is not None and size != wanted.size:
-        raise DownloadError(f"{name}: expected {wanted.size} bytes, got {size}{' and more' * (size > wanted.size)}")
-    if checksum and checksum.hexdigest() != wanted.digest:
+    if promised.size is not None and size != promised.size:
+        raise DownloadError(f"{name}: expected {promised.size} bytes, got {size}{' and more' * (size > promised.size)}")
+    if checksum and checksum.hexdigest() != promised.digest:
         raise DownloadError(
-            f"{name}: expected {wanted.kind} {wanted.digest}, got {checksum.hexdigest()} ({size} bytes)"
+            f"{name}: expected {promised.kind} {promised.digest}, got {checksum.hexdigest()} ({size} bytes)"
         )
-    if size == 0 and not (source.may_be_empty or checksum or wanted.size == 0):
+    if size == 0 and not (source.may_be_empty or checksum or promised.size == 0):
         raise DownloadError(
             f"{name}: the answer is empty, and no digest or size in the metadata says that it should be"
         )
@@ -238,13 +238,13 @@ def _open_existing(target: Path, expected_size: int | None) -> FileIO | None:
     return file
 
 
-def _identical_by_digest(target: Path, wanted: Wanted) -> int | None:
+def _identical_by_digest(target: Path, promised: Promised) -> int | None:
     """The size of the target if it has this digest, else None."""
-    file = _open_existing(target, wanted.size)
-    if file is None or wanted.kind is None:
+    file = _open_existing(target, promised.size)
+    if file is None or promised.kind is None:
         return None
     with file:
-        return _size(file) if _digest(file, wanted.kind) == wanted.digest else None
+        return _size(file) if _digest(file, promised.kind) == promised.digest else None
 
 
 def _identical_by_content(target: Path, source: LocalSource, expected_size: int | None) -> int | None:

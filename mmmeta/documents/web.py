@@ -22,7 +22,7 @@ from mmmeta.masking import shown
 HTTP = ("http", "https")
 
 STALL = 60.0
-"""Seconds without a byte, or until a connection stands, after which a web server is given up."""
+"""Seconds without a byte, or without a connection, after which a web server is given up."""
 
 REDIRECTS = 10
 """How often a web server may send elsewhere."""
@@ -84,7 +84,7 @@ class WebSources:
         with self._lock:
             systems, self._systems = self._systems, {}
         for system in systems.values():
-            # s3fs calls it otherwise; what has neither closes itself when it is collected.
+            # s3fs has another name for it; what has neither closes itself when it is collected.
             session = getattr(system, "_session", None) or getattr(system, "_s3", None)
             if session is not None:
                 with suppress(Exception):  # nothing depends on a farewell

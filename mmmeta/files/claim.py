@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmmeta.fingerprints import fingerprint as hashed
 from mmmeta.state.ledger.outcomes import Claim
 from mmmeta.target.receipts import NO_VERSION, Stamp, write_receipt
-from mmmeta.values import fingerprint as hashed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -15,10 +15,9 @@ from mmmeta.catalog.tables import META_SYSTEM
 from mmmeta.errors import UnknownKeyError, UnsupportedOperationError, ValueNotSupportedError, near_misses
 from mmmeta.files.reading import ReadableFiles, merge_filters
 from mmmeta.filters import Condition, condition_keys, parse
-from mmmeta.metadata.generate.generate import BY_HAND
 from mmmeta.metadata.rows import CHANGE, CHANGE_ONLY, IGNORE, REFUSE, RowWriter
 from mmmeta.metadata.server import Server
-from mmmeta.metadata.writer import MetadataWriter
+from mmmeta.metadata.writer import BY_HAND, MetadataWriter
 from mmmeta.sqlite.database import Database
 from mmmeta.state.state import State
 

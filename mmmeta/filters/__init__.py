@@ -1,7 +1,5 @@
-"""The filter language: which files somebody means.
-
-This is the one door to it: conditions as a tree (``conditions``), as people type them and in words (``text``), as
-mappings (``mappings``), and the durations and sizes that they write in them.
+"""The filter language, without SQL: conditions as a tree (``conditions``), as people type them and in words (``text``), and
+as mappings (``mappings``). Its names, and those for the durations and sizes that stand in filters, are imported from here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The tree of a filter: comparisons, and ``All``, ``AnyOf`` and ``Not`` over them, with its one canonical form.
 
-A condition knows nothing of databases and nothing of how it was written: ``filters`` reads mappings, ``filter_text``
-reads what people type, ``query`` turns the tree into SQL. Types matter as they do in JSON: ``True`` is not ``1``, and
-``"1"`` is not ``1``. Conditions that differ only in the order of their parts are the same condition, so that the
+A condition knows nothing of databases and nothing of how it was written: ``mappings`` reads mappings, ``text`` reads
+what people type, the catalog's compiler turns the tree into SQL. Types matter as they do in JSON: ``True`` is not ``1``,
+and ``"1"`` is not ``1``. Conditions that differ only in the order of their parts are the same condition, so that the
 fingerprint of a selection does not depend on how somebody sorted a YAML file.
 """
 
@@ -127,7 +127,7 @@ def compare(key: str, operator: Any, value: Any) -> Compare:
     if op not in _SET and op != "between":
         return Compare(key, op, _scalar(key, op, value))
     if not isinstance(value, (list, tuple) if op == "between" else (list, tuple, set, frozenset)):
-        raise FilterError(f"{key}: {operator} takes a list of values, not {kind_of(value)}: {value!r}.")
+        raise FilterError(f"{key}: {operator} takes a list of values, not {type_in_words(value)}: {value!r}.")
     entries = tuple(_scalar(key, op, entry) for entry in value)
     if op == "between" and len(entries) != 2:
         raise FilterError(f"{key}: between takes two values, the lowest and the highest, not {len(entries)}.")
@@ -150,9 +150,9 @@ def _scalar(key: str, op: str, value: Any) -> Scalar:
     if isinstance(value, (Ago, Mapping)):
         value = _ago(key, value)
     if op in _TEXT and not isinstance(value, str):
-        raise FilterError(f"{key}: {op} compares with text, not {kind_of(value)}: {value!r}.")
+        raise FilterError(f"{key}: {op} compares with text, not {type_in_words(value)}: {value!r}.")
     if op in _ORDER and (value is None or isinstance(value, bool)):
-        raise FilterError(f"{key}: {op} needs something that has an order, not {kind_of(value)}. Use = or !=.")
+        raise FilterError(f"{key}: {op} needs something that has an order, not {type_in_words(value)}. Use = or !=.")
     if op not in _ORDER and isinstance(value, Ago):
         raise FilterError(f"{key}: a moment that moves can only be compared with <, <=, >, >= and between, not {op}.")
     if value is None or isinstance(value, (bool, Ago, date)):  # a datetime is a date
@@ -165,7 +165,9 @@ def _scalar(key: str, op: str, value: Any) -> Scalar:
         if not math.isfinite(value):
             raise FilterError(f"{key}: {value!r} is no number that metadata can hold.")
         return float(value)
-    raise FilterError(f"{key}: cannot compare with {kind_of(value)}: {value!r}. Use text, numbers, dates, true, false.")
+    raise FilterError(
+        f"{key}: cannot compare with {type_in_words(value)}: {value!r}. Use text, numbers, dates, true, false."
+    )
 
 
 def _ago(key: str, value: Ago | Mapping[Any, Any]) -> Ago:
@@ -190,7 +192,7 @@ def check_text(key: str, text: str) -> str:
     return text
 
 
-def kind_of(value: object) -> str:
+def type_in_words(value: object) -> str:
     """What a value is, for an error message: ``text``, ``a list``, ``an int``."""
     names = {"NoneType": "null", "bool": "true or false", "str": "text", "dict": "a mapping", "list": "a list"}
     name = type(value).__name__

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmmeta.errors import FilterError, near_misses
-from mmmeta.filters.conditions import All, AnyOf, Compare, Condition, Not, check_text, compare, kind_of
+from mmmeta.filters.conditions import All, AnyOf, Compare, Condition, Not, check_text, compare, type_in_words
 
 _COMBINATORS = ("$any", "$all", "$not")
 
@@ -15,7 +15,7 @@ def parse(where: Mapping[str, Any]) -> Condition:
     """The condition of a ``where`` mapping, as ``find`` and the project file take it.
 
     ``{key: value}`` asks for equality, ``{key: [values]}`` for one of them, ``{key: {operator: value}}`` for a
-    comparison with dataset's operators (several are and'ed). ``$any: [where, …]``, ``$all: [where, …]`` and
+    comparison with dataset's operators (of several, all must hold). ``$any: [where, …]``, ``$all: [where, …]`` and
     ``$not: where`` combine; a metadata key that begins with ``$`` is written ``$$…``. ``{ago: 7d}`` as a value is the
     moment seven days before now. Nothing asked is ``All(())``: every file.
 
@@ -23,7 +23,7 @@ def parse(where: Mapping[str, Any]) -> Condition:
         FilterError: an unknown operator or combinator (with the near misses), or a value that cannot be compared so.
     """
     if not isinstance(where, Mapping):
-        raise FilterError(f"A filter is a mapping of keys to values, not {kind_of(where)}: {where!r}.")
+        raise FilterError(f"A filter is a mapping of keys to values, not {type_in_words(where)}: {where!r}.")
     return _all(_parse_entry(key, value) for key, value in where.items())
 
 
@@ -36,7 +36,7 @@ def _parse_entry(key: Any, value: Any) -> Condition:
         return Not(parse(value))
     if key in ("$any", "$all"):
         if not isinstance(value, (list, tuple)):
-            raise FilterError(f"{key} takes a list of filters, not {kind_of(value)}: {key}: [{{key: value}}, …].")
+            raise FilterError(f"{key} takes a list of filters, not {type_in_words(value)}: {key}: [{{key: value}}, …].")
         parts = [parse(part) for part in value]
         return _all(parts) if key == "$all" else parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
     if key.startswith("$"):
@@ -59,7 +59,7 @@ def _parse_key(key: str, value: Any) -> Condition:
 
 
 def _all(conditions: Iterable[Condition]) -> Condition:
-    """Conditions and'ed: nested ``All`` are dissolved, a single one stands for itself."""
+    """All of the conditions: nested ``All`` are dissolved, a single one stands for itself."""
     parts: list[Condition] = []
     for condition in conditions:
         parts.extend(condition.parts if isinstance(condition, All) else (condition,))

@@ -93,7 +93,7 @@ def _parse_word(word: str) -> Compare:
 
 
 def _split(word: str, text: str) -> list[str]:
-    """The entries of a list, quotes kept; a comma between quotes does not part."""
+    """The entries of a list, quotes kept; a comma between quotes does not separate."""
     entries: list[str] = []
     position = 0
     while True:

@@ -5,17 +5,15 @@ Reads everything, so it costs several times a cold update. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import STATE_SYSTEM
+from mmmeta.fingerprints import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.results import look_for_results
+from mmmeta.reports import FirstFew, Progress
 from mmmeta.state.state import State
-from mmmeta.values import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
-
-Progress = Callable[[str, int, "int | None"], None]
 
 PROBLEMS_KEPT = 1_000
 """Problems named in a report; all are counted."""
@@ -68,8 +66,7 @@ class Checker:
         self._state = state
         self._jobs = jobs
         self._progress = progress
-        self._problems = 0
-        self._named: list[CheckProblem] = []
+        self._problems = FirstFew[CheckProblem](PROBLEMS_KEPT)
         self._files = 0
         self._documents = 0
 
@@ -84,12 +81,12 @@ class Checker:
         self._check_cells()
         self._check_counts()
         unchecked = [bench.config.name for bench in self._jobs if not self._check_results(bench)]
-        return CheckReport(self._files, self._documents, tuple(unchecked), self._problems, tuple(self._named))
+        return CheckReport(
+            self._files, self._documents, tuple(unchecked), self._problems.count, tuple(self._problems.named)
+        )
 
     def _add(self, where: str, file: str | None, message: str) -> None:
-        self._problems += 1
-        if len(self._named) < PROBLEMS_KEPT:
-            self._named.append(CheckProblem(where, file, message))
+        self._problems.add(CheckProblem(where, file, message))
 
     def _check_cells(self) -> None:
         """Each file's cells against its fingerprint, and the sum of the fingerprints against the digest."""
@@ -127,7 +124,7 @@ class Checker:
         self._documents += results.looked
         for file, reason in results.named.items():
             self._add(name, file, f"done, but {reason}")
-        self._problems += results.missing - len(results.named)
+        self._problems.count += results.missing - len(results.named)
         if results.problem is not None:
             self._add(name, None, f"cannot be looked at: {results.problem}")
         return results.known

@@ -21,9 +21,10 @@ from mmmeta.jobs.keeper import Keeper
 from mmmeta.jobs.plan import Plan, make_plan
 from mmmeta.jobs.report import Failure, RunReport
 from mmmeta.jobs.results import Results, look_for_results
-from mmmeta.jobs.run import Progress, Run
+from mmmeta.jobs.run import Run
 from mmmeta.jobs.why import Explanation, explain, unknown_file, unknown_names
 from mmmeta.project.job import JobConfig
+from mmmeta.reports import Progress
 from mmmeta.state.evaluation import Evaluation
 from mmmeta.state.ledger.rules import LEFT, JobRules
 from mmmeta.state.ledger.store import Ledger

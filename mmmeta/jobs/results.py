@@ -6,16 +6,15 @@ All of them for ``mmmeta check``, a sample for a check that runs every few minut
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mmmeta.errors import MmmetaError
 from mmmeta.jobs.actions.action import Done
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
+from mmmeta.reports import Progress
 from mmmeta.state.ledger.store import LedgerView
-
-Progress = Callable[[str, int, "int | None"], None]
 
 AT_ONCE = 500
 """Files that are looked for in a target at once."""

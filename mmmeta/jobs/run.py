@@ -19,6 +19,7 @@ from mmmeta.jobs.budget import Budget
 from mmmeta.jobs.report import RunReport, Tally
 from mmmeta.jobs.threads import Threads
 from mmmeta.quantities import format_duration
+from mmmeta.reports import Progress
 from mmmeta.state.evaluation import Evaluation
 from mmmeta.state.ledger.outcomes import Outcome
 from mmmeta.state.liveness import Worker, boot_seconds
@@ -36,8 +37,6 @@ NAMED_AT_ONCE = 500
 """Files claimed at once where a run is for some files only."""
 
 Work = Callable[[list[File]], list[Outcome]]
-
-Progress = Callable[[str, int, "int | None"], None]
 
 
 class Run:

@@ -21,10 +21,10 @@ from mmmeta.catalog.tables import (
     write_info,
 )
 from mmmeta.errors import LegacyMetadirError, MetadataDbError, MmmetaError
+from mmmeta.fingerprints import digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
-from mmmeta.values import digest_bytes
 
 METADATA_FORMAT = 1
 """Of the metadata db; another one is refused."""

@@ -13,11 +13,12 @@ from contextlib import closing
 
 from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import META_SYSTEM
+from mmmeta.chunks import in_chunks
 from mmmeta.errors import DigestMismatchError
+from mmmeta.fingerprints import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage, why_not_whole_pages
-from mmmeta.values import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 
 _SAMPLE = 100
 """Rows whose fingerprints are computed before a first merge: what damages the registry shows in nearly every row."""
@@ -109,8 +110,8 @@ def prove_cells(columns: KeyColumns, rows: sqlite3.Cursor) -> None:
 def _prove_text(connection: sqlite3.Connection, names: list[str]) -> None:
     """All text is UTF-8: handing it to Python shows that it is, fastest as one text a row."""
     connection.create_function("mmmeta_is_text", 1, lambda text: 0, deterministic=True)
-    for start in range(0, len(names), _ARGUMENTS):
-        cells = ", ".join(names[start : start + _ARGUMENTS])
+    for chunk in in_chunks(names, _ARGUMENTS):
+        cells = ", ".join(chunk)
         try:
             connection.execute(f"SELECT sum(mmmeta_is_text(json_array({cells}))) FROM files").fetchone()
         except sqlite3.OperationalError as error:

@@ -1,6 +1,6 @@
 """What the store says of the metadata db: written at once after a verb, and after single inserts when they have paused.
 
-A scraper that inserts file by file would otherwise spend most of its time on the store. Nothing hangs on the pause: the
+A scraper that inserts file by file would otherwise spend most of its time on the store. Nothing depends on the pause: the
 store is derived, every verb repairs it, and so a process killed in between loses no wake-up.
 """
 
@@ -72,7 +72,7 @@ class Publisher:
         self._forget_after_fork()
         with self._publishing:
             if self._stop_timer():
-                with suppress(MmmetaError):  # a metadir that was taken away; what else it is, the next verb says
+                with suppress(MmmetaError):  # the metadir was taken away; anything else the next verb will say
                     self._publish()
 
     def _forget_after_fork(self) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmmeta.config.model import Config
 from mmmeta.errors import UniqueValueError, ValueNotSupportedError
-from mmmeta.metadata.generate.walk import Entry, display_path, keys_of, real_path, sha1_of
+from mmmeta.fingerprints import fingerprint
 from mmmeta.metadata.writer import Record
-from mmmeta.values import RESERVED_PREFIX, SEPARATOR, fingerprint
+from mmmeta.values import RESERVED_PREFIX, SEPARATOR
 
 
 class KeyFilter:
@@ -78,42 +75,3 @@ def make_record(values: dict[str, Any], config: Config, source: str | None, mtim
         if key not in values and not any(name.startswith(key + SEPARATOR) for name in values):
             raise ValueNotSupportedError(f"the required key {key!r} is missing (config.yml: metadata.required)")
     return Record(file, values, fingerprint(values), source, mtime)
-
-
-def describe_document(root: Path, entry: Entry, unique: str) -> dict[str, Any]:
-    """Metadata of a document that has no metadata file (``no_meta``): name, path, size, times and SHA-1.
-
-    ``modified_at`` and ``changed_at`` (of content, of content or attributes) are ISO 8601 in UTC. Where another key
-    than ``content_hash`` identifies files and is not among these, it gets the path.
-
-    Raises:
-        OSError: the document cannot be read.
-    """
-    path = display_path(entry.key)
-    name = PurePosixPath(path).name
-    values = {
-        "_file_name": name,
-        "name": name,
-        "path": path,
-        "extension": PurePosixPath(name).suffix.lstrip(".").lower(),
-        "size": entry.size,
-        "modified_at": _iso(entry.mtime),
-        "changed_at": _iso(entry.ctime),
-        "content_hash": sha1_of(real_path(os.fsencode(root), entry.key)),
-    }
-    values.setdefault(unique, path)
-    return values
-
-
-def _iso(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds // 1_000 / 1_000_000, timezone.utc).isoformat(timespec="microseconds")
-
-
-def document_path(root: Path, source: str, file_name: str) -> Path | None:
-    """Where the document of a metadata file lies: beside it, under ``file_name``; None if that leaves the root."""
-    place = os.path.normpath(os.path.join(os.path.dirname(source), file_name))
-    if place == ".." or place.startswith("../") or os.path.isabs(place) or "\0" in place:
-        return None
-    folders = [os.fsdecode(os.path.dirname(key.replace(b"\0", b"/"))) for key in keys_of(source)]
-    folder = next((folder for folder in folders if os.path.isdir(root / folder)), folders[0])
-    return root / os.path.normpath(os.path.join(folder, file_name))

@@ -16,10 +16,15 @@ from mmmeta.catalog.tables import META_SYSTEM, read_info, table_names
 from mmmeta.clock import from_text
 from mmmeta.errors import MassDeletionError, MmmetaError
 from mmmeta.filters import Condition
+from mmmeta.fingerprints import deleted_fingerprint, digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Dropped, Head, create_tables, read_head
 from mmmeta.sqlite.statements import execute_in_chunks, quote_identifier
-from mmmeta.values import deleted_fingerprint, digest_bytes
+
+NO_METADATA_FILE = "no metadata file"
+NO_DOCUMENT = "no document"
+BY_HAND = "deleted"
+"""Why a file is deleted, as ``__deleted_reason`` has it; it tells how the file may come back."""
 
 _ROWS_AT_ONCE = 100
 """Few enough to stay in the processor's cache until SQLite takes them."""

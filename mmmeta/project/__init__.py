@@ -1,7 +1,7 @@
 """The project file ``mmmeta.yaml``: which metadirs a client has, and the jobs of each.
 
-``reading`` finds and reads it, ``models`` and ``job`` say what can stand in it. What is imported here is looked up when it
-is asked for: checking models costs a tenth of a second, which nobody pays who has no project file.
+``reading`` finds and reads it, ``models`` and ``job`` say what can stand in it. The names below are imported when they are
+asked for: loading the models takes a tenth of a second, and nobody without a project file shall wait for it.
 """
 
 from __future__ import annotations

@@ -9,18 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     model_validator,
 )
 
 from mmmeta.config.validation import InnerError
-from mmmeta.documents.templates import Place, parse_template
+from mmmeta.documents.templates import Placeholder, parse_template
 from mmmeta.errors import MmmetaError
 from mmmeta.masking import without_password
+from mmmeta.project.base import Model
 from mmmeta.project.code_arguments import code_arguments
 from mmmeta.project.fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName
 from mmmeta.project.load import LoadColumns, LoadContent
@@ -35,12 +34,6 @@ DOCUMENT = "__path"
 
 _LOCAL = ("file", "local")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*")
-
-
-class _Action(BaseModel):
-    """Unknown keys are errors, nothing changes afterwards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _protocol(text: str) -> str:
@@ -77,12 +70,12 @@ def _check_arguments(run: list[str]) -> list[str]:
         if "\0" in argument:
             raise InnerError("an argument cannot have a NUL in it", (index,))
         try:
-            places = [part.key for part in parse_template(argument).parts if isinstance(part, Place)]
+            keys = [part.key for part in parse_template(argument).parts if isinstance(part, Placeholder)]
         except MmmetaError as error:
             raise InnerError(f"{str(error).rstrip('.')}. Put what needs braces into a script", (index,)) from None
-        if index == 0 and places:
+        if index == 0 and keys:
             raise InnerError("metadata cannot decide which program runs. Write its name without {…}", (0,))
-        for key in places:
+        for key in keys:
             if key.startswith(RESERVED_PREFIX) and key != DOCUMENT:
                 known = f"There is {{{DOCUMENT}}}, the local path of the document; metadata keys do not begin like this"
                 raise InnerError(f"{{{key}}} is not known. {known}", (index,))
@@ -93,7 +86,7 @@ def _check_arguments(run: list[str]) -> list[str]:
 def _check_code(run: list[str]) -> None:
     """Metadata must not become code."""
     for index in code_arguments(run):
-        if index < len(run) and any(isinstance(part, Place) for part in parse_template(run[index]).parts):
+        if index < len(run) and any(isinstance(part, Placeholder) for part in parse_template(run[index]).parts):
             raise InnerError(
                 "this argument is code, and what the metadata puts into it would be run. Give it as a further argument "
                 'and take it from there: [sh, -c, \'echo "$1"\', sh, "{title}"]; sys.argv[1] in Python',
@@ -110,7 +103,7 @@ Arguments = Annotated[
 ]
 
 
-class DownloadAction(_Action):
+class DownloadAction(Model):
     """Fetch each document into a folder."""
 
     to: Annotated[FolderPath, Field(description="folder to download into; a path or a file:// URL")]
@@ -120,7 +113,7 @@ class DownloadAction(_Action):
     ] = PROTOCOLS
 
 
-class LoadAction(_Action):
+class LoadAction(Model):
     """Write each file's metadata as a row into an SQL database."""
 
     to: Annotated[SqlUrl, Field(description="SQLAlchemy URL of the database", repr=False)]
@@ -153,14 +146,14 @@ class LoadAction(_Action):
         return [without_password(self.to), self.table, *([said] if said else [])]
 
 
-class CallAction(_Action):
+class CallAction(Model):
     """Call a Python function with each file, or with a batch of them."""
 
     function: Annotated[FunctionName, Field(description="where the function is: package.module:name")]
     batch: Annotated[bool, Field(description="call it with a list of files")] = False
 
 
-class CommandAction(_Action):
+class CommandAction(Model):
     """Run a program with each file."""
 
     run: Annotated[Arguments, Field(description="program and arguments; {key} is filled in from the metadata")]

@@ -1,6 +1,6 @@
 """Which arguments of a command an interpreter reads as code: ``sh -c …``, ``python -c …``, ``perl -e …``.
 
-No shell reads a command, so a value of the metadata stays within its argument. That is worth nothing where the argument
+No shell reads a command, so a value of the metadata stays within its argument. That helps nobody where the argument
 is code: there a value would be run.
 """
 
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 
 class _Interpreter(NamedTuple):
-    """One kind of them.
+    """One kind of interpreter.
 
     Attributes:
         name: what its programs are called.
-        code: an option with which code comes; what stands behind the match is the code, else the next argument is.
+        code: an option that takes code: what stands behind the match, or else the next argument.
         valued: options that take the next argument.
     """
 

@@ -1,4 +1,4 @@
-"""The kinds of values that stand in a project file: paths, durations, schedules, filters, each with its check.
+"""The kinds of values that stand in a project file: paths, durations, counts, filters, each with its check.
 
 A check says what is wrong in words for the person who wrote the file; file, line and key are added by ``validation``.
 Every kind also says what a JSON Schema tells an editor about it.
@@ -23,27 +23,16 @@ from mmmeta.documents.templates import parse_template
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.masking import has_stray_at
-from mmmeta.project.dagster.automation import parse_automation
-from mmmeta.project.dagster.cron import check_cron
 
 NAME_PATTERN = r"^[A-Za-z0-9_]+$"
 """Names of metadirs and jobs: what Dagster takes as the name of a job."""
 
 _RERUN_WORDS = ("content", "metadata", "never")
-_TAG_RULE = "use up to 63 letters from a to z, digits, _, - and ."
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?)://(?:/(?P<path>[^?]*))?(\?.*)?", re.DOTALL)
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-# Dagster's own rules (1.13) for the owners and tags of assets.
-_GROUP = re.compile(r"[A-Za-z0-9_]+")
-_ASSET_PATH = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
-_KIND = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 MOST = 1_000_000_000
 """The largest count: more than there will be files, and within what SQLite takes for a number."""
-MOST_KINDS = 3
-_OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
-_TAG_KEY = re.compile(r"(dagster/kind/|[A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}")
-_TAG_TEXT = re.compile(r"[A-Za-z0-9_.-]{0,63}")
 
 
 def check_name(name: str, what: str) -> None:
@@ -198,12 +187,6 @@ def _size(value: Any) -> int:
     return size
 
 
-def _cron(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError('needs a schedule in quotes: "*/15 * * * *"')
-    return check_cron(value)
-
-
 def _order_by(text: str) -> str:
     if not text.removeprefix("-").strip():
         raise ValueError("needs a metadata key: retrieved_at, or -retrieved_at for the newest first")
@@ -223,56 +206,6 @@ def _rerun_on(value: object) -> object:
             raise ValueError("the list takes metadata keys, which are text")
         return list(value)
     return value
-
-
-def _tag(value: object) -> object:
-    """Dagster's tags are text; nobody quotes a number in YAML."""
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
-def _tag_key(text: str) -> str:
-    if not _TAG_KEY.fullmatch(text):
-        raise ValueError(f"{text!r} cannot be a Dagster tag: {_TAG_RULE}, and one / after a namespace")
-    return text
-
-
-def _tag_text(text: str) -> str:
-    if not _TAG_TEXT.fullmatch(text):
-        fixed = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[:63]
-        raise ValueError(f"{text!r} cannot be the value of a Dagster tag: {_TAG_RULE}: {fixed}")
-    return text
-
-
-def _automation(text: str) -> str:
-    parse_automation(text)
-    return text
-
-
-def _owner(text: str) -> str:
-    if not _OWNER.fullmatch(text):
-        raise ValueError(f"{text!r} is no owner. Write a mail address or team:name")
-    return text
-
-
-def _group(text: str) -> str:
-    if not _GROUP.fullmatch(text):
-        raise ValueError(f"{text!r} is no group: letters, digits and _ only")
-    return text
-
-
-def _asset_path(text: str) -> str:
-    if not _ASSET_PATH.fullmatch(text):
-        raise ValueError(f"{text!r} is no asset key: letters, digits, _, - and . with / between the parts")
-    return text
-
-
-def _kinds(kinds: list[str]) -> list[str]:
-    for kind in kinds:
-        if not _KIND.fullmatch(kind):
-            raise ValueError(f"{kind!r} is no kind: letters, digits, _, - and . only, as in python or duckdb")
-    if len(kinds) > MOST_KINDS:
-        raise ValueError(f"{len(kinds)} kinds are too many, Dagster takes {MOST_KINDS}")
-    return kinds
 
 
 def _where(value: object) -> object:
@@ -329,15 +262,14 @@ _SIZE_SCHEMA = {
 }
 _SHARE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 1}
 _RERUN_SCHEMA = {"anyOf": [{"enum": list(_RERUN_WORDS)}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-_TAG_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "number"}]}
-_TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
+TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 
-BasePath = Annotated[Path, BeforeValidator(_base_path), _TEXT_SCHEMA]
-FilesRoot = Annotated[Path, BeforeValidator(_local_path), _TEXT_SCHEMA]
-FolderPath = Annotated[str, BeforeValidator(_local_path), _TEXT_SCHEMA]
-RemoteBase = Annotated[str, BeforeValidator(_remote_base), _TEXT_SCHEMA]
-StatePath = Annotated[str, BeforeValidator(_state_path), _TEXT_SCHEMA]
-SqlUrl = Annotated[str, BeforeValidator(_sql_url), _TEXT_SCHEMA]
+BasePath = Annotated[Path, BeforeValidator(_base_path), TEXT_SCHEMA]
+FilesRoot = Annotated[Path, BeforeValidator(_local_path), TEXT_SCHEMA]
+FolderPath = Annotated[str, BeforeValidator(_local_path), TEXT_SCHEMA]
+RemoteBase = Annotated[str, BeforeValidator(_remote_base), TEXT_SCHEMA]
+StatePath = Annotated[str, BeforeValidator(_state_path), TEXT_SCHEMA]
+SqlUrl = Annotated[str, BeforeValidator(_sql_url), TEXT_SCHEMA]
 TableName = Annotated[str, AfterValidator(_table)]
 FunctionName = Annotated[str, AfterValidator(_function)]
 FileNameTemplate = Annotated[str, AfterValidator(_file_name)]
@@ -348,15 +280,7 @@ Timeout = Annotated[float, BeforeValidator(_timeout), WithJsonSchema(_DURATION_S
 Lease = Annotated[float, BeforeValidator(_some_time), WithJsonSchema(_DURATION_SCHEMA)]
 WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
-Cron = Annotated[str, BeforeValidator(_cron), _TEXT_SCHEMA]
 OrderBy = Annotated[str, AfterValidator(_order_by)]
-Group = Annotated[str, AfterValidator(_group)]
-AssetPath = Annotated[str, AfterValidator(_asset_path)]
-Kinds = Annotated[list[str], AfterValidator(_kinds)]
-Owner = Annotated[str, AfterValidator(_owner)]
-TagKey = Annotated[str, AfterValidator(_tag_key)]
-TagText = Annotated[str, BeforeValidator(_tag), AfterValidator(_tag_text), WithJsonSchema(_TAG_SCHEMA)]
-Automation = Annotated[str, AfterValidator(_automation), _TEXT_SCHEMA]
 RerunOn = Annotated[
     Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)
 ]

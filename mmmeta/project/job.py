@@ -22,29 +22,23 @@ from mmmeta import filters
 from mmmeta.config.validation import InnerError, reason_of
 from mmmeta.errors import JobError, near_misses
 from mmmeta.project.actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project.base import Model
+from mmmeta.project.dagster.fields import AssetPath, AutomationText, Group, Kinds, Owner, TagKey, TagText
 from mmmeta.project.dagster.partitions import PartitionsConfig
 from mmmeta.project.fields import (
-    AssetPath,
-    Automation,
     Count,
     Duration,
     EmptyIsList,
     EmptyIsMapping,
-    Group,
-    Kinds,
     Lease,
     OrderBy,
-    Owner,
     RerunOn,
     Share,
     Size,
-    TagKey,
-    TagText,
     Timeout,
     Where,
     check_name,
 )
-from mmmeta.project.model import Model
 
 RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import", "checks")
 """Names that Dagster assets and jobs of mmmeta's own have."""
@@ -103,7 +97,7 @@ class JobConfig(Model):
         Kinds, EmptyIsList, Field(description="Dagster kinds, at most three; by the action unless given")
     ] = []
     automation: Annotated[
-        Automation | None,
+        AutomationText | None,
         Field(description="Dagster's automation condition instead of sensor and import: eager, a cron schedule, ..."),
     ] = None
     partitions: Annotated[
@@ -133,7 +127,7 @@ class JobConfig(Model):
 
     @property
     def rerun_words(self) -> str:
-        """What makes a done file due again, in words that follow "again when"."""
+        """What makes a done file due again: ``its content changes``, ``title or pages changes``, ``a person says so``."""
         if isinstance(self.rerun_on, list):
             return f"{' or '.join(self.rerun_on)} changes"
         words = {"content": "its content changes", "metadata": "its metadata changes", "never": "a person says so"}

@@ -1,6 +1,6 @@
 """What ``load:`` of a project file says about the table's columns: which keys they hold, and the document's own content.
 
-Checked here so far as the names alone can tell; what the table and the metadata say about them is found out when the job
+Checked here as far as the names alone can tell; what the table and the metadata say about them is found out when the job
 runs.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
+from mmmeta.project.base import Model
 from mmmeta.project.fields import Size
 from mmmeta.target.names import DISTURBING, NAME_BYTES, SYSTEM_NAMES
 
@@ -91,12 +92,8 @@ def _possible(size: int) -> int:
     return size
 
 
-class LoadContent(BaseModel):
+class LoadContent(Model):
     """The document itself, in a column of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    not_in_file: ClassVar[frozenset[str]] = frozenset()
 
     column: Annotated[ColumnName, Field(description="column for the document's own content")]
     as_: Annotated[

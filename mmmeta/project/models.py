@@ -22,11 +22,12 @@ from pydantic import (
 
 from mmmeta.config.validation import InnerError
 from mmmeta.layout import METADIR
+from mmmeta.project.base import Model
 from mmmeta.project.dagster.checks import Checks, ChecksConfig
+from mmmeta.project.dagster.fields import Cron
 from mmmeta.project.fields import (
     BasePath,
     Count,
-    Cron,
     EmptyIsMapping,
     FilesRoot,
     RemoteBase,
@@ -35,7 +36,6 @@ from mmmeta.project.fields import (
     check_name,
 )
 from mmmeta.project.job import RESERVED_JOBS, JobConfig
-from mmmeta.project.model import Model
 
 
 class SensorConfig(Model):

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import META_SYSTEM
+from mmmeta.fingerprints import DIGEST_MODULUS, digest_bytes, digest_sum
 from mmmeta.metadata.db import Head
 from mmmeta.metadata.proof import cells_to_prove, prove_cells, prove_columns
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.db import Merged, next_state_revision
-from mmmeta.values import DIGEST_MODULUS, digest_bytes, digest_sum
 
 VANISHED = "vanished at the remote"
 

@@ -1,7 +1,7 @@
 """status.json: what the sensor reads instead of opening a database.
 
 It is derived: every verb compares it with the state db and writes it anew where it differs. So a file that is missing,
-half-written or of a newer version is no error, it is simply not known what it would say.
+half-written or of a newer version is not an error: what it would say is simply not known.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class JobStatus:
         heartbeat: aware UTC; when a worker last showed that it lives.
         run_id: the run that works on it or last did.
         evaluated_at: aware UTC; when a selection that files enter merely as time passes was last brought up to date.
-            None for every other one, and where nobody knows.
+            None for every other selection, and where nobody knows.
         evaluated: the state revision up to which the selection was evaluated; smaller than the state's where files have
             changed since in a way that may concern the job.
     """

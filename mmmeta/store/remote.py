@@ -1,4 +1,4 @@
-"""What a remote has published last, read from its store where that lies: in a folder, or wherever fsspec reads.
+"""What a remote has published last, read from its own store: in a folder, or wherever fsspec can read.
 
 Two small files, no database, nothing is copied. It is for those who want to know of news before a sync brings them.
 """
@@ -19,7 +19,7 @@ from mmmeta.errors import DownloadError, StoreAccessError
 from mmmeta.layout import METADIR, Layout
 from mmmeta.masking import shown
 from mmmeta.store.store import Store
-from mmmeta.store.text import decode, moment_of
+from mmmeta.store.text import decode, read_moment
 
 TIMEOUT = 10.0
 """Seconds until a remote that does not answer is given up."""
@@ -43,7 +43,7 @@ class Publication:
     Attributes:
         text: exact text of ``remote_last_updated``; another one is another publication.
         moment: the same, aware UTC.
-        revision: of the metadata db; None where the store tells none.
+        revision: of the metadata db; None where the store has none.
     """
 
     text: str
@@ -129,7 +129,7 @@ def _fetch(web: WebSources, url: str, deadline: Deadline) -> str:
 def _publication(where: str, published: str | None, revision: str | None) -> Publication:
     if published is None:
         raise StoreAccessError(f"{where} is not there")
-    moment = moment_of(published)
+    moment = read_moment(published)
     if moment is None:
         raise StoreAccessError(f"{where} holds {published[:40]!r}, which is no moment (yet)")
     number = decode(revision or "")

@@ -19,7 +19,7 @@ from typing import Any
 from mmmeta.clock import Clock, utcnow
 from mmmeta.errors import StoreAccessError, StoreKeyError, near_misses
 from mmmeta.layout import Layout, write_atomic
-from mmmeta.store.text import UPDATED_SUFFIX, StoreValue, decode, encode, moment_of
+from mmmeta.store.text import UPDATED_SUFFIX, StoreValue, decode, encode, read_moment
 
 __all__ = ["Store", "StoreValue"]
 
@@ -95,7 +95,7 @@ class Store(MutableMapping[str, Any]):
 
     def moment(self, key: str) -> datetime | None:
         """A timestamp as aware UTC, None where the key holds none. Unlike naive local time it has no doubtful hour."""
-        return moment_of(self.raw(key) or "")
+        return read_moment(self.raw(key) or "")
 
     def __setitem__(self, key: str, value: StoreValue) -> None:
         path = self._path(key)
@@ -155,7 +155,9 @@ class Store(MutableMapping[str, Any]):
             return False
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted([*self._keys(self._layout.store, False), *self._keys(self._layout.local_store, True)]))
+        return iter(
+            sorted([*self._keys(self._layout.store, local=False), *self._keys(self._layout.local_store, local=True)])
+        )
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -166,7 +168,7 @@ class Store(MutableMapping[str, Any]):
             raise StoreKeyError(f"{key!r} cannot be a store key: {reason}. Use letters, digits, _, - and . in it.")
         return (self._layout.local_store if key.startswith(LOCAL_PREFIX) else self._layout.store) / key
 
-    def _keys(self, folder: Path, local: bool) -> list[str]:
+    def _keys(self, folder: Path, *, local: bool) -> list[str]:
         try:
             with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]

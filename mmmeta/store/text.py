@@ -82,7 +82,7 @@ def decode(text: str) -> StoreValue:
     return text
 
 
-def moment_of(text: str) -> datetime | None:
+def read_moment(text: str) -> datetime | None:
     """A timestamp as aware UTC, None where the text is none. Unlike naive local time it has no doubtful hour."""
     value = decode(text)
     if not isinstance(value, datetime):
@@ -93,7 +93,7 @@ def moment_of(text: str) -> datetime | None:
         return value.replace(tzinfo=timezone.utc)
 
 
-def _encode_text(text: str, always: bool) -> str:
+def _encode_text(text: str, *, always: bool) -> str:
     """Text in quotes where it could be taken for something else, by this reader or by a less strict one."""
     try:
         float(text)

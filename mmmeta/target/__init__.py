@@ -1,1 +1,1 @@
-"""SQL databases that jobs load into: tables, columns, statements, receipts. SQLAlchemy is imported when one is opened."""
+"""SQL databases that jobs load into: their tables and columns, statements and receipts. SQLAlchemy is imported when one is opened."""

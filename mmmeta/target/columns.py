@@ -1,6 +1,6 @@
 """Which column of a SQL target holds which metadata key, of what kind, and how a value is written into it.
 
-Pure decisions; ``load_tables`` carries them out. Any key gets a column; what the database refuses as a name (too long, a
+Pure decisions; ``tables`` carries them out. Any key gets a column; what the database refuses as a name (too long, a
 clash of upper and lower case, NUL) gets another one. Past the limit of columns, keys live in one JSON column. SQLite
 columns are declared without a type, so that they keep every value as it is; PostgreSQL columns start with the kind of
 their first values and are widened when others come, to ``numeric`` or to ``text``; elsewhere every value is text.
@@ -9,21 +9,15 @@ their first values and are widened when others come, to ``numeric`` or to ``text
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import Any
 
 from mmmeta.errors import TargetError
 from mmmeta.target.names import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
-
-if TYPE_CHECKING:
-    from sqlalchemy import Table
+from mmmeta.values import json_text
 
 LIMITS = {"sqlite": 1000, "postgresql": 300}
 """Columns a table. SQLite stops at 2,000. A PostgreSQL row has 8 kB: longer values are kept elsewhere, but up to 24 bytes
@@ -55,7 +49,7 @@ def own_key(column: str, source: str) -> str:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedColumns:
     """Which columns of a table a job writes.
 
     Attributes:
@@ -117,7 +111,7 @@ class TargetColumn:
 
 
 @dataclass(frozen=True)
-class Columns:
+class TargetColumns:
     """The columns of a target at one moment; read anew when the target's version is another.
 
     Attributes:
@@ -138,7 +132,7 @@ class Columns:
     by_key: Mapping[str, TargetColumn]
     taken: frozenset[str]
     version: int
-    wanted: Wanted
+    wanted: WantedColumns
     registered: frozenset[str] = frozenset()
     fixed: Mapping[str, str] = field(default_factory=dict)
 
@@ -188,47 +182,22 @@ class Columns:
         """
         if "\0" in unique and self.dialect == "postgresql":
             raise ValueError(f"{self.unique.key}: {unique!r} holds a NUL character, which PostgreSQL cannot keep")
-        bound: dict[str, Any] = {"u": encode(unique, "text", self.dialect)}
+        bound: dict[str, Any] = {"u": driver_value(unique, "text", self.dialect)}
         for index, (key, column) in enumerate(self.by_key.items()):
             value = values.get(key)
             if value is None:
                 bound[f"c{index}"] = None
                 continue
             try:
-                if key in self.fixed and wider(column.kind, kind_of(value)) != column.kind:
+                if key in self.fixed and wider(column.kind, column_kind(value)) != column.kind:
                     raise ValueError(f"does not fit the column, which cannot be widened ({self.fixed[key]})")
-                bound[f"c{index}"] = encode(value, column.kind, self.dialect)
+                bound[f"c{index}"] = driver_value(value, column.kind, self.dialect)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{key}: {value!r:.60}: {error}") from error
         if self.overflows:
             rest = {key: values[key] for key in values.keys() - self.by_key.keys() - {self.unique.key}}
-            bound["more"] = encode(dict(sorted(rest.items())), "text", self.dialect) if rest else None
+            bound["more"] = driver_value(dict(sorted(rest.items())), "text", self.dialect) if rest else None
         return bound
-
-    @cached_property
-    def sqlalchemy_table(self) -> Table:
-        """The target for statements. Its columns have the keys that ``parameters`` binds, so no name can disturb."""
-        from sqlalchemy import BigInteger, Boolean, Column, Float, LargeBinary, MetaData, Numeric, Table, Text
-        from sqlalchemy.sql import quoted_name
-        from sqlalchemy.types import NullType
-
-        kinds: dict[str, Any] = {
-            "boolean": Boolean(create_constraint=False),
-            "integer": BigInteger(),
-            "float": Float(),
-            "number": Numeric(),
-            "text": Text(),
-            "null": Text(),
-            "bytes": LargeBinary(),
-        }
-        columns = [TargetColumn("u", self.unique.name, self.unique.kind)]
-        columns += [TargetColumn(f"c{index}", own.name, own.kind) for index, own in enumerate(self.by_key.values())]
-        columns += [TargetColumn("more", OVERFLOW, "text")] if self.overflows else []
-        return Table(
-            quoted_name(self.table, True),
-            MetaData(),
-            *(Column(quoted_name(own.name, True), kinds.get(own.kind, NullType()), key=own.key) for own in columns),
-        )
 
 
 def needed_kinds(
@@ -246,7 +215,7 @@ def needed_kinds(
         if dialect == "postgresql":
             for key, value in row.items():
                 if value is not None:
-                    kinds[key] = wider(kinds.get(key), kind_of(value))
+                    kinds[key] = wider(kinds.get(key), column_kind(value))
     default = "any" if dialect == "sqlite" else "text"
     # Equally frequent ones stay in the order of the metadata.
     order = sorted(counts, key=lambda key: -counts[key])
@@ -254,7 +223,7 @@ def needed_kinds(
     return {key: stored(kinds.get(key, default)) for key in order if key in kinds or dialect != "postgresql"}, kinds
 
 
-def kind_of(value: Any) -> str:
+def column_kind(value: Any) -> str:
     """The kind of column that holds a value as it is; ``small`` is an integer that a double holds too."""
     if isinstance(value, bool):
         return "boolean"
@@ -281,7 +250,7 @@ def wider(first: str | None, second: str) -> str:
     return "number"
 
 
-def encode(value: Any, kind: str, dialect: str) -> Any:
+def driver_value(value: Any, kind: str, dialect: str) -> Any:
     """A value as the driver takes it for a column of this kind; lists and objects become JSON text.
 
     PostgreSQL's text cannot hold NUL; there it is written as the six characters of its JSON escape.
@@ -295,19 +264,11 @@ def encode(value: Any, kind: str, dialect: str) -> Any:
     if isinstance(value, bool | int | float) and kind != "text":
         if kind == "number":
             return Decimal(repr(value))
-        return value if isinstance(value, float) or kind_of(value) != "text" else str(value)
-    text = value if isinstance(value, str) else as_json(value)
+        return value if isinstance(value, float) or column_kind(value) != "text" else str(value)
+    text = value if isinstance(value, str) else json_text(value)
     if not text.isascii():
         text.encode()
     return text.replace("\0", "\\u0000") if dialect == "postgresql" else text
-
-
-def as_json(value: Any) -> str:
-    """JSON text of a value, integers of any size included."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def column_name(key: str, taken: Collection[str]) -> str:
@@ -315,7 +276,7 @@ def column_name(key: str, taken: Collection[str]) -> str:
 
     Args:
         key: the metadata key.
-        taken: the names that there are, lower case.
+        taken: the names that are in use, lower case.
     """
     lower = key.lower()
     refused = not key or "\0" in key or len(key.encode()) > NAME_BYTES or any(part in key for part in DISTURBING)

@@ -14,7 +14,7 @@ from mmmeta.errors import LoadError
 from mmmeta.masking import without_password, without_secrets_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
 
 LOCK_SECONDS = 30
 """How long a locked SQLite target is waited for, unless its URL says ``?timeout=5``."""
@@ -23,8 +23,18 @@ READING = "mmmeta_reading"
 """Execution option of a connection that only reads: it takes no write lock."""
 
 
-def open_engine(url: str) -> tuple[Engine, str]:
-    """An engine and the URL as it may be shown, without password. SQLite transactions take the write lock at once: a fence needs it."""
+def open_engine(url: str, *, make_folder: bool = True) -> tuple[Engine, str]:
+    """An engine, and the URL as it may be shown, without password.
+
+    SQLite transactions take the write lock at once: a fence needs it.
+
+    Args:
+        url: a SQLAlchemy URL.
+        make_folder: make the folder of a SQLite file where it is missing.
+
+    Raises:
+        LoadError: the URL cannot be read, or its driver is not installed.
+    """
     from sqlalchemy import create_engine, event, exc
     from sqlalchemy.engine import make_url
 
@@ -32,8 +42,8 @@ def open_engine(url: str) -> tuple[Engine, str]:
     try:
         parsed = make_url(re.sub(r"^postgres://", "postgresql://", url))
         sqlite = parsed.get_backend_name() == "sqlite"
-        if sqlite and parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
-            Path(os.path.expanduser(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        if make_folder and (file := sqlite_file(parsed)) is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
         arguments: dict[str, Any] = {} if sqlite else {"pool_pre_ping": True}
         if sqlite and "timeout" not in parsed.query:
             arguments["connect_args"] = {"timeout": LOCK_SECONDS}
@@ -44,6 +54,14 @@ def open_engine(url: str) -> tuple[Engine, str]:
         event.listen(engine, "connect", _manual_transactions)
         event.listen(engine, "begin", _begin_immediate)
     return engine, shown
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of a SQLite database; None for other databases, and where no path names it."""
+    name = url.database if url.get_backend_name() == "sqlite" else None
+    if not name or name == ":memory:" or name.startswith("file:"):
+        return None
+    return Path(os.path.expanduser(name))
 
 
 def _manual_transactions(connection: Any, record: object) -> None:
@@ -89,8 +107,8 @@ OUT_OF_ORDER = re.compile(
 def takes_nothing(error: Any) -> bool:
     """Whether nobody's rows would be taken now, whatever they hold: then it is the run that ends.
 
-    Narrower than ``concerns_all``: what one file may be the reason of must not end every run. A lost connection is no
-    proof either, for a row too large can cost it; that is for a new connection to show.
+    Narrower than ``concerns_all``: what may be the fault of one file must not end every run. A lost connection proves
+    nothing either, for a row that is too large can cost it; a new connection has to show.
     """
     from sqlalchemy import exc
 

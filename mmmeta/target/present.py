@@ -1,23 +1,19 @@
-"""Looks whether files are in a SQL target: for ``mmmeta check``, and for a job that takes for done what is there."""
+"""Looks whether files are in a SQL target: for ``mmmeta check``, and for a job that counts what is there as done."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.target.columns import encode
+from mmmeta.chunks import PER_STATEMENT, in_chunks
+from mmmeta.target.columns import driver_value
 from mmmeta.target.receipts import NO_VERSION, TABLE, Receipt, Receipts
 from mmmeta.target.tables import REGISTRY, read_registry
 from mmmeta.target.target import SqlTarget
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-AT_ONCE = 500
-"""Files a statement: SQLite before 3.32 takes 999 variables."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Sought:
 
 
 def missing(target: SqlTarget, files: Sequence[Sought], *, content: str, state_id: str, job: str) -> dict[str, str]:
-    """Which files are not in the target in this version: unique value → why, in words that follow "but".
+    """Which files are not in the target in this version: unique value → why, in a sentence.
 
     A receipt tells the version. Rows without one were put there by something else, or for another job: they count, unless
     the table has the content key's column and another value in it. Nothing is written or made.
@@ -46,7 +42,7 @@ def missing(target: SqlTarget, files: Sequence[Sought], *, content: str, state_i
     Raises:
         LoadError: the target cannot be read.
     """
-    if _file_is_missing(target):
+    if target.is_missing:
         return dict.fromkeys((file.unique for file in files), f"{target.url} does not exist")
     with target.reading() as connection:
         rows = _rows(connection, target, files, content)
@@ -61,11 +57,11 @@ def _why(table: str, file: Sought, rows: dict[str, list[Any]], receipt: Receipt 
     found = rows.get(file.unique)
     if found is None:
         return f"table {table!r} has no row of it"
-    # Versions are told apart by what `rerun_on` says, which may be another thing now than when the receipt was written.
+    # Versions are told apart by what `rerun_on` says, which may have changed since the receipt was written.
     if receipt is not None and receipt.version.split(" ")[0] == file.version.split(" ")[0]:
         return None if receipt.version == file.version else f"table {table!r} has another version of it"
     known = [value for value in found if value is not None]
-    if file.content is not None and known and encode(file.content, "text", "") not in map(str, known):
+    if file.content is not None and known and driver_value(file.content, "text", "") not in map(str, known):
         return f"its row in table {table!r} has another {content!r}"
     return None
 
@@ -99,8 +95,8 @@ def _rows(
     # Other databases than SQLite do not compare a number with a text.
     compared = own if connection.dialect.name == "sqlite" or isinstance(own.type, String) else cast(own, String)
     found: dict[str, list[Any]] = {}
-    for start in range(0, len(files), AT_ONCE):
-        names = [file.unique for file in files[start : start + AT_ONCE]]
+    for chunk in in_chunks(files, PER_STATEMENT):
+        names = [file.unique for file in chunk]
         query = select(own, table.c[wanted] if wanted is not None else null()).where(compared.in_(names))
         for name, value in connection.execute(query):
             found.setdefault(str(name), []).append(value)
@@ -114,9 +110,3 @@ def _receipts(connection: Connection, files: Sequence[Sought], state_id: str, jo
         return {}
     receipts = Receipts(connection.dialect.name, state_id, job).read(connection, [file.unique for file in files])
     return {file: receipt for file, receipt in receipts.items() if receipt.version != NO_VERSION}
-
-
-def _file_is_missing(target: SqlTarget) -> bool:
-    """Whether the target is a SQLite file that is not there; connecting would make it."""
-    path = target.sqlite_path
-    return path is not None and not Path(os.path.expanduser(path)).exists()

@@ -9,11 +9,11 @@ the rows once more would double them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.errors import LoadError
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ TABLE = "_mmmeta_receipts"
 PLACEHOLDER = -1
 """Token of a receipt that is only a lock; smaller than any token of a ledger."""
 
-CHUNK = 500
-"""Files a statement: SQLite before 3.32 takes 999 variables."""
-
 NO_VERSION = ""
 """Version of a file that is not in the target: nothing equals it, so that the file is written when it comes again."""
 
@@ -37,8 +34,9 @@ class Stamp:
     """Under what a file is written.
 
     Attributes:
-        token: the claim's fencing token.
-        version: names the version of the file as far as the job tells versions apart.
+        token: the claim's fencing token; larger with every claim and reset.
+        version: names the version of the file as far as the job tells versions apart; without a name it is like no
+            other.
         asked: a receipt whose token is not larger is from before a person asked for the file anew.
     """
 
@@ -115,7 +113,7 @@ class Receipts:
             )
             connection.execute(update, rows)
             return
-        for chunk in _chunks(stamps):
+        for chunk in in_chunks(stamps, PER_STATEMENT):
             connection.execute(table.delete().where(self._mine(), table.c.file.in_(chunk)))
         connection.execute(table.insert(), rows)
 
@@ -143,9 +141,9 @@ class Receipts:
         return False
 
     def forget_locks(self, connection: Connection, files: Iterable[str]) -> None:
-        """Remove what ``refused`` made only to lock, for files that were not written after all."""
+        """Remove the receipts that ``judge`` made only to lock, for files that were not written after all."""
         table = self._table
-        for chunk in _chunks(files):
+        for chunk in in_chunks(files, PER_STATEMENT):
             connection.execute(
                 table.delete().where(self._mine(), table.c.token == PLACEHOLDER, table.c.file.in_(chunk))
             )
@@ -156,7 +154,7 @@ class Receipts:
 
         table = self._table
         found: dict[str, Receipt] = {}
-        for chunk in _chunks(sorted(files)):
+        for chunk in in_chunks(sorted(files), PER_STATEMENT):
             query = select(table.c.file, table.c.token, table.c.version).where(self._mine(), table.c.file.in_(chunk))
             query = query.order_by(table.c.file)
             for file, token, version in connection.execute(query.with_for_update() if lock else query):
@@ -241,9 +239,3 @@ def upserting(dialect: str) -> Any:
     from sqlalchemy.dialects import sqlite
 
     return sqlite.insert
-
-
-def _chunks(files: Iterable[str]) -> Iterator[Sequence[str]]:
-    rest = iter(files)
-    while chunk := list(islice(rest, CHUNK)):
-        yield chunk

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.target.columns import Columns
 from mmmeta.target.receipts import upserting
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
-Statement = Callable[["Connection", Columns, Sequence[Mapping[str, Any]]], None]
-"""Carries out something with bound rows (``Columns.parameters``), inside the caller's transaction."""
+Statement = Callable[["Connection", "Table", Sequence[Mapping[str, Any]]], None]
+"""Carries out something with bound rows (``TargetColumns.parameters``), inside the caller's transaction."""
 
 
-def upsert(connection: Connection, columns: Columns, bound: Sequence[Mapping[str, Any]]) -> None:
+def upsert(connection: Connection, table: Table, bound: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows, or overwrite all of our columns where the unique value is there."""
     from sqlalchemy import bindparam, select
 
     if not bound:
         return
-    table = columns.sqlalchemy_table
     if connection.dialect.name in ("sqlite", "postgresql"):
         insert = upserting(connection.dialect.name)(table)
         others = {column: insert.excluded[column.key] for column in table.c if column.key != "u"}
@@ -41,18 +39,17 @@ def upsert(connection: Connection, columns: Columns, bound: Sequence[Mapping[str
         connection.execute(table.update().where(table.c.u == bindparam("the_unique")), old)
 
 
-def append(connection: Connection, columns: Columns, bound: Sequence[Mapping[str, Any]]) -> None:
+def append(connection: Connection, table: Table, bound: Sequence[Mapping[str, Any]]) -> None:
     """Add rows, whatever there is of their files already."""
     if bound:
-        connection.execute(columns.sqlalchemy_table.insert(), list(bound))
+        connection.execute(table.insert(), list(bound))
 
 
-def delete(connection: Connection, columns: Columns, bound: Sequence[Mapping[str, Any]]) -> None:
+def delete(connection: Connection, table: Table, bound: Sequence[Mapping[str, Any]]) -> None:
     """Remove all rows of the files."""
     from sqlalchemy import bindparam
 
     if bound:
-        table = columns.sqlalchemy_table
         # A parameter must not have a column's name.
         statement = table.delete().where(table.c.u == bindparam("the_unique"))
         connection.execute(statement, [{"the_unique": row["u"]} for row in bound])

@@ -1,4 +1,4 @@
-"""The tables of a SQL target: reads which columns there are, makes the table, adds and widens columns.
+"""The tables of a SQL target: which SQL types columns have; makes the table, adds and widens columns, reads which there are.
 
 What was decided stays in the table ``_mmmeta_columns``, so that a key has the same column in every run.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmmeta.errors import TargetError
-from mmmeta.target.columns import ROWS, Columns, TargetColumn, Wanted
+from mmmeta.target.columns import ROWS, TargetColumn, TargetColumns, WantedColumns
 from mmmeta.target.names import OVERFLOW
 from mmmeta.target.receipts import create_receipts
 
@@ -38,6 +37,38 @@ BYTES = {"postgresql": "BYTEA", "mysql": "LONGBLOB", "mariadb": "LONGBLOB"}
 """Where bytes are called otherwise."""
 
 
+class TargetTable(NamedTuple):
+    """A target at one moment: what its columns hold, and the table that statements are made of."""
+
+    columns: TargetColumns
+    table: Table
+
+
+def sqlalchemy_table(columns: TargetColumns) -> Table:
+    """The target for statements. Its columns have the keys that ``parameters`` binds, so no name can disturb."""
+    from sqlalchemy import BigInteger, Boolean, Column, Float, LargeBinary, MetaData, Numeric, Table, Text
+    from sqlalchemy.sql import quoted_name
+    from sqlalchemy.types import NullType
+
+    types: dict[str, Any] = {
+        "boolean": Boolean(create_constraint=False),
+        "integer": BigInteger(),
+        "float": Float(),
+        "number": Numeric(),
+        "text": Text(),
+        "null": Text(),
+        "bytes": LargeBinary(),
+    }
+    bound = [TargetColumn("u", columns.unique.name, columns.unique.kind)]
+    bound += [TargetColumn(f"c{index}", own.name, own.kind) for index, own in enumerate(columns.by_key.values())]
+    bound += [TargetColumn("more", OVERFLOW, "text")] if columns.overflows else []
+    return Table(
+        quoted_name(columns.table, True),
+        MetaData(),
+        *(Column(quoted_name(own.name, True), types.get(own.kind, NullType()), key=own.key) for own in bound),
+    )
+
+
 def read_version(connection: Connection, table: str) -> int:
     """The version of a target's columns; 0 where nothing was made yet."""
     from sqlalchemy import func, select
@@ -47,7 +78,9 @@ def read_version(connection: Connection, table: str) -> int:
     return int(connection.execute(select(func.max(registry.c.version)).where(mine)).scalar() or 0)
 
 
-def read_columns(connection: Connection, table: str, wanted: Wanted, fixed: Mapping[str, str]) -> Columns | None:
+def read_columns(
+    connection: Connection, table: str, wanted: WantedColumns, fixed: Mapping[str, str]
+) -> TargetColumns | None:
     """The columns as they are; None where the table or the column of the unique key has to be made first."""
     from sqlalchemy import inspect
 
@@ -60,7 +93,7 @@ def read_columns(connection: Connection, table: str, wanted: Wanted, fixed: Mapp
     unique = known.pop(wanted.unique, None)
     if unique is None or unique.kind != wanted.unique_kind:
         return None
-    return Columns(
+    return TargetColumns(
         dialect=connection.dialect.name,
         table=table,
         unique=unique,
@@ -87,7 +120,7 @@ def read_registry(connection: Connection, table: str) -> dict[str, TargetColumn]
 
 
 def prepare(
-    connection: Connection, table: str, wanted: Wanted, rows: Sequence[Mapping[str, Any]], fixed: dict[str, str]
+    connection: Connection, table: str, wanted: WantedColumns, rows: Sequence[Mapping[str, Any]], fixed: dict[str, str]
 ) -> None:
     """Make what is missing for these rows: the tables, the index, columns. One transaction, the caller's.
 
@@ -139,12 +172,12 @@ def registry_table(dialect: str) -> Table:
 
 
 def _create(
-    connection: Connection, table: str, wanted: Wanted, rows: Sequence[Mapping[str, Any]], version: int
+    connection: Connection, table: str, wanted: WantedColumns, rows: Sequence[Mapping[str, Any]], version: int
 ) -> None:
     """A new table with all columns of the first batch at once: one statement instead of one a column."""
     dialect = connection.dialect.name
     own = TargetColumn(wanted.unique, wanted.name(wanted.unique, ()), wanted.unique_kind)
-    empty = Columns(dialect, table, own, {}, frozenset({own.name.lower()}), version, wanted)
+    empty = TargetColumns(dialect, table, own, {}, frozenset({own.name.lower()}), version, wanted)
     added, overflow = _new_columns(empty, empty.needs(rows), {})
     quote = connection.dialect.identifier_preparer.quote_identifier
     text = "TEXT" if dialect in ("sqlite", "postgresql") else "VARCHAR(255)"
@@ -164,7 +197,7 @@ def sql_type(kind: str, dialect: str) -> str:
     return BYTES.get(dialect, SQL_TYPES[kind]) if kind == "bytes" else SQL_TYPES[kind]
 
 
-def _adopt_unique(connection: Connection, table: str, wanted: Wanted, version: int) -> None:
+def _adopt_unique(connection: Connection, table: str, wanted: WantedColumns, version: int) -> None:
     """Use, or add, the unique key's column of a table that somebody else made, and give it the index it needs."""
     from sqlalchemy import exc, inspect
 
@@ -218,7 +251,7 @@ def _index(connection: Connection, table: str, column: str, *, unique: bool) -> 
     )
 
 
-def _add(connection: Connection, columns: Columns, kinds: Mapping[str, str], version: int) -> None:
+def _add(connection: Connection, columns: TargetColumns, kinds: Mapping[str, str], version: int) -> None:
     from sqlalchemy import inspect
 
     if not kinds:
@@ -240,14 +273,14 @@ def _add(connection: Connection, columns: Columns, kinds: Mapping[str, str], ver
 
 def _is_strict(connection: Connection, table: str) -> bool:
     """Whether it is one of SQLite's STRICT tables, where every column has a type, and ``ANY`` changes no value."""
-    if connection.dialect.name != "sqlite" or sqlite3.sqlite_version_info < (3, 37):
+    if connection.dialect.name != "sqlite" or (connection.dialect.server_version_info or ()) < (3, 37):
         return False
     found = connection.exec_driver_sql("SELECT strict FROM pragma_table_list WHERE name = ?", (table,)).scalar()
     return bool(found)
 
 
 def _new_columns(
-    columns: Columns, kinds: Mapping[str, str], adopted: Mapping[str, TargetColumn]
+    columns: TargetColumns, kinds: Mapping[str, str], adopted: Mapping[str, TargetColumn]
 ) -> tuple[list[TargetColumn], list[TargetColumn]]:
     """The columns to add for keys, as many as there is room for; and the overflow column where one is needed."""
     taken = set(columns.taken)
@@ -268,7 +301,7 @@ def _new_columns(
 
 
 def _widen(
-    connection: Connection, columns: Columns, kinds: Mapping[str, str], version: int, fixed: dict[str, str]
+    connection: Connection, columns: TargetColumns, kinds: Mapping[str, str], version: int, fixed: dict[str, str]
 ) -> None:
     """Change column types of PostgreSQL. What a view or an index forbids is noted; only its rows will fail."""
     from sqlalchemy import exc

@@ -5,7 +5,7 @@ SQLAlchemy is only imported when a target is opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,36 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError, TargetError
 from mmmeta.masking import without_secrets_of
-from mmmeta.target.columns import Columns, Wanted, column_name
-from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, takes_nothing
-from mmmeta.target.receipts import NO_VERSION, Receipts, Stamp, create_receipts
+from mmmeta.target.columns import TargetColumns, WantedColumns, column_name
+from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, sqlite_file, takes_nothing
+from mmmeta.target.receipts import Receipts, Stamp, create_receipts
 from mmmeta.target.statements import Statement, append, delete, upsert
-from mmmeta.target.tables import prepare, read_columns, read_version
+from mmmeta.target.tables import TargetTable, prepare, read_columns, read_version, sqlalchemy_table
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
 ROUNDS = 20
 """How often a batch is tried again because other workers change the table's columns meanwhile."""
 
 
 @dataclass(frozen=True)
-class Row:
+class TargetRow:
     """One file to write, or to take out.
 
     Attributes:
         unique: the file's unique value.
         values: key → value, flattened.
-        token: the fencing token under which the ledger gave the file out; larger with every claim and reset.
-        version: names the version of the file, so that ``append`` adds it once; never the same, if it is not given.
-        asked: the token when a person last asked for the file anew; see ``receipts``.
+        stamp: the token under which the ledger gave the file out, and its version, so that ``append`` adds it once.
     """
 
     unique: str
     values: Mapping[str, Any]
-    token: int
-    version: str = NO_VERSION
-    asked: int = 0
+    stamp: Stamp
 
 
 @dataclass(frozen=True)
@@ -76,14 +72,14 @@ class SqlTarget:
         LoadError: the URL cannot be read, or its driver is not installed.
     """
 
-    def __init__(self, url: str, table: str, wanted: str | Wanted) -> None:
+    def __init__(self, url: str, table: str, wanted: str | WantedColumns) -> None:
         if column_name(table, ()) != table or table.lower().startswith(("_mmmeta_", "sqlite_")):
             raise LoadError(f"{table!r} cannot be the name of a table: 1 to 63 bytes, not _mmmeta_… or sqlite_…")
         self.table = table
-        self.wanted = Wanted(wanted) if isinstance(wanted, str) else wanted
+        self.wanted = WantedColumns(wanted) if isinstance(wanted, str) else wanted
         self._given = url
         self._engine, self.url = open_engine(url)
-        self._columns: Columns | None = None
+        self._there: TargetTable | None = None
         self._fixed: dict[str, str] = {}
 
     @property
@@ -91,7 +87,7 @@ class SqlTarget:
         """Database and table, without a password: ``sqlite:////data/docs.db, table 'documents'``."""
         return f"{self.url}, table {self.table!r}"
 
-    def write(self, rows: Sequence[Row], *, state_id: str, job: str) -> Written:
+    def write(self, rows: Sequence[TargetRow], *, state_id: str, job: str) -> Written:
         """Write a batch and its receipts, in one transaction: an upsert, or with ``append`` a new row for each file.
 
         A row whose token is not larger than its receipt's is refused. With ``append``, a version that is there already
@@ -110,14 +106,14 @@ class SqlTarget:
         """
         return self._carry_out(append if self.wanted.append else upsert, rows, state_id, job)
 
-    def remove(self, rows: Sequence[Row], *, state_id: str, job: str) -> Written:
+    def remove(self, rows: Sequence[TargetRow], *, state_id: str, job: str) -> Written:
         """Remove all rows of files, in one transaction with their receipts; a file that has none counts as removed.
 
         Args, refusals and errors as ``write``; what the rows' values are does not matter.
         """
         return self._carry_out(delete, rows, state_id, job)
 
-    def _carry_out(self, statement: Statement, rows: Sequence[Row], state_id: str, job: str) -> Written:
+    def _carry_out(self, statement: Statement, rows: Sequence[TargetRow], state_id: str, job: str) -> Written:
         if len({row.unique for row in rows}) != len(rows):
             raise ValueError("a file comes twice in one batch")
         receipts = Receipts(self._engine.dialect.name, state_id, job)
@@ -129,15 +125,14 @@ class SqlTarget:
                 with self._engine.begin() as connection:
                     values = [] if statement is delete else [row.values for row in rows]
                     prepare(connection, self.table, self.wanted, values, self._fixed)
-                self._columns = None
+                self._there = None
         raise LoadError(f"{self.name}: its columns were changed by others {ROUNDS} times; try again")
 
     @property
-    def sqlite_path(self) -> str | None:
-        """The file of a SQLite target, as its URL has it; None for other databases."""
-        url = self._engine.url
-        plain = url.get_backend_name() == "sqlite" and url.database and not url.database.startswith("file:")
-        return url.database if plain else None
+    def is_missing(self) -> bool:
+        """Whether it is a SQLite file that is not there; connecting would make it."""
+        file = sqlite_file(self._engine.url)
+        return file is not None and not file.exists()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -148,18 +143,6 @@ class SqlTarget:
         """
         with self._errors(), self._engine.connect() as connection:
             yield connection.execution_options(**{READING: True})
-
-    def receipts(self, files: Iterable[str], *, state_id: str, job: str) -> dict[str, int]:
-        """File → token of its last committed import; a worker that takes over asks here what is done already."""
-        from sqlalchemy import inspect
-
-        from mmmeta.target.receipts import TABLE
-
-        with self._errors(), self._engine.begin() as connection:
-            if not inspect(connection).has_table(TABLE):
-                return {}
-            found = Receipts(self._engine.dialect.name, state_id, job).read(connection, files)
-        return {file: receipt.token for file, receipt in found.items()}
 
     def close(self) -> None:
         """Close all connections."""
@@ -173,41 +156,44 @@ class SqlTarget:
     ) -> None:
         self.close()
 
-    def _attempt(self, statement: Statement, rows: Sequence[Row], receipts: Receipts) -> Written | None:
+    def _attempt(self, statement: Statement, rows: Sequence[TargetRow], receipts: Receipts) -> Written | None:
         """Do the batch; None where columns have to be made first."""
         from sqlalchemy import exc
 
-        before = self._columns
+        before = self._there
         try:
             return self._do(statement, rows, receipts, together=True)
         except exc.DBAPIError as error:
-            if is_missing(error) and before is not None and self._columns is before:
+            if is_missing(error) and before is not None and self._there is before:
                 # Somebody dropped the table or a column since an earlier batch.
-                self._columns = None
+                self._there = None
                 return None
             if concerns_all(error):
                 raise
             return self._do(statement, rows, receipts, together=False)
 
-    def _do(self, statement: Statement, rows: Sequence[Row], receipts: Receipts, *, together: bool) -> Written | None:
+    def _do(
+        self, statement: Statement, rows: Sequence[TargetRow], receipts: Receipts, *, together: bool
+    ) -> Written | None:
         removing = statement is delete
         with self._engine.begin() as connection:
-            columns = self._current(connection)
+            there = self._current(connection)
+            columns = None if there is None else there.columns
             if columns is None and removing and not self._has_table(connection):
                 create_receipts(connection)
             elif columns is None or (not removing and columns.needs(row.values for row in rows)):
                 return None
             bound, failed = _bind(columns, rows, removing=removing)
-            stamps = {row.unique: Stamp(row.token, row.version, row.asked) for row in rows if row.unique in bound}
+            stamps = {row.unique: row.stamp for row in rows if row.unique in bound}
             verdict = receipts.judge(connection, stamps)
             present = verdict.present if statement is append else frozenset()
             wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused | present}
-            if columns is None:
+            if there is None:
                 pass  # no table, no rows to remove
             elif together:
-                statement(connection, columns, list(wanted.values()))
+                statement(connection, there.table, list(wanted.values()))
             else:
-                failed |= self._one_by_one(connection, statement, columns, wanted)
+                failed |= self._one_by_one(connection, statement, there.table, wanted)
             done = [unique for unique in (*wanted, *present) if unique not in failed]
             receipts.record(connection, {file: stamps[file] for file in done})
             if not together:
@@ -215,7 +201,7 @@ class SqlTarget:
         return Written(len(done), tuple(sorted(verdict.refused)), failed)
 
     def _one_by_one(
-        self, connection: Connection, statement: Statement, columns: Columns, bound: Mapping[str, dict[str, Any]]
+        self, connection: Connection, statement: Statement, table: Table, bound: Mapping[str, dict[str, Any]]
     ) -> dict[str, str]:
         """Each row under its own savepoint; gives the reasons of those that were not taken."""
         from sqlalchemy import exc
@@ -224,7 +210,7 @@ class SqlTarget:
         for unique, values in bound.items():
             try:
                 with connection.begin_nested():
-                    statement(connection, columns, [values])
+                    statement(connection, table, [values])
             except exc.DBAPIError as error:
                 if concerns_all(error):
                     raise
@@ -236,17 +222,18 @@ class SqlTarget:
 
         return inspect(connection).has_table(self.table)
 
-    def _current(self, connection: Connection) -> Columns | None:
-        """The columns as this transaction sees them, and nobody changes them until it ends."""
-        columns = self._columns
-        if columns is not None:
+    def _current(self, connection: Connection) -> TargetTable | None:
+        """The table as this transaction sees it, and nobody changes its columns until it ends."""
+        there = self._there
+        if there is not None:
             if connection.dialect.name == "postgresql":
                 quote = connection.dialect.identifier_preparer.quote_identifier
                 connection.exec_driver_sql(f"LOCK TABLE {quote(self.table)} IN ROW EXCLUSIVE MODE")
-            if columns.version == read_version(connection, self.table):
-                return columns
-        self._columns = read_columns(connection, self.table, self.wanted, self._fixed)
-        return self._columns
+            if there.columns.version == read_version(connection, self.table):
+                return there
+        columns = read_columns(connection, self.table, self.wanted, self._fixed)
+        self._there = None if columns is None else TargetTable(columns, sqlalchemy_table(columns))
+        return self._there
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -278,7 +265,7 @@ class SqlTarget:
 
 
 def _bind(
-    columns: Columns | None, rows: Sequence[Row], *, removing: bool
+    columns: TargetColumns | None, rows: Sequence[TargetRow], *, removing: bool
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """File → bound values; and of those that no column can hold, the reason."""
     bound: dict[str, dict[str, Any]] = {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from mmmeta.errors import LoadError
 from mmmeta.masking import without_secrets_of
-from mmmeta.target.engine import READING, open_engine
+from mmmeta.target.engine import READING, open_engine, sqlite_file
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,11 @@ def view_table(url: str, table: str, *, count: bool) -> TableView | None:
     from sqlalchemy import table as named
     from sqlalchemy.types import NullType
 
-    if _is_missing(url):
-        return None
-    engine, shown = open_engine(url)
+    engine, shown = open_engine(url, make_folder=False)
     try:
+        file = sqlite_file(engine.url)
+        if file is not None and not file.exists():
+            return None  # connecting would make it
         with engine.connect() as connection:
             connection = connection.execution_options(**{READING: True})
             found = inspect(connection).get_columns(table)
@@ -64,17 +64,3 @@ def view_table(url: str, table: str, *, count: bool) -> TableView | None:
         for one in found
     )
     return TableView(columns, rows)
-
-
-def _is_missing(url: str) -> bool:
-    """Whether this is an SQLite database that is not there: opening it would make an empty one."""
-    from sqlalchemy import exc
-    from sqlalchemy.engine import make_url
-
-    try:
-        parsed = make_url(url)
-    except (exc.ArgumentError, ValueError):
-        return False  # opening it says what is wrong
-    file = parsed.database or ""
-    plain = parsed.get_backend_name() == "sqlite" and bool(file) and not file.startswith("file:")
-    return plain and not os.path.exists(os.path.expanduser(file))

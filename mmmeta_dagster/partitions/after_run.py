@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from mmmeta import Metadir
+from mmmeta.chunks import in_chunks
 from mmmeta.jobs.job import Job
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
@@ -50,8 +51,8 @@ def _add(
     there = set(context.instance.get_dynamic_partitions(name))
     new = [key for key in dict.fromkeys(wanted) if key not in there]
     added = new[: max(0, limit - len(there))]
-    for start in range(0, len(added), CHUNK):
-        _add_chunk(context.instance, name, added[start : start + CHUNK])
+    for chunk in in_chunks(added, CHUNK):
+        _add_chunk(context.instance, name, chunk)
     if added:
         context.log.info(f"{job.name}: {len(added):,} new partitions by {job.partitions.by}")
     if len(added) < len(new):

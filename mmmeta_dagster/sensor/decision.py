@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from mmmeta.clock import from_text
 from mmmeta.state.status import JobStatus
 from mmmeta.store.remote import Publication
-from mmmeta.store.text import moment_of
+from mmmeta.store.text import read_moment
 from mmmeta_dagster.runs import FRESH, Phase, RunView
 from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
 from mmmeta_dagster.shown.wording import clock_text, files, retries
@@ -251,7 +251,7 @@ def _ahead(situation: Situation, remote: Publication) -> str | None:
     if not here:
         return f"The remote published {published}: waiting for the sync."
     copy = f"{_published(here)}{_revision(ours)}"
-    before = moment_of(here)
+    before = read_moment(here)
     if before is not None and remote.moment < before and not further:
         return f"The store at the remote is of {published}, older than the copy here, which is of {copy}."
     return f"The remote published {published}; the copy here is of {copy}: waiting for the sync."

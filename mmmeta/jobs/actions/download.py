@@ -176,7 +176,7 @@ class Download(Action):
                 remove_document(root, path)
             else:
                 # A version that the metadata tells no more of, or somebody's own: only a person can tell.
-                raise DownloadError(f"{path}: {other}, so it may not be this file's; was left. Remove it by hand")
+                raise DownloadError(f"{other}, so it may not be this file's; was left. Remove it by hand")
         except (MmmetaError, OSError) as error:
             return failed(claim, error)
         return Outcome(claim)
@@ -192,7 +192,7 @@ class Download(Action):
                 result[file.unique_value] = str(error)
             else:
                 if trouble is not None:
-                    result[file.unique_value] = f"{path} {trouble}"
+                    result[file.unique_value] = trouble
         return result
 
     def _promised(self, file: File) -> tuple[object, int | None]:

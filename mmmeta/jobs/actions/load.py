@@ -16,13 +16,13 @@ from mmmeta.project.job import JobConfig
 from mmmeta.state.ledger.outcomes import Outcome, Place
 
 if TYPE_CHECKING:
-    from mmmeta.target.columns import Wanted
-    from mmmeta.target.target import Row, Written
+    from mmmeta.target.columns import WantedColumns
+    from mmmeta.target.target import TargetRow, Written
 
 CONTENT_AT_ONCE = 32_000_000
 """Bytes of documents that are held in memory for one statement; a single larger one is written alone."""
 
-Write = Callable[[Sequence["Row"]], "Written"]
+Write = Callable[[Sequence["TargetRow"]], "Written"]
 
 
 class Load(Action):
@@ -129,12 +129,10 @@ class Load(Action):
     def _carry_out(
         self, write: Callable[..., Written], part: Sequence[tuple[File, dict[str, Any]]], sizes: dict[str, int]
     ) -> list[Outcome]:
-        from mmmeta.target.target import Row
 
         rows = []
         for file, values in part:
-            stamp = claim_of(file).stamp
-            rows.append(Row(file.unique_value, values, stamp.token, stamp.version, stamp.asked))
+            rows.append(TargetRow(file.unique_value, values, claim_of(file).stamp))
         try:
             written = write(rows, state_id=self._state_id, job=self._job.name)
         except TargetError:
@@ -154,13 +152,13 @@ class Load(Action):
         return outcomes
 
 
-def _wanted(action: LoadAction, unique: str, job: str) -> tuple[Wanted, dict[str, str], str | None]:
+def _wanted(action: LoadAction, unique: str, job: str) -> tuple[WantedColumns, dict[str, str], str | None]:
     """Which columns the job writes; key of a column → metadata key, where they were chosen; key of the content's.
 
     Raises:
         JobError: what was chosen does not go together with the unique key, which always has a column.
     """
-    from mmmeta.target.columns import Wanted, own_key
+    from mmmeta.target.columns import WantedColumns, own_key
 
     keys: dict[str, str] = {}
     names: dict[str, str] = {}
@@ -187,4 +185,4 @@ def _wanted(action: LoadAction, unique: str, job: str) -> tuple[Wanted, dict[str
         names[content] = action.content.column
         kinds[content] = action.content.as_
     only = None if action.columns is None else (*keys, *([content] if content is not None else []))
-    return Wanted(unique_column, action.mode == "append", names, kinds, only), keys, content
+    return WantedColumns(unique_column, action.mode == "append", names, kinds, only), keys, content

@@ -1,1 +1,1 @@
-"""From metadata files to the metadata db: walk, compare with what was seen before, read what changed."""
+"""From metadata files to the metadata db: walks, compares with what was seen before, reads and writes what changed."""

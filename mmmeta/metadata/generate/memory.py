@@ -157,13 +157,13 @@ class ScanDb:
             self._read.clear()
 
     def settle(self, walk: Walk) -> None:
-        """Bring the memory up to this run, still uncommitted; what the walk could not look at stays remembered."""
+        """Bring the memory up to this run, still uncommitted; what the walk could not look at is remembered as before."""
         self._flush()
         self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not walk.hides(key)])
         self._run("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
 
     def sees(self, key: bytes, file: str) -> bool:
-        """Whether the metadata file at ``key`` is there and still is that of ``file``, or cannot be read now."""
+        """Whether the metadata file at ``key`` is there and is still that of ``file``, or cannot be read now."""
         row = self._row("SELECT file FROM seen WHERE path = ?", key)
         return row is not None and row[0] in (None, file)
 

@@ -1,4 +1,4 @@
-"""Walking the files root, and reading what lies there.
+"""Walking the files root: which files generate looks at, which it passes over, and reading what lies there.
 
 The walk goes through the tree in the order of the path's bytes with ``/`` replaced by NUL, the order in which scan.db
 keeps what was seen, so that a single pass compares the two without holding either in memory.
@@ -6,7 +6,6 @@ keeps what was seen, so that a single pass compares the two without holding eith
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -21,6 +20,12 @@ from mmmeta.layout import METADIR
 
 READ_SIZE = 16_384
 """Bytes a read call asks for; a larger buffer costs an mmap for every small metadata file."""
+
+METADATA_FILES = b".json"
+"""How the names of metadata files end."""
+
+EVERY_FILE = b""
+"""How the names end where documents have no metadata files."""
 
 _SKIPPED_FOLDER = os.fsencode(METADIR)
 _LINK_TO_FOLDER = "a link to a folder is not followed; make it the files root or a real folder"
@@ -43,13 +48,13 @@ class Walk:
     """Walks a folder; what could not be looked at is kept in ``problems``.
 
     Attributes:
-        suffix: only files whose name ends so; empty for all files.
+        suffix: only files whose name ends so, ``METADATA_FILES`` or ``EVERY_FILE``.
         unlistable: keys of the folders whose content is unknown.
         unknown: keys of the files that are there but could not be looked at.
     """
 
     root: Path
-    suffix: bytes = b".json"
+    suffix: bytes = METADATA_FILES
     problems: list[Problem] = field(default_factory=list)
     unlistable: list[bytes] = field(default_factory=list)
     unknown: set[bytes] = field(default_factory=set)
@@ -139,12 +144,3 @@ def read_bytes(path: bytes, size: int = 0) -> bytes:
         return b"".join(parts)
     finally:
         os.close(handle)
-
-
-def sha1_of(path: bytes) -> str:
-    """The SHA-1 of a document in hexadecimal; raises OSError."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from mmmeta.project.base import Model
 from mmmeta.project.fields import Duration, EmptyIsList, Share
 
 ALL = "all"
@@ -30,10 +31,8 @@ _SAMPLE_SCHEMA = {
 Sample = Annotated[int | Literal["all"], BeforeValidator(_sample), WithJsonSchema(_SAMPLE_SCHEMA)]
 
 
-class ChecksConfig(BaseModel):
+class ChecksConfig(Model):
     """Dagster's asset checks of the metadir's assets; false for none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: Annotated[bool, Field(description="whether there are any")] = True
     severity: Annotated[

@@ -25,7 +25,7 @@ class _Field:
         if text.lower() in self.words:
             return self.words.index(text.lower()) + self.low
         if not re.fullmatch(r"[0-9]{1,4}", text):
-            raise ValueError(f"{text!r} is not a {self.name}{near_misses(text.lower(), self.words)}")
+            raise ValueError(f"{text!r} is not a {self.name}.{near_misses(text.lower(), self.words)}")
         number = int(text)
         if not self.low <= number <= self.high:
             raise ValueError(f"{text} is not a {self.name}: they go from {self.low} to {self.high}")

@@ -1,24 +1,25 @@
-"""``partitions`` of a job: how Dagster may cut its files up, so that a person can ask for a part of them.
+"""``partitions`` of a job: how Dagster may divide its files, so that a person can ask for a part of them.
 
-They cut up what is shown and what a backfill takes, never what the job does: the ledger counts each file once, whichever
+They divide what is shown and what a backfill takes, never what the job does: the ledger counts each file once, whichever
 run did it. Here is what can be said, and checked, without Dagster.
 """
 
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmmeta.config.validation import InnerError
+from mmmeta.project.base import Model
 from mmmeta.project.fields import Count
 
 EVERY = ("hour", "day", "week", "month")
 
 AT_MOST = 1_000
-"""Partitions of a key's values, unless a job says otherwise: what is more than this is no coarse key."""
+"""Partitions of a key's values, unless a job says otherwise: a key with more values is not a coarse one."""
 
 RECOMMENDED = 100_000
 """Partitions of one asset that Dagster recommends not to exceed."""
@@ -58,12 +59,8 @@ def _possible(count: int) -> int:
     return count
 
 
-class PartitionsConfig(BaseModel):
+class PartitionsConfig(Model):
     """Windows of time over a date key, or one partition for each value of a coarse key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    not_in_file: ClassVar[frozenset[str]] = frozenset()
 
     by: Annotated[str, BeforeValidator(_key), Field(description="metadata key: a date's, or a coarse one's")]
     every: Annotated[
@@ -125,7 +122,7 @@ class PartitionsConfig(BaseModel):
 
     @property
     def words(self) -> str:
-        """How files are cut up, in words that follow "partitions"."""
+        """How the files are divided: ``by publisher:name, 1,000 at most``."""
         if self.every is None:
             return f"by {self.by}, {self.limit:,} at most"
         return f"by {self.by}, every {self.every} since {self.start}, {self.zone}"

@@ -1,0 +1,60 @@
+"""``ensure`` and ``ensure_files``: marks deleted what has no metadata file, or no document, any more."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from mmmeta.config.model import Config
+from mmmeta.metadata.generate.memory import ScanDb
+from mmmeta.metadata.generate.reader import Reader, precedence
+from mmmeta.metadata.generate.walk import Walk, keys_of
+from mmmeta.metadata.records import make_record
+from mmmeta.metadata.writer import NO_DOCUMENT, NO_METADATA_FILE, MetadataWriter, Record
+
+
+def ensure_metadata_files(
+    connection: sqlite3.Connection, writer: MetadataWriter, scan: ScanDb, walk: Walk, reader: Reader
+) -> None:
+    """Delete what has no metadata file any more; where another one has the same unique value, that takes over."""
+    writer.flush_rows()
+    orphans = {
+        file
+        for file, source in connection.execute(
+            f"SELECT {writer.unique_sql}, __source FROM files WHERE __deleted = 0 AND __source IS NOT NULL"
+        ).fetchall()
+        if not any(scan.sees(key, file) or walk.hides(key) for key in keys_of(source))
+        # Documents are not hashed for this.
+        and (reader.no_meta or not any(reader.describes(key, file) for key in keys_of(source)))
+    }
+    if not orphans:
+        return
+    heirs: dict[str, Record] = {}
+    for key, file in list(scan.others(orphans)):
+        record = reader.read_again(scan, key, file)
+        if record is not None and (file not in heirs or precedence(record) > precedence(heirs[file])):
+            heirs[file] = record
+    known = writer.known(list(heirs))
+    for file, record in heirs.items():
+        if known[file].fingerprint != record.fingerprint:
+            writer.put(record, known[file])
+        elif record.source is not None:
+            writer.move(file, record.source, record.source_mtime)
+    writer.delete(orphans - set(heirs), NO_METADATA_FILE)
+
+
+def ensure_documents(writer: MetadataWriter, scan: ScanDb, reader: Reader, config: Config) -> None:
+    """Delete the files whose document is missing, and take back those whose document is there again."""
+    writer.flush_rows()
+    documents = reader.documents
+    missing = [file for file, source, values in writer.rows_with_source() if not documents.has(source, values)]
+    stored = {file: (source, values) for file, source, values in writer.rows_with_source(deleted_reason=NO_DOCUMENT)}
+    known = writer.known(list(stored))
+    for file, (source, values) in stored.items():
+        # Changes of its metadata were not written while it was deleted.
+        again = (reader.read_again(scan, key, file) for key in keys_of(source))
+        record = next((record for record in again if record is not None), None)
+        if record is None:
+            record = make_record(values, config, source, known[file].source_mtime)
+        if documents.has(record.source, record.values):
+            writer.put(record, known[file])
+    writer.delete(missing, NO_DOCUMENT)
