@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mmmeta.errors import JobError, LoadError
-from mmmeta.jobs.adoption import from_column
 from mmmeta.masking import shown, without_password, without_secrets_of
 from mmmeta.project import job_config
+from mmmeta.target.elsewhere import from_column
 from mmmeta.target.engine import open_engine
 from mmmeta.target.view import view_table
 

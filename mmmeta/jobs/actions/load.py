@@ -129,6 +129,7 @@ class Load(Action):
     def _carry_out(
         self, write: Callable[..., Written], part: Sequence[tuple[File, dict[str, Any]]], sizes: dict[str, int]
     ) -> list[Outcome]:
+        from mmmeta.target.target import TargetRow
 
         rows = []
         for file, values in part:
