@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmmeta.catalog.columns import REMOTE, KeyColumns
-from mmmeta.catalog.tables import STATE_SYSTEM
-from mmmeta.fingerprints import DIGEST_MODULUS, deleted_fingerprint, digest_bytes, fingerprint
+from mmmeta.fingerprints import DIGEST_MODULUS, digest_bytes
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.results import look_for_results
 from mmmeta.reports import FirstFew, Progress
+from mmmeta.state.cells import read_cells
 from mmmeta.state.state import State
 
 PROBLEMS_KEPT = 1_000
@@ -92,23 +91,13 @@ class Checker:
         """Each file's cells against its fingerprint, and the sum of the fingerprints against the digest."""
         merged = self._state.ensure()
         total = 0
-        with self._state.database.reading() as connection:
-            columns = KeyColumns.load(connection, REMOTE, merged.unique)
-            unique = columns.slots[merged.unique].column or merged.unique
-            names = [*STATE_SYSTEM, *columns.sql]
-            place = {name: at for at, name in enumerate(STATE_SYSTEM)}
-            width = len(STATE_SYSTEM)
-            cursor = connection.execute(f"SELECT {', '.join(names)} FROM files WHERE __fingerprint IS NOT NULL")
-            at = width + [slot.column for slot in columns.ordered].index(unique)
-            for row in cursor:
-                self._files += 1
-                if self._progress is not None and self._files % AT_ONCE == 0:
-                    self._progress("cells of files", self._files, None)
-                known = bytes(row[place["__fingerprint"]])
-                total += int.from_bytes(known, "big")
-                found = fingerprint(columns.decode(row[width:], row[place["__types"]], row[place["__more"]]))
-                if known != (deleted_fingerprint(found) if row[place["__deleted"]] else found):
-                    self._add("state db", str(row[at]), "its cells are not what its fingerprint says")
+        for cells in read_cells(self._state.database, merged.unique):
+            self._files += 1
+            if self._progress is not None and self._files % AT_ONCE == 0:
+                self._progress("cells of files", self._files, None)
+            total += int.from_bytes(cells.fingerprint, "big")
+            if not cells.fit:
+                self._add("state db", cells.file, "its cells are not what its fingerprint says")
         if digest_bytes(total % DIGEST_MODULUS) != merged.digest:
             self._add("state db", None, "the files are not those that were merged; `mmmeta update --replace` mends it")
 

@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
-from mmmeta.errors import JobError, UnknownKeyError, UnknownKeyWarning, near_misses, warn_caller
+from mmmeta.errors import JobError, UnknownKeyError, near_misses
 from mmmeta.files.file import File
-from mmmeta.filters import Condition, parse
+from mmmeta.filters import parse
 from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.actions.call import CallFunction
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.adoption import Adoption, adopt, present
+from mmmeta.jobs.asked_keys import AskedKeys
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.hands import Hands, One, Several
 from mmmeta.jobs.keeper import Keeper
@@ -47,7 +48,6 @@ class Job:
         self.name = config.name
         self.config = config
         self._state = state
-        self._strict = strict and config.action is not None  # else made in Python, wherever it is listed
         unique = state.config.metadata.unique
         if not isinstance(config.rerun_on, str) and set(config.rerun_on) == {unique}:
             raise JobError(
@@ -56,7 +56,8 @@ class Job:
             )
         self._bench = Bench(config, state, recorded)
         self._hands = Hands(self._bench)
-        self._warned = False
+        # A job without an action was made in Python, wherever it is listed.
+        self._keys = AskedKeys(config, strict=strict and config.action is not None)
 
     @property
     def rules(self) -> JobRules:
@@ -67,7 +68,7 @@ class Job:
         """Bring the pending files up to what was merged and saved last."""
         merged = self._state.ensure()
         catalog = self._state.catalog()
-        self._check_keys(catalog)
+        self._keys.check(catalog)
         with self._bench.changing() as ledger:
             return self._bench.evaluate(ledger, catalog, merged.state_revision)
 
@@ -81,13 +82,17 @@ class Job:
     def due(self, only: Mapping[str, Any] | None = None) -> int:
         """How many files a run would take now; of those that a filter means, as in ``run``."""
         self.evaluate()
-        return self._bench.status().due if only is None else len(self._bench.due_among(self._narrowed(only)))
+        return (
+            self._bench.status().due
+            if only is None
+            else len(self._bench.due_among(self._keys.narrowed(only, self._state.catalog(warn=False))))
+        )
 
     def plan(self) -> Plan:
         """What a run would do now, and what a changed definition would change; nothing is written."""
         merged = self._state.ensure()
         catalog = self._state.catalog()
-        self._check_keys(catalog)
+        self._keys.check(catalog)
         return make_plan(self._bench, catalog, merged.state_revision)
 
     def selected(self) -> int:
@@ -99,7 +104,7 @@ class Job:
         """Why the selection cannot work with the files that are here, in a sentence; None where it can."""
         self._state.ensure()
         try:
-            self._check_keys(self._state.catalog())
+            self._keys.check(self._state.catalog())
         except UnknownKeyError as error:
             return str(error)
         return None
@@ -108,10 +113,7 @@ class Job:
         """That the selection asks for keys which no file has, in a sentence: a mistake, or a column that nobody has set yet;
         None where all is known."""
         self._state.ensure()
-        catalog = self._state.catalog(warn=False)
-        keys = catalog.unknown_keys(self.config.condition) if catalog.alive else []
-        told = [f"no file has the key {key!r} yet.{near_misses(key, catalog.keys)}" for key in keys]
-        return f"job {self.name!r}: {' And '.join(told)}" if told else None
+        return self._keys.doubt(self._state.catalog(warn=False))
 
     def status(self) -> JobStatus:
         """The job in numbers, after evaluating its selection."""
@@ -204,7 +206,7 @@ class Job:
         if names is None and (done or only is not None):
             self.evaluate()
             wanted = ["failed", *(["dead"] if dead else []), *(["done"] if done else [])]
-            names = self._bench.settled_among(self._narrowed(only or {}), wanted)
+            names = self._bench.settled_among(self._keys.narrowed(only or {}, self._state.catalog(warn=False)), wanted)
         with self._changing(dry_run) as (ledger, catalog):
             for name in unknown_names(catalog, names or ()):
                 raise unknown_file(self._bench, name)
@@ -272,7 +274,7 @@ class Job:
         """The evaluated ledger in one transaction, of which a dry run leaves nothing."""
         merged = self._state.ensure()
         catalog = self._state.catalog()
-        self._check_keys(catalog)
+        self._keys.check(catalog)
         with self._bench.evaluated(catalog, merged.state_revision, dry_run=dry_run) as ledger:
             yield ledger, catalog
         if not dry_run:
@@ -347,7 +349,7 @@ class Job:
                 in the report.
         """
         merged = self._state.ensure()
-        narrowed = None if only is None else self._narrowed(only)
+        narrowed = None if only is None else self._keys.narrowed(only, self._state.catalog(warn=False))
         if action is not None:
             doer: Action = CallFunction(action, batched=batch)
         else:
@@ -367,40 +369,3 @@ class Job:
             doer.close()
             if self._state.database.exists():  # where the action has removed it, that error is the one to be seen
                 self._state.write_status()
-
-    def _narrowed(self, only: Mapping[str, Any]) -> Condition:
-        """``only``, parsed. By a mistyped key nothing would be done, or, where absent counts as False, everything."""
-        condition = parse(only)
-        catalog = self._state.catalog(warn=False)
-        for key in catalog.unknown_keys(condition) if catalog.alive else ():
-            raise UnknownKeyError(
-                f"job {self.name!r}: no file has the key {key!r}, which `only` asks for.{near_misses(key, catalog.keys)}"
-            )
-        return condition
-
-    def _check_keys(self, catalog: Catalog) -> None:
-        """A project file's job must not ask for what no file has; with no files at all nothing can be said.
-
-        One that was made in Python may: a selection by what only the client will set is right from the first day. An
-        order or ``rerun_on`` by such a key does nothing, so that is said.
-        """
-        if not catalog.alive:
-            return
-        config = self.config
-        asked = {
-            "order_by": [] if config.order_by is None else [config.order_by.removeprefix("-")],
-            "rerun_on": config.rerun_on if isinstance(config.rerun_on, list) else [],
-        }
-        if self._strict:
-            asked["where"] = catalog.unknown_keys(config.condition)
-        for rule, keys in asked.items():
-            for key in keys:
-                if catalog.knows(key):
-                    continue
-                message = f"job {self.name!r}: no file has the key {key!r}.{near_misses(key, catalog.keys)}"
-                if self._strict:
-                    own = ", or, if it is a column of your own, set it for one file first" if rule == "where" else ""
-                    raise UnknownKeyError(f"{message} Mend `{rule}` in the project file{own}")
-                if not self._warned:
-                    warn_caller(f"{message} `{rule}` does nothing until one has", UnknownKeyWarning)
-        self._warned = True

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -32,6 +33,10 @@ REDONE_AT_MOST = 3
 
 LAST_WORDS = 1.0
 """Seconds that threads have to come to an end with the file at hand, when the run is to end at once."""
+
+LONGEST_WAIT = 0.5
+"""Seconds that the main thread waits at once. Python does not wake it for a signal that comes in the moment before it
+waits, so a longer wait could hold up Ctrl-C for as long."""
 
 NAMED_AT_ONCE = 500
 """Files claimed at once where a run is for some files only."""
@@ -170,7 +175,7 @@ class Run:
                     running.add(threads.submit(partial(self._within_time, work, [file])))
                 if not running:
                     return
-                ready, running = wait(running, return_when=FIRST_COMPLETED)
+                ready, running = wait(running, LONGEST_WAIT, return_when=FIRST_COMPLETED)
                 self._take(ready)
         # Ended early: what the threads have done, or cannot leave half done, must not count as untried.
         if isinstance(self._action, Interruptible):
@@ -209,8 +214,12 @@ class Run:
 
         threading.Thread(target=call, name=f"mmmeta-{self._bench.config.name}", daemon=True).start()
         limit = timeout * len(files)
+        over = time.monotonic() + limit
+        while answer.empty() and (left := over - time.monotonic()) > 0:
+            with suppress(Empty):
+                answer.put(answer.get(timeout=min(left, LONGEST_WAIT)))
         try:
-            outcomes, problem = answer.get(timeout=limit)
+            outcomes, problem = answer.get_nowait()
         except Empty:
             message = f"took longer than {format_duration(limit)}, the job's timeout, and was left behind"
             return [Outcome(claim_of(file), "TimeoutError", message) for file in files]
