@@ -71,14 +71,14 @@ test: $(READY)
 # How often processes are killed, and how many random histories are tried; .ci/run takes fewer.
 ROUNDS ?= 300
 EXAMPLES ?= 2000
-LONG := tests/test_crash.py tests/test_crashes.py tests/test_ledger_model.py tests/test_properties.py tests/test_find_model.py
+LONG := $(addprefix tests/,whole/test_crash.py whole/test_crashes.py state/test_ledger_model.py whole/test_properties.py files/test_find_model.py)
 test-long: $(READY)
 	@MMMETA_CRASH_ROUNDS=$(ROUNDS) MMMETA_HYPOTHESIS_PROFILE=long MMMETA_EXAMPLES=$(EXAMPLES) \
 		$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(LONG)
 	@$(BIN)/python -m pytest -m daemon tests/dagster
 
 test-postgres: $(READY)
-	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/test_load*.py tests/test_receipts.py tests/test_exactly_once.py
+	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
 
 test-browser: $(READY)
 	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole/test_browser.py

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ["tests/dagster", "tests/test_example_project.py"]
+TESTS = ["tests/dagster", "tests/whole/test_example_project.py"]
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "pypdf"]
 
 OWN = {"dataset", "orjson", "pydantic", "pydantic_core", "pyyaml", "rich", "sqlalchemy", "duckdb", *TOOLS}

@@ -23,7 +23,7 @@ pytest.importorskip("dagster_duckdb", reason="there is no dagster-duckdb of this
 # Dagster rebuilds the asset checks that a folder of definitions brings, with a parameter of its own that it calls beta.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function `AssetsDefinition")
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "project"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "project"
 
 
 @dataclass

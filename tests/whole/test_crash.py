@@ -24,7 +24,7 @@ from archives import Archive
 from mmmeta import Metadir
 
 ROUNDS = int(os.environ.get("MMMETA_CRASH_ROUNDS") or 2)
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parent.parent
 
 PRELUDE = """
 import itertools, json, os, pathlib, sys

@@ -16,7 +16,7 @@ import pytest
 
 from examples.demo.archive import KINDS, RECENT, correct_title, first_documents, write_document
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
