@@ -192,13 +192,13 @@ def test_who_only_looks_makes_none(archive: Archive) -> None:
     job = archive.client.job("job", where=SINCE)
     assert job.plan().files > 0
     # It would be rolled back, but cost its time.
-    assert statements(archive.client, job.plan, "CREATE") == []
+    assert statements(archive.client, job.plan, "CREATE INDEX") == []
     assert job.adopt(where={"kind": "letter"}, dry_run=True).adopted > 0
     assert job.selected() == job.plan().files == len(list(archive.client.files.find(SINCE)))
     job.why("0001")
     archive.client.job("off", where=SINCE, index=False).run(nothing)
     assert indexes(archive) == set()
-    assert len(statements(archive.client, lambda: job.run(nothing), "CREATE")) == 1
+    assert len(statements(archive.client, lambda: job.run(nothing), "CREATE INDEX")) == 1
     assert indexes(archive) == {"files_by_retrieved_at"}
 
 

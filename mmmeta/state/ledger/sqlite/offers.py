@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain, islice
 from typing import NamedTuple
 
 from mmmeta.state.ledger.outcomes import Candidate
 from mmmeta.state.ledger.rules import ACTION, DELETED, LEFT, REASONS, JobRules
+from mmmeta.state.ledger.sqlite.tables import counted_at_once
 from mmmeta.state.ledger.store import Current, Offered
 
 OFFERED = (
@@ -22,10 +25,10 @@ OFFERED = (
 
 _COLUMNS = "file, priority, wanted, content, rev, deleted, meant"
 
-_NEW_ROW = (
-    "INTO ledger (job, status, selected_at, token, asked, file, priority, wanted, content, rev, deleted, meant) "
-    "SELECT ?1, 'pending', ?2, ?3, ?3, "
-)
+_NEW_COLUMNS = f"job, status, selected_at, token, asked, {_COLUMNS}"
+
+_ROWS_AT_ONCE = 100
+"""Rows in one statement."""
 
 _ASIDE = "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL, settled_at = ?"
 
@@ -60,10 +63,11 @@ class Offers:
     def first(self, candidates: Iterable[Candidate]) -> Offered:
         """Take in candidates of a job that has no rows yet; they need no looking at."""
         parameters = (self._job, self._stamp, self._token_base())
-        self._connection.executemany(
-            f"INSERT OR IGNORE {_NEW_ROW} ?4, ?5, ?6, ?7, ?8, 0, 1",
-            ((*parameters, *candidate[:5]) for candidate in candidates if candidate.meant),
-        )
+        rows = (candidate[:5] for candidate in candidates if candidate.meant)
+        # Many rows a statement: a statement costs more than a row.
+        with counted_at_once(self._connection, self._job, "pending"):
+            while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+                self._connection.execute(_insert_rows(len(chunk)), (*parameters, *chain.from_iterable(chunk)))
         return Offered(selected=self._count("pending"))
 
     def take(self, candidates: Iterable[Candidate], *, whole: bool, redefined: bool) -> Offered:
@@ -79,7 +83,8 @@ class Offers:
         self._keep(looked)
         before = self._count("pending")
         self._connection.execute(
-            f"INSERT OR IGNORE {_NEW_ROW} {_COLUMNS} FROM temp.offered WHERE news AND meant",
+            f"INSERT OR IGNORE INTO ledger ({_NEW_COLUMNS}) SELECT ?1, 'pending', ?2, ?3, ?3, {_COLUMNS} "
+            "FROM temp.offered WHERE news AND meant",
             (self._job, self._stamp, self._token_base()),
         )
         self._ask_again(looked)
@@ -240,3 +245,11 @@ class Offers:
     def _token_base(self) -> int:
         (base,) = self._connection.execute("SELECT value FROM info WHERE name = 'token_base'").fetchone()
         return int(base)
+
+
+@lru_cache(maxsize=2)
+def _insert_rows(count: int) -> str:
+    """The statement that inserts so many new rows: ?1 to ?3 are the job, the moment and the token, then five a row."""
+    rows = (", ".join(f"?{4 + 5 * row + column}" for column in range(5)) for row in range(count))
+    values = ", ".join(f"(?1, 'pending', ?2, ?3, ?3, {row}, 0, 1)" for row in rows)
+    return f"INSERT OR IGNORE INTO ledger ({_NEW_COLUMNS}) VALUES {values}"

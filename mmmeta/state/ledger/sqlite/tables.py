@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mmmeta.state.ledger.outcomes import Place
 
@@ -88,8 +90,9 @@ CREATE TABLE ledger_counts (            -- kept by triggers: nobody counts a mil
 
 _COUNT_ONE = "INSERT INTO ledger_counts VALUES (new.job, new.status, 1) ON CONFLICT (job, status) DO UPDATE SET files = files + 1;"
 _COUNT_OFF = "UPDATE ledger_counts SET files = files - 1 WHERE job = old.job AND status = old.status;"
+_COUNT_NEW = f"CREATE TRIGGER ledger_came AFTER INSERT ON ledger BEGIN {_COUNT_ONE} END"
 _TRIGGERS = (
-    f"CREATE TRIGGER ledger_came AFTER INSERT ON ledger BEGIN {_COUNT_ONE} END",
+    _COUNT_NEW,
     f"CREATE TRIGGER ledger_went AFTER DELETE ON ledger BEGIN {_COUNT_OFF} END",
     "CREATE TRIGGER ledger_moved AFTER UPDATE OF status ON ledger WHEN old.status <> new.status "
     f"BEGIN {_COUNT_OFF} {_COUNT_ONE} END",
@@ -120,3 +123,17 @@ def create_ledger(connection: sqlite3.Connection) -> None:
     """Make the empty tables, in the caller's transaction."""
     for sql in (_JOBS, _LEDGER, _PLACES, _COUNTS, _ATTEMPTS, *_TRIGGERS, *_INDEXES):
         connection.execute(sql)
+
+
+@contextmanager
+def counted_at_once(connection: sqlite3.Connection, job: str, status: str) -> Iterator[None]:
+    """A block that adds many rows of one status to a job that has none: they are counted at its end, and not row by row,
+    which would take a third of the time."""
+    connection.execute("DROP TRIGGER ledger_came")
+    yield
+    connection.execute("DELETE FROM ledger_counts WHERE job = ?", (job,))
+    connection.execute(
+        "INSERT INTO ledger_counts SELECT job, status, count(*) FROM ledger WHERE job = ? AND status = ? GROUP BY 1, 2",
+        (job, status),
+    )
+    connection.execute(_COUNT_NEW)
