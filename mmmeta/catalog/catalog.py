@@ -168,10 +168,9 @@ class Catalog:
         """Rows over the files of these unique values, a stretch of them at a time; ``key`` is the place in the stretch."""
         # CROSS: the names come first, and each finds its file by the primary key.
         sql = f"SELECT {columns} FROM json_each(?) AS named CROSS JOIN files ON {self.unique_sql} = named.value {rest}"
-        for start in range(0, len(names), NAMED_AT_ONCE):
+        for stretch in in_chunks(names, NAMED_AT_ONCE):
             with self._database.reading() as connection:
-                stretch = json.dumps(names[start : start + NAMED_AT_ONCE])
-                yield from connection.execute(sql, (stretch, *parameters)).fetchall()
+                yield from connection.execute(sql, (json.dumps(stretch), *parameters)).fetchall()
 
     def names_from(self, beginning: str, limit: int) -> list[str]:
         """The first unique values from this text on, in their order, deleted files included."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mmmeta.catalog.catalog import Catalog
+from mmmeta.chunks import in_chunks
 from mmmeta.errors import JobError
 from mmmeta.jobs.actions.action import Done
 from mmmeta.jobs.actions.make import make_action
@@ -76,8 +77,8 @@ def present(bench: Bench, names: list[str]) -> Iterator[tuple[str, Place | None]
     state = bench.state
     action = make_action(bench.config, state.config, state.layout, bench.state_id)
     try:
-        for start in range(0, len(names), AT_ONCE):
-            files = bench.files(names[start : start + AT_ONCE]).values()
+        for chunk in in_chunks(names, AT_ONCE):
+            files = bench.files(chunk).values()
             missing = action.missing([Done(file, None) for file in files])
             if missing is None:
                 raise JobError(

@@ -9,11 +9,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mmmeta.chunks import in_chunks
 from mmmeta.errors import MmmetaError
 from mmmeta.jobs.actions.action import Done
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
-from mmmeta.reports import Progress
+from mmmeta.reports import FirstFew, Progress
 from mmmeta.state.ledger.store import LedgerView
 
 AT_ONCE = 500
@@ -61,8 +62,8 @@ def look_for_results(
         StateDbError: the state db cannot be read.
     """
     names, done = _done(bench, sample)
-    looked = missing = 0
-    named: dict[str, str] = {}
+    looked = 0
+    missing = FirstFew[tuple[str, str]](keep)
     state = bench.state
     try:
         action = make_action(bench.config, state.config, state.layout, bench.state_id)
@@ -73,19 +74,17 @@ def look_for_results(
             try:
                 found = action.missing(files)
             except (MmmetaError, OSError) as error:
-                return Results(True, done, looked, missing, named, str(error))
+                return Results(True, done, looked, missing.count, dict(missing.named), str(error))
             if found is None:
                 return Results(False, done)
             looked += len(files)
-            missing += len(found)
-            for name, reason in found.items():
-                if len(named) < keep:
-                    named[name] = reason
+            for entry in found.items():
+                missing.add(entry)
             if progress is not None:
                 progress(bench.config.name, looked, None)
     finally:
         action.close()
-    return Results(True, done, looked, missing, named)
+    return Results(True, done, looked, missing.count, dict(missing.named))
 
 
 def _files(bench: Bench, names: list[str]) -> Iterator[list[Done]]:
@@ -93,8 +92,7 @@ def _files(bench: Bench, names: list[str]) -> Iterator[list[Done]]:
     it may be asked all the same whether anybody knows where to look."""
     if not names:
         yield []
-    for start in range(0, len(names), AT_ONCE):
-        chunk = names[start : start + AT_ONCE]
+    for chunk in in_chunks(names, AT_ONCE):
         with bench.looking() as view:
             places = view.places(bench.config.name, chunk)
         yield [Done(file, places.get(name)) for name, file in bench.files(chunk).items() if not file.deleted]

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mmmeta.chunks import PER_STATEMENT, in_chunks
+
 
 def quote_identifier(name: str) -> str:
     """A table or column name for SQL; any text is safe."""
@@ -13,9 +15,8 @@ def quote_identifier(name: str) -> str:
 
 
 def execute_in_chunks(
-    connection: sqlite3.Connection, sql: str, values: Sequence[Any], size: int = 500
+    connection: sqlite3.Connection, sql: str, values: Sequence[Any], size: int = PER_STATEMENT
 ) -> Iterator[tuple[Any, ...]]:
     """Run ``sql`` with ``{}`` replaced by so many ``?`` as there are values, a chunk at a time; yields the rows."""
-    for start in range(0, len(values), size):
-        chunk = values[start : start + size]
+    for chunk in in_chunks(values, size):
         yield from connection.execute(sql.format(", ".join("?" * len(chunk))), chunk).fetchall()

@@ -14,6 +14,7 @@ from datetime import datetime
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.indexes import make_missing
+from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.filters import Compare, Condition, walk
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.outcomes import Candidate
@@ -23,9 +24,6 @@ log = logging.getLogger(__name__)
 
 SIZE_KEYS = ("size", "file_size", "_file_size", "content_length", "headers:content-length")
 """Where metadata tells how many bytes a document has; the first that a file has counts."""
-
-_AT_ONCE = 500
-"""Names in one statement; SQLite takes 999 variables at least."""
 
 
 class Candidates:
@@ -65,11 +63,10 @@ class Candidates:
     def named(self, names: Sequence[str]) -> Iterator[Candidate]:
         """These files, meant or not; what there is none of comes as deleted."""
         meant, parameters = self._meant()
-        for start in range(0, len(names), _AT_ONCE):
-            chunk = names[start : start + _AT_ONCE]
+        for chunk in in_chunks(names, PER_STATEMENT):
             marks = ", ".join("?" * len(chunk))
             source = f"files INDEXED BY sqlite_autoindex_files_1 WHERE {self._catalog.unique_sql} IN ({marks})"
-            found = {candidate.file: candidate for candidate in self._read(meant, parameters, source, list(chunk))}
+            found = {candidate.file: candidate for candidate in self._read(meant, parameters, source, chunk)}
             for name in chunk:
                 yield found.get(name) or Candidate(name, None, "", None, None, True, False)
 

@@ -14,6 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import to_text
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules
@@ -266,8 +267,7 @@ class Claims(Ledger):
     def _held(self, files: Sequence[str]) -> dict[str, _Held]:
         """What is claimed of these files, by whomever."""
         held: dict[str, _Held] = {}
-        for start in range(0, len(files), 500):
-            chunk = files[start : start + 500]
+        for chunk in in_chunks(files, PER_STATEMENT):
             rows = self._connection.execute(
                 "SELECT file, token, claimed_at, tried IS wanted, deleted FROM ledger "
                 f"WHERE job = ? AND +status = 'claimed' AND file IN ({_marks(chunk)})",

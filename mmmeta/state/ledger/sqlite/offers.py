@@ -9,9 +9,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 from typing import NamedTuple
 
+from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.state.ledger.outcomes import Candidate
 from mmmeta.state.ledger.rules import ACTION, DELETED, LEFT, REASONS, JobRules
 from mmmeta.state.ledger.sqlite.tables import counted_at_once
@@ -31,9 +32,6 @@ _ROWS_AT_ONCE = 100
 """Rows in one statement."""
 
 _ASIDE = "SET status = 'skipped', error_type = ?, error_message = ?, error_lines = NULL, due = NULL, settled_at = ?"
-
-_AT_ONCE = 500
-"""Names in one statement; SQLite takes 999 variables at least."""
 
 
 class _Scope(NamedTuple):
@@ -66,7 +64,7 @@ class Offers:
         rows = (candidate[:5] for candidate in candidates if candidate.meant)
         # Many rows a statement: a statement costs more than a row.
         with counted_at_once(self._connection, self._job, "pending"):
-            while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+            for chunk in in_chunks(rows, _ROWS_AT_ONCE):
                 self._connection.execute(_insert_rows(len(chunk)), (*parameters, *chain.from_iterable(chunk)))
         return Offered(selected=self._count("pending"))
 
@@ -95,9 +93,8 @@ class Offers:
 
     def look_again(self, files: Sequence[str]) -> None:
         """Look at files that were claimed until now."""
-        for start in range(0, len(files), _AT_ONCE):
-            chunk = tuple(files[start : start + _AT_ONCE])
-            scope = _Scope(f"file IN ({', '.join('?' * len(chunk))})", chunk)
+        for chunk in in_chunks(files, PER_STATEMENT):
+            scope = _Scope(f"file IN ({', '.join('?' * len(chunk))})", tuple(chunk))
             self._keep(scope)
             self._ask_again(scope)
             self._retract(scope)
@@ -138,8 +135,8 @@ class Offers:
                 f"SELECT file FROM ledger WHERE job = ? AND {condition}", (self._job,)
             )
         ]
-        for start in range(0, len(names), _AT_ONCE):
-            yield from current(names[start : start + _AT_ONCE])
+        for chunk in in_chunks(names, PER_STATEMENT):
+            yield from current(chunk)
 
     # What is told, into the rows
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import from_text, to_text
 from mmmeta.errors import JobError
 from mmmeta.state.ledger.outcomes import Place
@@ -110,8 +111,7 @@ class SqliteLedgerView(LedgerView):
 
     def places(self, job: str, files: Sequence[str]) -> dict[str, Place]:
         found = {}
-        for start in range(0, len(files), 500):
-            chunk = files[start : start + 500]
+        for chunk in in_chunks(files, PER_STATEMENT):
             rows = self._connection.execute(
                 "SELECT file, target, place FROM ledger WHERE job = ? AND target IS NOT NULL "
                 f"AND file IN ({', '.join('?' * len(chunk))})",
