@@ -62,6 +62,7 @@ def verb(
     keys = split_keys(columns)
     with find_target(ctx).open() as metadir, progress_bar() as progress:
         files = metadir.files
+        metadir.require_files()
         total = files.count(where, deleted=deleted)
         found = files.find(where, order_by=split_keys(order_by), deleted=deleted)
         if progress is not None:
