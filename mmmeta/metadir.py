@@ -90,6 +90,16 @@ class Metadir:
             jobs=config.jobs,
         )
 
+    def require_files(self) -> None:
+        """Refuse a folder that has neither a state db nor a metadata db; ``files`` finds nothing where a server is still
+        to write the first file, which a person who typed a wrong path would take for an answer.
+
+        Raises:
+            MetadirNotFoundError, MetadataDbError: there is nothing to read, or it cannot be read.
+        """
+        with self._backend.database().reading():
+            pass
+
     def ignore_news(self) -> None:
         """Do not warn that there is metadata which was not merged yet: for a run that works with what its update found,
         while a sync may bring more at any time."""

@@ -56,6 +56,7 @@ class Entry:
         due: whether a failed file has waited long enough.
         holder: of a claimed file: the worker that has it.
         gone: whether that worker died, or its lease ended.
+        dismissed: set aside by a person, in the version that it was tried in.
     """
 
     status: str = "pending"
@@ -66,6 +67,7 @@ class Entry:
     due: bool = False
     holder: str | None = None
     gone: bool = False
+    dismissed: bool = False
 
     @property
     def waits(self) -> bool:
@@ -73,7 +75,7 @@ class Entry:
 
     def again(self) -> None:
         """All attempts are before it."""
-        self.status, self.attempts, self.due = "pending", 0, False
+        self.status, self.attempts, self.due, self.dismissed = "pending", 0, False, False
 
 
 @dataclass
@@ -94,7 +96,9 @@ class Model:
         if before is not None and before.rerun_on != rules.rerun_on:
             self._select(before)  # what changed under the old rule is not forgotten
             for name, entry in self.entries.items():
-                if entry.status in ("done", "failed", "dead"):  # tried as it is now, so that nothing comes again
+                still = entry.dismissed and entry.tried == before.basis(self.files[name])
+                # tried as it is now, so that nothing comes again
+                if still or entry.status in ("done", "failed", "dead"):
                     entry.tried = rules.basis(self.files[name])
                 if entry.status == "done":
                     entry.done = entry.tried
@@ -129,8 +133,10 @@ class Model:
             entry, basis = self.entries.setdefault(name, Entry()), rules.basis(version)
             if entry.status == "claimed":
                 continue  # it is looked at again when it is settled
+            if entry.dismissed and entry.tried == basis:
+                continue
             if entry.status in ("done", "skipped"):
-                entry.status = "done"
+                entry.status, entry.dismissed = "done", False
                 if entry.done != basis:
                     entry.again()
             elif entry.attempts and entry.tried != basis and not entry.undo:
@@ -191,10 +197,24 @@ class Model:
         self.look([name])
 
     def retry(self, names: list[str], statuses: tuple[str, ...]) -> int:
-        known = [name for name in names if name in self.entries and self.entries[name].status in statuses]
+        known = [
+            name
+            for name in names
+            if name in self.entries
+            and (self.entries[name].status in statuses or (self.entries[name].dismissed and "done" in statuses))
+        ]
         found = [name for name in known if self.entries[name].waits or not self.files[name].deleted]
         for name in found:
             self.entries[name].again()
+        return len(found)
+
+    def dismiss(self, names: list[str]) -> int:
+        found = [name for name in names if name in self.entries and self.entries[name].status == "dead"]
+        for name in found:
+            entry = self.entries[name]
+            entry.status, entry.dismissed = "skipped", True
+            if entry.undo:  # if it comes back, it is to be done anew
+                entry.undo, entry.tried = False, None
         return len(found)
 
     def adopt(self, names: list[str]) -> int:

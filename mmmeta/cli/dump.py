@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mmmeta.cli.options import order_by_option, read_filters, settings_options, split_keys
+from mmmeta.cli.output import UNENCODABLE
 from mmmeta.cli.progress import ProgressCallback, progress_bar
 from mmmeta.cli.targets import find_target
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from mmmeta.files.file import File
 
 EVERY = 500
@@ -45,7 +49,7 @@ def verb(
     """Write all files with their metadata as JSON lines or CSV.
 
     Filters select as in `mmmeta find`. Keys are flattened (publisher:name), values keep their types in JSON; local
-    columns are included.
+    columns are included. It is UTF-8, whatever the terminal has.
 
     \b
     Examples:
@@ -58,6 +62,7 @@ def verb(
     keys = split_keys(columns)
     with find_target(ctx).open() as metadir, progress_bar() as progress:
         files = metadir.files
+        metadir.require_files()
         total = files.count(where, deleted=deleted)
         found = files.find(where, order_by=split_keys(order_by), deleted=deleted)
         if progress is not None:
@@ -69,14 +74,14 @@ def verb(
                 _write_json(stream, found, keys)
 
 
-def _write_json(stream: IO[str], files: Iterable[File], keys: Sequence[str]) -> None:
+def _write_json(stream: SupportsWrite[str], files: Iterable[File], keys: Sequence[str]) -> None:
     from mmmeta.values import json_text
 
     for file in files:
         stream.write(json_text({key: file.get(key) for key in keys} if keys else dict(file)) + "\n")
 
 
-def _write_csv(stream: IO[str], files: Iterable[File], keys: Sequence[str]) -> None:
+def _write_csv(stream: SupportsWrite[str], files: Iterable[File], keys: Sequence[str]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(keys)
     writer.writerows([_cell(file.get(key)) for key in keys] for file in files)
@@ -99,15 +104,15 @@ def _counted(files: Iterable[File], total: int, progress: ProgressCallback) -> I
 
 
 @contextmanager
-def _opened(output: str | None) -> Iterator[IO[str]]:
-    """stdout, or a file that takes its name only when everything is in it."""
+def _opened(output: str | None) -> Iterator[SupportsWrite[str]]:
+    """In UTF-8, for programs: stdout whatever encoding it has, or a file that takes its name only when everything is in it."""
     if output is None:
-        yield sys.stdout
+        yield codecs.getwriter("utf-8")(sys.stdout.buffer, UNENCODABLE)
         return
     path = Path(output)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
+        with part.open("w", encoding="utf-8", errors=UNENCODABLE, newline="") as stream:
             yield stream
         part.replace(path)
     finally:

@@ -83,6 +83,7 @@ def verb(
     order, shown = split_keys(order_by), split_keys(columns)
     with find_target(ctx).open() as metadir:
         files = metadir.files
+        metadir.require_files()
         most = row_limit(limit, as_json)
         found = files.find(to_where(condition), order_by=order, _limit=most, deleted=deleted)
         if as_json:

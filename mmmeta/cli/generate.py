@@ -103,5 +103,6 @@ def _tell(target: Target, report: GenerateReport, root: Path) -> None:
         note(f"  no metadata files below {root}")
     for sentence in report.notes:
         note(f"  {sentence}")
+    listing("  metadata files with one unique value:", [f"  {shared}" for shared in report.shared])
     title = f"{count_text(report.problem_count, 'metadata file')} set aside:"
     listing(title, report.problems, report.problem_count)

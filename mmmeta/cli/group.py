@@ -62,9 +62,10 @@ class MainGroup(VerbGroup):
     """The command ``mmmeta`` itself: whatever a verb meets is told in words, and its output is out when it ends."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from mmmeta.cli.output import open_closed_streams
+        from mmmeta.cli.output import escape_unencodable, open_closed_streams
 
         open_closed_streams()
+        escape_unencodable()
         with in_words():
             result = super().invoke(ctx)
             # Here a closed pipe is met quietly by click; at the interpreter's exit it would be a traceback.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -18,13 +19,16 @@ from mmmeta.clock import utcnow
 if TYPE_CHECKING:
     from mmmeta.cli.targets import Target
 
+UNENCODABLE = "backslashreplace"
+"""What becomes of characters that an encoding has not: ``\\u0434``."""
+
 SHOWN = 20
 """Problems and failures printed one by one before the rest is only counted; ``--json`` has all that the report kept."""
 
 
 def echo_json(value: Any) -> None:
-    """One JSON value as one line on stdout."""
-    click.echo(to_line(value))
+    """One JSON value as one line on stdout, in UTF-8 whatever the terminal has: a program reads it."""
+    click.echo(to_utf8(to_line(value)))
 
 
 def echo_report(target: Target, report: object, **more: Any) -> None:
@@ -35,6 +39,11 @@ def echo_report(target: Target, report: object, **more: Any) -> None:
 def to_line(value: Any) -> str:
     """One JSON value without line breaks; integers of any size stay exact, text stays readable."""
     return json.dumps(value, default=plain, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+
+
+def to_utf8(text: str) -> bytes:
+    """A text for programs; half of a surrogate pair, out of a file name that is not UTF-8, as JSON's escape for it."""
+    return text.encode("utf-8", UNENCODABLE)
 
 
 def plain(value: Any) -> Any:
@@ -121,6 +130,13 @@ def moment_text(moment: datetime | None) -> str:
         return ""
     local = moment.astimezone()
     return f"{local:%H:%M:%S}" if local.date() == date.today() else f"{local:%Y-%m-%d %H:%M}"
+
+
+def escape_unencodable() -> None:
+    """Let stdout and stderr write what their encoding has not (a Cyrillic name in a Latin-1 locale) as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=UNENCODABLE)
 
 
 def open_closed_streams() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.jobs.names import JobName, jobs_to_run
+from mmmeta.cli.jobs.names import JobName, jobs_to_run, note_dead
 from mmmeta.cli.jobs.plan import tell_plan
 from mmmeta.cli.lock import run_lock
 from mmmeta.cli.options import dry_run_option, json_option, settings_options
@@ -83,7 +83,8 @@ def verb(
 
     Without JOB all jobs run, in the order of the project file. A job is named `archive/extract`, or `extract` where
     only one metadir has a job of that name. A second run beside this one shares the work. Ctrl-C and SIGTERM end the
-    run after the files at hand; what is left stays pending.
+    run after the files at hand; what is left stays pending. It ends with 3 where files failed, and as long as dead ones
+    wait for `jobs retry` or `jobs dismiss`.
 
     \b
     Examples:
@@ -145,11 +146,12 @@ def _process(job: Job, name: JobName, invocation: Invocation) -> JobResult:
 
 
 def _exit_code(job: Job, report: RunReport) -> int:
-    """An error only where more files failed than the job's ``fail_run_above`` allows."""
+    """An error only where more files failed than the job's ``fail_run_above`` allows; as long as dead files wait for a
+    person, there are problems."""
     most = job.config.fail_run_above
     if most is not None and report.failed_share > most:
         return ERROR
-    return WITH_PROBLEMS if report.failed or report.dead else DONE
+    return WITH_PROBLEMS if report.failed or report.dead or report.all_dead else DONE
 
 
 def _tell(name: JobName, report: RunReport) -> None:
@@ -162,7 +164,8 @@ def _tell(name: JobName, report: RunReport) -> None:
             "lost": report.lost,
         }
     )
-    left = counts_text({"still pending": report.pending, "due later": report.due_later})
+    dead_before = max(0, report.all_dead - report.dead)
+    left = counts_text({"still pending": report.pending, "due later": report.due_later, "dead before": dead_before})
     facts = [format_duration(report.duration)]
     if report.stopped:
         facts.append("stopped")
@@ -172,6 +175,8 @@ def _tell(name: JobName, report: RunReport) -> None:
     say(f"{name.full}: {'; '.join(filter(None, [done or 'nothing to do', left]))} ({', '.join(facts)})")
     failures = [f"  {failure.file}: {failure_text(failure.error_type, failure.message)}" for failure in report.failures]
     listing(f"  failed in {name.full}:", failures)
+    if report.all_dead:
+        note_dead(name.full, indent="  ")
 
 
 def _plan(job: Job, name: JobName, invocation: Invocation) -> JobResult:

@@ -1,7 +1,7 @@
 """Which metadir a verb acts on: argument, environment, project file, current directory, in this order.
 
 ``--metadir`` is a name of the project file or a path; a path (also that of MMMETA) that the project file describes
-brings its jobs, its state db and its files root along. ``--project`` typed as an argument outranks MMMETA. With
+brings its jobs, its state db and its files root along; MMMETA_STATE outranks the state db of the project file. ``--project`` typed as an argument outranks MMMETA. With
 several metadirs in the project file and nothing else said, ``generate`` takes those with ``generate: true``;
 ``update``, ``run``, ``status`` and ``inspect`` take all; ``find``, ``dump`` and ``store`` want one named.
 """
@@ -18,7 +18,7 @@ import click
 
 from mmmeta.cli.options import Settings
 from mmmeta.errors import near_misses
-from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT
+from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
@@ -65,6 +65,8 @@ class Target:
             sys.path.append(str(self.project.parent))
         if self.files_root is not None:
             config = config.model_copy(update={"files_root": str(Path(self.files_root).expanduser().absolute())})
+        if state := os.environ.get(STATE_ENVIRONMENT):
+            config = config.model_copy(update={"state": state})
         return Metadir.from_config(config)
 
 
@@ -73,7 +75,7 @@ def find_targets(ctx: click.Context) -> list[Target]:
 
     Raises:
         ProjectError: the project file is not valid or not there.
-        click.UsageError: ``--metadir`` names nothing, or one files root is given for several metadirs.
+        click.UsageError: ``--metadir`` names nothing, or one files root or state db is given for several metadirs.
     """
     settings = Settings.of(ctx)
     project = _project(settings.project)
@@ -90,6 +92,11 @@ def find_targets(ctx: click.Context) -> list[Target]:
         raise click.UsageError(
             f"One files root for several metadirs: name one with --metadir ({', '.join(project.metadirs)}), or unset "
             f"{FILES_ROOT_ENVIRONMENT}."
+        )
+    if os.environ.get(STATE_ENVIRONMENT) and len(targets) > 1:
+        raise click.UsageError(
+            f"One state db for several metadirs: name one with --metadir ({', '.join(project.metadirs)}), or unset "
+            f"{STATE_ENVIRONMENT} and write state: into the project file."
         )
     return targets
 

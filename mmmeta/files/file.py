@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any
 
-from mmmeta.catalog.catalog import FileRow
+from mmmeta.catalog.catalog import Catalog, FileRow
 from mmmeta.documents.rendering import Remote
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
 from mmmeta.files.claim import FileClaim
@@ -26,6 +26,10 @@ class File(MutableMapping[str, Any]):
     An object is flattened, as the remote's are: ``file["review"] = {"by": "Ada"}`` sets ``review:by``, which is read and
     found by that name. It takes the place of all that the client has set as ``review`` and below it.
 
+    ``file[key]`` is what a row of a table gives: None where other files have the key and this one has not, KeyError with
+    the near misses where none has. ``key in file``, ``get``, ``file.meta`` and iteration say what the file itself has;
+    mmmeta's own columns (``__meta_added``) are read by name and not iterated over.
+
     Attributes:
         unique_value: the text that identifies the file, as the ledger and the command line name it.
         meta: the remote's metadata, read-only.
@@ -35,6 +39,7 @@ class File(MutableMapping[str, Any]):
     """
 
     __slots__ = (
+        "_catalog",
         "_changed",
         "_local",
         "_meta",
@@ -42,7 +47,6 @@ class File(MutableMapping[str, Any]):
         "_save",
         "_system",
         "_templates",
-        "_unique",
         "claim",
         "unique_value",
     )
@@ -50,7 +54,7 @@ class File(MutableMapping[str, Any]):
     def __init__(
         self,
         row: FileRow,
-        unique: str,
+        catalog: Catalog,
         templates: Mapping[str, str],
         save: SaveFile,
         claim: FileClaim | None = None,
@@ -60,7 +64,7 @@ class File(MutableMapping[str, Any]):
         self._meta = row.remote
         self._local = row.local
         self._system = row.system
-        self._unique = unique
+        self._catalog = catalog
         self._templates = templates
         self._save = save
         self._changed: dict[str, Any] = {}
@@ -123,16 +127,48 @@ class File(MutableMapping[str, Any]):
             return self._meta[key]
         if key in self._system:
             return self._system[key]
+        if self._catalog.knows(key):
+            return None
         raise KeyError(
-            f"{self.unique_value} has no {key!r}.{near_misses(str(key), self)} file.get({key!r}) gives None instead"
+            f"no file has the key {key!r}.{near_misses(str(key), self._catalog.keys)} file.get({key!r}) gives None instead"
         )
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """What the file itself has under this key, else the default."""
+        if key not in self:  # what only other files have reads as None
+            return default
+        return self[key]
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """What the file itself has under this key; where it has none, the default is set."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Remove what the client has set under this key and return it; the default, if one is given, where the file has
+        no such key.
+
+        Raises:
+            RemoteKeyError: the key comes from the remote.
+            KeyError: the file has no such key, and no default is given.
+        """
+        if len(default) > 1:
+            raise TypeError(f"pop takes a key and at most one default, not {1 + len(default)} arguments")
+        if key not in self:
+            if default:
+                return default[0]
+            raise KeyError(key)
+        value = self[key]
+        del self[key]
+        return value
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str) or not key or key.startswith(RESERVED_PREFIX):
             raise MmmetaError(f"{key!r} cannot be set: a key is text that does not begin with {RESERVED_PREFIX!r}")
         values = clean_and_flatten({key: value}).values
-        if self._unique in values:
-            raise MmmetaError(f"{self._unique!r} identifies the file and cannot be set")
+        if self._catalog.unique in values:
+            raise MmmetaError(f"{self._catalog.unique!r} identifies the file and cannot be set")
         if isinstance(value, Mapping):
             below = key + SEPARATOR
             for own in [name for name in self._local if name == key or name.startswith(below)]:
@@ -161,7 +197,7 @@ class File(MutableMapping[str, Any]):
         return len(self._meta.keys() | self._local.keys())
 
     def __contains__(self, key: object) -> bool:
-        return key in self._local or key in self._meta
+        return key in self._local or key in self._meta or key in self._system
 
     def __repr__(self) -> str:
         return f"<File {self.unique_value} ({len(self)} keys{', deleted' if self.deleted else ''})>"

@@ -37,6 +37,9 @@ class Files(ReadableFiles):
 
     name = "files"
 
+    def __repr__(self) -> str:
+        return f"<Table({self.name})>"
+
     def __init__(
         self,
         server: Server,
@@ -66,14 +69,23 @@ class Files(ReadableFiles):
 
     def insert_ignore(
         self, row: Mapping[str, Any], keys: Sequence[str] | None = None, ensure: bool | None = None, types: Any = None
-    ) -> str:
-        """Add a file unless one with these keys (the unique key unless given) is there."""
-        return self._write_one(row, keys, IGNORE)[0]
+    ) -> str | bool:
+        """Add a file unless one with these keys (the unique key unless given) is there.
+
+        Returns:
+            Its unique value; False where one is there, which stays as it is.
+        """
+        _refuse_options(ensure, types)
+        with self._begin(single=True) as writer:
+            rows = self._rows(writer, keys, IGNORE)
+            (file,) = rows.write([_checked(row)])
+            return False if rows.ignored else file
 
     def insert_many(
         self, rows: Iterable[Mapping[str, Any]], chunk_size: int = 1000, ensure: bool | None = None, types: Any = None
     ) -> None:
         """Add files in one transaction: all of them, or none."""
+        _refuse_options(ensure, types)
         self._write(rows, None, REFUSE)
 
     def upsert(
@@ -100,6 +112,7 @@ class Files(ReadableFiles):
         types: Any = None,
     ) -> None:
         """``upsert`` for many files in one transaction: all of them, or none."""
+        _refuse_options(ensure, types)
         self._write(rows, keys, CHANGE)
 
     def update(
@@ -111,6 +124,7 @@ class Files(ReadableFiles):
         return_count: bool = False,
     ) -> int:
         """Change the files with the same values of ``keys`` (the unique key unless given); returns how many."""
+        _refuse_options(ensure, types)
         return len(self._write_one(row, keys, CHANGE_ONLY))
 
     def update_many(
@@ -122,6 +136,7 @@ class Files(ReadableFiles):
         types: Any = None,
     ) -> None:
         """``update`` for many rows in one transaction."""
+        _refuse_options(ensure, types)
         self._write(rows, keys, CHANGE_ONLY)
 
     def delete(self, *where: Mapping[str, Any], allow_mass_delete: bool = False, **filters: Any) -> bool:
@@ -184,6 +199,22 @@ class Files(ReadableFiles):
         )
 
 
+def _refuse_options(ensure: Any, types: Any) -> None:
+    """Refuse what a dataset table could be told of its columns, and a metadir cannot.
+
+    Raises:
+        UnsupportedOperationError: keys shall get no columns, or columns of a type.
+    """
+    if ensure is not None and not ensure:
+        raise UnsupportedOperationError(
+            "ensure=False cannot be kept: every key of a file is kept. Leave keys out of the row, or exclude them in config.yml"
+        )
+    if types:
+        raise UnsupportedOperationError(
+            "types= cannot be kept: columns have no types, each value keeps its own. Convert the values of the row"
+        )
+
+
 def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(row, Mapping):
         raise ValueNotSupportedError(f"a file is a mapping of keys to values, not a {type(row).__name__}")
@@ -193,6 +224,7 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def _row(row: Mapping[str, Any] | None, ensure: Any, types: Any, data: dict[str, Any]) -> Mapping[str, Any]:
     """The row of ``insert({...}, ensure, types)`` or of ``insert(**data)``, where these two are keys like all others."""
     if row is not None:
+        _refuse_options(ensure, types)
         return {**_checked(row), **data} if data else row
     if ensure is None and types is None:
         return data

@@ -209,7 +209,7 @@ class ReadableFiles:
 
     def _made(self, rows: Iterable[FileRow], catalog: Catalog) -> Iterator[File]:
         templates, save = self._server.config.remote, self._state.save
-        return (File(row, catalog.unique, templates, save) for row in rows)
+        return (File(row, catalog, templates, save) for row in rows)
 
     def _condition(self, catalog: Catalog, where: Sequence[Mapping[str, Any]], filters: dict[str, Any]) -> Condition:
         condition = parse(merge_filters(where, filters))

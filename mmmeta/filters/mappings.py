@@ -7,8 +7,10 @@ from typing import Any
 
 from mmmeta.errors import FilterError, near_misses
 from mmmeta.filters.conditions import All, AnyOf, Compare, Condition, Not, check_text, compare, type_in_words
+from mmmeta.quantities import is_duration
 
 _COMBINATORS = ("$any", "$all", "$not")
+_ORDERED = ("<", "<=", ">", ">=", "between")
 
 
 def parse(where: Mapping[str, Any]) -> Condition:
@@ -55,7 +57,20 @@ def _parse_key(key: str, value: Any) -> Condition:
         return compare(key, "=", value)
     if not value:
         raise FilterError(f"{key}: no operator given. Write {{{key}: {{'>=': 10}}}}, or {{{key}: 10}} for equality.")
-    return _all(compare(key, operator, entry) for operator, entry in value.items())
+    return _all(_ordered_by_moments(compare(key, operator, entry)) for operator, entry in value.items())
+
+
+def _ordered_by_moments(condition: Compare) -> Compare:
+    """Refuse ``{">=": "7d"}``: as text it would be compared with dates letter by letter, and the command line means by the
+    same words the last seven days."""
+    values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+    for value in values:
+        if condition.op in _ORDERED and isinstance(value, str) and is_duration(value):
+            raise FilterError(
+                f"{condition.key}: {condition.op} {value!r} would compare text. Write {{ago: {value}}} for the moment that "
+                f"long before now: {{{condition.key}: {{{condition.op!r}: {{ago: {value}}}}}}}."
+            )
+    return condition
 
 
 def _all(conditions: Iterable[Condition]) -> Condition:

@@ -79,7 +79,7 @@ class Bench:
             values, known = {**row.remote, **row.local}, bytes(row.system["__fingerprint"] or b"").hex()
             version = version_of(self.rules.rerun_on, self.rules.content_key, values, known)
             ours = FileClaim(**vars(claim), job=self.config.name, state_id=self.state_id, version=version)
-        return File(row, catalog.unique, self.state.config.remote, self.state.save, ours)
+        return File(row, catalog, self.state.config.remote, self.state.save, ours)
 
     def files(self, names: Sequence[str]) -> dict[str, File]:
         """The files of these names that there are, deleted ones too."""

@@ -212,6 +212,24 @@ class Job:
                 raise unknown_file(self._bench, name)
             return ledger.retry(dead=dead, files=names)
 
+    def dismiss(self, files: str | Sequence[str] | None = None, *, dry_run: bool = False) -> int:
+        """Settle dead files for good: they are set aside, and nobody is reminded of them any more. Returns how many.
+
+        Another version of such a file comes as any other; ``retry`` takes it back by name.
+
+        Args:
+            files: their unique values, or a single one; all that are dead unless given. Those that are not dead are
+                left alone.
+
+        Raises:
+            JobError: there is no file of such a name; nothing was changed.
+        """
+        names = [files] if isinstance(files, str) else None if files is None else list(files)
+        with self._changing(dry_run) as (ledger, catalog):
+            for name in unknown_names(catalog, names or ()):
+                raise unknown_file(self._bench, name)
+            return ledger.dismiss(names)
+
     def adopt(
         self, files: str | Iterable[str] | None = None, *, where: Mapping[str, Any] | None = None, dry_run: bool = False
     ) -> Adoption:

@@ -34,6 +34,7 @@ class RunReport:
             they were deleted), ``failed`` (due again later) and ``dead``.
         lost: files whose claim passed to another worker while this one was at it.
         pending: files left for the next run; ``due_later`` ones failed and wait.
+        all_dead: files of the job that are dead, whenever they died: they wait for a person.
         bytes: of the documents.
         duration: seconds.
         failures: the first 1,000.
@@ -51,6 +52,7 @@ class RunReport:
     lost: int
     pending: int
     due_later: int
+    all_dead: int
     bytes: int
     duration: float
     failures: tuple[Failure, ...]

@@ -263,6 +263,7 @@ class Run:
             **self._tally.counts,
             pending=status.pending,
             due_later=status.failed,
+            all_dead=status.dead,
             bytes=self._tally.bytes,
             duration=time.monotonic() - self._started,
             failures=tuple(self._tally.failures),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.catalog.columns import REMOTE, KeyColumns
@@ -91,6 +94,35 @@ def head_of(database: MetadataDatabase) -> Head:
     """The head of a metadata db, read by itself; raises as ``read_head`` does."""
     with database.reading() as connection:
         return read_head(connection, database)
+
+
+class _NothingYet(MetadataDatabase):
+    """Stands for a metadata db that nobody has written yet: read in memory, empty, and nothing is created on disk."""
+
+    def __init__(self, path: Path, unique: str) -> None:
+        super().__init__(path, read_only=True)
+        self._unique = unique
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            create_tables(connection, self._unique)
+            yield connection
+
+
+class _EmptyCatalog(Catalog):
+    """The files of a metadata db that nobody has written yet. Any key may come, so none is mistyped."""
+
+    def knows(self, key: str) -> bool:
+        return True
+
+
+def empty_catalog(path: Path, unique: str, now: datetime) -> Catalog:
+    """No files: what is found where the first one is still to be written."""
+    database = _NothingYet(path, unique)
+    with database.reading() as connection:
+        remote = KeyColumns.load(connection, REMOTE, unique)
+    return _EmptyCatalog(database, unique=unique, alive=0, owners=[remote], system=META_SYSTEM, now=now)
 
 
 def metadata_catalog(database: MetadataDatabase, now: datetime) -> Catalog:

@@ -65,6 +65,9 @@ class RowWriter:
     Args:
         keys: those that find a row's file; the unique key unless given.
         policy: one of ``REFUSE``, ``IGNORE``, ``CHANGE`` and ``CHANGE_ONLY``.
+
+    Attributes:
+        ignored: rows that were not written because their file is there, under ``IGNORE``.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class RowWriter:
         self._policy = policy
         self._filter = key_filter
         self._written: list[str] = []
+        self.ignored = 0
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         """Write all rows as the iterator is read; yields the unique values of their files.
@@ -141,6 +145,7 @@ class RowWriter:
                 f"{self._unique}={file!r} is there already; use upsert(..., [{self._unique!r}]) to change it"
             )
         if self._policy == IGNORE:
+            self.ignored += 1
             self._written.append(file)
             return
         record = make_record({**old, **values}, self._config, known.source, known.source_mtime)
@@ -156,6 +161,7 @@ class RowWriter:
         if found and self._policy == REFUSE:
             raise DuplicateFileError(f"{self._unique}={found[0]!r} is there already")
         if found and self._policy == IGNORE:
+            self.ignored += 1
             self._written.extend(file for file in found[:1] if file is not None)
             return []
         return found if found or self._policy == CHANGE_ONLY else [None]

@@ -15,7 +15,7 @@ from mmmeta.config.model import Config, load_config
 from mmmeta.errors import MetadataDbError, MmmetaError, ReadOnlyMetadirError
 from mmmeta.layout import Layout, write_atomic
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import Head, head_of, metadata_catalog
+from mmmeta.metadata.db import Head, empty_catalog, head_of, metadata_catalog
 from mmmeta.metadata.publication import Publisher
 from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import Bulk
@@ -99,7 +99,9 @@ class Server:
         return self.database if self.is_marked or self._meant else self.reader
 
     def catalog(self) -> Catalog:
-        """The files of the metadata db."""
+        """The files of the metadata db; none where a server has not written the first one yet."""
+        if self.is_fresh:
+            return empty_catalog(self.database.path, self.config.metadata.unique, self.clock())
         return metadata_catalog(self.readable(), self.clock())
 
     def prepare(self) -> None:
@@ -130,6 +132,25 @@ class Server:
         """Whether metadata was written here."""
         return self.layout.server_mark.exists()
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the first file is still to be written here: a folder with nothing in its metadir that a server has
+        written or a sync has brought, but for config.yml. Where a metadata db was and is gone, it is not fresh."""
+        self.refuse_legacy()
+        layout = self.layout
+        if self.is_marked or self.database.path.exists() or not layout.base.is_dir():
+            return False
+        if self._followed:
+            return False
+        there = {path.name for path in layout.metadir.iterdir()} if layout.metadir.is_dir() else set()
+        return self._meant or there <= {layout.config.name, layout.local.name}
+
+    @property
+    def _followed(self) -> bool:
+        """Whether a client has merged what is here."""
+        layout = self.layout
+        return layout.status.exists() or layout.state.exists() or layout.client_mark.exists()
+
     def require(self) -> bool:
         """Refuse to write metadata into a client's copy; whether this is marked as a server already. Writes nothing.
 
@@ -140,8 +161,7 @@ class Server:
         if self.is_marked:
             return True
         layout = self.layout
-        followed = layout.status.exists() or layout.state.exists() or layout.client_mark.exists()
-        if not self._meant and followed:
+        if not self._meant and self._followed:
             raise ReadOnlyMetadirError(
                 f"{layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "
                 "the server, or, if this is the server, open it with mmmeta(path, server=True)"

@@ -89,7 +89,7 @@ def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merg
     if "info" not in names:
         raise StateDbError(
             f"{database.path} is not a state db of this version (tables: {', '.join(sorted(names))}); it was left untouched. "
-            "Give another path with MMMETA_STATE"
+            "Give another path (MMMETA_STATE, or state: in the project file)"
         )
     info = read_info(connection)
     check_format(info, "state", database.path, STATE_FORMAT, "mmmeta update")

@@ -171,7 +171,7 @@ class Updater:
         if merged.unique != head.unique:
             raise StateDbError(
                 f"the remote identifies files by {head.unique!r} now, {self._state.path} by {merged.unique!r}: files cannot be "
-                "matched. Move the state db away, or give another one with MMMETA_STATE, and update again"
+                "matched. Move the state db away, or give another one with MMMETA_STATE or `state:` of the project file, and update again"
             )
         how = self._choose(connection, merged, head)
         merger = Merger(connection, merged, head, to_text(self._clock()), replace=self._options.replace)

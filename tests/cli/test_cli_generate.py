@@ -26,6 +26,17 @@ def test_generate_names_what_it_set_aside(server: Path, run: Run) -> None:
     assert "deep/broken.json" in result.stderr
 
 
+def test_generate_names_metadata_files_that_share_a_unique_value(server: Path, run: Run) -> None:
+    """Which one counts and which do not; in --json too, and again where nothing changed."""
+    write(server, "z/copy.json", {"content_hash": "a1", "title": "Lease, again"})
+    run("--metadir", server, "generate")
+    for _ in range(2):
+        result = run("--metadir", server, "generate")
+        assert "a1: z/copy.json counts, not a1.json" in result.stderr
+        report = json.loads(run("--metadir", server, "generate", "--json").stdout)
+        assert report["shared"] == [{"file": "a1", "source": "z/copy.json", "others": ["a1.json"]}]
+
+
 def test_generate_json_is_one_object(server: Path, run: Run) -> None:
     """For programs: the whole report, nothing beside it on stdout."""
     write(server, "broken.json", "{")

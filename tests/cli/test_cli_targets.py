@@ -72,3 +72,25 @@ def test_files_root_by_option_and_environment(tmp_path: Path, run: Run, monkeypa
     assert json.loads(run("find", "--json").stdout)["content_hash"] == "a"
     run("--files-root", tmp_path / "two", "generate")
     assert [json.loads(line)["content_hash"] for line in run("find", "--json").stdout.splitlines()] == ["a", "b"]
+
+
+def test_the_environment_names_the_state_db_also_beside_a_project_file(
+    project: Path, tmp_path: Path, client: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over what the project file says; for several metadirs at once it can name none."""
+    elsewhere = tmp_path / "private" / "state.db"
+    monkeypatch.setenv("MMMETA_STATE", str(elsewhere))
+    run("run", code=3)
+    assert elsewhere.is_file()
+    assert not (client / "_mmmeta" / "local" / "state.db").exists()
+    assert json.loads(run("status", "--json").stdout)["jobs"]["contracts"]["done"] == 2
+    project.write_text(PROJECT.replace("path: ./client", "path: ./client\n    state: ./other.db"))
+    run("--metadir", client, "update")
+    assert not (tmp_path / "other.db").exists()
+    project.write_text(TWO)
+    assert "name one with --metadir (one, two)" in run("update", code=2).stderr
+    run("--metadir", "two", "update")
+    monkeypatch.delenv("MMMETA_STATE")
+    project.write_text(PROJECT.replace("path: ./client", "path: ./client\n    state: ./other.db"))
+    run("update")
+    assert (tmp_path / "other.db").is_file()

@@ -101,6 +101,39 @@ def test_values_come_back_as_they_were(archive: Archive, value: Any) -> None:
     assert file_of(archive.client, "b")["x"] == "another type"
 
 
+def test_a_key_that_only_other_files_have(archive: Archive) -> None:
+    """Reads as None, as in a row of a table; one that no file has is an error, and what the file itself has stays told."""
+    archive.write("a", title="t")
+    archive.write("b", pages=3)
+    archive.deliver()
+    file = file_of(archive.client, "b")
+    assert (file["title"], file.get("title", "untitled"), "title" in file) == (None, "untitled", False)
+    assert dict(file) == {"content_hash": "b", "pages": 3}
+    with pytest.raises(KeyError, match=r"no file has the key 'titel'.*'title'"):
+        file["titel"]
+    with pytest.raises(KeyError):
+        file.pop("title")
+    assert file.pop("title", 5) == 5
+    assert file.setdefault("title", "mine") == "mine"
+    file.save()
+    assert file_of(archive.client, "b")["title"] == "mine"
+    assert file.pop("title") == "mine"
+    assert file["title"] is None
+    archive.client.job("look").run(lambda file: file["pages"])  # one of them has none
+    assert archive.client.job("look").status().done == 2
+
+
+def test_columns_of_mmmeta_are_in_a_file(archive: Archive) -> None:
+    """They are read by name; what is iterated over is metadata."""
+    archive.write("a", title="t")
+    archive.deliver()
+    file = file_of(archive.client)
+    assert "__meta_added" in file
+    assert file.get("__meta_added") == file["__meta_added"]
+    assert "__meta_addd" not in file
+    assert "__meta_added" not in dict(file)
+
+
 def test_shadows(archive: Archive) -> None:
     """What the client sets hides the remote's key until it is deleted; file.meta reads the remote's throughout."""
     archive.write("a", title="remote", n=1)

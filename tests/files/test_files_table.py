@@ -68,7 +68,7 @@ def test_keys_with_the_names_of_parameters_are_not_lost(metadir: Metadir) -> Non
     """``insert(**data)`` where the data has a key ``types`` or ``ensure``, which dataset's insert has as parameters."""
     metadir.files.insert(**{"content_hash": "a", "types": ["x"], "ensure": "yes"})
     metadir.files.upsert(**{"content_hash": "b", "types": "y"})
-    metadir.files.insert({"content_hash": "c"}, True, {"x": "ignored"})
+    metadir.files.insert({"content_hash": "c"}, True)
     assert content(metadir) == {"a": {"types": ["x"], "ensure": "yes"}, "b": {"types": "y"}, "c": {}}
 
 
@@ -98,8 +98,8 @@ def test_bad_rows(metadir: Metadir) -> None:
 def test_insert_ignore(metadir: Metadir) -> None:
     """What is there stays as it is."""
     metadir.files.insert(content_hash="a", foreign_id=1, title="t")
-    assert metadir.files.insert_ignore({"content_hash": "a", "title": "u"}, ["content_hash"]) == "a"
-    assert metadir.files.insert_ignore({"content_hash": "b", "foreign_id": 1}, ["foreign_id"]) == "a"
+    assert metadir.files.insert_ignore({"content_hash": "a", "title": "u"}, ["content_hash"]) is False
+    assert metadir.files.insert_ignore({"content_hash": "b", "foreign_id": 1}, ["foreign_id"]) is False
     assert metadir.files.insert_ignore({"content_hash": "c", "foreign_id": 2}, ["foreign_id"]) == "c"
     assert content(metadir) == {"a": {"foreign_id": 1, "title": "t"}, "c": {"foreign_id": 2}}
 
@@ -320,6 +320,39 @@ def test_nothing_there(tmp_path: Path) -> None:
             with pytest.raises(MetadirNotFoundError):
                 read()
     assert not (tmp_path / "empty").exists()
+
+
+def test_a_fresh_server_finds_nothing(tmp_path: Path) -> None:
+    """So that "find, else insert" works on the first run; where a metadata db was, its absence is an error."""
+    (tmp_path / "_mmmeta").mkdir()
+    (tmp_path / "_mmmeta" / "config.yml").write_text("metadata:\n  unique: id\n")
+    with Metadir(tmp_path) as metadir:
+        files = metadir.files
+        assert (files.find_one(id="a", title={"like": "%x%"}), files.get("a"), "a" in files) == (None, None, False)
+        assert (len(files), files.count(x=1), list(files), files.columns) == (0, 0, [], ["id"])
+        assert list(files.find(order_by="-x", deleted=None)) == list(files.distinct("x")) == []
+        assert sorted(path.name for path in (tmp_path / "_mmmeta").iterdir()) == ["config.yml"]
+        if files.find_one(id="a") is None:
+            assert files.insert(id="a") == "a"
+        assert len(files) == 1
+        metadir.layout.meta_db.unlink()
+    with Metadir(tmp_path) as metadir, pytest.raises(MetadirNotFoundError):
+        len(metadir.files)
+
+
+def test_what_dataset_says_of_columns_is_refused_where_it_cannot_be_kept(metadir: Metadir) -> None:
+    """Never ignored; asking for what is so anyway is no mistake."""
+    files, row = metadir.files, {"content_hash": "a"}
+    for write in (files.insert, files.insert_ignore, files.upsert, files.update):
+        for options in ({"ensure": False}, {"types": {"x": "integer"}}):
+            with pytest.raises(UnsupportedOperationError, match="cannot be kept"):
+                write(row, **options)
+    for write_many in (files.insert_many, files.upsert_many, files.update_many):
+        with pytest.raises(UnsupportedOperationError, match="cannot be kept"):
+            write_many([row], ensure=False)
+    assert not files.exists
+    assert files.insert(row, ensure=True) == "a"
+    assert repr(files) == "<Table(files)>"
 
 
 def test_what_a_metadir_does_not_do(metadir: Metadir) -> None:

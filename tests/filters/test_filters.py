@@ -427,3 +427,13 @@ def test_what_is_no_size(text: Any) -> None:
     """Named, with examples of what is one."""
     with pytest.raises(QuantityError):
         parse_size(text)
+
+
+def test_a_duration_as_text_is_refused_with_the_right_spelling() -> None:
+    """It would be compared with dates letter by letter; as a value to be equal to, it is a text as any other."""
+    for where in ({"retrieved_at": {">=": "7d"}}, {"retrieved_at": {"between": ["1w2d", "x"]}}):
+        with pytest.raises(FilterError, match=r"retrieved_at: .* would compare text. Write \{ago: (7d|1w2d)\}"):
+            parse(where)
+    assert parse({"size": "7d"}) == Compare("size", "=", "7d")
+    assert parse({"size": {"startswith": "7d"}}) == Compare("size", "startswith", "7d")
+    assert isinstance(parse({"retrieved_at": {">=": {"ago": "7d"}}}), Compare)

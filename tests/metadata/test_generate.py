@@ -177,6 +177,7 @@ def test_of_several_metadata_files_the_newest_wins(archive: Archive) -> None:
         os.utime(archive.write(name, {"content_hash": "same", "from": name}), (mtime, mtime))
     report = archive.server.generate()
     assert (report.added, report.duplicates, report.total) == (1, 2, 1)
+    assert [str(shared) for shared in report.shared] == ["same: y.json counts, not x.json, z.json"]
     found = archive.server.files.get("same")
     assert found is not None
     assert found["from"] == "y"
@@ -185,7 +186,9 @@ def test_of_several_metadata_files_the_newest_wins(archive: Archive) -> None:
     found = archive.server.files.get("same")
     assert found is not None
     assert found["from"] == "y"
-    assert archive.server.generate().duplicates == 3
+    again = archive.server.generate()
+    assert again.duplicates == 3
+    assert [(shared.source, shared.others) for shared in again.shared] == [("y.json", ("a.json", "x.json", "z.json"))]
 
 
 def test_when_the_newest_duplicate_goes_another_takes_over_under_ensure(archive: Archive) -> None:

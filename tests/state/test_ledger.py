@@ -290,6 +290,47 @@ def test_retry(archive: Archive, clock: SettableClock) -> None:
     assert job.retry(dead=True) == 0
 
 
+def test_dismissed_files_are_settled_for_good(archive: Archive) -> None:
+    """Dead ones only; nothing that is looked at brings them back, but a new version, or a person by name."""
+    publish(archive, "a", "b", "c", "d")
+    job = archive.client.job("import", attempts=1)
+    job.run(fail, limit=3)
+    with pytest.raises(JobError, match="no file 'nobody'"):
+        job.dismiss(["a", "nobody"])
+    assert job.dismiss(dry_run=True) == 3
+    assert job.dismiss("d") == 0
+    assert job.dismiss(["a", "a"]) == 1
+    assert job.dismiss() == 2
+    assert [attempt.status for attempt in job.history(file="a")] == ["dismissed", "dead"]
+    assert (job.status().dead, job.set_aside()) == (0, {"Dismissed": 3})
+    assert "a person has dismissed it" in job.why("a").lines[0]
+    publish(archive, "a", title="only a new title")
+    publish(archive, "c", content_hash="2")
+    archive.client.job("import", where={"id": ["a", "d"]}).evaluate()
+    job = archive.client.job("import", attempts=2, rerun_on="metadata")
+    assert run(job) == "cd"
+    publish(archive, "a", title="another")
+    assert run(job) == "a"
+    assert job.retry(files="b") == 1
+    assert run(job) == "b"
+
+
+def test_what_was_dismissed_before_it_was_undone_is_done_anew_when_it_returns(archive: Archive) -> None:
+    """Deleted it waits for nobody; nobody knows how much of it was undone."""
+    publish(archive, "a")
+    job = archive.client.job("import", attempts=1, on_delete="action")
+    run(job)
+    archive.remove("a")
+    archive.publish(ensure=True)
+    archive.sync()
+    archive.client.update()
+    job.run(fail)
+    assert job.dismiss() == 1
+    assert pending(job) == ""
+    publish(archive, "a")
+    assert run(job) == "a"
+
+
 @pytest.mark.parametrize("attempts", [1, 5])
 def test_a_new_version_of_a_failed_or_dead_file(archive: Archive, attempts: int) -> None:
     """It is pending at once, and starts afresh."""

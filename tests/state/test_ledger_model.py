@@ -240,6 +240,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.retry(known, ("failed", "dead", "done"))
         self.job.retry(files=known)
 
+    @rule(files=st.none() | some)
+    def dismiss(self, files: set[str] | None) -> None:
+        self.model.evaluate(self.rules)
+        known = {file.unique_value for file in self.archive.client.files.find(deleted=None)}
+        chosen = None if files is None else sorted(files & known)
+        assert self.job.dismiss(chosen) == self.model.dismiss(list(NAMES) if chosen is None else chosen)
+
     @rule(files=some)
     def adopt(self, files: set[str]) -> None:
         self.model.evaluate(self.rules)

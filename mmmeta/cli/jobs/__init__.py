@@ -16,6 +16,7 @@ from mmmeta.cli.options import json_option, settings_options
         "plan": "Say what a run would do: files and bytes, and what a changed definition changes.",
         "failed": "List the files that failed, with the error and when they are tried again.",
         "retry": "Make failed files due now, with all their attempts before them again.",
+        "dismiss": "Settle dead files for good, so that nobody is reminded of them.",
         "history": "Say what happened: which run did what, and what became of a file.",
         "adopt": "Take files for done, because somebody did them before the job was there.",
         "forget": "Remove a job's part of the ledger: the next run does every file again.",
@@ -30,7 +31,7 @@ def verb(ctx: click.Context, as_json: bool) -> None:
 
     Without a command it draws a table: files that the selection means now, and how many of those that it ever selected
     are pending, claimed (in a worker's hands), done, failed (tried again later) and dead (attempts used up, waiting for
-    `jobs retry --dead`). It changes nothing; a changed definition counts from the next update or run on.
+    `jobs retry --dead` or `jobs dismiss`). It changes nothing; a changed definition counts from the next update or run on.
 
     \b
     Examples:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.jobs.names import JobName, act_on_jobs, find_jobs
+from mmmeta.cli.jobs.names import JobName, act_on_jobs, find_jobs, note_dead
 from mmmeta.cli.options import json_option, limit_option, row_limit, settings_options
 from mmmeta.cli.output import echo_json, files_text, first_shown, moment_text, note, plain
 from mmmeta.cli.problems import DONE, failure_text
@@ -74,4 +74,4 @@ def _draw(name: JobName, found: list[LedgerEntry], most: int | None, dead: bool)
     sentence = f"{name.full}: {files_text(len(found))} {'dead' if dead else 'failed'}"
     note(first_shown(sentence, len(rows), len(found)))
     if any(entry.status == "dead" for entry in found):
-        note(f"Dead files wait for you: mmmeta jobs retry {name.full} --dead")
+        note_dead(name.full)

@@ -42,7 +42,7 @@ def verb(
     \b
     --json, a line an attempt: {metadir, job, file, status, run_id, worker,
       started_at, ended_at, error_type, error_message, bytes}
-      status: done, failed, dead, lost, retracted or adopted
+      status: done, failed, dead, lost, retracted, adopted or dismissed
     """
     name = None if job is None else find_job(ctx, job)
     most = row_limit(limit, as_json)

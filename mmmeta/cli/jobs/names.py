@@ -129,6 +129,12 @@ def check_files(job: Job, files: Iterable[str]) -> None:
         job.why(file)
 
 
+def note_dead(job: str, indent: str = "") -> None:
+    """What a person can do about dead files of a job."""
+    note(f"{indent}Dead files wait for you: mmmeta jobs retry {job} --dead")
+    note(f"{indent}or to settle them for good: mmmeta jobs dismiss {job}")
+
+
 def _by_full_name(jobs_of: Callable[[Target], list[JobName]], targets: Iterable[Target]) -> dict[str, JobName]:
     return {name.full: name for target in targets for name in jobs_of(target)}
 

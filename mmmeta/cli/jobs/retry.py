@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from mmmeta.cli.jobs.names import check_files, find_job
 from mmmeta.cli.options import dry_run_option, json_option, settings_options
 from mmmeta.cli.output import echo_report, files_text, note, say
 
-TAKEN = ("done", "failed", "dead")
+if TYPE_CHECKING:
+    from mmmeta.state.ledger.view import LedgerEntry
+
+TAKEN = ("done", "failed", "dead", "dismissed")
 """Statuses from which a named file is made due; every other one is left alone."""
 
 LEFT_ALONE = {
@@ -48,7 +53,7 @@ def verb(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_r
         found = name.find_in(metadir)
         check_files(found, files)
         # Looked at before, because afterwards all of them are pending.
-        known = {file: entry.status if (entry := found.entry(file)) else "never selected" for file in files}
+        known = {file: _status(found.entry(file)) for file in files}
         count = found.retry(dead=dead, files=list(dict.fromkeys(files)) or None, dry_run=dry_run)
         waiting = len(found.files("dead")) if not files and not dead else 0
     left_alone = {file: status for file, status in known.items() if status not in TAKEN}
@@ -62,4 +67,15 @@ def verb(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_r
     for file, status in left_alone.items():
         note(f"  left alone: {file}: {LEFT_ALONE.get(status, status)}")
     if waiting:
-        note(f"  {files_text(waiting)} dead: add --dead to try again")
+        note(
+            f"  {files_text(waiting)} dead: add --dead to try again, or settle them with `mmmeta jobs dismiss {name.full}`"
+        )
+
+
+def _status(entry: LedgerEntry | None) -> str:
+    """What became of a file before; one that a person has dismissed may come back, others that were set aside not."""
+    from mmmeta.state.ledger.rules import DISMISSED
+
+    if entry is None:
+        return "never selected"
+    return "dismissed" if entry.status == "skipped" and entry.error_type == DISMISSED else entry.status

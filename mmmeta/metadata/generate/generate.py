@@ -8,6 +8,7 @@ between the two costs reading again and hides nothing.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 import tempfile
@@ -46,6 +47,22 @@ class GenerateOptions:
     dry_run: bool = False
 
 
+SHARED_NAMED = 20
+"""Unique values that a report names of those that several metadata files share; all these files are counted."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Several metadata files with one unique value; ``source`` is the one that counts, ``others`` are passed over."""
+
+    file: str
+    source: str | None
+    others: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.source} counts, not {', '.join(self.others)}"
+
+
 @dataclass(frozen=True)
 class GenerateReport:
     """What a generate did.
@@ -54,6 +71,7 @@ class GenerateReport:
         added, changed, deleted, returned, unchanged: numbers of files; ``returned`` ones had been deleted.
         problems: the first 1,000 pieces of bad input; ``problem_count`` counts all.
         duplicates: metadata files beyond the first that share a unique value; the newest won.
+        shared: which ones these are, for the first 20 unique values.
         clashes: metadata files in which two places gave one key.
         revision_before, revision: of the metadata db.
         duration: seconds.
@@ -73,6 +91,7 @@ class GenerateReport:
     duration: float
     dry_run: bool = False
     notes: tuple[str, ...] = ()
+    shared: tuple[Shared, ...] = ()
 
     @property
     def total(self) -> int:
@@ -179,14 +198,17 @@ class _Gathering:
                 self._gather(connection, writer)
                 head = writer.finish()
                 deleted = self._described_but_deleted(connection, writer, head)
-                duplicates = scan.duplicates(changed=bool(scan.gone or self._read_count))
+                changed = bool(scan.gone or self._read_count)
+                duplicates = scan.duplicates(changed=changed)
+                found = scan.shared(SHARED_NAMED, changed=changed) if duplicates else "[]"
+                shared = _shared(found, writer)
                 if options.dry_run:
                     raise _DryRun
         except _DryRun:
             pass
         else:
             try:
-                scan.commit(head.id, head.revision, head.digest, duplicates)
+                scan.commit(head.id, head.revision, head.digest, duplicates, found)
             except ScanDbError as error:
                 # The metadata db has committed already, and nothing depends on the memory.
                 remarks.append(f"the next generate reads all metadata files: {error}")
@@ -206,6 +228,7 @@ class _Gathering:
             duration=time.monotonic() - started,
             dry_run=options.dry_run,
             notes=(*remarks, *self._notes(writer, duplicates)),
+            shared=shared,
         )
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
@@ -315,6 +338,17 @@ class _Gathering:
         if writer.moved:
             notes.append(f"{writer.moved} metadata files moved")
         return notes
+
+
+def _shared(found: str, writer: MetadataWriter) -> tuple[Shared, ...]:
+    """What the memory says of metadata files with one unique value, and which one of them counts."""
+    sources = dict(json.loads(found))
+    known = writer.known(list(sources))
+    winners = {file: known[file].source if file in known else None for file in sources}
+    return tuple(
+        Shared(file, winners[file], tuple(path for path in paths if path != winners[file]))
+        for file, paths in sources.items()
+    )
 
 
 class _DryRun(Exception):

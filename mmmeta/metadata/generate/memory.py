@@ -6,6 +6,7 @@ one revision; where that does not fit it is thrown away, and so it can be delete
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmmeta.errors import MmmetaError
-from mmmeta.metadata.generate.walk import Entry, Walk
+from mmmeta.metadata.generate.walk import Entry, Walk, display_path
 from mmmeta.sqlite.connection import BUSY_TIMEOUT
 from mmmeta.sqlite.statements import quote_identifier
 
@@ -202,7 +203,29 @@ class ScanDb:
         row = self._row("SELECT count(file) - count(DISTINCT file) FROM seen")
         return 0 if row is None else int(row[0])
 
-    def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int) -> None:
+    def shared(self, most: int, *, changed: bool) -> str:
+        """The first unique values that several metadata files share, with these files by path, as JSON ``[[value,
+        [path]]]``; looked for again only where something changed."""
+        if not changed:
+            row = self._row("SELECT value FROM info WHERE name = 'shared'")
+            if row is not None and isinstance(row[0], str):
+                return row[0]
+        files = [
+            str(file)
+            for (file,) in self._run(
+                "SELECT file FROM seen WHERE file IS NOT NULL GROUP BY file HAVING count(*) > 1 ORDER BY file LIMIT ?",
+                most,
+            )
+        ]
+        paths: dict[str, list[str]] = {file: [] for file in files}
+        if files:
+            marks = ", ".join("?" * len(files))
+            sql = f"SELECT file, path FROM seen WHERE file IN ({marks}) ORDER BY path"
+            for file, key in self._run(sql, *files):
+                paths[file].append(display_path(key))
+        return json.dumps(list(paths.items()))
+
+    def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int, shared: str) -> None:
         """Keep this run's memory as that of the metadata db at this revision."""
         self._run_many(
             "INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)",
@@ -212,6 +235,7 @@ class ScanDb:
                 ("revision", revision),
                 ("digest", digest),
                 ("duplicates", duplicates),
+                ("shared", shared),
             ],
         )
         self._run("COMMIT")

@@ -20,12 +20,14 @@ ACTION = "action"
 DELETED = "Deleted"
 LEFT = "LeftSelection"
 RETRACTED = "Retracted"
+DISMISSED = "Dismissed"
 """Why files are set aside, in place of an error's type."""
 
 REASONS = {
     DELETED: "the file was deleted before it was processed",
     LEFT: "left the selection when the job's definition changed",
     RETRACTED: "the file was deleted, and what the job had done with it was undone",
+    DISMISSED: "failed for the last time, and a person has dismissed it; another version of it comes as any other",
 }
 
 WORKER_DIED = "WorkerDied"

@@ -177,7 +177,15 @@ class Ledger(ABC):
     @abstractmethod
     def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
         """Make failed files (and dead ones) pending now, or just the named ones, done ones included unless they are
-        deleted; all their attempts are before them. Returns how many."""
+        deleted; all their attempts are before them. Named files that were dismissed come, too. Returns how many."""
+
+    @abstractmethod
+    def dismiss(self, files: Sequence[str] | None) -> int:
+        """Set dead files aside for good, or those of the named ones that are dead: they wait for nobody any more.
+
+        What was dismissed is the version that failed: another one comes as any other file, and so does what was to be
+        undone and is back. What an older version has left stays known. Returns how many.
+        """
 
     @abstractmethod
     def adopt(self, files: Mapping[str, Place | None]) -> Adopted:

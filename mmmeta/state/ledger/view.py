@@ -39,7 +39,7 @@ class Attempt:
 
     Attributes:
         status: ``done``, ``failed``, ``dead`` (failed for the last time), ``lost`` (the claim had passed to another),
-            ``retracted`` (undone after the file was deleted) or ``adopted``.
+            ``retracted`` (undone after the file was deleted), ``adopted`` or ``dismissed``.
         worker: None where no worker was needed.
     """
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.state.ledger.outcomes import Candidate, Place
-from mmmeta.state.ledger.rules import HISTORY_DAYS, JobRules, rules_from
+from mmmeta.state.ledger.rules import DISMISSED, HISTORY_DAYS, REASONS, JobRules, rules_from
 from mmmeta.state.ledger.sqlite.claims import Claims
 from mmmeta.state.ledger.sqlite.tables import stored_place
 from mmmeta.state.ledger.store import Adopted, Current, Known, Offered
@@ -78,6 +78,7 @@ class SqliteLedger(Claims):
         again = (
             "SET status = 'pending', attempts = 0, token = token + 1, due = NULL, "
             "asked = CASE WHEN status = 'done' THEN token + 1 ELSE asked END, "
+            "error_type = CASE WHEN status = 'skipped' THEN NULL ELSE error_type END, "
             # It waits since it was asked for, not since it was first selected.
             "selected_at = CASE WHEN status = 'failed' THEN selected_at ELSE ? END WHERE job = ?"
         )
@@ -91,11 +92,32 @@ class SqliteLedger(Claims):
             )
         return sum(
             self._connection.execute(
-                f"UPDATE ledger {again} AND file = ? AND (+status IN ('failed', 'dead') OR (+status = 'done' AND NOT deleted))",
-                (self._stamp, name, file),
+                f"UPDATE ledger {again} AND file = ? AND (+status IN ('failed', 'dead') "
+                "OR (+status = 'done' AND NOT deleted) OR (+status = 'skipped' AND error_type = ? AND NOT deleted))",
+                (self._stamp, name, file, DISMISSED),
             ).rowcount
             for file in files
         )
+
+    def dismiss(self, files: Sequence[str] | None) -> int:
+        which = [] if files is None else list(dict.fromkeys(files))
+        scopes = [("", ())] if files is None else [(" AND file = ?", (file,)) for file in which]
+        return sum(self._dismiss(scope, parameters) for scope, parameters in scopes)
+
+    def _dismiss(self, scope: str, parameters: tuple[str, ...]) -> int:
+        where = f"WHERE job = ? AND status = 'dead'{scope}"
+        self._connection.execute(
+            "INSERT INTO attempts (job, file, token, started_at, ended_at, status, error_type, error_message) "
+            f"SELECT job, file, token + 1, ?, ?, 'dismissed', error_type, error_message FROM ledger {where}",
+            (self._stamp, self._stamp, self.rules.name, *parameters),
+        )
+        return self._connection.execute(
+            "UPDATE ledger SET status = 'skipped', error_type = ?, error_message = ?, token = token + 1, due = NULL, "
+            # What failed to be undone is dismissed only while it is deleted: if it comes back it is to be done anew.
+            "tried = CASE WHEN retract THEN NULL ELSE tried END, retract = 0, run_id = NULL, settled_at = ? "
+            f"{where}",
+            (DISMISSED, REASONS[DISMISSED], self._stamp, self.rules.name, *parameters),
+        ).rowcount
 
     def adopt(self, files: Mapping[str, Place | None]) -> Adopted:
         connection, name = self._connection, self.rules.name

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.state.ledger.outcomes import Candidate
-from mmmeta.state.ledger.rules import ACTION, DELETED, LEFT, REASONS, JobRules
+from mmmeta.state.ledger.rules import ACTION, DELETED, DISMISSED, LEFT, REASONS, JobRules
 from mmmeta.state.ledger.sqlite.tables import counted_at_once
 from mmmeta.state.ledger.store import Current, Offered
 
@@ -107,7 +107,8 @@ class Offers:
             sql = (
                 "UPDATE ledger SET wanted = ?1, content = ?2, rev = ?3, priority = ?4, "
                 "basis = CASE WHEN status = 'done' THEN ?1 ELSE basis END, "
-                "tried = CASE WHEN status IN ('done', 'failed', 'dead') THEN ?1 ELSE tried END, "
+                "tried = CASE WHEN status IN ('done', 'failed', 'dead') OR (status = 'skipped' AND error_type = ?8 "
+                "AND tried IS wanted) THEN ?1 ELSE tried END, "
                 # A version that was tried under the old rules is another one under the new.
                 "attempts = CASE WHEN status = 'pending' AND NOT retract AND ?5 THEN 0 ELSE attempts END "
                 "WHERE job = ?6 AND file = ?7"
@@ -115,7 +116,7 @@ class Offers:
             self._connection.executemany(
                 sql,
                 (
-                    (file.wanted, file.content, file.rev, file.priority, file.meant, self._job, file.file)
+                    (file.wanted, file.content, file.rev, file.priority, file.meant, self._job, file.file, DISMISSED)
                     for file in self._current("1", current)
                 ),
             )
@@ -184,10 +185,11 @@ class Offers:
             "selected_at = CASE WHEN status = 'pending' THEN selected_at ELSE ? END, "
             "error_type = CASE WHEN status = 'skipped' THEN NULL ELSE error_type END, "
             "error_message = CASE WHEN status = 'skipped' THEN NULL ELSE error_message END, due = NULL "
-            f"WHERE job = ? AND {scope.sql} AND NOT retract AND NOT deleted AND meant AND (+status = 'skipped' "
+            f"WHERE job = ? AND {scope.sql} AND NOT retract AND NOT deleted AND meant AND ("
+            "(+status = 'skipped' AND NOT (error_type IS ? AND tried IS wanted)) "
             "OR (+status = 'pending' AND attempts > 0 AND tried IS NOT wanted) "
             "OR (+status = 'done' AND basis IS NOT wanted) OR (+status IN ('failed', 'dead') AND tried IS NOT wanted))",
-            (self._stamp, self._job, *scope.parameters),
+            (self._stamp, self._job, *scope.parameters, DISMISSED),
         )
 
     def _retract(self, scope: _Scope) -> int:
