@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 CONTENT = b"a contract\n" * 50_000
 
@@ -128,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _object(self) -> None:
         """HeadObject and GetObject with a range."""
-        key = self.path.partition("?")[0].lstrip("/")
+        key = unquote(self.path.partition("?")[0]).lstrip("/")
         content = self._web.objects.get(key)
         self._web.asked[f"{self.command} {key}"] += 1
         if content is None:
