@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -65,6 +65,12 @@ class MetadataConfig(BaseModel):
 
     unique: Annotated[Key, Field(description="the key that identifies a file")] = "content_hash"
     content: Annotated[Key, Field(description="the key that changes when the document itself changes")] = "content_hash"
+    digest: Annotated[
+        Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512", "none"] | None,
+        Field(
+            description="which digest of the document the content key holds, or none; told by name and form otherwise"
+        ),
+    ] = None
     file_name: Annotated[Key, Field(description="the key that holds the document's file name")] = "_file_name"
     required: Annotated[tuple[Key, ...], Field(description="files without one of these keys are set aside")] = ()
     include: Annotated[tuple[Key, ...] | None, Field(description="only these keys are kept; all unless given")] = None
@@ -87,7 +93,7 @@ class Config(BaseModel):
     def fingerprint(self) -> str:
         """Hexadecimal text that changes when something else counts as metadata; the order of lists does not matter.
 
-        URL templates do not take part: they change nothing that is kept.
+        URL templates and ``digest`` do not take part: they change nothing that is kept.
         """
         rules = self.metadata
         decisive = {

@@ -14,15 +14,13 @@ from io import BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from mmmeta.documents.digests import Digest, bare
 from mmmeta.documents.folder import make_place, sync_folder, temporary
 from mmmeta.documents.local import LocalSource, chunks, open_regular
 from mmmeta.documents.source import Deadline, Source, is_local, reason
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
 from mmmeta.masking import shown
-
-DIGESTS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
-"""Length of a hexadecimal digest → the function that made it."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,6 @@ class Downloaded:
     fetched: bool
 
 
-def digest_kind(value: object) -> str | None:
-    """The digest function that a metadata value looks like (by length, hexadecimal digits only), or None."""
-    if not isinstance(value, str) or not all(character in "0123456789abcdefABCDEF" for character in value):
-        return None
-    return DIGESTS.get(len(value))
-
-
 @dataclass(frozen=True)
 class Promised:
     """What the metadata promises of a document; None for what it does not tell.
@@ -62,8 +53,8 @@ class Promised:
 
     @classmethod
     def of(cls, digest: object, size: int | None) -> Promised:
-        kind = digest_kind(digest)
-        return cls(kind, str(digest).lower() if kind else None, size)
+        known = digest if isinstance(digest, Digest) else bare(digest)
+        return cls(None, None, size) if known is None else cls(known.kind, known.text, size)
 
 
 def difference(path: Path, digest: object, size: int | None) -> str | None:
@@ -138,7 +129,7 @@ def download(
         source: an absolute path (taken as it is), a ``file:`` URL (percent-decoded), or an address that ``web`` reads.
         target: the file to write.
         allowed_roots: a local source must be a regular file below one of these, links resolved, and not in a metadir.
-        expected_digest: MD5, SHA-1, SHA-256 or SHA-512 in hexadecimal; anything else is not checked.
+        expected_digest: a ``Digest``, or MD5, SHA-1, SHA-256 or SHA-512 in hexadecimal; anything else is not checked.
         expected_size: bytes, where known.
         web: reads what is not on this machine; nothing else is read without it.
         deadline: until when it has to be there; an hour from now unless given.
