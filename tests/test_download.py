@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 from archives import Archive
+from fsspec.registry import _registry
 from servers import CONTENT, Web
 
 from mmmeta import Metadir, RunReport
@@ -341,3 +344,35 @@ def test_each_kind_of_address_has_its_own_grammar(
     report = archive.client.job("j", download={"to": str(tmp_path / "target")}).run()
     assert failures(report) == {}
     assert {path.name: path.read_bytes() for path in (tmp_path / "target").iterdir()} == contents
+
+
+@pytest.mark.parametrize(
+    ("address", "module", "advice"),
+    [
+        ("https://h/x", "aiohttp", "install mmmeta[http]"),
+        ("s3://b/x", "s3fs", "install mmmeta[s3]"),
+        ("gs://b/x", "gcsfs", "install mmmeta[http] and gcsfs"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_missing_extra_ends_the_run(
+    address: str,
+    module: str,
+    advice: str,
+    workers: int,
+    archive: Archive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says what to install, and nobody's attempts are used up."""
+    monkeypatch.setitem(sys.modules, module, None)
+    # What an earlier test has used is remembered there.
+    monkeypatch.delitem(_registry, address.partition(":")[0], raising=False)
+    for name in "abc":
+        archive.write(name, _file_name=name, public_url=address)
+    archive.deliver()
+    job = archive.client.job("j", download={"to": str(tmp_path / "target")}, workers=workers)
+    with pytest.raises(JobError, match=re.escape(advice)):
+        job.run()
+    assert (job.status().pending, job.status().failed, job.status().dead) == (3, 0, 0)
+    assert {entry.attempts for entry in job.files("pending")} == {0}

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from mmmeta.documents.source import CHUNK, Deadline, Source, protocol_of, reason
-from mmmeta.errors import DownloadError
+from mmmeta.errors import DownloadError, MissingPackageError
 from mmmeta.masking import shown
 
 HTTP = ("http", "https")
@@ -65,7 +65,8 @@ class WebSources:
         """A document, open for reading until the end of the block.
 
         Raises:
-            DownloadError: the protocol is not allowed or its package not installed; the document cannot be had.
+            MissingPackageError: the protocol's package is not installed.
+            DownloadError: the protocol is not allowed, or the document cannot be had.
         """
         protocol = self._checked(url)
         system = self._system(protocol, url)
@@ -108,6 +109,9 @@ class WebSources:
                 try:
                     import fsspec
 
+                    if family == "http":
+                        import aiohttp  # noqa: F401 - only used later
+
                     # fsspec keeps instances for each thread for ever; one of our own serves all threads of this run.
                     if self._by_url:
                         self._systems[family], _ = fsspec.url_to_fs(url, skip_instance_cache=True)
@@ -116,7 +120,7 @@ class WebSources:
                 except (ImportError, ValueError) as error:
                     name = EXTRAS.get(protocol) or _PACKAGES.get(protocol) or f"the fsspec package for {protocol}://"
                     hint = f"install {name}" if protocol in EXTRAS else f"install mmmeta[http] and {name}"
-                    raise DownloadError(
+                    raise MissingPackageError(
                         f"{shown(url)}: {protocol}:// cannot be read here ({reason(error)}); {hint}"
                     ) from error
             return self._systems[family]

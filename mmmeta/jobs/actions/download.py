@@ -15,7 +15,7 @@ from mmmeta.documents.rendering import render_name
 from mmmeta.documents.source import TIMEOUT, Deadline
 from mmmeta.documents.transfer import difference, download_into
 from mmmeta.documents.web import WebSources
-from mmmeta.errors import DownloadError, JobError, MmmetaError
+from mmmeta.errors import DownloadError, JobError, MissingPackageError, MmmetaError
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import Action, Done, claim_of, failed
 from mmmeta.jobs.actions.document import digest_in, source_of
@@ -108,6 +108,9 @@ class Download(Action):
                     web=self._web,
                     deadline=Deadline(shown(source), self._timeout, self._stopped),
                 )
+        except MissingPackageError as error:
+            # No file is to blame: the run ends, and nobody's attempts are used up.
+            raise JobError(f"documents cannot be downloaded: {error}") from error
         except (MmmetaError, OSError) as error:
             if self._stopped.is_set():
                 return None
