@@ -20,12 +20,14 @@ class Web:
     Attributes:
         asked: how often each path was asked for.
         headers: those of the last request.
+        encoded: path → encoding that the header names, and the body; the length is told unless the path ends with ~.
         objects: bucket/key → content, for the object store.
     """
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.headers: Mapping[str, str] = {}
+        self.encoded: dict[str, tuple[str, bytes]] = {}
         self.objects: dict[str, bytes] = {}
         self.over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *rest: _Handler(self, *rest))
@@ -85,7 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
             "/to-ftp": lambda: self._redirect("ftp://127.0.0.1/x"),
             "/loop": lambda: self._redirect("/loop"),
         }
-        if path in pages:
+        if path in self._web.encoded:
+            encoding, body = self._web.encoded[path]
+            self._answer(body, length=None if path.endswith("~") else -1, encoding=encoding)
+        elif path in pages:
             pages[path]()
         elif path.startswith("/bucket/"):
             self._object()
@@ -94,8 +99,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(b"no such page", 404)
 
-    def _answer(self, body: bytes, status: int = 200, length: int | None = -1) -> None:
+    def _answer(self, body: bytes, status: int = 200, length: int | None = -1, encoding: str = "") -> None:
         self.send_response(status)
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
         if length is None:
             self.send_header("Connection", "close")
         elif status != 204:

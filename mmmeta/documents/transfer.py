@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO, FileIO
 from pathlib import Path
-from typing import BinaryIO
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO
 
 from mmmeta.documents.digests import Digest, bare
+from mmmeta.documents.encoded import DECODED, Decoded, is_encoded, is_packed
 from mmmeta.documents.folder import make_place, sync_folder, temporary
 from mmmeta.documents.local import LocalSource, chunks, open_regular
-from mmmeta.documents.source import Deadline, Source, is_local, reason
+from mmmeta.documents.source import CHUNK, Deadline, Source, is_local, reason
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
 from mmmeta.masking import shown
@@ -181,14 +184,44 @@ def read_document(source: str, *, allowed_roots: Sequence[Path], largest: int, e
 def _write(source: Source, target: Path, name: str, promised: Promised, deadline: Deadline) -> int:
     """Stream into a temporary file beside the target and rename it; gives the size."""
     with temporary(target) as (part, path):
-        size = _copy(source, part, name, promised, deadline)
+        if source.encoding is None:
+            size = _copy(source, part, name, promised, deadline)
+        else:
+            size = _copy_encoded(source, part, target, name, promised, deadline)
         part.flush()
         os.fsync(part.fileno())
         path.replace(target)
     return size
 
 
-def _copy(source: Source, part: BinaryIO, name: str, promised: Promised, deadline: Deadline) -> int:
+def _copy_encoded(
+    source: Source, part: BinaryIO, target: Path, name: str, promised: Promised, deadline: Deadline
+) -> int:
+    """The form of an encoded answer that is the document, raw or decoded; gives its size."""
+    encoding = source.encoding or ""
+    with TemporaryFile(dir=target.parent) as raw:
+        size = _copy(source, raw, name, Promised(None, None, None), deadline)
+        raw.seek(0)
+        if promised.kind is not None:
+            checksum = hashlib.new(promised.kind, usedforsecurity=False)
+            while data := raw.read(CHUNK):
+                checksum.update(data)
+            is_raw = checksum.hexdigest() == promised.digest
+        elif promised.size is not None:
+            is_raw = size == promised.size
+        else:
+            packed = is_packed(name.partition("?")[0].partition("#")[0]) or is_packed(target.name)
+            is_raw = packed or (encoding in DECODED and not is_encoded(raw.read(2), encoding))
+        raw.seek(0)
+        if is_raw:
+            shutil.copyfileobj(raw, part, CHUNK)
+            return size
+        if encoding not in DECODED:
+            raise DownloadError(f"{name}: was sent as Content-Encoding: {encoding}, which cannot be decoded here")
+        return _copy(Decoded(raw, encoding, name), part, name, promised, deadline)
+
+
+def _copy(source: Source, part: IO[bytes], name: str, promised: Promised, deadline: Deadline) -> int:
     """Stream and check; gives the size."""
     checksum = hashlib.new(promised.kind, usedforsecurity=False) if promised.kind else None
     if promised.size is not None and source.size not in (None, promised.size):

@@ -71,7 +71,7 @@ class WebSources:
         protocol = self._checked(url)
         system = self._system(protocol, url)
         if protocol in HTTP:
-            source = HttpSource(system, url, self._protocols, deadline)
+            source = HttpSource(system, url, self._protocols, deadline, decoded=self._by_url)
             try:
                 source.request()
                 yield source
@@ -116,7 +116,9 @@ class WebSources:
                     if self._by_url:
                         self._systems[family], _ = fsspec.url_to_fs(url, skip_instance_cache=True)
                     else:
-                        self._systems[family] = fsspec.filesystem(family, skip_instance_cache=True)
+                        self._systems[family] = fsspec.filesystem(
+                            family, skip_instance_cache=True, **(_as_sent(fsspec) if family == "http" else {})
+                        )
                 except (ImportError, ValueError) as error:
                     name = EXTRAS.get(protocol) or _PACKAGES.get(protocol) or f"the fsspec package for {protocol}://"
                     hint = f"install {name}" if protocol in EXTRAS else f"install mmmeta[http] and {name}"
@@ -126,13 +128,27 @@ class WebSources:
             return self._systems[family]
 
 
+def _as_sent(fsspec: Any) -> dict[str, Any]:
+    """Options of a session that decodes nothing, with what fsspec's own configuration says beside it."""
+    configured = fsspec.config.conf.get("http", {}).get("client_kwargs", {})
+    return {"client_kwargs": {**configured, "auto_decompress": False}}
+
+
 class HttpSource:
-    """The answer of a web server."""
+    """The answer of a web server, as it goes over the line.
+
+    Args:
+        decoded: the session decodes what is encoded, and the length that the server tells is not that of what comes.
+    """
 
     may_be_empty = False
 
-    def __init__(self, system: Any, url: str, protocols: Sequence[str], deadline: Deadline) -> None:
+    def __init__(
+        self, system: Any, url: str, protocols: Sequence[str], deadline: Deadline, *, decoded: bool = False
+    ) -> None:
         self.size: int | None = None
+        self.encoding: str | None = None
+        self._decoded = decoded
         self._system = system
         self._url = url
         self._protocols = protocols
@@ -150,8 +166,11 @@ class HttpSource:
         if response.status != 200:
             where = f" (at {shown(str(response.url))})" if len(way) > 1 else ""
             raise self._error(f"the server answered {response.status} {response.reason or ''}".rstrip() + where)
-        if not response.headers.get("Content-Encoding"):  # else it tells the length before unpacking
+        encoding = ", ".join(response.headers.getall("Content-Encoding", ())).strip().lower()
+        encoding = "" if encoding == "identity" else encoding
+        if not (self._decoded and encoding):
             self.size = response.content_length
+            self.encoding = encoding or None
 
     async def _ask(self) -> None:
         from aiohttp import ClientTimeout
@@ -204,6 +223,7 @@ class HttpSource:
 class ObjectSource:
     """A document of an object store or of any other file system of fsspec's, fetched in blocks."""
 
+    encoding: str | None = None
     may_be_empty = True
 
     def __init__(self, system: Any, url: str, deadline: Deadline) -> None:
