@@ -21,6 +21,7 @@ class Web:
         asked: how often each path was asked for.
         headers: those of the last request.
         encoded: path → encoding that the header names, and the body; the length is told unless the path ends with ~.
+        typed: path → type of content, and the body.
         objects: bucket/key → content, for the object store.
     """
 
@@ -28,6 +29,7 @@ class Web:
         self.asked: Counter[str] = Counter()
         self.headers: Mapping[str, str] = {}
         self.encoded: dict[str, tuple[str, bytes]] = {}
+        self.typed: dict[str, tuple[str, bytes]] = {}
         self.objects: dict[str, bytes] = {}
         self.over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *rest: _Handler(self, *rest))
@@ -90,6 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path in self._web.encoded:
             encoding, body = self._web.encoded[path]
             self._answer(body, length=None if path.endswith("~") else -1, encoding=encoding)
+        elif path in self._web.typed:
+            kind, body = self._web.typed[path]
+            self._answer(body, kind=kind)
         elif path in pages:
             pages[path]()
         elif path.startswith("/bucket/"):
@@ -99,8 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(b"no such page", 404)
 
-    def _answer(self, body: bytes, status: int = 200, length: int | None = -1, encoding: str = "") -> None:
+    def _answer(
+        self, body: bytes, status: int = 200, length: int | None = -1, encoding: str = "", kind: str = ""
+    ) -> None:
         self.send_response(status)
+        if kind:
+            self.send_header("Content-Type", kind)
         if encoding:
             self.send_header("Content-Encoding", encoding)
         if length is None:

@@ -42,6 +42,7 @@ class Decoded:
 
     size: int | None = None
     encoding: str | None = None
+    content_type: str | None = None
     may_be_empty = False
 
     def __init__(self, raw: IO[bytes], encoding: str, name: str) -> None:

@@ -27,6 +27,7 @@ class LocalSource:
     """
 
     encoding: str | None = None
+    content_type: str | None = None
     may_be_empty = True
 
     def __init__(self, source: str, allowed_roots: Sequence[Path]) -> None:

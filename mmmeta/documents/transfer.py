@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, BinaryIO
 
+from mmmeta.documents.content_types import START, why_wrong
 from mmmeta.documents.digests import Digest, bare
 from mmmeta.documents.encoded import DECODED, Decoded, is_encoded, is_packed
 from mmmeta.documents.folder import make_place, sync_folder, temporary
@@ -86,6 +87,7 @@ def download_into(
     allowed_roots: Sequence[Path],
     expected_digest: object = None,
     expected_size: int | None = None,
+    expected_type: str | None = None,
     web: WebSources | None = None,
     deadline: Deadline | None = None,
 ) -> Downloaded:
@@ -103,6 +105,7 @@ def download_into(
         allowed_roots=allowed_roots,
         expected_digest=expected_digest,
         expected_size=expected_size,
+        expected_type=expected_type,
         web=web,
         deadline=deadline,
     )
@@ -115,6 +118,7 @@ def download(
     allowed_roots: Sequence[Path],
     expected_digest: object = None,
     expected_size: int | None = None,
+    expected_type: str | None = None,
     web: WebSources | None = None,
     deadline: Deadline | None = None,
 ) -> Downloaded:
@@ -134,6 +138,8 @@ def download(
         allowed_roots: a local source must be a regular file below one of these, links resolved, and not in a metadir.
         expected_digest: a ``Digest``, or MD5, SHA-1, SHA-256 or SHA-512 in hexadecimal; anything else is not checked.
         expected_size: bytes, where known.
+        expected_type: the type of content that a web server must send, ``application/pdf`` or ``image/*``; a digest proves
+            more. Without any of the three an HTML page in place of a ``.pdf`` or the like is refused.
         web: reads what is not on this machine; nothing else is read without it.
         deadline: until when it has to be there; an hour from now unless given.
 
@@ -148,7 +154,7 @@ def download(
             return Downloaded(target, there, fetched=False)
         if web is not None and not is_local(source):
             with web.open(source, deadline) as opened:
-                size = _write(opened, target, shown(source), promised, deadline)
+                size = _write(opened, target, shown(source), promised, deadline, expected_type)
         else:
             with LocalSource(source, allowed_roots) as local:
                 if promised.kind is None and (same := _identical_by_content(target, local, promised.size)) is not None:
@@ -181,7 +187,14 @@ def read_document(source: str, *, allowed_roots: Sequence[Path], largest: int, e
     return document.getvalue()
 
 
-def _write(source: Source, target: Path, name: str, promised: Promised, deadline: Deadline) -> int:
+def _write(
+    source: Source,
+    target: Path,
+    name: str,
+    promised: Promised,
+    deadline: Deadline,
+    expected_type: str | None = None,
+) -> int:
     """Stream into a temporary file beside the target and rename it; gives the size."""
     with temporary(target) as (part, path):
         if source.encoding is None:
@@ -189,9 +202,19 @@ def _write(source: Source, target: Path, name: str, promised: Promised, deadline
         else:
             size = _copy_encoded(source, part, target, name, promised, deadline)
         part.flush()
+        if promised.kind is None and (promised.size is None or expected_type) and source.content_type is not None:
+            names = (name.partition("?")[0].partition("#")[0], target.name)
+            wrong = why_wrong(_start(path), source.content_type, names, expected_type)
+            if wrong is not None:
+                raise DownloadError(f"{name}: {wrong}")
         os.fsync(part.fileno())
         path.replace(target)
     return size
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(START)
 
 
 def _copy_encoded(

@@ -148,6 +148,7 @@ class HttpSource:
     ) -> None:
         self.size: int | None = None
         self.encoding: str | None = None
+        self.content_type: str | None = ""
         self._decoded = decoded
         self._system = system
         self._url = url
@@ -166,6 +167,7 @@ class HttpSource:
         if response.status != 200:
             where = f" (at {shown(str(response.url))})" if len(way) > 1 else ""
             raise self._error(f"the server answered {response.status} {response.reason or ''}".rstrip() + where)
+        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         encoding = ", ".join(response.headers.getall("Content-Encoding", ())).strip().lower()
         encoding = "" if encoding == "identity" else encoding
         if not (self._decoded and encoding):
@@ -224,6 +226,7 @@ class ObjectSource:
     """A document of an object store or of any other file system of fsspec's, fetched in blocks."""
 
     encoding: str | None = None
+    content_type: str | None = None
     may_be_empty = True
 
     def __init__(self, system: Any, url: str, deadline: Deadline) -> None:

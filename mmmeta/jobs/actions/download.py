@@ -63,6 +63,7 @@ class Download(Action):
         self._config = config
         self._layout = layout
         self._timeout = timeout or TIMEOUT
+        self._content_type = action.content_type
         self._web = WebSources(action.protocols)
         self._stopped = threading.Event()
         self._places = places
@@ -105,6 +106,7 @@ class Download(Action):
                     allowed_roots=[self._layout.files_root],
                     expected_digest=digest,
                     expected_size=size,
+                    expected_type=self._content_type,
                     web=self._web,
                     deadline=Deadline(shown(source), self._timeout, self._stopped),
                 )
