@@ -173,6 +173,10 @@ class DownloadError(MmmetaError):
     """A document could not be fetched, or is not what the metadata says (size, digest). The target was not touched."""
 
 
+class MissingPackageError(DownloadError):
+    """What reads a kind of address is not installed. No file is to blame: a run ends with it. Install what it names."""
+
+
 class CommandError(MmmetaError):
     """A program could not be run with a file: a value cannot stand in its arguments, or it does not start."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 CONTENT = b"a contract\n" * 50_000
 
@@ -19,12 +20,16 @@ class Web:
     Attributes:
         asked: how often each path was asked for.
         headers: those of the last request.
+        encoded: path → encoding that the header names, and the body; the length is told unless the path ends with ~.
+        typed: path → type of content, and the body.
         objects: bucket/key → content, for the object store.
     """
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.headers: Mapping[str, str] = {}
+        self.encoded: dict[str, tuple[str, bytes]] = {}
+        self.typed: dict[str, tuple[str, bytes]] = {}
         self.objects: dict[str, bytes] = {}
         self.over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *rest: _Handler(self, *rest))
@@ -84,7 +89,13 @@ class _Handler(BaseHTTPRequestHandler):
             "/to-ftp": lambda: self._redirect("ftp://127.0.0.1/x"),
             "/loop": lambda: self._redirect("/loop"),
         }
-        if path in pages:
+        if path in self._web.encoded:
+            encoding, body = self._web.encoded[path]
+            self._answer(body, length=None if path.endswith("~") else -1, encoding=encoding)
+        elif path in self._web.typed:
+            kind, body = self._web.typed[path]
+            self._answer(body, kind=kind)
+        elif path in pages:
             pages[path]()
         elif path.startswith("/bucket/"):
             self._object()
@@ -93,8 +104,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(b"no such page", 404)
 
-    def _answer(self, body: bytes, status: int = 200, length: int | None = -1) -> None:
+    def _answer(
+        self, body: bytes, status: int = 200, length: int | None = -1, encoding: str = "", kind: str = ""
+    ) -> None:
         self.send_response(status)
+        if kind:
+            self.send_header("Content-Type", kind)
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
         if length is None:
             self.send_header("Connection", "close")
         elif status != 204:
@@ -128,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _object(self) -> None:
         """HeadObject and GetObject with a range."""
-        key = self.path.partition("?")[0].lstrip("/")
+        key = unquote(self.path.partition("?")[0]).lstrip("/")
         content = self._web.objects.get(key)
         self._web.asked[f"{self.command} {key}"] += 1
         if content is None:

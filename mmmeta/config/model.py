@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from mmmeta.config.validation import validate
+from mmmeta.config.validation import InnerError, validate
 from mmmeta.config.yaml_file import read_yaml
 from mmmeta.documents.templates import parse_url_template
 from mmmeta.errors import ConfigError, RemoteTemplateError
+from mmmeta.values import SEPARATOR
 
 __all__ = ["Config", "MetadataConfig", "load_config"]
 
@@ -57,18 +58,36 @@ class MetadataConfig(BaseModel):
     """Which keys identify a file, and which are kept.
 
     Names are flattened keys; in ``required``, ``include`` and ``exclude`` a name also covers everything nested below
-    it (``headers`` covers ``headers:date``). ``exclude`` wins over ``include``; ``unique``, ``content`` and
-    ``file_name`` are always kept.
+    it (``headers`` covers ``headers:date``). ``exclude`` wins over ``include``; ``required``, ``unique``,
+    ``content`` and ``file_name`` are always kept, and the first two cannot be excluded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unique: Annotated[Key, Field(description="the key that identifies a file")] = "content_hash"
     content: Annotated[Key, Field(description="the key that changes when the document itself changes")] = "content_hash"
+    digest: Annotated[
+        Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512", "none"] | None,
+        Field(
+            description="which digest of the document the content key holds, or none; told by name and form otherwise"
+        ),
+    ] = None
     file_name: Annotated[Key, Field(description="the key that holds the document's file name")] = "_file_name"
     required: Annotated[tuple[Key, ...], Field(description="files without one of these keys are set aside")] = ()
     include: Annotated[tuple[Key, ...] | None, Field(description="only these keys are kept; all unless given")] = None
     exclude: Annotated[tuple[Key, ...], Field(description="these keys are dropped")] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> MetadataConfig:
+        for index, name in enumerate(self.exclude):
+            for what, keys in (("the unique key", (self.unique,)), ("required", self.required)):
+                for key in keys:
+                    if key == name or key.startswith(name + SEPARATOR):
+                        which = f"{key!r} is {what}" if key == name else f"it covers {key!r}, which is {what}"
+                        raise InnerError(
+                            f"{which}, so it cannot be excluded. Take it out of one of them", ("exclude", index)
+                        )
+        return self
 
 
 class Config(BaseModel):
@@ -87,7 +106,7 @@ class Config(BaseModel):
     def fingerprint(self) -> str:
         """Hexadecimal text that changes when something else counts as metadata; the order of lists does not matter.
 
-        URL templates do not take part: they change nothing that is kept.
+        URL templates and ``digest`` do not take part: they change nothing that is kept.
         """
         rules = self.metadata
         decisive = {

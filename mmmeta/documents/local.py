@@ -26,6 +26,8 @@ class LocalSource:
         DownloadError: it is of another kind, not allowed, or cannot be read.
     """
 
+    encoding: str | None = None
+    content_type: str | None = None
     may_be_empty = True
 
     def __init__(self, source: str, allowed_roots: Sequence[Path]) -> None:

@@ -1,7 +1,7 @@
 """``file.remote.url`` and the names of downloads: templates filled with values that come from the remote.
 
-Nothing in such a value is trusted. In a URL it is percent-encoded and can fill a path or a query, never decide scheme
-or host or climb out of a folder; as a file name it stays below the folder it is meant for, on every file system.
+Nothing in such a value is trusted. In a URL it can fill a path or a query, never decide scheme or host or climb out of a
+folder; as a file name it stays below the folder it is meant for, on every file system.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from mmmeta.documents.source import is_path, protocol_of
 from mmmeta.documents.templates import parse_template, parse_url_template
 from mmmeta.errors import RemoteNameError, RemoteTemplateError, UnsafeNameError, near_misses
 from mmmeta.layout import METADIR
@@ -22,6 +23,9 @@ LONGEST_COMPONENT = 255
 
 LONGEST_NAME = 1024
 """Bytes of a whole relative path; leaves room for the target folder within the 4096 that Linux allows."""
+
+ENCODED_SCHEMES = ("http", "https", "file")
+"""Where ``%20`` means a space; all others (``s3:``, ``gs:`` …) take the characters of an address as they are."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DEVICE = re.compile(
@@ -86,7 +90,11 @@ class Remote:
 
 
 def render_url(template: str, get: Callable[[str], Any]) -> str:
-    """Fill a URL template. Values are percent-encoded; a ``/`` stays in a path, and is encoded after ``?`` or ``#``.
+    """Fill a URL template, in the grammar of its address.
+
+    In web addresses, ``file:`` URLs and what has neither scheme nor leading slash values are percent-encoded; a ``/``
+    stays in a path, and is encoded after ``?`` or ``#``. Object stores and paths take every character as it is, so values
+    are not encoded there: ``s3://bucket/{_file_name}`` is the key ``a b.pdf``.
 
     Raises:
         RemoteTemplateError: the template lets a value decide scheme or host, a key is missing or empty or not text or
@@ -94,15 +102,17 @@ def render_url(template: str, get: Callable[[str], Any]) -> str:
     """
     parsed = parse_url_template(template)
 
-    def encoded(key: str, before: str) -> str:
+    literal = _is_literal(template)
+
+    def filled(key: str, before: str) -> str:
         safe = "" if "?" in before or "#" in before else "/"
         text = template_text(template, key, get(key))
         if "\0" in text:
             raise RemoteTemplateError(f"template {template!r}: the value of {key!r} has a NUL in it: {text!r}.")
-        return quote(text, safe=safe)
+        return text if literal else quote(text, safe=safe)
 
-    result = parsed.fill(encoded)
-    path = re.split(r"[?#]", result, maxsplit=1)[0]
+    result = parsed.fill(filled)
+    path = result if literal else re.split(r"[?#]", result, maxsplit=1)[0]
     if any(segment in (".", "..") for segment in path.split("/")):
         raise RemoteTemplateError(
             f"template {template!r}: with this file's values it climbs to another folder: {path!r}."
@@ -113,6 +123,15 @@ def render_url(template: str, get: Callable[[str], Any]) -> str:
             f"template {template!r}: a value that begins with / would decide the host: {result!r}."
         )
     return result
+
+
+def _is_literal(template: str) -> bool:
+    """Whether an address is read without decoding: an absolute path, or any scheme but those that know ``%20``.
+
+    What begins with a value is not, for the value could bring a scheme of its own.
+    """
+    scheme = protocol_of(template)
+    return is_path(template) or (bool(scheme) and scheme not in ENCODED_SCHEMES)
 
 
 def render_name(template: str, get: Callable[[str], Any]) -> str:

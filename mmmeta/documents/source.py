@@ -32,10 +32,14 @@ class Source(Protocol):
 
     Attributes:
         size: bytes, where the place tells before they are read.
+        encoding: what the place says the bytes are encoded with on top of what they are, such as ``gzip``; else None.
+        content_type: what a web server says of it, without parameters, empty if it says nothing; None from elsewhere.
         may_be_empty: whether a document of 0 bytes is believed without size or digest in the metadata.
     """
 
     size: int | None
+    encoding: str | None
+    content_type: str | None
     may_be_empty: bool
 
     def chunks(self) -> Iterator[bytes | memoryview]:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO, FileIO
 from pathlib import Path
-from typing import BinaryIO
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO
 
+from mmmeta.documents.content_types import START, why_wrong
+from mmmeta.documents.digests import Digest, bare
+from mmmeta.documents.encoded import DECODED, Decoded, is_encoded, is_packed
 from mmmeta.documents.folder import make_place, sync_folder, temporary
 from mmmeta.documents.local import LocalSource, chunks, open_regular
-from mmmeta.documents.source import Deadline, Source, is_local, reason
+from mmmeta.documents.source import CHUNK, Deadline, Source, is_local, reason
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
 from mmmeta.masking import shown
-
-DIGESTS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
-"""Length of a hexadecimal digest → the function that made it."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,6 @@ class Downloaded:
     fetched: bool
 
 
-def digest_kind(value: object) -> str | None:
-    """The digest function that a metadata value looks like (by length, hexadecimal digits only), or None."""
-    if not isinstance(value, str) or not all(character in "0123456789abcdefABCDEF" for character in value):
-        return None
-    return DIGESTS.get(len(value))
-
-
 @dataclass(frozen=True)
 class Promised:
     """What the metadata promises of a document; None for what it does not tell.
@@ -62,8 +57,8 @@ class Promised:
 
     @classmethod
     def of(cls, digest: object, size: int | None) -> Promised:
-        kind = digest_kind(digest)
-        return cls(kind, str(digest).lower() if kind else None, size)
+        known = digest if isinstance(digest, Digest) else bare(digest)
+        return cls(None, None, size) if known is None else cls(known.kind, known.text, size)
 
 
 def difference(path: Path, digest: object, size: int | None) -> str | None:
@@ -92,6 +87,7 @@ def download_into(
     allowed_roots: Sequence[Path],
     expected_digest: object = None,
     expected_size: int | None = None,
+    expected_type: str | None = None,
     web: WebSources | None = None,
     deadline: Deadline | None = None,
 ) -> Downloaded:
@@ -109,6 +105,7 @@ def download_into(
         allowed_roots=allowed_roots,
         expected_digest=expected_digest,
         expected_size=expected_size,
+        expected_type=expected_type,
         web=web,
         deadline=deadline,
     )
@@ -121,6 +118,7 @@ def download(
     allowed_roots: Sequence[Path],
     expected_digest: object = None,
     expected_size: int | None = None,
+    expected_type: str | None = None,
     web: WebSources | None = None,
     deadline: Deadline | None = None,
 ) -> Downloaded:
@@ -138,8 +136,10 @@ def download(
         source: an absolute path (taken as it is), a ``file:`` URL (percent-decoded), or an address that ``web`` reads.
         target: the file to write.
         allowed_roots: a local source must be a regular file below one of these, links resolved, and not in a metadir.
-        expected_digest: MD5, SHA-1, SHA-256 or SHA-512 in hexadecimal; anything else is not checked.
+        expected_digest: a ``Digest``, or MD5, SHA-1, SHA-256 or SHA-512 in hexadecimal; anything else is not checked.
         expected_size: bytes, where known.
+        expected_type: the type of content that a web server must send, ``application/pdf`` or ``image/*``; a digest proves
+            more. Without any of the three an HTML page in place of a ``.pdf`` or the like is refused.
         web: reads what is not on this machine; nothing else is read without it.
         deadline: until when it has to be there; an hour from now unless given.
 
@@ -154,7 +154,7 @@ def download(
             return Downloaded(target, there, fetched=False)
         if web is not None and not is_local(source):
             with web.open(source, deadline) as opened:
-                size = _write(opened, target, shown(source), promised, deadline)
+                size = _write(opened, target, shown(source), promised, deadline, expected_type)
         else:
             with LocalSource(source, allowed_roots) as local:
                 if promised.kind is None and (same := _identical_by_content(target, local, promised.size)) is not None:
@@ -187,17 +187,64 @@ def read_document(source: str, *, allowed_roots: Sequence[Path], largest: int, e
     return document.getvalue()
 
 
-def _write(source: Source, target: Path, name: str, promised: Promised, deadline: Deadline) -> int:
+def _write(
+    source: Source,
+    target: Path,
+    name: str,
+    promised: Promised,
+    deadline: Deadline,
+    expected_type: str | None = None,
+) -> int:
     """Stream into a temporary file beside the target and rename it; gives the size."""
     with temporary(target) as (part, path):
-        size = _copy(source, part, name, promised, deadline)
+        if source.encoding is None:
+            size = _copy(source, part, name, promised, deadline)
+        else:
+            size = _copy_encoded(source, part, target, name, promised, deadline)
         part.flush()
+        if promised.kind is None and (promised.size is None or expected_type) and source.content_type is not None:
+            names = (name.partition("?")[0].partition("#")[0], target.name)
+            wrong = why_wrong(_start(path), source.content_type, names, expected_type)
+            if wrong is not None:
+                raise DownloadError(f"{name}: {wrong}")
         os.fsync(part.fileno())
         path.replace(target)
     return size
 
 
-def _copy(source: Source, part: BinaryIO, name: str, promised: Promised, deadline: Deadline) -> int:
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(START)
+
+
+def _copy_encoded(
+    source: Source, part: BinaryIO, target: Path, name: str, promised: Promised, deadline: Deadline
+) -> int:
+    """The form of an encoded answer that is the document, raw or decoded; gives its size."""
+    encoding = source.encoding or ""
+    with TemporaryFile(dir=target.parent) as raw:
+        size = _copy(source, raw, name, Promised(None, None, None), deadline)
+        raw.seek(0)
+        if promised.kind is not None:
+            checksum = hashlib.new(promised.kind, usedforsecurity=False)
+            while data := raw.read(CHUNK):
+                checksum.update(data)
+            is_raw = checksum.hexdigest() == promised.digest
+        elif promised.size is not None:
+            is_raw = size == promised.size
+        else:
+            packed = is_packed(name.partition("?")[0].partition("#")[0]) or is_packed(target.name)
+            is_raw = packed or (encoding in DECODED and not is_encoded(raw.read(2), encoding))
+        raw.seek(0)
+        if is_raw:
+            shutil.copyfileobj(raw, part, CHUNK)
+            return size
+        if encoding not in DECODED:
+            raise DownloadError(f"{name}: was sent as Content-Encoding: {encoding}, which cannot be decoded here")
+        return _copy(Decoded(raw, encoding, name), part, name, promised, deadline)
+
+
+def _copy(source: Source, part: IO[bytes], name: str, promised: Promised, deadline: Deadline) -> int:
     """Stream and check; gives the size."""
     checksum = hashlib.new(promised.kind, usedforsecurity=False) if promised.kind else None
     if promised.size is not None and source.size not in (None, promised.size):

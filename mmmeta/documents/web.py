@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from mmmeta.documents.source import CHUNK, Deadline, Source, protocol_of, reason
-from mmmeta.errors import DownloadError
+from mmmeta.errors import DownloadError, MissingPackageError
 from mmmeta.masking import shown
 
 HTTP = ("http", "https")
@@ -65,12 +65,13 @@ class WebSources:
         """A document, open for reading until the end of the block.
 
         Raises:
-            DownloadError: the protocol is not allowed or its package not installed; the document cannot be had.
+            MissingPackageError: the protocol's package is not installed.
+            DownloadError: the protocol is not allowed, or the document cannot be had.
         """
         protocol = self._checked(url)
         system = self._system(protocol, url)
         if protocol in HTTP:
-            source = HttpSource(system, url, self._protocols, deadline)
+            source = HttpSource(system, url, self._protocols, deadline, decoded=self._by_url)
             try:
                 source.request()
                 yield source
@@ -108,27 +109,47 @@ class WebSources:
                 try:
                     import fsspec
 
+                    if family == "http":
+                        import aiohttp  # noqa: F401 - only used later
+
                     # fsspec keeps instances for each thread for ever; one of our own serves all threads of this run.
                     if self._by_url:
                         self._systems[family], _ = fsspec.url_to_fs(url, skip_instance_cache=True)
                     else:
-                        self._systems[family] = fsspec.filesystem(family, skip_instance_cache=True)
+                        self._systems[family] = fsspec.filesystem(
+                            family, skip_instance_cache=True, **(_as_sent(fsspec) if family == "http" else {})
+                        )
                 except (ImportError, ValueError) as error:
                     name = EXTRAS.get(protocol) or _PACKAGES.get(protocol) or f"the fsspec package for {protocol}://"
                     hint = f"install {name}" if protocol in EXTRAS else f"install mmmeta[http] and {name}"
-                    raise DownloadError(
+                    raise MissingPackageError(
                         f"{shown(url)}: {protocol}:// cannot be read here ({reason(error)}); {hint}"
                     ) from error
             return self._systems[family]
 
 
+def _as_sent(fsspec: Any) -> dict[str, Any]:
+    """Options of a session that decodes nothing, with what fsspec's own configuration says beside it."""
+    configured = fsspec.config.conf.get("http", {}).get("client_kwargs", {})
+    return {"client_kwargs": {**configured, "auto_decompress": False}}
+
+
 class HttpSource:
-    """The answer of a web server."""
+    """The answer of a web server, as it goes over the line.
+
+    Args:
+        decoded: the session decodes what is encoded, and the length that the server tells is not that of what comes.
+    """
 
     may_be_empty = False
 
-    def __init__(self, system: Any, url: str, protocols: Sequence[str], deadline: Deadline) -> None:
+    def __init__(
+        self, system: Any, url: str, protocols: Sequence[str], deadline: Deadline, *, decoded: bool = False
+    ) -> None:
         self.size: int | None = None
+        self.encoding: str | None = None
+        self.content_type: str | None = ""
+        self._decoded = decoded
         self._system = system
         self._url = url
         self._protocols = protocols
@@ -146,8 +167,12 @@ class HttpSource:
         if response.status != 200:
             where = f" (at {shown(str(response.url))})" if len(way) > 1 else ""
             raise self._error(f"the server answered {response.status} {response.reason or ''}".rstrip() + where)
-        if not response.headers.get("Content-Encoding"):  # else it tells the length before unpacking
+        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        encoding = ", ".join(response.headers.getall("Content-Encoding", ())).strip().lower()
+        encoding = "" if encoding == "identity" else encoding
+        if not (self._decoded and encoding):
             self.size = response.content_length
+            self.encoding = encoding or None
 
     async def _ask(self) -> None:
         from aiohttp import ClientTimeout
@@ -200,6 +225,8 @@ class HttpSource:
 class ObjectSource:
     """A document of an object store or of any other file system of fsspec's, fetched in blocks."""
 
+    encoding: str | None = None
+    content_type: str | None = None
     may_be_empty = True
 
     def __init__(self, system: Any, url: str, deadline: Deadline) -> None:

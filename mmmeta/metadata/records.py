@@ -12,13 +12,17 @@ from mmmeta.values import RESERVED_PREFIX, SEPARATOR
 
 
 class KeyFilter:
-    """Decides which keys are kept, by ``include`` and ``exclude``; a name covers what is nested below it."""
+    """Decides which keys are kept, by ``include`` and ``exclude``; a name covers what is nested below it.
+
+    The keys with a meaning of their own, and the required ones with what is nested below them, are always kept.
+    """
 
     def __init__(self, config: Config) -> None:
         metadata = config.metadata
         self._include = None if metadata.include is None else set(metadata.include)
         self._exclude = set(metadata.exclude)
         self._always = {metadata.unique, metadata.content, metadata.file_name}
+        self._required = set(metadata.required)
         self._kept: set[str] = set()
         self._dropped: set[str] = set()
         self.reserved: set[str] = set()
@@ -41,7 +45,7 @@ class KeyFilter:
             return True
         parts = key.split(SEPARATOR)
         names = {SEPARATOR.join(parts[: count + 1]) for count in range(len(parts))}
-        if self._include is not None and names.isdisjoint(self._include):
+        if self._include is not None and names.isdisjoint(self._required) and names.isdisjoint(self._include):
             return False
         return names.isdisjoint(self._exclude)
 

@@ -33,6 +33,7 @@ DOCUMENT = "__path"
 """Placeholder of a command for the local path of the file's document; no metadata key begins like this."""
 
 _LOCAL = ("file", "local")
+_MEDIA_TYPE = re.compile(r"[a-z]+/([a-z0-9.+-]+|\*)")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
@@ -94,7 +95,15 @@ def _check_code(run: list[str]) -> None:
             )
 
 
+def _media_type(text: str) -> str:
+    plain = text.strip().lower()
+    if not _MEDIA_TYPE.fullmatch(plain):
+        raise ValueError(f"{text!r} is no type of content. Write application/pdf or image/*")
+    return plain
+
+
 Protocol = Annotated[str, AfterValidator(_protocol)]
+MediaType = Annotated[str, AfterValidator(_media_type)]
 Arguments = Annotated[
     list[str],
     BeforeValidator(_arguments),
@@ -111,6 +120,10 @@ class DownloadAction(Model):
     protocols: Annotated[
         tuple[Protocol, ...], Field(description="from where documents may come, besides files below files_root")
     ] = PROTOCOLS
+    content_type: Annotated[
+        MediaType | None,
+        Field(description="what web servers have to send, such as application/pdf or image/*, where no digest tells"),
+    ] = None
 
 
 class LoadAction(Model):

@@ -156,6 +156,8 @@ class JobConfig(Model):
         }
         if self.download is not None and self.download.protocols != PROTOCOLS:
             definition["protocols"] = sorted(set(self.download.protocols))
+        if self.download is not None and self.download.content_type is not None:
+            definition["content_type"] = self.download.content_type
         if self.command is not None:
             definition["command"] = [self.command.folder, *self.command.run]
         if self.on_delete != "ignore":

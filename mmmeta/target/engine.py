@@ -78,6 +78,11 @@ def _state(error: Any) -> str:
     return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or "")
 
 
+def lost(error: Any) -> bool:
+    """Whether the connection broke; a row that is too large can be the reason."""
+    return bool(error.connection_invalidated)
+
+
 def is_missing(error: Any) -> bool:
     """Whether a table or a column is not there."""
     return _state(error) in ("42P01", "42703") or bool(
@@ -89,7 +94,7 @@ def concerns_all(error: Any) -> bool:
     """Whether the database, not a row, is the reason: it is gone, locked, full, read-only, or forbids it."""
     from sqlalchemy import exc
 
-    if error.connection_invalidated or is_missing(error):
+    if lost(error) or is_missing(error):
         return True
     state = _state(error)
     if state:
@@ -112,7 +117,7 @@ def takes_nothing(error: Any) -> bool:
     """
     from sqlalchemy import exc
 
-    if error.connection_invalidated:
+    if lost(error):
         return False
     state = _state(error)
     if state:

@@ -44,13 +44,21 @@ def missing(target: SqlTarget, files: Sequence[Sought], *, content: str, state_i
     """
     if target.is_missing:
         return dict.fromkeys((file.unique for file in files), f"{target.url} does not exist")
+    reasons: dict[str, str] = {}
     with target.reading() as connection:
+        if connection.dialect.name == "postgresql":  # which keeps no NUL, and cannot even be asked for one
+            reasons = {file.unique: f"table {target.table!r} has no row of it" for file in files if "\0" in file.unique}
+            files = [file for file in files if file.unique not in reasons]
         rows = _rows(connection, target, files, content)
         if rows is None:
-            return dict.fromkeys((file.unique for file in files), f"there is no table {target.table!r} with such files")
+            none = f"there is no table {target.table!r} with such files"
+            return reasons | dict.fromkeys((file.unique for file in files), none)
         receipts = _receipts(connection, files, state_id, job)
-    reasons = {file.unique: _why(target.table, file, rows, receipts.get(file.unique), content) for file in files}
-    return {unique: reason for unique, reason in reasons.items() if reason is not None}
+    for file in files:
+        reason = _why(target.table, file, rows, receipts.get(file.unique), content)
+        if reason is not None:
+            reasons[file.unique] = reason
+    return reasons
 
 
 def _why(table: str, file: Sought, rows: dict[str, list[Any]], receipt: Receipt | None, content: str) -> str | None:

@@ -140,14 +140,6 @@ class Receipts:
         connection.execute(table.update().where(mine).values(token=stamp.token))
         return False
 
-    def forget_locks(self, connection: Connection, files: Iterable[str]) -> None:
-        """Remove the receipts that ``judge`` made only to lock, for files that were not written after all."""
-        table = self._table
-        for chunk in in_chunks(files, PER_STATEMENT):
-            connection.execute(
-                table.delete().where(self._mine(), table.c.token == PLACEHOLDER, table.c.file.in_(chunk))
-            )
-
     def read(self, connection: Connection, files: Iterable[str], *, lock: bool = False) -> dict[str, Receipt]:
         """File → its receipt, for those that have one."""
         from sqlalchemy import select

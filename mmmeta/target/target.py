@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mmmeta.errors import LoadError, TargetError
 from mmmeta.masking import without_secrets_of
 from mmmeta.target.columns import TargetColumns, WantedColumns, column_name
-from mmmeta.target.engine import READING, concerns_all, is_missing, open_engine, sqlite_file, takes_nothing
+from mmmeta.target.engine import READING, concerns_all, is_missing, lost, open_engine, sqlite_file, takes_nothing
 from mmmeta.target.receipts import Receipts, Stamp, create_receipts
 from mmmeta.target.statements import Statement, append, delete, upsert
 from mmmeta.target.tables import TargetTable, prepare, read_columns, read_version, sqlalchemy_table
@@ -114,19 +114,45 @@ class SqlTarget:
         return self._carry_out(delete, rows, state_id, job)
 
     def _carry_out(self, statement: Statement, rows: Sequence[TargetRow], state_id: str, job: str) -> Written:
+        from sqlalchemy import exc
+
         if len({row.unique for row in rows}) != len(rows):
             raise ValueError("a file comes twice in one batch")
         receipts = Receipts(self._engine.dialect.name, state_id, job)
         for _ in range(ROUNDS):
             with self._errors():
-                written = self._attempt(statement, rows, receipts)
-                if written is not None:
-                    return written
-                with self._engine.begin() as connection:
-                    values = [] if statement is delete else [row.values for row in rows]
-                    prepare(connection, self.table, self.wanted, values, self._fixed)
+                try:
+                    written = self._attempt(statement, rows, receipts)
+                    if written is not None:
+                        return written
+                    with self._engine.begin() as connection:
+                        values = [] if statement is delete else [row.values for row in rows]
+                        prepare(connection, self.table, self.wanted, values, self._fixed)
+                except exc.DBAPIError as error:
+                    # The columns that one row asks for, or a row that costs the connection.
+                    if len(rows) == 1 or (self._takes_nothing(error) if lost(error) else concerns_all(error)):
+                        raise
+                    return self._apart(statement, rows, state_id, job)
                 self._there = None
         raise LoadError(f"{self.name}: its columns were changed by others {ROUNDS} times; try again")
+
+    def _apart(self, statement: Statement, rows: Sequence[TargetRow], state_id: str, job: str) -> Written:
+        """Each row in a transaction of its own, with the columns that it asks for."""
+        written = 0
+        refused: list[str] = []
+        failed: dict[str, str] = {}
+        for row in rows:
+            try:
+                one = self._carry_out(statement, [row], state_id, job)
+            except TargetError:
+                raise
+            except LoadError as error:
+                failed[row.unique] = str(error).removeprefix(f"{self.name}: ")
+            else:
+                written += one.written
+                refused += one.refused
+                failed |= one.failed
+        return Written(written, tuple(sorted(refused)), failed)
 
     @property
     def is_missing(self) -> bool:
@@ -185,37 +211,47 @@ class SqlTarget:
                 return None
             bound, failed = _bind(columns, rows, removing=removing)
             stamps = {row.unique: row.stamp for row in rows if row.unique in bound}
-            verdict = receipts.judge(connection, stamps)
-            present = verdict.present if statement is append else frozenset()
-            wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused | present}
-            if there is None:
-                pass  # no table, no rows to remove
-            elif together:
-                statement(connection, there.table, list(wanted.values()))
-            else:
-                failed |= self._one_by_one(connection, statement, there.table, wanted)
-            done = [unique for unique in (*wanted, *present) if unique not in failed]
-            receipts.record(connection, {file: stamps[file] for file in done})
-            if not together:
-                receipts.forget_locks(connection, failed.keys() & stamps.keys())
-        return Written(len(done), tuple(sorted(verdict.refused)), failed)
+            table = None if there is None else there.table
+            if together:
+                written, refused = _carry_out_part(connection, statement, table, receipts, bound, stamps)
+                return Written(written, tuple(sorted(refused)), failed)
+            return self._one_by_one(connection, statement, table, receipts, bound, stamps, failed)
 
     def _one_by_one(
-        self, connection: Connection, statement: Statement, table: Table, bound: Mapping[str, dict[str, Any]]
-    ) -> dict[str, str]:
-        """Each row under its own savepoint; gives the reasons of those that were not taken."""
+        self,
+        connection: Connection,
+        statement: Statement,
+        table: Table | None,
+        receipts: Receipts,
+        bound: Mapping[str, dict[str, Any]],
+        stamps: Mapping[str, Stamp],
+        failed: dict[str, str],
+    ) -> Written:
+        """Each row under its own savepoint, with its lock and its receipt, for these may be what is not taken.
+
+        Args:
+            failed: reasons of files that are no part of ``bound``; those of the rows are added.
+        """
         from sqlalchemy import exc
 
-        failed = {}
-        for unique, values in bound.items():
+        total = 0
+        overtaken: set[str] = set()
+        # In one order, as their receipts are locked, against deadlocks.
+        for unique in sorted(bound):
+            one = {unique: bound[unique]}
             try:
                 with connection.begin_nested():
-                    statement(connection, table, [values])
+                    written, refused = _carry_out_part(
+                        connection, statement, table, receipts, one, {unique: stamps[unique]}
+                    )
             except exc.DBAPIError as error:
                 if concerns_all(error):
                     raise
                 failed[unique] = self._reason(error)
-        return failed
+            else:
+                total += written
+                overtaken |= refused
+        return Written(total, tuple(sorted(overtaken)), failed)
 
     def _has_table(self, connection: Connection) -> bool:
         from sqlalchemy import inspect
@@ -252,7 +288,7 @@ class SqlTarget:
 
         if not isinstance(error, exc.DBAPIError):
             return False
-        if not error.connection_invalidated:
+        if not lost(error):
             return takes_nothing(error)
         try:
             with self._engine.connect():
@@ -262,6 +298,29 @@ class SqlTarget:
 
     def _reason(self, error: Exception) -> str:
         return without_secrets_of(self._given, str(getattr(error, "orig", None) or error).strip())
+
+
+def _carry_out_part(
+    connection: Connection,
+    statement: Statement,
+    table: Table | None,
+    receipts: Receipts,
+    bound: Mapping[str, dict[str, Any]],
+    stamps: Mapping[str, Stamp],
+) -> tuple[int, frozenset[str]]:
+    """Rows and their receipts, of the batch or of one file; gives how many are in, and which were overtaken.
+
+    Args:
+        table: None where there is no table, and so no row to remove.
+    """
+    verdict = receipts.judge(connection, stamps)
+    present = verdict.present if statement is append else frozenset()
+    wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused | present}
+    if table is not None:
+        statement(connection, table, list(wanted.values()))
+    done = {unique: stamps[unique] for unique in (*wanted, *present)}
+    receipts.record(connection, done)
+    return len(done), verdict.refused
 
 
 def _bind(

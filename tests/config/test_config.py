@@ -190,3 +190,20 @@ def test_config_errors_are_errors_of_mmmeta() -> None:
     """One base class for all files that people write."""
     assert issubclass(ConfigError, InvalidFileError)
     assert issubclass(ConfigError, MmmetaError)
+
+
+@pytest.mark.parametrize(
+    ("rules", "index", "words"),
+    [
+        ("{exclude: [noise, content_hash]}", 1, "'content_hash' is the unique key"),
+        ("{unique: 'ids:foreign', exclude: [ids]}", 0, "it covers 'ids:foreign', which is the unique key"),
+        ("{required: [a, title], exclude: [title]}", 0, "'title' is required"),
+        ("{required: ['publisher:id'], exclude: [publisher]}", 0, "it covers 'publisher:id', which is required"),
+    ],
+)
+def test_a_key_that_has_to_be_there_cannot_be_excluded(file: Path, rules: str, index: int, words: str) -> None:
+    """It contradicts itself, and is said before files are set aside; what is nested below a required key can be."""
+    problem = failure(file, f"metadata: {rules}\n")
+    assert problem.key == f"metadata.exclude[{index}]"
+    assert words in problem.reason
+    assert load(file, "metadata: {required: [headers], exclude: ['headers:date', content_hashes]}\n")

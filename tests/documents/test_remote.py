@@ -44,9 +44,10 @@ def name(template: str, **values: Any) -> str:
         ("https://x.org/get?path={_file_name}&n={number}", "https://x.org/get?path=2024%2Fa%20file.pdf&n=7"),
         ("https://x.org/#{_file_name}", "https://x.org/#2024%2Fa%20file.pdf"),
         ("https://x.org?n={number}", "https://x.org?n=7"),
-        ("s3://bucket/{_file_name}", "s3://bucket/2024/a%20file.pdf"),
+        ("s3://bucket/{_file_name}", "s3://bucket/2024/a file.pdf"),
+        ("gs://bucket/x#{_file_name}", "gs://bucket/x#2024/a file.pdf"),
         ("file:///data/{_file_name}", "file:///data/2024/a%20file.pdf"),
-        ("/data/{_file_name}", "/data/2024/a%20file.pdf"),
+        ("/data/{_file_name}", "/data/2024/a file.pdf"),
         ("{_file_name}", "2024/a%20file.pdf"),
         ("https://x.org/{share}/{flag}", "https://x.org/0.5/true"),
         ("https://x.org/fixed", "https://x.org/fixed"),
@@ -150,6 +151,7 @@ TEMPLATES = [
     "https://x.org/.{v}",
     "file:///data/{v}",
     "/{v}",
+    "s3://bucket/{v}",
     "{v}",
     "{v}/x",
     "./{v}",
@@ -157,10 +159,18 @@ TEMPLATES = [
 
 
 def check_url(template: str, value: str) -> None:
-    """The promise: refused, or of the template's scheme and host, below its folder, with the template's ? and #."""
+    """The promise: refused, or of the template's scheme and host, below its folder, with the template's ? and #.
+
+    A path or the key of an object store knows neither: it is the value as it is.
+    """
     try:
         result = url(template, v=value)
     except RemoteTemplateError:
+        return
+    if template.startswith(("/", "s3:")):
+        assert result == template.replace("{v}", value)
+        assert not {".", ".."} & set(result.split("/"))
+        assert not result.startswith("//")
         return
     plain, parts = urlsplit(template), urlsplit(result)
     assert (plain.scheme, plain.netloc) == (parts.scheme, parts.netloc)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from mmmeta.documents.digests import digest_kind
 from mmmeta.documents.source import document_source
-from mmmeta.documents.transfer import Downloaded, digest_kind, download, download_into
+from mmmeta.documents.transfer import Downloaded, download, download_into
 from mmmeta.errors import DownloadError, UnsafeNameError
 
 CONTENT = b"a contract\n" * 50_000

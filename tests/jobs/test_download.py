@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from archives import Archive
+from fsspec.registry import _registry
 from servers import CONTENT, Web
 
 from mmmeta import Metadir, RunReport
@@ -303,3 +307,72 @@ def test_a_new_version_takes_the_place_of_the_old_one(unique: str, archive: Arch
         client.update()
         assert (job.run().done, job.status().failed) == (1, 0)
     assert (tmp_path / "target" / "doc.txt").read_bytes() == b"the second version"
+
+
+@pytest.mark.parametrize("place", ["s3", "path", "file", "http"])
+def test_each_kind_of_address_has_its_own_grammar(
+    place: str, archive: Archive, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template is filled so that the document of exactly this name is asked for, whatever is in the name; the one of
+    the name's other spelling is beside it and is not taken for it."""
+    names = ["a b.pdf", "ü.pdf", "a+b.pdf", "a?b.pdf", "a#b.pdf", "a%20b.pdf", "100%.pdf", "a%2Fb.pdf"]
+    contents = {name: name.encode() for name in names}
+    decoys = {quote(name): b"another document" for name in names if quote(name) not in names}
+    folder = archive.client_path / "documents"
+    folder.mkdir(parents=True)
+    for name, content in (contents | decoys).items():
+        (folder / name).write_bytes(content)
+        web.objects[f"bucket/{name}"] = content
+    for variable, value in {
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_ENDPOINT_URL": web.url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    template = {
+        "s3": "s3://bucket/{_file_name}",
+        "path": f"{folder}/{{_file_name}}",
+        "file": f"{folder.as_uri()}/{{_file_name}}",
+        "http": f"{web.url}/bucket/{{_file_name}}",
+    }[place]
+    archive.server.layout.metadir.mkdir()
+    archive.server.layout.config.write_text(f"remote: {{url: '{template}'}}\n")
+    for number, name in enumerate(names):
+        archive.write(f"f{number}", _file_name=name)
+    archive.deliver()
+    report = archive.client.job("j", download={"to": str(tmp_path / "target")}).run()
+    assert failures(report) == {}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "target").iterdir()} == contents
+
+
+@pytest.mark.parametrize(
+    ("address", "module", "advice"),
+    [
+        ("https://h/x", "aiohttp", "install mmmeta[http]"),
+        ("s3://b/x", "s3fs", "install mmmeta[s3]"),
+        ("gs://b/x", "gcsfs", "install mmmeta[http] and gcsfs"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_missing_extra_ends_the_run(
+    address: str,
+    module: str,
+    advice: str,
+    workers: int,
+    archive: Archive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says what to install, and nobody's attempts are used up."""
+    monkeypatch.setitem(sys.modules, module, None)
+    # What an earlier test has used is remembered there.
+    monkeypatch.delitem(_registry, address.partition(":")[0], raising=False)
+    for name in "abc":
+        archive.write(name, _file_name=name, public_url=address)
+    archive.deliver()
+    job = archive.client.job("j", download={"to": str(tmp_path / "target")}, workers=workers)
+    with pytest.raises(JobError, match=re.escape(advice)):
+        job.run()
+    assert (job.status().pending, job.status().failed, job.status().dead) == (3, 0, 0)
+    assert {entry.attempts for entry in job.files("pending")} == {0}

@@ -312,6 +312,23 @@ def test_include_and_exclude_decide_what_is_kept(archive: Archive) -> None:
     assert [dict(file) for file in archive.server.files] == [{"content_hash": "a", "title": "T", "headers:etag": "y"}]
 
 
+def test_required_keys_are_kept_whatever_is_included(archive: Archive) -> None:
+    """A file that has them is not set aside, by generate and by insert; a required object is kept with all below it."""
+    archive.write("a", title="T", publisher={"id": 1}, lang="de", noise=1)
+    archive.write("b", title="T")
+    archive.server.layout.config.parent.mkdir()
+    archive.server.layout.config.write_text("metadata: {required: [title, publisher], include: [lang]}\n")
+    report = archive.server.generate()
+    assert [(problem.source, "'publisher' is missing" in problem.reason) for problem in report.problems] == [
+        ("b.json", True)
+    ]
+    archive.server.files.insert({"content_hash": "c", "title": "C", "publisher": {"id": 2}, "noise": 1})
+    assert [dict(file) for file in archive.server.files] == [
+        {"content_hash": "a", "title": "T", "publisher:id": 1, "lang": "de"},
+        {"content_hash": "c", "title": "C", "publisher:id": 2},
+    ]
+
+
 def test_a_mistyped_path_does_not_become_an_archive(tmp_path: Path) -> None:
     """Nothing is created."""
     with pytest.raises(MetadirNotFoundError, match="not a folder"):

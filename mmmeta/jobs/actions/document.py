@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmmeta.config.model import Config
+from mmmeta.documents.digests import Digest, digest_of
 from mmmeta.documents.source import document_source
 from mmmeta.documents.transfer import read_document
 from mmmeta.errors import LoadError
@@ -13,12 +14,12 @@ from mmmeta.layout import Layout
 from mmmeta.project.load import LoadContent
 
 
-def read_content(source: str, content: LoadContent, *, files_root: Path, expected_digest: object) -> str | bytes:
+def read_content(source: str, content: LoadContent, *, files_root: Path, expected_digest: Digest | None) -> str | bytes:
     """The document as its column takes it; a byte order mark is no part of a text.
 
     Args:
         source: where it is, as ``document_source`` gives it; it has to lie below ``files_root``.
-        expected_digest: the metadata's; only what looks like a digest is checked.
+        expected_digest: the metadata's, as ``digest_in`` gives it.
 
     Raises:
         DownloadError: it cannot be read, is too large, or not what the metadata says.
@@ -34,6 +35,16 @@ def read_content(source: str, content: LoadContent, *, files_root: Path, expecte
             f"{source}: is not UTF-8 text (byte {error.start} is {data[error.start]:#04x}). Select text documents only, "
             "or load it with `as: bytes`"
         ) from None
+
+
+def digest_in(file: File, config: Config) -> Digest | None:
+    """The digest of a file's document, where its content key holds one.
+
+    Raises:
+        DownloadError: it is said to hold one, and does not.
+    """
+    rules = config.metadata
+    return digest_of(file.get(rules.content), key=rules.content, said=rules.digest)
 
 
 def source_of(file: File, config: Config, layout: Layout) -> str:

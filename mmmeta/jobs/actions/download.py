@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Protocol
 
 from mmmeta.config.model import Config
+from mmmeta.documents.digests import Digest
 from mmmeta.documents.folder import find_place, folder_trouble, remove_document
 from mmmeta.documents.rendering import render_name
 from mmmeta.documents.source import TIMEOUT, Deadline
-from mmmeta.documents.transfer import difference, digest_kind, download_into
+from mmmeta.documents.transfer import difference, download_into
 from mmmeta.documents.web import WebSources
-from mmmeta.errors import DownloadError, JobError, MmmetaError
+from mmmeta.errors import DownloadError, JobError, MissingPackageError, MmmetaError
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import Action, Done, claim_of, failed
-from mmmeta.jobs.actions.document import source_of
+from mmmeta.jobs.actions.document import digest_in, source_of
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
 from mmmeta.project.actions import DownloadAction
@@ -62,6 +63,7 @@ class Download(Action):
         self._config = config
         self._layout = layout
         self._timeout = timeout or TIMEOUT
+        self._content_type = action.content_type
         self._web = WebSources(action.protocols)
         self._stopped = threading.Event()
         self._places = places
@@ -104,9 +106,13 @@ class Download(Action):
                     allowed_roots=[self._layout.files_root],
                     expected_digest=digest,
                     expected_size=size,
+                    expected_type=self._content_type,
                     web=self._web,
                     deadline=Deadline(shown(source), self._timeout, self._stopped),
                 )
+        except MissingPackageError as error:
+            # No file is to blame: the run ends, and nobody's attempts are used up.
+            raise JobError(f"documents cannot be downloaded: {error}") from error
         except (MmmetaError, OSError) as error:
             if self._stopped.is_set():
                 return None
@@ -149,10 +155,12 @@ class Download(Action):
 
     def _same_document(self, other: File, file: File, source: str) -> bool:
         """Whether two files are versions of one document: from one metadata file, or from one address; or equal."""
-        digest = self._promised(file)[0]
-        if (file.source is not None and file.source == other.source) or (digest and digest == self._promised(other)[0]):
+        if file.source is not None and file.source == other.source:
             return True
         try:
+            digest = digest_in(file, self._config)
+            if digest is not None and digest == digest_in(other, self._config):
+                return True
             return source_of(other, self._config, self._layout) == source
         except MmmetaError:
             return False
@@ -195,10 +203,10 @@ class Download(Action):
                     result[file.unique_value] = trouble
         return result
 
-    def _promised(self, file: File) -> tuple[object, int | None]:
+    def _promised(self, file: File) -> tuple[Digest | None, int | None]:
         """Digest and size that the metadata promises. A digest proves enough; sizes are at times those of a listing."""
-        digest = file.get(self._config.metadata.content)
-        if digest_kind(digest):
+        digest = digest_in(file, self._config)
+        if digest is not None:
             return digest, None
         sizes = (file.meta.get(key) for key in SIZE_KEYS)
         known = (size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and size >= 0)

@@ -116,14 +116,14 @@ class Load(Action):
         return {column: file.get(key) for column, key in self._keys.items()}
 
     def _read(self, file: File) -> str | bytes:
-        from mmmeta.jobs.actions.document import read_content, source_of
+        from mmmeta.jobs.actions.document import digest_in, read_content, source_of
 
         assert self._action.content is not None
         return read_content(
             source_of(file, self._config, self._layout),
             self._action.content,
             files_root=self._layout.files_root,
-            expected_digest=file.get(self._config.metadata.content),
+            expected_digest=digest_in(file, self._config),
         )
 
     def _carry_out(

@@ -1,0 +1,46 @@
+"""Whether what a web server sent can be the document: a login page, or another page of excuses, is none."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+
+START = 1024
+"""Bytes from the beginning of a document that are looked at."""
+
+_HTML_TYPES = ("text/html", "application/xhtml+xml")
+_VAGUE = ("", "application/octet-stream", "binary/octet-stream", "application/x-download", "application/force-download")
+"""What servers say that do not know."""
+
+_HTML = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+)
+_NO_HTML = re.compile(
+    r".*\.(pdf|docx|xlsx|pptx|odt|ods|odp|epub|djvu|zip|gz|tgz|bz2|xz|7z|rar|tar|png|jpe?g|gif|tiff?|webp|mp3|mp4)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Names of documents that are never HTML; a .xls is at times."""
+
+
+def why_wrong(start: bytes, told: str, names: tuple[str, ...], expected: str | None) -> str | None:
+    """Why an answer is not the document, in words; None where it may be.
+
+    Args:
+        start: its first bytes.
+        told: the ``Content-Type`` that the server told, without parameters; empty if it told none.
+        names: what the document is called, at the server and here.
+        expected: the type that the job expects, ``application/pdf`` or ``image/*``; None where it says nothing.
+    """
+    told = told.lower()
+    is_html = _HTML.match(start) is not None or (told in _HTML_TYPES and start.lstrip().startswith(b"<"))
+    if expected is not None:
+        if is_html and not any(fnmatchcase(kind, expected) for kind in _HTML_TYPES):
+            return f"an HTML page came where {expected} is expected, such as a login or an error page"
+        if told in _VAGUE or fnmatchcase(told, expected):
+            return None
+        return f"{told} came where {expected} is expected"
+    name = next((name for name in names if _NO_HTML.fullmatch(name)), None)
+    if is_html and name is not None:
+        ending = name.rpartition(".")[2].lower()
+        return f"an HTML page came in place of a .{ending}, such as a login or an error page"
+    return None
