@@ -6,12 +6,13 @@ the job replaces), by the job's own target, or by a column or query of any SQL d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.chunks import in_chunks
-from mmmeta.errors import JobError
+from mmmeta.errors import JobError, MmmetaError
 from mmmeta.jobs.actions.action import Done
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
@@ -87,3 +88,20 @@ def present(bench: Bench, names: list[str]) -> Iterator[tuple[str, Place | None]
             yield from ((file.unique_value, action.place(file)) for file in files if file.unique_value not in missing)
     finally:
         action.close()
+
+
+def places_of(bench: Bench, names: Sequence[str]) -> dict[str, Place | None]:
+    """Where a job that downloads would have put each of these files; of others nobody need know."""
+    if bench.config.download is None:
+        return dict.fromkeys(names)
+    state = bench.state
+    action = make_action(bench.config, state.config, state.layout, bench.state_id)
+    places: dict[str, Place | None] = dict.fromkeys(names)
+    try:
+        for chunk in in_chunks(names, AT_ONCE):
+            for name, file in bench.files(chunk).items():
+                with suppress(MmmetaError):  # without a name it has no place
+                    places[name] = action.place(file)
+    finally:
+        action.close()
+    return places

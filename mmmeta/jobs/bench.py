@@ -105,6 +105,7 @@ class Bench:
         shorter, even empty.
         """
         with self.changing() as ledger:
+            self._catch_up(ledger)
             claims = ledger.claim(
                 count, worker=worker, run_id=run_id, lease=self.config.lease, without=without, among=among
             )
@@ -139,6 +140,16 @@ class Bench:
             if trim:
                 ledger.trim_history()
 
+    def _catch_up(self, ledger: Ledger) -> None:
+        """Before a claim: what is claimed shall be the version that is read after it, also where files have changed since
+        the job was evaluated. A job that another process defines otherwise by now is left to it."""
+        known = ledger.known()
+        if known is None or (known.rules.selection, known.rules.rules) != (self.rules.selection, self.rules.rules):
+            return
+        revision = self.state.require().state_revision
+        if known.evaluated < revision:
+            self.evaluate(ledger, self.state.catalog(warn=False), revision)
+
     def _tell(self, ledger: Ledger, names: Sequence[str]) -> None:
         """Tell the ledger of these files, where files have changed since the job was evaluated."""
         known = ledger.known() if names else None
@@ -153,11 +164,6 @@ class Bench:
             taken = ledger.reserve(places)
         files = self.files(sorted(set(taken.values())))
         return {file: files[owner] for file, owner in taken.items() if owner in files}
-
-    def take_over(self, file: File, owner: File, place: Place) -> None:
-        """Give a file the place of an earlier version of its document."""
-        with self.changing() as ledger:
-            ledger.take_over(file.unique_value, owner.unique_value, place)
 
     # What the ledger says
 

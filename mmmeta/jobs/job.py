@@ -14,7 +14,7 @@ from mmmeta.filters import parse
 from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.actions.call import CallFunction
 from mmmeta.jobs.actions.make import make_action
-from mmmeta.jobs.adoption import Adoption, adopt, present
+from mmmeta.jobs.adoption import Adoption, adopt, places_of, present
 from mmmeta.jobs.asked_keys import AskedKeys
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.hands import Hands, One, Several
@@ -258,10 +258,10 @@ class Job:
                 for key in catalog.unknown_keys(parse(where or {})):
                     near = near_misses(key, catalog.keys)
                     raise UnknownKeyError(f"job {self.name!r}: no file has the key {key!r}: nothing was adopted.{near}")
-                names: Iterable[str] = [row.unique_value for row in catalog.rows(parse(where or {}))]
+                names = [row.unique_value for row in catalog.rows(parse(where or {}))]
             else:
-                names = [files] if isinstance(files, str) else files
-            return adopt(ledger, catalog, dict.fromkeys(names))
+                names = [files] if isinstance(files, str) else list(files)
+            return adopt(ledger, catalog, places_of(self._bench, names))
 
     def adopt_present(self, *, dry_run: bool = False) -> Adoption:
         """Take for done what is already where the job puts it: rows in the table that it loads, documents with the

@@ -142,13 +142,13 @@ class Run:
         return files
 
     def _process(self, files: list[File]) -> None:
-        if files:
-            self._action.prepare(files)
         undo = [file for file in files if claim_of(file).retract]
         do = [file for file in files if not claim_of(file).retract]
         for work, part in ((self._action.retract, undo), (self._action.process, do)):
             if not part:
                 continue
+            self._settle()  # what was undone frees its place for what comes
+            self._action.prepare(part)
             if self._action.batched:
                 while part and not (self._finished() or self._overtaken()):
                     count = self._budget.affordable(part)

@@ -165,6 +165,43 @@ def test_a_document_that_another_replaced_is_left(archive: Archive, web: Web, tm
     assert (tmp_path / "target" / "doc.pdf").read_bytes() == CONTENT
 
 
+def undoing(archive: Archive, tmp_path: Path, to: str = "target", **rules: Any) -> RunReport:
+    """One run of a job that downloads, and removes what was deleted."""
+    download = {"to": str(tmp_path / to), "name": "{title}.pdf"}
+    return archive.client.job("j", download=download, on_delete="action", attempts=1, **rules).run()
+
+
+def taken_down(archive: Archive) -> None:
+    archive.remove("a")
+    archive.server.generate(ensure=True)
+    archive.sync()
+    archive.client.update()
+
+
+def test_a_takedown_does_not_rest_on_who_comes_next(archive: Archive, web: Web, tmp_path: Path) -> None:
+    """Another file of this name, which fails, is no reason to leave the document."""
+    archive.write("a", title="same", day=1, content_hash=SHA1, public_url=f"{web.url}/good.pdf")
+    archive.deliver()
+    assert undoing(archive, tmp_path).done == 1
+    archive.write("b", title="same", day=2, public_url=f"{web.url}/none.pdf")
+    taken_down(archive)
+    assert undoing(archive, tmp_path, order_by="-day").retracted == 1
+    assert not (tmp_path / "target" / "same.pdf").exists()
+
+
+def test_a_folder_that_was_moved_is_found_by_the_digest(archive: Archive, web: Web, tmp_path: Path) -> None:
+    """And one that is away is no proof that the document is gone."""
+    archive.write("a", title="same", content_hash=SHA1, public_url=f"{web.url}/good.pdf")
+    archive.deliver()
+    assert undoing(archive, tmp_path).done == 1
+    taken_down(archive)
+    (tmp_path / "target").rename(tmp_path / "moved")
+    assert "the folder is not there" in failures(undoing(archive, tmp_path))[SHA1]
+    archive.client.recorded_job("j").retry(files=SHA1)
+    assert undoing(archive, tmp_path, to="moved").retracted == 1
+    assert not (tmp_path / "moved" / "same.pdf").exists()
+
+
 def test_an_unknown_version_is_left_for_a_person(archive: Archive, web: Web, tmp_path: Path) -> None:
     """Where the digest is not what identifies a file, another digest may be another version or another file."""
     archive.server.layout.metadir.mkdir(exist_ok=True)

@@ -207,6 +207,27 @@ def test_two_runs_at_once_in_threads(archive: Archive) -> None:
     assert sum(report.lost for report in reports) == 0
 
 
+def test_what_changes_before_it_is_claimed_is_done_once(archive_by_id: Archive) -> None:
+    """Claimed is the version that is read, whether anybody evaluated since it came or not."""
+    archive = archive_by_id
+    for name in "abcd":
+        archive.write(name, {"id": name, "content_hash": "1"})
+    archive.deliver()
+    seen: list[str] = []
+
+    def work(file: File) -> None:
+        seen.append(f"{file.unique_value}{file['content_hash']}")
+        if len(seen) == 1:
+            archive.write("c", {"id": "c", "content_hash": "2"})
+            archive.server.generate()
+            archive.sync()
+            with Metadir(archive.client_path) as another:
+                another.update()
+
+    assert archive.client.job("import", batch_size=2).run(work).done == 4
+    assert seen == ["a1", "b1", "c2", "d1"]
+
+
 def test_a_file_that_changes_each_time_it_is_processed(archive: Archive) -> None:
     """The run ends; the file stays pending for the next one."""
     deliver(archive, "a", "b")

@@ -232,10 +232,89 @@ def test_a_later_version_takes_the_place_over(ledgers: LedgerStore) -> None:
     with ledgers.changing(RULES) as ledger:
         claims = {entry.file: entry for entry in claim(ledger)}
         assert ledger.reserve({"old": place, "new": place}) == {"new": "old"}
-        ledger.take_over("new", "old", place)
-        ledger.settle([Outcome(entry, place=place) for entry in claims.values()], run_id=None, worker=WORKER)
+        ledger.settle([Outcome(claims["new"], place=place, over="old")], run_id=None, worker=WORKER)
+        ledger.settle([Outcome(claims["old"], place=place)], run_id=None, worker=WORKER)
     with ledgers.looking() as view:
         assert view.places("job", ["old", "new"]) == {"new": place}
+
+
+def test_a_later_version_that_fails_takes_nothing_over(ledgers: LedgerStore) -> None:
+    """The earlier one keeps its place, and a stranger does not get it."""
+    place = Place("/docs", "x.pdf")
+    offer(ledgers, candidate("old"))
+    work(ledgers, places={"old": place})
+    offer(ledgers, candidate("new"), candidate("stranger"))
+    with ledgers.changing(RULES) as ledger:
+        claims = {entry.file: entry for entry in claim(ledger)}
+        assert ledger.reserve({"new": place, "stranger": place}) == {"new": "old", "stranger": "old"}
+        ledger.settle([Outcome(claims["new"], "ValueError", over="old")], run_id=None, worker=WORKER)
+        assert ledger.reserve({"stranger": place}) == {"stranger": "old"}
+    with ledgers.looking() as view:
+        assert view.places("job", ["old", "new"]) == {"old": place}
+
+
+def test_what_is_to_be_undone_holds_its_place_until_it_is(ledgers: LedgerStore) -> None:
+    """Else the undoing would remove what has come there meanwhile."""
+    rules = replace(RULES, on_delete=ACTION)
+    place = Place("/docs", "x.pdf")
+    offer(ledgers, candidate("a"), rules=rules)
+    work(ledgers, rules=rules, places={"a": place})
+    offer(ledgers, candidate("a", deleted=True), candidate("b"), rules=rules)
+    with ledgers.changing(rules) as ledger:
+        claims = {entry.file: entry for entry in claim(ledger)}
+        assert ledger.reserve({"b": place}) == {"b": "a"}
+        ledger.settle([Outcome(claims["a"])], run_id=None, worker=WORKER)
+        assert ledger.reserve({"b": place}) == {}
+
+
+def test_names_that_are_swapped_free_each_other(ledgers: LedgerStore) -> None:
+    """Both move in one batch."""
+    one, two = Place("/docs", "one"), Place("/docs", "two")
+    offer(ledgers, candidate("a"), candidate("b"))
+    with ledgers.changing(RULES) as ledger:
+        claims = claim(ledger)
+        ledger.reserve({"a": one, "b": two})
+        ledger.settle([Outcome(claims[0], place=one), Outcome(claims[1], place=two)], run_id=None, worker=WORKER)
+    offer(ledgers, candidate("a", "2"), candidate("b", "2"))
+    with ledgers.changing(RULES) as ledger:
+        claims = claim(ledger)
+        assert ledger.reserve({"a": two, "b": one}) == {}
+        ledger.settle([Outcome(claims[0], place=two), Outcome(claims[1], place=one)], run_id=None, worker=WORKER)
+    with ledgers.looking() as view:
+        assert view.places("job", ["a", "b"]) == {"a": two, "b": one}
+
+
+def test_a_place_is_a_whole_path(ledgers: LedgerStore) -> None:
+    """However it is divided into folder and name."""
+    offer(ledgers, candidate("a"), candidate("b"))
+    with ledgers.changing(RULES) as ledger:
+        claim(ledger)
+        assert ledger.reserve({"a": Place("/docs/x", "y.pdf")}) == {}
+        assert ledger.reserve({"b": Place("/docs", "x/y.pdf")}) == {"b": "a"}
+
+
+def test_forgetting_one_job_keeps_the_place_of_another(ledgers: LedgerStore) -> None:
+    """The other has the same file at the same place."""
+    place, other = Place("/docs", "x.pdf"), replace(RULES, name="other")
+    for rules in (RULES, other):
+        offer(ledgers, candidate("a"), candidate("b"), rules=rules)
+        with ledgers.changing(rules) as ledger:
+            first, _ = claim(ledger)
+            ledger.reserve({"a": place})
+            ledger.settle([Outcome(first, place=place)], run_id=None, worker=WORKER)
+    with ledgers.changing(other) as ledger:
+        ledger.forget()
+    with ledgers.changing(RULES) as ledger:
+        assert ledger.reserve({"b": place}) == {"b": "a"}
+
+
+def test_of_two_files_at_one_place_one_is_adopted(ledgers: LedgerStore) -> None:
+    """The first that was named."""
+    place = Place("/docs", "x.pdf")
+    offer(ledgers, candidate("a"), candidate("b"))
+    with ledgers.changing(RULES) as ledger:
+        assert ledger.adopt({"a": place, "b": place}).adopted == 1
+    assert statuses(ledgers, "a", "b") == ["done", "pending"]
 
 
 def test_undoing_gives_the_place_up(ledgers: LedgerStore) -> None:

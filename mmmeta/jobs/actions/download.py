@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,9 +34,6 @@ class Places(Protocol):
 
     def reserve(self, places: Mapping[str, Place]) -> dict[str, File]:
         """Give claimed files their places; file → whose place it is, for those that could not have theirs."""
-
-    def take_over(self, file: File, owner: File, place: Place) -> None:
-        """Give a file the place of an earlier version of its document."""
 
 
 class Download(Action):
@@ -118,7 +116,8 @@ class Download(Action):
                 return None
             self._require_folder(error)
             return failed(claim, error)
-        return Outcome(claim, bytes=result.bytes, place=place)
+        rival = self._rivals.get(file.unique_value)
+        return Outcome(claim, bytes=result.bytes, place=place, over=None if rival is None else rival.unique_value)
 
     def _require_folder(self, error: Exception) -> None:
         """After a failure: without a folder that can be written no file can succeed, so the run ends and uses up
@@ -140,13 +139,11 @@ class Download(Action):
             self._busy.add(path)
         try:
             rival = self._rivals.get(file.unique_value)
-            if rival is not None and self._places is not None:
-                if not self._same_document(rival, file, source):
-                    raise DownloadError(
-                        f"{path}: belongs to another file of this name, {rival.unique_value}; was left. Give the job a "
-                        "`name` that tells them apart, such as {content_hash}-{_file_name}"
-                    )
-                self._places.take_over(file, rival, place)
+            if rival is not None and not self._same_document(rival, file, source):
+                raise DownloadError(
+                    f"{path}: belongs to another file of this name, {rival.unique_value}; was left. Give the job a "
+                    "`name` that tells them apart, such as {content_hash}-{_file_name}"
+                )
             yield
         finally:
             with self._free:
@@ -174,20 +171,53 @@ class Download(Action):
         if file.unique_value in self._rivals:
             return Outcome(claim)  # another file has the place by now, and its document is there
         try:
-            place = claim.place or self.place(file)
-            root = Path(place.target)
-            path = find_place(root, place.name)
-            if path.is_dir() and not path.is_symlink():
-                raise DownloadError(f"{path}: is a folder where a document was; nothing was removed")
-            other = difference(path, *self._promised(file)) if path.exists() else None
-            if other is None:
-                remove_document(root, path)
-            else:
-                # A version that the metadata tells no more of, or somebody's own: only a person can tell.
-                raise DownloadError(f"{other}, so it may not be this file's; was left. Remove it by hand")
+            if not any(self._take_away(file, place) for place in self._places_of(file)):
+                self._require_gone(claim.place)
         except (MmmetaError, OSError) as error:
             return failed(claim, error)
         return Outcome(claim)
+
+    def _places_of(self, file: File) -> Iterator[Place]:
+        """Where a file's document may be: where it was put, else where the job puts it now, as far as a digest can tell that
+        it is this file's, for the folder may have been moved."""
+        known = claim_of(file).place
+        if known is not None:
+            yield known
+        if known is None or self._promised(file)[0] is not None:
+            yield self.place(file)
+
+    def _take_away(self, file: File, place: Place) -> bool:
+        """Remove a file's document from a place; False where nothing is there.
+
+        Raises:
+            DownloadError: what is there is not, or may not be, this file's.
+        """
+        root = Path(place.target)
+        if not root.is_absolute():
+            raise DownloadError(f"what was done with it is in {place.target}, which is no folder; undo it by hand")
+        path = find_place(root, place.name)
+        if path.is_dir() and not path.is_symlink():
+            raise DownloadError(f"{path}: is a folder where a document was; nothing was removed")
+        if not os.path.lexists(path):
+            return False
+        other = difference(path, *self._promised(file)) if path.exists() else None
+        if other is not None:
+            # A version that the metadata tells no more of, or somebody's own: only a person can tell.
+            raise DownloadError(f"{other}, so it may not be this file's; was left. Remove it by hand")
+        remove_document(root, path)
+        return True
+
+    def _require_gone(self, place: Place | None) -> None:
+        """A document that is not where it was put is as good as removed, unless its folder is away."""
+        if place is None:
+            return
+        root = Path(place.target)
+        if not root.is_dir():
+            raise DownloadError(
+                f"{place.target}: the folder is not there, so the document may be somewhere else with it; bring it back, or "
+                "make an empty one if it is really gone"
+            )
+        remove_document(root, find_place(root, place.name))  # the folders that are empty now
 
     def missing(self, done: Sequence[Done]) -> dict[str, str] | None:
         result = {}

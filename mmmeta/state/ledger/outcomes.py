@@ -51,9 +51,9 @@ class Place(NamedTuple):
     name: str
 
     @property
-    def folded(self) -> str:
-        """The name as the least careful file system tells names apart: neither case nor Unicode form counts."""
-        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", self.name).casefold())
+    def key(self) -> str:
+        """The whole place as the least careful file system tells names apart: neither case nor Unicode form counts."""
+        return f"{self.target}/{unicodedata.normalize('NFC', unicodedata.normalize('NFC', self.name).lower())}"
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Outcome:
     Attributes:
         bytes: of the document.
         place: where the result is now, where the action knows.
+        over: the file whose place this was: an earlier version of the same document, which has none any more.
     """
 
     claim: Claim
@@ -95,6 +96,7 @@ class Outcome:
     error_lines: str | None = None
     bytes: int | None = None
     place: Place | None = None
+    over: str | None = None
 
     def __post_init__(self) -> None:
         message = storable(self.error_message)

@@ -147,21 +147,18 @@ class Ledger(ABC):
     @abstractmethod
     def reserve(self, places: Mapping[str, Place]) -> dict[str, str]:
         """Give claimed files their places, each to one file: a place is taken while its file is in a worker's hands,
-        and after it was done there.
+        and after it was done there, until that is undone. A file of these that moves to another place frees its old one.
 
         Returns:
             file → whose place it is, for those that could not have theirs.
         """
 
     @abstractmethod
-    def take_over(self, file: str, owner: str, place: Place) -> None:
-        """Give a file the place of another one, whose later version it is: that one has none any more."""
-
-    @abstractmethod
     def settle(self, outcomes: Sequence[Outcome], *, run_id: str | None, worker: str) -> list[Settled]:
         """Record how claimed files ended, in their order; a claim that another worker has raised since changes nothing.
 
-        A file that changed meanwhile, or was deleted, is looked at again at once.
+        A file that changed meanwhile, or was deleted, is looked at again at once. One that was done over an earlier version
+        of its document takes that one's place.
         """
 
     @abstractmethod
@@ -191,7 +188,7 @@ class Ledger(ABC):
     def adopt(self, files: Mapping[str, Place | None]) -> Adopted:
         """Take selected files for done in the version they have now, because they are already where they should be.
 
-        Files that are claimed, done already, or not selected are left alone.
+        Files that are claimed, done already, or not selected are left alone, and so are those whose place another has.
 
         Args:
             files: name → where the result is, as far as that is known.

@@ -167,9 +167,10 @@ class Claims(Ledger):
 
     def reserve(self, places: Mapping[str, Place]) -> dict[str, str]:
         taken: dict[str, str] = {}
+        moved = {file: place.key for file, place in places.items()}
         for file, place in places.items():
             owner, job = self._owner(place) or (file, None)
-            if owner != file and self._holds(owner, job, place):
+            if owner != file and moved.get(owner, place.key) == place.key and self._holds(owner, job, place):
                 taken[file] = owner
             elif (owner, job) != (file, self.rules.name):
                 self._give_place(place, file)
@@ -178,39 +179,36 @@ class Claims(Ledger):
     def _owner(self, place: Place) -> tuple[str, str] | None:
         """The file that was given a place last, and the job that it was given for."""
         row: tuple[str, str] | None = self._connection.execute(
-            "SELECT file, job FROM places WHERE target = ? AND folded = ?", (place.target, place.folded)
+            "SELECT file, job FROM places WHERE place = ?", (place.key,)
         ).fetchone()
         return row
 
     def _give_place(self, place: Place, file: str) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", (place.target, place.folded, file, self.rules.name)
-        )
+        self._connection.execute("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", (place.key, file, self.rules.name))
 
     def _holds(self, file: str, job: str | None, place: Place) -> bool:
-        """Whether a file is at work for a job that gave it a place, or was done there by any job. One that was deleted
-        holds nothing: whatever comes there is not what it left."""
+        """Whether a file is at work for a job that gave it a place, or was done there by any job."""
         return any(
-            (row_job == job and status == "claimed") or at == (place.target, place.folded)
-            for row_job, status, at in self._rows_of(file)
+            (row_job == job and status == "claimed") or at == place.key for row_job, status, at in self._rows_of(file)
         )
 
-    def _rows_of(self, file: str) -> list[tuple[str, str, tuple[str, str] | None]]:
-        """Each job's row of a file that is not deleted: job, status, and the folded place of its result."""
+    def _rows_of(self, file: str) -> list[tuple[str, str, str | None]]:
+        """Each job's row of a file: job, status, and the key of its result's place.
+
+        One that was deleted holds nothing, whatever comes there is not what it left; but for one that is to be undone.
+        """
         rows = self._connection.execute(
             "SELECT job, status, target, place FROM ledger WHERE job IN (SELECT job FROM jobs) AND file = ? "
-            "AND NOT deleted",
+            "AND (NOT deleted OR retract)",
             (file,),
         ).fetchall()
         places = [read_place(target, name, file) for _, _, target, name in rows]
-        return [
-            (row[0], row[1], None if place is None else (place.target, place.folded))
-            for row, place in zip(rows, places, strict=True)
-        ]
+        return [(row[0], row[1], None if place is None else place.key) for row, place in zip(rows, places, strict=True)]
 
-    def take_over(self, file: str, owner: str, place: Place) -> None:
+    def _take_over(self, file: str, owner: str, place: Place) -> None:
+        """Give a file the place of an earlier version of its document: that one has none any more."""
         for job, _, at in self._rows_of(owner):
-            if at == (place.target, place.folded):
+            if at == place.key:
                 self._connection.execute(
                     "UPDATE ledger SET target = NULL, place = NULL WHERE job = ? AND file = ?", (job, owner)
                 )
@@ -317,14 +315,22 @@ class Claims(Ledger):
         )
 
     def _kept_place(self, outcome: Outcome) -> Place | None:
-        """Where the result of a file is now: where it was, or where the action put it, unless a later version of the
-        document has taken that place meanwhile."""
-        if not outcome.ok:
-            return outcome.claim.place
-        if outcome.place is None or outcome.claim.retract:
+        """Where the result of a file is now: where it was, or where the action put it; but not where another has put its
+        own meanwhile."""
+        claim = outcome.claim
+        if outcome.ok and claim.retract:
             return None
-        owner = self._owner(outcome.place)
-        return outcome.place if owner is None or owner[0] == outcome.claim.file else None
+        place = outcome.place if outcome.ok else claim.place
+        if place is None:
+            return None
+        owner, _ = self._owner(place) or (None, None)
+        if owner is None and place.name != claim.file:  # its own name is nobody else's
+            self._give_place(place, claim.file)
+        owner = owner or claim.file
+        if outcome.ok and owner == outcome.over:
+            self._take_over(claim.file, owner, place)
+            return place
+        return place if owner == claim.file else None
 
     def release(self, claims: Sequence[Claim]) -> None:
         sql = f"UPDATE ledger {_GIVEN_BACK} AND file = ? AND token = ?"

@@ -121,13 +121,19 @@ class SqliteLedger(Claims):
 
     def adopt(self, files: Mapping[str, Place | None]) -> Adopted:
         connection, name = self._connection, self.rules.name
-        connection.execute("CREATE TEMP TABLE IF NOT EXISTS adopted (file TEXT PRIMARY KEY, target TEXT, place TEXT)")
+        taken = self._taken_among(files)
+        connection.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS adopted (file TEXT PRIMARY KEY, target TEXT, place TEXT, taken INTEGER)"
+        )
         connection.execute("DELETE FROM temp.adopted")
         connection.executemany(
-            "INSERT INTO temp.adopted VALUES (?, ?, ?)",
-            ((file, *stored_place(place, file)) for file, place in files.items()),
+            "INSERT INTO temp.adopted VALUES (?, ?, ?, ?)",
+            ((file, *stored_place(place, file), file in taken) for file, place in files.items()),
         )
-        which = "job = ? AND status IN ('pending', 'failed', 'dead') AND NOT retract AND file IN (SELECT file FROM temp.adopted)"
+        which = (
+            "job = ? AND status IN ('pending', 'failed', 'dead') AND NOT retract "
+            "AND file IN (SELECT file FROM temp.adopted WHERE NOT taken)"
+        )
         connection.execute(
             "INSERT INTO attempts (job, file, token, started_at, ended_at, status) "
             f"SELECT job, file, token + 1, ?, ?, 'adopted' FROM ledger WHERE {which}",
@@ -140,7 +146,6 @@ class SqliteLedger(Claims):
             f"WHERE {which}",
             (self._stamp, name),
         ).rowcount
-        self.reserve({file: place for file, place in files.items() if place is not None})
         statuses = connection.execute(
             "SELECT ledger.status, count(*) FROM temp.adopted LEFT JOIN ledger ON ledger.job = ? "
             "AND ledger.file = temp.adopted.file GROUP BY 1",
@@ -157,6 +162,18 @@ class SqliteLedger(Claims):
             strangers=tuple(file for (file,) in strangers),
         )
 
+    def _taken_among(self, files: Mapping[str, Place | None]) -> set[str]:
+        """Those of these files whose place another has, or one that was named before; the others get theirs."""
+        taken: set[str] = set()
+        given: set[str] = set()
+        for file, place in files.items():
+            if place is None or place.name == file:  # its own name is nobody else's
+                continue
+            if place.key in given or self.reserve({file: place}):
+                taken.add(file)
+            given.add(place.key)
+        return taken
+
     def forget(self) -> int:
         name = self.rules.name
         self._connection.execute(
@@ -165,7 +182,7 @@ class SqliteLedger(Claims):
             (name,),
         )
         count = self._connection.execute("DELETE FROM ledger WHERE job = ?", (name,)).rowcount
-        for table in ("ledger_counts", "attempts", "places", "jobs"):
+        for table in ("ledger_counts", "attempts", "jobs"):
             self._connection.execute(f"DELETE FROM {table} WHERE job = ?", (name,))
         return int(count)
 

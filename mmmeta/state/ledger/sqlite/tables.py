@@ -57,11 +57,9 @@ CREATE TABLE ledger (
 
 _PLACES = """
 CREATE TABLE places (                   -- who was given a place last; it counts while that file is claimed, or done there
-    target TEXT NOT NULL,
-    folded TEXT NOT NULL,               -- the name, neither case nor Unicode form counting
+    place TEXT PRIMARY KEY NOT NULL,    -- the whole path, neither case nor Unicode form of the name counting
     file TEXT NOT NULL,
-    job TEXT NOT NULL,
-    PRIMARY KEY (target, folded)
+    job TEXT NOT NULL
 ) WITHOUT ROWID"""
 
 _ATTEMPTS = """
