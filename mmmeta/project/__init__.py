@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mmmeta.project.actions import CallAction, CommandAction, DownloadAction, LoadAction
     from mmmeta.project.job import RESERVED_JOBS, JobConfig, Limit, job_config
-    from mmmeta.project.json_schema import json_schema, metadir_schema, schema_text
     from mmmeta.project.models import MetadirConfig, Project, Schedules, SensorConfig, check_names
     from mmmeta.project.reading import find_project, load_project, project_problem
+    from mmmeta.project.schema import json_schema, metadir_schema, schema_text
     from mmmeta.project.variables import Variables
 
 _MODULES = {
@@ -33,11 +33,11 @@ _MODULES = {
     "check_names": "models",
     "find_project": "reading",
     "job_config": "job",
-    "json_schema": "json_schema",
+    "json_schema": "schema",
     "load_project": "reading",
-    "metadir_schema": "json_schema",
+    "metadir_schema": "schema",
     "project_problem": "reading",
-    "schema_text": "json_schema",
+    "schema_text": "schema",
 }
 
 __all__ = [

@@ -207,6 +207,14 @@ def test_public_imports_stay(module: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_no_public_name_is_a_module_too() -> None:
+    """Importing the module would put it in the place of what people ask for."""
+    import mmmeta.project
+
+    modules = {path.stem for path in (CORE / "project").iterdir()}
+    assert modules.isdisjoint(mmmeta.project.__all__)
+
+
 def test_import_is_light() -> None:
     """``import mmmeta`` and opening a metadir bring nothing that is not needed yet."""
     code = (
