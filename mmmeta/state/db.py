@@ -79,7 +79,7 @@ def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merg
     """What was merged; None before the first update has finished.
 
     Raises:
-        FormatError: not a state db, or one of a newer version.
+        FormatError: not a state db, or one of another format.
         StateDbError: another program's database.
         Damage: one that does not say what was merged; ``reading`` and ``atomic`` make a StateDbError of it.
     """

@@ -25,7 +25,7 @@ from mmmeta.masking import shown
 from mmmeta.project.actions import DownloadAction
 from mmmeta.state.ledger.outcomes import Outcome, Place
 
-SIZE_KEYS = ("size", "file_size", "_file_size")
+PROMISED_SIZE_KEYS = ("size", "file_size", "_file_size")
 """Where metadata promises the bytes of a document. Not a crawler's header, which tells what went over the line."""
 
 
@@ -238,7 +238,7 @@ class Download(Action):
         digest = digest_in(file, self._config)
         if digest is not None:
             return digest, None
-        sizes = (file.meta.get(key) for key in SIZE_KEYS)
+        sizes = (file.meta.get(key) for key in PROMISED_SIZE_KEYS)
         known = (size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and size >= 0)
         return None, next(known, None)
 
