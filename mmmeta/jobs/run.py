@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -212,12 +211,12 @@ class Run:
                 outcomes = work(files)
             answer.put((outcomes, caught.error))
 
-        threading.Thread(target=call, name=f"mmmeta-{self._bench.config.name}", daemon=True).start()
+        thread = threading.Thread(target=call, name=f"mmmeta-{self._bench.config.name}", daemon=True)
+        thread.start()
         limit = timeout * len(files)
         over = time.monotonic() + limit
-        while answer.empty() and (left := over - time.monotonic()) > 0:
-            with suppress(Empty):
-                answer.put(answer.get(timeout=min(left, LONGEST_WAIT)))
+        while thread.is_alive() and (left := over - time.monotonic()) > 0:
+            thread.join(min(left, LONGEST_WAIT))
         try:
             outcomes, problem = answer.get_nowait()
         except Empty:
