@@ -376,14 +376,16 @@ class Job:
         worker = self._bench.worker()
         worker.start()
         run = Run(self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed)
+        finished = False
         try:
             with Keeper(self._bench, worker, run_id):
                 report = run.work(self.evaluate())
                 if self._bench.status().evaluated < self._state.ensure().state_revision:
                     self.evaluate()  # what the action has saved shall not look like news that came after the run
+                finished = True
                 return report
         finally:
-            worker.stop()
+            worker.stop(holds=not finished)
             doer.close()
             if self._state.database.exists():  # where the action has removed it, that error is the one to be seen
                 self._state.write_status()
