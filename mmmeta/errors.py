@@ -47,7 +47,7 @@ class DigestMismatchError(MmmetaError):
 
 
 class MassDeletionError(MmmetaError):
-    """More than half of all files would be deleted. If that is meant, repeat with ``allow_mass_delete=True``."""
+    """More than half of all files, or all, would be deleted. If that is meant, repeat with ``allow_mass_delete=True``."""
 
 
 class ReadOnlyMetadirError(MmmetaError):

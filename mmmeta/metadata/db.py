@@ -33,7 +33,7 @@ METADATA_FORMAT = 1
 """Of the metadata db; another one is refused."""
 
 MASS_DELETION_MINIMUM = 20
-"""Fewer deletions than this are never refused, however large their share."""
+"""Fewer deletions than this are refused only where they leave nothing."""
 
 _CREATE_REVISIONS = """
 CREATE TABLE revisions (
@@ -94,6 +94,22 @@ def head_of(database: MetadataDatabase) -> Head:
     """The head of a metadata db, read by itself; raises as ``read_head`` does."""
     with database.reading() as connection:
         return read_head(connection, database)
+
+
+def is_mass_deletion(deleted: int, before: int, alive: int) -> bool:
+    """Whether deletions are refused unless they are meant: nothing is left, or more than half of all is gone.
+
+    Args:
+        deleted: how many of the files that were alive ``before``.
+        alive: how many are alive after it, new ones included.
+    """
+    return deleted > 0 and (not alive or (deleted >= MASS_DELETION_MINIMUM and deleted * 2 > before))
+
+
+def mass_deletion_text(deleted: int, before: int, alive: int) -> str:
+    """What is said of deletions that are refused; what to do follows."""
+    none_left = "" if alive else ", for nothing is there any more (is a disk not mounted, a folder moved?)"
+    return f"{deleted} of {before} files would be deleted{none_left}; nothing was changed."
 
 
 class _NothingYet(MetadataDatabase):
@@ -170,7 +186,7 @@ class Dropped:
 
     Attributes:
         replaced: its id, and those of the metadata dbs that it replaced itself.
-        told: the last revision that was told to delete more than half of all files; 0 if none was.
+        told: the last revision that was told to delete more than half of all files, or all; 0 if none was.
     """
 
     revision: int

@@ -15,7 +15,15 @@ from mmmeta.catalog.tables import table_names, write_info
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Head, last_told, read_head, replaced_by, revision_digest
+from mmmeta.metadata.db import (
+    Head,
+    is_mass_deletion,
+    last_told,
+    mass_deletion_text,
+    read_head,
+    replaced_by,
+    revision_digest,
+)
 from mmmeta.metadata.proof import digest_mismatch, prove_whole
 from mmmeta.sqlite.damage import Damage
 from mmmeta.state.database import StateDatabase
@@ -201,7 +209,7 @@ class Updater:
             revision=head.revision,
             digest=head.digest,
             remote_last_updated=self._updated(merged, head),
-            alive=merged.alive + counts.added + counts.returned - counts.deleted,
+            alive=_alive_after(merged, counts),
         )
         return counts, merged, head, how
 
@@ -233,15 +241,18 @@ class Updater:
         return CHANGES
 
     def _guard(self, connection: sqlite3.Connection, counts: Counts, merged: Merged, head: Head) -> None:
-        if counts.deleted < MASS_DELETION_MINIMUM or self._options.allow_mass_delete:
-            return
         before = merged.alive
-        if counts.deleted * 2 <= before:
+        alive = _alive_after(merged, counts)
+        if self._options.allow_mass_delete or not is_mass_deletion(counts.deleted, before, alive):
             return
         # A mark counts only in the history that was merged: what another archive once was told is not about these files.
         ours = merged.metadata_id == head.id or merged.metadata_id in replaced_by(connection, "remote")[0]
         if not ours or last_told(connection, "remote") <= merged.revision:
             raise MassDeletionError(
-                f"{counts.deleted} of {before} files would be deleted; nothing was changed. If they are really gone at the "
-                "remote, repeat with allow_mass_delete=True (`--allow-mass-delete`)"
+                f"{mass_deletion_text(counts.deleted, before, alive)} If they are really gone at the remote, repeat with "
+                "allow_mass_delete=True (`--allow-mass-delete`)"
             )
+
+
+def _alive_after(merged: Merged, counts: Counts) -> int:
+    return merged.alive + counts.added + counts.returned - counts.deleted

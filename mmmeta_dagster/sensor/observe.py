@@ -17,7 +17,7 @@ from mmmeta.state.status import Status, file_identity, file_version, read_status
 from mmmeta.store.remote import Publication, read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
+from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_there, why_not_whole
 from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.sensor.situation import JobWanted, Situation
 
@@ -43,6 +43,7 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         merged=status,
         state_problem=_state_problem(layout, status),
         not_whole=why_not_whole(layout) or _why_older(metadir, layout, status),
+        is_gone=why_not_there(layout) is not None,
         announced=_announced(layout),
         metadata_file=file_version(layout.meta_db),
         seen=mark_of_files(layout),

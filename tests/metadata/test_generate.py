@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archives import Archive
@@ -288,6 +289,81 @@ def test_an_update_refuses_mass_deletion_that_no_publish_was_told(archive: Archi
         archive.client.update()
     assert len(archive.client_files()) == 60
     assert archive.client.update(allow_mass_delete=True).deleted == 32
+
+
+@pytest.mark.parametrize("how", ["ensure", "ensure_files", "replace"])
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for good"])
+def test_an_empty_disk_deletes_nothing_however_small_the_archive(archive: Archive, how: str, dry_run: bool) -> None:
+    """Nothing left looks as an unmounted disk does; what was allowed is marked, and clients follow it."""
+    for number in range(15):
+        document = archive.write(f"f{number}", _file_name=f"f{number}.pdf").with_suffix(".pdf")
+        document.write_bytes(b"%PDF")
+    archive.deliver()
+    for path in archive.server_path.glob("*.pdf" if how == "ensure_files" else "*.*"):
+        path.unlink()
+    asked: dict[str, Any] = {how: True}
+    with pytest.raises(MassDeletionError, match=r"15 of 15 files .* is there any more .*--allow-mass-delete"):
+        archive.server.generate(**asked, dry_run=dry_run)
+    assert len(archive.server.files) == 15
+    archive.sync()
+    assert archive.client.update().how == "nothing new"
+    assert archive.publish(**asked, allow_mass_delete=True).deleted == 15
+    assert archive.client.update().deleted == 15
+
+
+@pytest.mark.parametrize("how", ["ensure", "ensure_files"])
+def test_an_empty_disk_is_seen_although_other_files_are_left(archive: Archive, how: str) -> None:
+    """Those that were inserted, or whose metadata names no document, do not come from the disk that is gone."""
+    for number in range(3):
+        archive.write(f"f{number}", _file_name=f"f{number}.pdf").with_suffix(".pdf").write_bytes(b"%PDF")
+    if how == "ensure":
+        archive.server.generate()
+        archive.server.files.insert(content_hash="inserted")
+    else:
+        archive.write("plain")
+        archive.server.generate()
+    for path in archive.server_path.glob("f*.*"):
+        if how == "ensure" or path.suffix == ".pdf":
+            path.unlink()
+    asked: dict[str, Any] = {how: True}
+    with pytest.raises(MassDeletionError, match="3 of 4 files"):
+        archive.server.generate(**asked)
+    assert archive.server.generate(**asked, allow_mass_delete=True).deleted == 3
+
+
+def test_an_empty_disk_is_said_also_where_nothing_is_deleted(archive: Archive) -> None:
+    """By the report, for whoever looks at it."""
+    archive.write("a")
+    archive.server.generate()
+    archive.remove("a")
+    report = archive.server.generate()
+    assert report.notes == (f"no metadata files below {archive.server_path}; the 1 that are known were kept",)
+
+
+def test_the_last_file_may_be_deleted_by_name_and_clients_follow(archive: Archive) -> None:
+    """Whoever names what is to go does not need to be asked again."""
+    for number in range(3):
+        archive.write(f"f{number}")
+    archive.deliver()
+    for number in range(3):
+        archive.server.files.delete(content_hash=f"f{number}")
+    archive.sync()
+    assert archive.client.update().deleted == 3
+
+
+def test_an_update_deletes_no_small_archive_that_an_empty_one_took_the_place_of(archive: Archive) -> None:
+    """A server that began anew on an empty disk publishes a metadata db without files."""
+    archive.write("a")
+    archive.deliver()
+    archive.server.close()
+    shutil.rmtree(archive.server_path)
+    archive.server_path.mkdir()
+    archive.publish()
+    for _ in range(2):
+        with pytest.raises(MassDeletionError, match=r"1 of 1 files .* is there any more"):
+            archive.client.update()
+    assert set(archive.client_files()) == {"a"}
+    assert archive.client.update(allow_mass_delete=True).deleted == 1
 
 
 def test_another_unique_key_is_refused_until_replaced(archive: Archive) -> None:

@@ -47,10 +47,15 @@ class Documents:
         values.setdefault(self._config.metadata.unique, path)
         return values
 
+    def name(self, values: Mapping[str, Any]) -> str | None:
+        """The document's name, where the metadata tells one."""
+        file_name = values.get(self._config.metadata.file_name)
+        return file_name if isinstance(file_name, str) and file_name else None
+
     def has(self, source: str | None, values: Mapping[str, Any]) -> bool:
         """Whether the document of a metadata file is beside it; True where nothing tells its name."""
-        file_name = values.get(self._config.metadata.file_name)
-        if source is None or not isinstance(file_name, str) or not file_name:
+        file_name = self.name(values)
+        if source is None or file_name is None:
             return True
         path = self._path(source, file_name)
         if path is None:

@@ -28,6 +28,7 @@ def ensure_metadata_files(
     }
     if not orphans:
         return
+    writer.found_none = scan.is_empty()
     heirs: dict[str, Record] = {}
     for key, file in list(scan.others(orphans)):
         record = reader.read_again(scan, key, file)
@@ -46,7 +47,13 @@ def ensure_documents(writer: MetadataWriter, scan: ScanDb, reader: Reader, confi
     """Delete the files whose document is missing, and take back those whose document is there again."""
     writer.flush_rows()
     documents = reader.documents
-    missing = [file for file, source, values in writer.rows_with_source() if not documents.has(source, values)]
+    missing, there = [], 0
+    for file, source, values in writer.rows_with_source():
+        if not documents.has(source, values):
+            missing.append(file)
+        elif documents.name(values) is not None:
+            there += 1
+    writer.found_none = writer.found_none or (bool(missing) and not there)
     stored = {file: (source, values) for file, source, values in writer.rows_with_source(deleted_reason=NO_DOCUMENT)}
     known = writer.known(list(stored))
     for file, (source, values) in stored.items():

@@ -227,7 +227,7 @@ class _Gathering:
             revision=head.revision,
             duration=time.monotonic() - started,
             dry_run=options.dry_run,
-            notes=(*remarks, *self._notes(writer, duplicates)),
+            notes=(*remarks, *self._notes(writer, head, duplicates)),
             shared=shared,
         )
 
@@ -324,9 +324,12 @@ class _Gathering:
         )
         return sum(any(self._scan.describes(key, file) for key in keys_of(source)) for file, source in deleted)
 
-    def _notes(self, writer: MetadataWriter, duplicates: int) -> list[str]:
+    def _notes(self, writer: MetadataWriter, head: Head, duplicates: int) -> list[str]:
         reader = self._reader
         notes = []
+        if not (self._scan.unchanged or self._read_count or reader.problems.count):
+            kept = f"; the {head.alive:,} that are known were kept" if head.alive else ""
+            notes.append(f"no {'' if self._options.no_meta else 'metadata '}files below {self._root}{kept}")
         if duplicates:
             notes.append(f"{duplicates} metadata files share a unique value with a newer one, which won")
         if reader.keys.reserved:

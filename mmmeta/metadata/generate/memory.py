@@ -163,6 +163,10 @@ class ScanDb:
         self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not walk.hides(key)])
         self._run("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
 
+    def is_empty(self) -> bool:
+        """Whether not one metadata file is there."""
+        return self._row("SELECT 1 FROM seen LIMIT 1") is None
+
     def sees(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and is still that of ``file``, or cannot be read now."""
         row = self._row("SELECT file FROM seen WHERE path = ?", key)
