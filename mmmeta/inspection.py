@@ -80,13 +80,14 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     shadowed: tuple[str, ...] = ()
     layout = client.layout
     try:
-        layout.refuse_legacy()
+        server.refuse_legacy()
         legacy = False
     except LegacyMetadirError as error:
         legacy = True
         problems.append(str(error))
+        unreadable += ["metadata"] if server.reader.exists() else []
     try:
-        if server.reader.exists():
+        if not legacy and server.reader.exists():
             facts["metadata"] = _facts_of_metadata(server.reader, server.clock())
     except MmmetaError as error:
         unreadable.append("metadata")

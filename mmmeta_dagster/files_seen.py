@@ -10,10 +10,12 @@ import hashlib
 import os
 from pathlib import Path
 
+from mmmeta.errors import LegacyMetadirError
 from mmmeta.layout import Layout
 from mmmeta.project import MetadirConfig
 from mmmeta.sqlite.headers import HEADER_BYTES, extent_of
 from mmmeta.state.status import file_version
+from mmmeta.writing import refuse_legacy
 
 
 def layout_of(metadir: MetadirConfig) -> Layout:
@@ -41,11 +43,15 @@ def why_not_whole(layout: Layout) -> str | None:
     """Why meta.db cannot be read yet, as a part of a sentence; None where nothing speaks against it.
 
     A file that is being copied in place is shorter than its header says. What is torn in the middle is found by the
-    run itself (the digest).
+    run itself (the digest). A metadir of mmmeta 0.1-0.4 never becomes whole.
     """
     missing = why_not_there(layout)
     if missing is not None:
         return missing
+    try:
+        refuse_legacy(layout.metadir)
+    except LegacyMetadirError as error:
+        return str(error)
     try:
         return _why_cut_off(layout.meta_db)
     except FileNotFoundError:

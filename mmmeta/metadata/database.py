@@ -18,6 +18,7 @@ from mmmeta.sqlite.connection import set_journal_mode, uri_of
 from mmmeta.sqlite.database import PERMISSIONS, Database
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_wal, stamp_of
 from mmmeta.sqlite.pool import Reader
+from mmmeta.writing import make_folder
 
 __all__ = ["MetadataDatabase"]
 
@@ -76,6 +77,9 @@ class MetadataDatabase(Database):
             IN_USE.leave(identity)
 
     # Connections
+
+    def _make_folder(self) -> None:
+        make_folder(self.path.parent)
 
     def _set_journal(self, connection: sqlite3.Connection) -> None:
         # Another program's database in WAL mode is refused later on, and left as it is.

@@ -23,11 +23,12 @@ from mmmeta.catalog.tables import (
     table_names,
     write_info,
 )
-from mmmeta.errors import LegacyMetadirError, MetadataDbError, MmmetaError
+from mmmeta.errors import MetadataDbError, MmmetaError
 from mmmeta.fingerprints import digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
+from mmmeta.writing import has_our_tables, legacy_error, legacy_tables_text
 
 METADATA_FORMAT = 1
 """Of the metadata db; another one is refused."""
@@ -80,10 +81,10 @@ def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema
             f"SELECT name FROM {quote_identifier(schema)}.sqlite_master WHERE type = 'table'"
         )
     }
-    if "info" not in names and {"registry", "revisions"} <= names:
-        raise Damage("its table info is missing", schema)
-    if "info" not in names:
+    if not has_our_tables(names):
         raise no_metadata_db(names, database)
+    if "info" not in names:
+        raise Damage("its table info is missing", schema)
     info = read_info(connection, schema)
     check_format(info, "metadata", database.path, METADATA_FORMAT, "mmmeta generate")
     checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
@@ -159,10 +160,7 @@ def metadata_catalog(database: MetadataDatabase, now: datetime) -> Catalog:
 def no_metadata_db(names: set[str], database: MetadataDatabase) -> MmmetaError:
     """The error for a database without our tables."""
     if names:
-        return LegacyMetadirError(
-            f"{database.path} was written by mmmeta 0.1-0.4 or by another program (tables: {', '.join(sorted(names))}). "
-            "This version leaves it untouched; generate a new metadir in another folder"
-        )
+        return legacy_error(legacy_tables_text(database.path, names))
     return MetadataDbError(
         f"metadata db {database.path} has no tables: the first generate did not finish; run it again at the server, "
         "or sync the metadir again"

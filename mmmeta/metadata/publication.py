@@ -14,11 +14,12 @@ from contextlib import suppress
 
 from mmmeta.clock import from_text
 from mmmeta.errors import MetadataDbError, MmmetaError
-from mmmeta.layout import Layout, write_atomic
+from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.forks import in_background
 from mmmeta.store.store import Store
+from mmmeta.writing import write_atomic
 
 log = logging.getLogger(__name__)
 

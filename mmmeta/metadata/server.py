@@ -13,7 +13,7 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config, load_config
 from mmmeta.errors import MetadataDbError, MmmetaError, ReadOnlyMetadirError
-from mmmeta.layout import Layout, write_atomic
+from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, empty_catalog, head_of, metadata_catalog
 from mmmeta.metadata.publication import Publisher
@@ -21,6 +21,7 @@ from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import Bulk
 from mmmeta.metadata.writer import MetadataWriter
 from mmmeta.store.store import Store
+from mmmeta.writing import refuse_legacy, write_atomic
 
 Written = Callable[[MetadataWriter], None]
 """Called with the writer of a transaction that was just committed."""
@@ -112,13 +113,13 @@ class Server:
             ConfigError, LegacyMetadirError, MetadataDbError
         """
         self.publisher.flush()
+        self.refuse_legacy()  # its config.yml has other keys, which shall not be what is said
         self.reload_config()
-        self.refuse_legacy()
         self.recover()
 
     def refuse_legacy(self) -> None:
         """Leave a metadir of mmmeta 0.1-0.4 untouched."""
-        self.layout.refuse_legacy()
+        refuse_legacy(self.layout.metadir)
 
     def recover(self) -> None:
         """At a server, roll back what a killed writer left; a client's copy is not touched."""

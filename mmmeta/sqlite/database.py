@@ -65,6 +65,10 @@ class Database(ABC):
         """The error for a file that is not there."""
 
     @abstractmethod
+    def _make_folder(self) -> None:
+        """Make the folder of the file, which is about to be written; raises OSError."""
+
+    @abstractmethod
     def _set_journal(self, connection: sqlite3.Connection) -> None:
         """Give a connection that may write the journal that this file has."""
 
@@ -216,7 +220,7 @@ class Database(ABC):
             self._drop_writer()
         if self._writer is None:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folder()
             except OSError as error:
                 raise self.error(f"cannot be made: {error.strerror} ({error.filename})") from error
             self._open_writer()

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mmmeta.errors import StateDbError
+from mmmeta.writing import make_folder
 
 
 def boot_id() -> str:
@@ -86,7 +87,7 @@ class Worker:
             ) from error
 
     def _take(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         for path in list(self._folder.iterdir()):
             is_dead(self._folder, f"{boot_id()}/{path.name}")
         path = _path(self._folder, self.name)

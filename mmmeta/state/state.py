@@ -16,7 +16,6 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config
 from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, warn_caller
-from mmmeta.layout import write_atomic
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.metadata.server import Server
 from mmmeta.state.database import StateDatabase
@@ -27,6 +26,7 @@ from mmmeta.state.ledger.store import LedgerStore
 from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.store.store import Store
+from mmmeta.writing import write_atomic
 
 LOCAL_UPDATED = "local_last_updated"
 LOCAL_REVISION = "local_revision"
@@ -87,9 +87,11 @@ class State:
 
         Raises:
             StateDbError: nothing was merged yet: there is no state db.
+            LegacyMetadirError: nor can anything be merged.
         """
         merged = self.merged()
         if merged is None:
+            self.server.refuse_legacy()
             raise StateDbError(f"no state db at {self.database.path}: run `mmmeta update` first")
         return merged
 

@@ -20,6 +20,7 @@ from mmmeta.errors import MmmetaError
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path
 from mmmeta.sqlite.connection import BUSY_TIMEOUT
 from mmmeta.sqlite.statements import quote_identifier
+from mmmeta.writing import make_folder
 
 _AGAIN = -1
 """Remembered as the mtime of what is to be read again: where the metadata was set aside, and where the mtime is not older
@@ -64,7 +65,7 @@ class Seen(NamedTuple):
 
 def filesystem_now(folder: Path) -> int:
     """The file system's own idea of now in nanoseconds, read off a file made for it; raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b".")
         file.flush()
