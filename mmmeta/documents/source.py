@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from mmmeta.documents.spelling import as_on_disk
 from mmmeta.errors import DownloadError
 from mmmeta.masking import shown
 from mmmeta.quantities import format_duration
@@ -112,7 +113,8 @@ def document_source(
         return public
     if remote_url:
         return remote_url
-    beside = files_root / PurePosixPath(source or "").parent / file_name if file_name else None
+    folder = PurePosixPath(source or "").parent
+    beside = as_on_disk(files_root, (folder / file_name).parts) if file_name else None
     if isinstance(public, str) and protocol_of(public) and not (beside and os.path.isfile(beside)):
         return public
     if beside:

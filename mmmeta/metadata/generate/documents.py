@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmmeta.config.model import Config
+from mmmeta.documents.spelling import as_on_disk
 from mmmeta.errors import Problem
 from mmmeta.metadata.generate.walk import Entry, display_path, keys_of, real_path
 from mmmeta.reports import FirstFew
@@ -53,7 +54,8 @@ class Documents:
         return file_name if isinstance(file_name, str) and file_name else None
 
     def has(self, source: str | None, values: Mapping[str, Any]) -> bool:
-        """Whether the document of a metadata file is beside it; True where nothing tells its name."""
+        """Whether the document of a metadata file is beside it, in any Unicode form of its name; True where nothing tells
+        its name."""
         file_name = self.name(values)
         if source is None or file_name is None:
             return True
@@ -63,7 +65,7 @@ class Documents:
             self._problems.add(Problem(source, reason, "_file_name"))
             return True
         try:
-            path.stat()
+            as_on_disk(self._root, path.relative_to(self._root).parts).stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
