@@ -151,7 +151,8 @@ class Generator:
             return self._attempt(started, database, scan_path)
 
     def _attempt(self, started: float, database: MetadataDatabase, scan_path: Path) -> GenerateReport:
-        scan = ScanDb(scan_path, self._identity())
+        root = scan_path.parent if self._options.dry_run else self._layout.files_root  # a dry run writes nothing there
+        scan = ScanDb(scan_path, self._identity(), root)
         try:
             scan.begin()
             return _Gathering(self._layout.files_root, self._config, self._options, scan, self._progress).run(
