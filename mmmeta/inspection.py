@@ -10,7 +10,7 @@ from typing import Any
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.filters import All
-from mmmeta.layout import Layout
+from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, head_of, metadata_catalog
 from mmmeta.metadata.server import Server
@@ -100,6 +100,9 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     except MmmetaError as error:
         unreadable.append("state")
         problems.append(str(error))
+    misplaced = why_misplaced(layout.base)
+    if misplaced is not None:
+        problems.append(misplaced)
     values: dict[str, Any] = {}
     try:
         values = dict(store.items())

@@ -24,8 +24,10 @@ A state db in another place has what belongs to it beside it, so that several ma
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 METADIR = "_mmmeta"
@@ -116,3 +118,31 @@ class Layout:
     @cached_property
     def client_mark(self) -> Path:
         return self.local / "client"
+
+
+_LOOKED_INTO = 1_000
+"""Folders of a base path that are looked into for a metadir that is not where it belongs."""
+
+
+def why_misplaced(base: Path) -> str | None:
+    """That a metadir lies beside the place where it belongs, as a sync puts it that was told the wrong folder; a part of a
+    sentence that says what to do, None where nothing is seen of that."""
+    metadir = base / METADIR
+    if os.path.exists(metadir / METADIR / "meta.db"):
+        return (
+            f"{metadir / METADIR} is a metadir within the metadir: the sync goes one folder too deep (rsync wants a slash "
+            f"at the end of its source: …/{METADIR}/). Mend it, and remove that folder"
+        )
+    if os.path.isdir(metadir):
+        return None
+    if base.name == METADIR:
+        return f"{base} is the metadir itself: name the folder that holds it, {base.parent}"
+    if os.path.exists(base / "meta.db"):
+        return f"{base} holds what belongs into {metadir}: the sync leaves the folder {METADIR} out"
+    with suppress(OSError), os.scandir(base) as entries:
+        for entry in islice(entries, _LOOKED_INTO):
+            if os.path.exists(os.path.join(entry.path, METADIR, "meta.db")):
+                return (
+                    f"there is a metadir in {entry.path}: name that folder, or let the sync copy what is in it into {base}"
+                )
+    return None

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from mmmeta.errors import LegacyMetadirError
-from mmmeta.layout import Layout
+from mmmeta.layout import Layout, why_misplaced
 from mmmeta.project import MetadirConfig
 from mmmeta.sqlite.headers import HEADER_BYTES, extent_of
 from mmmeta.state.status import file_version
@@ -36,7 +36,15 @@ def why_not_there(layout: Layout) -> str | None:
     # The function, because the method of the same name raises where a folder above cannot be entered.
     if os.path.isdir(layout.metadir):
         return None
+    misplaced = why_misplaced(layout.base)
+    if misplaced is not None:
+        return misplaced
     return f"{layout.metadir} is not there yet; run what makes it (in a clone of mmmeta: make demo), or sync it"
+
+
+def is_gone(layout: Layout) -> bool:
+    """Whether nothing is seen of a metadir, neither where it belongs nor beside it."""
+    return not os.path.isdir(layout.metadir) and why_misplaced(layout.base) is None
 
 
 def why_not_whole(layout: Layout) -> str | None:
@@ -55,7 +63,7 @@ def why_not_whole(layout: Layout) -> str | None:
     try:
         return _why_cut_off(layout.meta_db)
     except FileNotFoundError:
-        return f"{layout.meta_db} is not there yet"
+        return why_misplaced(layout.base) or f"{layout.meta_db} is not there yet"
     except OSError as error:
         return f"{layout.meta_db} cannot be read ({error.strerror})"
 

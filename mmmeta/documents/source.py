@@ -25,6 +25,9 @@ CHUNK = 256 * 1024
 TIMEOUT = 3600.0
 """Seconds that one document may take, where the job has no ``timeout``; ends what drips without an end."""
 
+PUBLIC_URL = "public_url"
+"""The metadata key that holds where anybody can get the document."""
+
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
@@ -108,7 +111,9 @@ def document_source(
     Raises:
         DownloadError: none of them is there.
     """
-    public = get("public_url")
+    public = get(PUBLIC_URL)
+    if isinstance(public, str):
+        public = public.strip()  # no address begins or ends with a space, whatever a scraper has cut out
     if isinstance(public, str) and is_local(public):
         return public
     if remote_url:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError
+from mmmeta.layout import why_misplaced
 from mmmeta.sqlite.connection import set_journal_mode, uri_of
 from mmmeta.sqlite.database import PERMISSIONS, Database
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_wal, stamp_of
@@ -188,6 +189,9 @@ class MetadataDatabase(Database):
         return "sync the metadir again"
 
     def _missing(self) -> MmmetaError:
+        misplaced = why_misplaced(self.path.parent.parent)
+        if misplaced is not None:
+            return MetadirNotFoundError(f"no metadata db at {self.path}: {misplaced}")
         return MetadirNotFoundError(
             f"no metadata db at {self.path}: sync the metadir first, run `mmmeta generate` at the server, "
             "or check the path"

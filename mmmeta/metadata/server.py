@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config, load_config
-from mmmeta.errors import MetadataDbError, MmmetaError, ReadOnlyMetadirError
-from mmmeta.layout import Layout
+from mmmeta.errors import MetadataDbError, MetadirNotFoundError, MmmetaError, ReadOnlyMetadirError
+from mmmeta.layout import METADIR, Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, empty_catalog, head_of, metadata_catalog
 from mmmeta.metadata.publication import Publisher
@@ -157,11 +157,14 @@ class Server:
 
         Raises:
             ReadOnlyMetadirError, LegacyMetadirError
+            MetadirNotFoundError: the base path is a metadir itself, into which another one would be made.
         """
         self.refuse_legacy()
         if self.is_marked:
             return True
         layout = self.layout
+        if layout.base.name == METADIR:
+            raise MetadirNotFoundError(why_misplaced(layout.base) or f"{layout.base} is no place for a metadir")
         if not self._meant and self._followed:
             raise ReadOnlyMetadirError(
                 f"{layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mmmeta.catalog.tables import table_names, write_info
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
+from mmmeta.layout import why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import (
     Head,
@@ -114,6 +115,7 @@ class Updater:
     def run(self) -> UpdateReport:
         """Do it; see ``Metadir.update``."""
         started = time.monotonic()
+        self._say_misplaced()
         merged = None
         if self._state.exists():
             with self._state.reading() as connection:
@@ -159,6 +161,11 @@ class Updater:
         if merged.remote_last_updated != updated and not self._options.dry_run:
             with self._state.atomic() as connection:
                 write_info(connection, remote_last_updated=updated)
+
+    def _say_misplaced(self) -> None:
+        misplaced = why_misplaced(self._metadata.path.parent.parent)
+        if misplaced is not None:
+            self._notes.append(misplaced)
 
     def _updated(self, merged: Merged, head: Head) -> str | None:
         """The ``remote_last_updated`` that counts as merged; the old one while the metadata db is still on its way."""

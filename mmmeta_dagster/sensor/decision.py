@@ -71,6 +71,8 @@ class Decision:
 def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     """Ask for a run of ``<metadir>_import``, or skip, with the reason. ``now`` is aware UTC."""
     decision = _decide(situation, cursor, now)
+    if situation.misplaced is not None and situation.misplaced not in decision.reason:
+        decision = replace(decision, reason=f"{decision.reason} Beside it {situation.misplaced}.")
     if situation.remote_problem is not None:
         trouble = f"The store at the remote cannot be read: {situation.remote_problem}."
         return replace(decision, reason=f"{decision.reason} {trouble}")
@@ -174,7 +176,14 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
     published, merged = situation.published, situation.merged
     if merged is None:
         if published is not None:
-            yield f"the remote has metadata of {_published(published)}, nothing was merged yet"
+            before = next((run for run in situation.runs if run.phase is Phase.SUCCEEDED), None)
+            nothing = (
+                "nothing was merged yet"
+                if before is None
+                else f"and what was merged is gone, which run {before.name} and others have done: did a sync delete local/? "
+                "Exclude it, and put the state db back from a backup if there is one"
+            )
+            yield f"the remote has metadata of {_published(published)}, {nothing}"
         return
     if situation.state_problem is not None and published is not None:
         yield situation.state_problem

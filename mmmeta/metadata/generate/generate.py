@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
+from mmmeta.documents.source import PUBLIC_URL
 from mmmeta.errors import MetadirNotFoundError, Problem
 from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
@@ -339,6 +340,10 @@ class _Gathering:
         if reader.clash_names:
             names = ", ".join(sorted(reader.clash_names)[:10])
             notes.append(f"{reader.clashes} metadata files give a key twice, the nested one won: {names}")
+        if reader.padded_urls:
+            notes.append(
+                f"{PUBLIC_URL} begins or ends with a space in {reader.padded_urls} metadata files; jobs read it without"
+            )
         if writer.moved:
             notes.append(f"{writer.moved} metadata files moved")
         return notes

@@ -118,6 +118,33 @@ def test_what_was_there_and_is_gone_is_waited_for(watch: Watch, gone: str, state
     assert watch.skips().startswith("Nothing to do")
 
 
+def test_a_sync_that_goes_one_folder_too_deep_is_named(watch: Watch) -> None:
+    """Before anything was merged, and after it, when everything seems to be done."""
+    metadir = watch.archive.client / "_mmmeta"
+    inner = metadir / "_mmmeta"
+    metadir.rename(watch.archive.root / "away")
+    metadir.mkdir()
+    (watch.archive.root / "away").rename(inner)
+    assert "one folder too deep" in watch.skips()
+    inner.rename(watch.archive.root / "away")
+    metadir.rmdir()
+    (watch.archive.root / "away").rename(metadir)
+    watch.run(watch.asks())
+    shutil.copytree(metadir, watch.archive.root / "copy")
+    (watch.archive.root / "copy").rename(inner)
+    said = watch.skips()
+    assert said.startswith("Nothing to do")
+    assert "one folder too deep" in said
+
+
+def test_a_wiped_state_db_is_said_where_runs_are_remembered(watch: Watch) -> None:
+    """`rsync --delete` without the exclude takes `local/` away, and status.json with it."""
+    watch.run(watch.asks())
+    assert watch.skips().startswith("Nothing to do")
+    shutil.rmtree(watch.archive.client / "_mmmeta" / "local")
+    assert "did a sync delete local/?" in watch.asks().tags[keys.TAG_REASON]
+
+
 def test_a_store_that_arrives_before_the_metadata_db_is_waited_for(watch: Watch) -> None:
     """In alphabetical order `_store` comes first; no attempt is spent."""
     meta_db = watch.archive.client / "_mmmeta" / "meta.db"
