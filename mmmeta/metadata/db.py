@@ -109,7 +109,7 @@ def is_mass_deletion(deleted: int, before: int, alive: int) -> bool:
 
 def mass_deletion_text(deleted: int, before: int, alive: int) -> str:
     """What is said of deletions that are refused; what to do follows."""
-    none_left = "" if alive else ", for nothing is there any more (is a disk not mounted, a folder moved?)"
+    none_left = "" if alive else ", and none would be left"
     return f"{deleted} of {before} files would be deleted{none_left}; nothing was changed."
 
 
@@ -193,14 +193,25 @@ class Dropped:
     told: int
 
 
-def drop_tables(connection: sqlite3.Connection, database: MetadataDatabase) -> Dropped | None:
-    """Empty a metadata db for ``replace``; None where there was none. One written by another program is refused."""
+def drop_tables(connection: sqlite3.Connection, database: MetadataDatabase, unique: str) -> Dropped | None:
+    """Empty a metadata db for ``replace``; None where there was none. One written by another program is refused.
+
+    Args:
+        unique: the key that identifies a file from now on. Where it is another than before, a file is known again by its
+            value of that key, or by its metadata file.
+    """
     if not table_names(connection):
         return None
     head = read_head(connection, database)
-    unique_sql = KeyColumns.load(connection, REMOTE, head.unique).unique_sql
+    columns = KeyColumns.load(connection, REMOTE, head.unique)
     connection.execute("DROP TABLE IF EXISTS temp.dropped")
-    connection.execute(f"CREATE TEMP TABLE dropped AS SELECT {unique_sql} AS file FROM files WHERE __deleted = 0")
+    if unique == head.unique:
+        values = f"{columns.unique_sql} AS file, NULL AS source"
+    else:
+        slot = columns.slots.get(unique)
+        value = "NULL" if slot is None or slot.column is None else f"CAST({quote_identifier(slot.column)} AS TEXT)"
+        values = f"{value} AS file, __source AS source"
+    connection.execute(f"CREATE TEMP TABLE dropped AS SELECT {values} FROM files WHERE __deleted = 0")
     (alive,) = connection.execute("SELECT count(*) FROM temp.dropped").fetchone()
     replaced, _ = replaced_by(connection)
     told = last_told(connection)

@@ -252,14 +252,16 @@ class MetadataWriter:
         if dropped is not None:
             (self.deleted,) = self._connection.execute(
                 "SELECT count(*) FROM temp.dropped AS d "
-                f"WHERE d.file NOT IN (SELECT {self.unique_sql} FROM files WHERE __deleted = 0)"
+                f"WHERE (d.file IS NULL OR d.file NOT IN (SELECT {self.unique_sql} FROM files WHERE __deleted = 0)) AND "
+                "(d.source IS NULL OR d.source NOT IN (SELECT __source FROM files WHERE __source IS NOT NULL))"
             ).fetchone()
         left = 0 if self.found_none else alive
         mass = is_mass_deletion(self.deleted, before, left)
         named = self.deleted == self._by_hand and self.deleted < MASS_DELETION_MINIMUM
         if mass and not named and not self.allow_mass_delete:
+            none = " Nothing was found where they come from: is a disk not mounted, a folder moved?" if self.found_none else ""
             raise MassDeletionError(
-                f"{mass_deletion_text(self.deleted, before, left)} If they are really gone, repeat with "
+                f"{mass_deletion_text(self.deleted, before, alive)}{none} If they are really gone, repeat with "
                 "allow_mass_delete=True (`--allow-mass-delete`)"
             )
         self.columns.flush()

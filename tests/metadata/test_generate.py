@@ -302,7 +302,7 @@ def test_an_empty_disk_deletes_nothing_however_small_the_archive(archive: Archiv
     for path in archive.server_path.glob("*.pdf" if how == "ensure_files" else "*.*"):
         path.unlink()
     asked: dict[str, Any] = {how: True}
-    with pytest.raises(MassDeletionError, match=r"15 of 15 files .* is there any more .*--allow-mass-delete"):
+    with pytest.raises(MassDeletionError, match=r"15 of 15 files .* none would be left.* Nothing was found .*--allow-mass-delete"):
         archive.server.generate(**asked, dry_run=dry_run)
     assert len(archive.server.files) == 15
     archive.sync()
@@ -360,7 +360,7 @@ def test_an_update_deletes_no_small_archive_that_an_empty_one_took_the_place_of(
     archive.server_path.mkdir()
     archive.publish()
     for _ in range(2):
-        with pytest.raises(MassDeletionError, match=r"1 of 1 files .* is there any more"):
+        with pytest.raises(MassDeletionError, match="1 of 1 files would be deleted, and none would be left"):
             archive.client.update()
     assert set(archive.client_files()) == {"a"}
     assert archive.client.update(allow_mass_delete=True).deleted == 1
@@ -377,6 +377,44 @@ def test_another_unique_key_is_refused_until_replaced(archive: Archive) -> None:
     with pytest.raises(MmmetaError, match="foreign_id"):
         archive.client.update()
     assert set(archive.client_files()) == {"a"}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["the new key was kept", "it was excluded"])
+def test_a_replacement_by_another_unique_key_finds_its_files_again(archive: Archive, kept: bool) -> None:
+    """Their metadata files are not gone; those whose are count as deleted."""
+    config = archive.server.layout.config
+    config.parent.mkdir()
+    config.write_text("metadata: {}\n" if kept else "metadata: {exclude: [id]}\n")
+    for number in range(50):
+        archive.write(f"f{number}", id=number)
+    archive.server.generate()
+    for number in range(45, 50):
+        archive.remove(f"f{number}")
+    config.write_text("metadata: {unique: id}\n")
+    report = archive.server.generate(replace=True)
+    assert (report.added, report.deleted) == (45, 5)
+    assert {file.unique_value for file in archive.server.files} == {str(number) for number in range(45)}
+
+
+def test_a_replacement_that_loses_what_was_inserted_is_refused(archive: Archive) -> None:
+    """What has no metadata file is known again by the new key only."""
+    archive.server.files.insert_many({"content_hash": f"f{number}", "id": number} for number in range(30))
+    archive.server.layout.config.write_text("metadata: {unique: id}\n")
+    archive.write("f0", id=0)
+    with pytest.raises(MassDeletionError, match="29 of 30 files"):
+        archive.server.generate(replace=True)
+
+
+@pytest.mark.parametrize("config", ["unique: foreign_id", "required: [foreign_id]"])
+def test_a_replacement_that_sets_everything_aside_says_why(archive: Archive, config: str) -> None:
+    """The metadata files are not gone, a key is missing in them."""
+    for number in range(3):
+        archive.write(f"f{number}")
+    archive.server.generate()
+    archive.server.layout.config.write_text(f"metadata: {{{config}}}\n")
+    with pytest.raises(MassDeletionError, match=r"3 metadata files were set aside, the first is f0\.json: .*foreign_id"):
+        archive.server.generate(replace=True)
+    assert len(archive.server.files) == 3
 
 
 def test_include_and_exclude_decide_what_is_kept(archive: Archive) -> None:

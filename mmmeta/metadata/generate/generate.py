@@ -19,7 +19,7 @@ from pathlib import Path
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PUBLIC_URL
-from mmmeta.errors import MetadirNotFoundError, Problem
+from mmmeta.errors import MassDeletionError, MetadirNotFoundError, Problem
 from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
@@ -192,13 +192,13 @@ class _Gathering:
             with database.atomic() as connection:
                 if options.dry_run:
                     connection.execute("PRAGMA cache_spill=OFF")  # not a page reaches the file
-                dropped = drop_tables(connection, database) if options.replace else None
+                dropped = drop_tables(connection, database, self._config.metadata.unique) if options.replace else None
                 writer = MetadataWriter(connection, database, self._config.metadata.unique, now, dropped)
                 writer.allow_mass_delete = options.allow_mass_delete
                 if not _fits(scan, connection, writer.head):
                     scan.forget()
                 self._gather(connection, writer)
-                head = writer.finish()
+                head = self._finish(writer)
                 deleted = self._described_but_deleted(connection, writer, head)
                 changed = bool(scan.gone or self._read_count)
                 duplicates = scan.duplicates(changed=changed)
@@ -240,10 +240,20 @@ class _Gathering:
         scan.settle(walk)
         for problem in walk.problems:
             reader.problems.add(problem)
+        writer.found_none = options.replace and scan.is_empty()
         if options.ensure:
             ensure_metadata_files(connection, writer, scan, walk, reader)
         if options.ensure_files:
             ensure_documents(writer, scan, reader, self._config)
+
+    def _finish(self, writer: MetadataWriter) -> Head:
+        try:
+            return writer.finish()
+        except MassDeletionError as error:
+            problems = self._reader.problems
+            if not problems.count:
+                raise
+            raise MassDeletionError(f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}") from None
 
     def _read_all(self, walk: Walk, writer: MetadataWriter) -> None:
         scan, reader = self._scan, self._reader
