@@ -39,7 +39,7 @@ def why_not_there(layout: Layout) -> str | None:
     misplaced = why_misplaced(layout.base)
     if misplaced is not None:
         return misplaced
-    return f"{layout.metadir} is not there yet; run what makes it (in a clone of mmmeta: make demo), or sync it"
+    return f"{layout.metadir} is not there yet; run what makes it, or sync it"
 
 
 def is_gone(layout: Layout) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config, load_config
-from mmmeta.errors import MetadataDbError, MetadirNotFoundError, MmmetaError, ReadOnlyMetadirError
+from mmmeta.errors import MetadataDbError, MetadirNotFoundError, MmmetaError, ReadOnlyMetadirError, remedy_of
 from mmmeta.layout import METADIR, Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, empty_catalog, head_of, metadata_catalog
@@ -181,7 +181,7 @@ class Server:
         try:
             write_atomic(self.layout.server_mark, b"metadata is written here\n")
         except OSError as error:
-            raise MetadataDbError(f"{self.layout.server_mark} cannot be written: {error.strerror}") from error
+            raise MetadataDbError(f"{self.layout.server_mark} cannot be written: {error.strerror}; {remedy_of(error)}") from error
 
     # Writing
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import MmmetaError
+from mmmeta.errors import MmmetaError, remedy_of
 from mmmeta.sqlite.connection import BUSY_TIMEOUT, connect
 from mmmeta.sqlite.damage import STUMBLES, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.sqlite.headers import Identity
@@ -171,7 +171,7 @@ class Database(ABC):
         try:
             return self.path.exists()
         except OSError as error:
-            raise self.error(f"cannot be looked for: {error.strerror}", PERMISSIONS) from error
+            raise self.error(f"cannot be looked for: {error.strerror}", remedy_of(error)) from error
 
     def is_sound(self) -> bool:
         """Whether the file is whole as far as SQLite can tell; reads all of it."""
@@ -222,7 +222,7 @@ class Database(ABC):
             try:
                 self._make_folder()
             except OSError as error:
-                raise self.error(f"cannot be made: {error.strerror} ({error.filename})") from error
+                raise self.error(f"cannot be made: {error.strerror} ({error.filename})", remedy_of(error)) from error
             self._open_writer()
         assert self._writer is not None
         return self._writer
@@ -245,7 +245,7 @@ class Database(ABC):
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing() from None
         except OSError as error:
-            raise self.error(f"cannot be opened: {error.strerror}", PERMISSIONS) from error
+            raise self.error(f"cannot be opened: {error.strerror}", remedy_of(error)) from error
         if stat.S_ISDIR(status.st_mode):
             raise self.error("is a folder, not a file", "check the path")
         return status.st_dev, status.st_ino

@@ -14,7 +14,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from mmmeta.errors import StateDbError
+from mmmeta.errors import StateDbError, remedy_of
 from mmmeta.writing import make_folder
 
 
@@ -82,8 +82,7 @@ class Worker:
             self._take()
         except OSError as error:
             raise StateDbError(
-                f"{self._folder} cannot be written: {error.strerror}; a run needs to write there, so check the permissions of "
-                "its folder"
+                f"{self._folder} cannot be written: {error.strerror}; a run needs to write there: {remedy_of(error)}"
             ) from error
 
     def _take(self) -> None:

@@ -229,7 +229,7 @@ class Updater:
                 return EVERYTHING
             self._notes.append("the metadata db was made anew, so everything was compared")
             return REPAIR
-        if head.revision < merged.revision:
+        if merged.is_newer_than(head):
             if not self._options.accept_older:
                 raise StaleMetadataError(
                     f"{self._metadata.path} is a stale copy: revision {head.revision}, merged already {merged.revision}. Sync "

@@ -85,9 +85,7 @@ def test_it_says_what_is_missing_before_the_first_sync(empty_archive: Archive, i
     """No red tick."""
     metadir = empty_archive.client / "_mmmeta"
     watch = Watch(empty_archive, instance)
-    assert watch.skips() == (
-        f"No metadata yet: {metadir} is not there yet; run what makes it (in a clone of mmmeta: make demo), or sync it."
-    )
+    assert watch.skips() == f"No metadata yet: {metadir} is not there yet; run what makes it, or sync it."
     metadir.mkdir(parents=True)
     assert watch.skips() == f"No metadata yet: {metadir / 'meta.db'} is not there yet."
 
