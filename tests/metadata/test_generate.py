@@ -129,7 +129,7 @@ def test_replace_makes_the_metadata_db_anew(archive: Archive, options: dict[str,
     archive.server.generate()
     archive.remove("b")
     before = archive.server.inspect().metadata_db
-    report = archive.server.generate(replace=True, **options)
+    report = archive.server.generate(replace=True, allow_mass_delete=bool(options), **options)
     after = archive.server.inspect().metadata_db
     assert before is not None
     assert after is not None
@@ -153,6 +153,47 @@ def test_no_meta_describes_the_documents_themselves(archive: Archive) -> None:
         "pdf",
         3,
     )
+
+
+@pytest.mark.parametrize("unique", ["content_hash", "name"])
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_copied_folder_changes_nothing(archive: Archive, unique: str, remembered: bool) -> None:
+    """`cp -r` makes documents that differ in nothing from those that are known; they are counted, and named."""
+    folder = archive.server_path / "m"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.pdf").write_bytes(b"%d" % number)
+        os.utime(folder / f"{number}.pdf", (100, 100))
+    archive.server.layout.metadir.mkdir()
+    archive.server.layout.config.write_text(f"metadata: {{unique: {unique}}}\n")
+    revision = archive.server.generate(no_meta=True).revision
+    for copy in ("a", "z"):
+        shutil.copytree(folder, archive.server_path / copy, copy_function=shutil.copy)  # as cp -r: with times of its own
+    if not remembered:
+        archive.server.layout.scan_db.unlink()
+    report = archive.server.generate(no_meta=True)
+    assert (report.changed, report.added, report.duplicates, report.revision) == (0, 0, 6, revision)
+    assert {file["path"] for file in archive.server.files} == {f"m/{number}.pdf" for number in range(3)}
+    assert report.shared[0].source in {f"m/{number}.pdf" for number in range(3)}
+    # The original changes: the one that is left of the old content counts only where somebody asks for it.
+    (folder / "0.pdf").write_bytes(b"new")
+    shutil.rmtree(archive.server_path / "z")
+    archive.server.generate(no_meta=True, ensure=True)
+    if unique == "content_hash":
+        found = {file["path"]: file["size"] for file in archive.server.files}
+        assert found == {"a/0.pdf": 1, "m/0.pdf": 3, "m/1.pdf": 1, "m/2.pdf": 1}
+
+
+def test_of_documents_with_one_name_and_other_content_the_newest_counts(archive: Archive) -> None:
+    """They are no copies."""
+    archive.server.layout.metadir.mkdir()
+    archive.server.layout.config.write_text("metadata: {unique: name}\n")
+    for place, mtime in (("m", 100), ("a", 200), ("z", 150)):
+        (archive.server_path / place).mkdir()
+        (archive.server_path / place / "x.pdf").write_bytes(place.encode())
+        os.utime(archive.server_path / place / "x.pdf", (mtime, mtime))
+        archive.server.generate(no_meta=True)
+    assert [file["path"] for file in archive.server.files] == ["a/x.pdf"]
 
 
 def test_a_dry_run_counts_and_writes_nothing(archive: Archive) -> None:
@@ -302,7 +343,8 @@ def test_an_empty_disk_deletes_nothing_however_small_the_archive(archive: Archiv
     for path in archive.server_path.glob("*.pdf" if how == "ensure_files" else "*.*"):
         path.unlink()
     asked: dict[str, Any] = {how: True}
-    with pytest.raises(MassDeletionError, match=r"15 of 15 files .* none would be left.* Nothing was found .*--allow-mass-delete"):
+    nothing = "" if how == "ensure_files" else ".* Nothing was found where they come from"
+    with pytest.raises(MassDeletionError, match=f"15 of 15 files .* none would be left{nothing}.*--allow-mass-delete"):
         archive.server.generate(**asked, dry_run=dry_run)
     assert len(archive.server.files) == 15
     archive.sync()
@@ -311,24 +353,17 @@ def test_an_empty_disk_deletes_nothing_however_small_the_archive(archive: Archiv
     assert archive.client.update().deleted == 15
 
 
-@pytest.mark.parametrize("how", ["ensure", "ensure_files"])
-def test_an_empty_disk_is_seen_although_other_files_are_left(archive: Archive, how: str) -> None:
-    """Those that were inserted, or whose metadata names no document, do not come from the disk that is gone."""
+def test_an_empty_disk_is_seen_although_other_files_are_left(archive: Archive) -> None:
+    """Those that were inserted do not come from the disk that is gone."""
     for number in range(3):
-        archive.write(f"f{number}", _file_name=f"f{number}.pdf").with_suffix(".pdf").write_bytes(b"%PDF")
-    if how == "ensure":
-        archive.server.generate()
-        archive.server.files.insert(content_hash="inserted")
-    else:
-        archive.write("plain")
-        archive.server.generate()
-    for path in archive.server_path.glob("f*.*"):
-        if how == "ensure" or path.suffix == ".pdf":
-            path.unlink()
-    asked: dict[str, Any] = {how: True}
-    with pytest.raises(MassDeletionError, match="3 of 4 files"):
-        archive.server.generate(**asked)
-    assert archive.server.generate(**asked, allow_mass_delete=True).deleted == 3
+        archive.write(f"f{number}")
+    archive.server.generate()
+    archive.server.files.insert(content_hash="inserted")
+    for number in range(3):
+        archive.remove(f"f{number}")
+    with pytest.raises(MassDeletionError, match=r"3 of 4 files .*Nothing was found"):
+        archive.server.generate(ensure=True)
+    assert archive.server.generate(ensure=True, allow_mass_delete=True).deleted == 3
 
 
 def test_an_empty_disk_is_said_also_where_nothing_is_deleted(archive: Archive) -> None:

@@ -16,6 +16,10 @@ from mmmeta.metadata.generate.walk import Entry, display_path, keys_of, real_pat
 from mmmeta.reports import FirstFew
 
 
+CONTENT_HASH = "content_hash"
+"""The key under which a document that has no metadata file tells its SHA-1."""
+
+
 class Documents:
     """The documents below a files root; what cannot be looked at is added to ``problems``."""
 
@@ -43,21 +47,20 @@ class Documents:
             "size": entry.size,
             "modified_at": _iso(entry.mtime),
             "changed_at": _iso(entry.ctime),
-            "content_hash": _sha1_of(real_path(os.fsencode(self._root), entry.key)),
+            CONTENT_HASH: self.sha1(entry.key),
         }
         values.setdefault(self._config.metadata.unique, path)
         return values
 
-    def name(self, values: Mapping[str, Any]) -> str | None:
-        """The document's name, where the metadata tells one."""
-        file_name = values.get(self._config.metadata.file_name)
-        return file_name if isinstance(file_name, str) and file_name else None
+    def sha1(self, key: bytes) -> str:
+        """The SHA-1 of a document in hexadecimal; raises OSError."""
+        return _sha1_of(real_path(os.fsencode(self._root), key))
 
     def has(self, source: str | None, values: Mapping[str, Any]) -> bool:
         """Whether the document of a metadata file is beside it, in any Unicode form of its name; True where nothing tells
         its name."""
-        file_name = self.name(values)
-        if source is None or file_name is None:
+        file_name = values.get(self._config.metadata.file_name)
+        if source is None or not isinstance(file_name, str) or not file_name:
             return True
         path = self._path(source, file_name)
         if path is None:
@@ -88,7 +91,6 @@ def _iso(nanoseconds: int) -> str:
 
 
 def _sha1_of(path: bytes) -> str:
-    """The SHA-1 of a document in hexadecimal; raises OSError."""
     digest = hashlib.sha1(usedforsecurity=False)
     with open(path, "rb") as file:
         while part := file.read(1 << 20):

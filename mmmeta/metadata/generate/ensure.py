@@ -47,13 +47,7 @@ def ensure_documents(writer: MetadataWriter, scan: ScanDb, reader: Reader, confi
     """Delete the files whose document is missing, and take back those whose document is there again."""
     writer.flush_rows()
     documents = reader.documents
-    missing, there = [], 0
-    for file, source, values in writer.rows_with_source():
-        if not documents.has(source, values):
-            missing.append(file)
-        elif documents.name(values) is not None:
-            there += 1
-    writer.found_none = writer.found_none or (bool(missing) and not there)
+    missing = [file for file, source, values in writer.rows_with_source() if not documents.has(source, values)]
     stored = {file: (source, values) for file, source, values in writer.rows_with_source(deleted_reason=NO_DOCUMENT)}
     known = writer.known(list(stored))
     for file, (source, values) in stored.items():

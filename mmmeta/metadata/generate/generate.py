@@ -13,8 +13,10 @@ import os
 import sqlite3
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
@@ -24,6 +26,7 @@ from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables, revision_digest
+from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
 from mmmeta.metadata.generate.reader import Reader, precedence
@@ -276,20 +279,31 @@ class _Gathering:
         """Write what differs from the metadata db."""
         if not batch:
             return
+        known = writer.known(list({record.file for record in batch}))
         winners: dict[str, Record] = {}
         for record in batch:
             other = winners.get(record.file)
-            if other is None or precedence(record) > precedence(other):
+            if other is None or self._beats(record, other, known.get(record.file)):
                 winners[record.file] = record
-        known = writer.known(list(winners))
         for file, record in winners.items():
             self._write_one(record, known.get(file), writer)
+
+    def _beats(self, record: Record, other: Record, known: Known | None) -> bool:
+        """Which of two with one unique value counts; of documents that are copies of each other the one that is known."""
+        if known is not None and known.source in (record.source, other.source) and self._are_copies(record, other.values):
+            return record.source == known.source
+        return precedence(record) > precedence(other)
+
+    def _are_copies(self, record: Record, values: Mapping[str, Any]) -> bool:
+        """Whether two documents without metadata files have one content: then nothing tells them apart but where they are."""
+        content = record.values.get(CONTENT_HASH)
+        return self._options.no_meta and content is not None and content == values.get(CONTENT_HASH)
 
     def _write_one(self, record: Record, known: Known | None, writer: MetadataWriter) -> None:
         if known is None:
             writer.put(record, None)
             return
-        if known.source not in (None, record.source) and self._loses(record, known):
+        if known.source not in (None, record.source) and self._loses(record, known, writer):
             return
         if known.deleted:
             if not self._stays_deleted(record, known):
@@ -299,9 +313,12 @@ class _Gathering:
         elif known.source != record.source and record.source is not None:
             writer.move(record.file, record.source, record.source_mtime)
 
-    def _loses(self, record: Record, known: Known) -> bool:
-        """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path)."""
+    def _loses(self, record: Record, known: Known, writer: MetadataWriter) -> bool:
+        """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path); or
+        the document that it knows is still there, of which this is a copy."""
         assert known.source is not None
+        if self._options.no_meta and self._are_copies(record, writer.read([record.file])[record.file]):
+            return any(self._reader.holds(self._scan, key, record) for key in keys_of(known.source))
         for key in keys_of(known.source):
             mtime = self._reader.mtime(key)
             if mtime is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PUBLIC_URL
 from mmmeta.errors import MmmetaError, Problem
-from mmmeta.metadata.generate.documents import Documents
+from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, display_path, read_bytes, real_path
 from mmmeta.metadata.records import KeyFilter, make_record, unique_value
@@ -76,6 +76,18 @@ class Reader:
             return unique_value(values, self._config.metadata.unique) == file
         except (OSError, MmmetaError):
             return False  # its own turn tells why
+
+    def holds(self, scan: ScanDb, key: bytes, record: Record) -> bool:
+        """Whether the document at a key has the content of ``record``; read only where it is not as remembered."""
+        read = scan.read_now(key)
+        if read is not None:
+            return read.file == record.file
+        try:
+            status = os.stat(real_path(self._root, key))
+            now = Entry(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            return scan.entry(key) == now or self.documents.sha1(key) == record.values.get(CONTENT_HASH)
+        except (OSError, ValueError):
+            return False
 
     def mtime(self, key: bytes) -> int | None:
         """When the file at a key was written, in nanoseconds; None where there is none."""

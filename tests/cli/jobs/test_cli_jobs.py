@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from cli_support import PROJECT, Run, kept, lines, rows, status_of, sync
 
 from mmmeta import File, mmmeta
