@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -114,12 +114,24 @@ class Backend:
         if options.dry_run:
             return report
         indexed = self.evaluate_jobs()
+        if report.revision_before is None:
+            report = replace(report, notes=(*report.notes, *self._done_before()))
         self.state.write_status()
         self.state.mark()
         if indexed:
             said = f"made an index over {', '.join(indexed)}, by which jobs select"
             report = replace(report, notes=(*report.notes, said))
         return report
+
+    def _done_before(self) -> list[str]:
+        """What a new state db does not know of, of the project file's jobs."""
+        from mmmeta.jobs.job import Job
+
+        found = []
+        for config in self.jobs.values():
+            with suppress(MmmetaError):  # the job's own run says what is wrong with it
+                found.append(Job(config, self.state, strict=True).done_before())
+        return [sentence for sentence in found if sentence is not None]
 
     def evaluate_jobs(self) -> list[str]:
         """Bring the selections of the project file's jobs up to date; one that cannot be is logged, not fatal.

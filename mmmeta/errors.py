@@ -7,6 +7,7 @@ carries its data as attributes.
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 import warnings
@@ -47,7 +48,7 @@ class DigestMismatchError(MmmetaError):
 
 
 class MassDeletionError(MmmetaError):
-    """More than half of all files would be deleted. If that is meant, repeat with ``allow_mass_delete=True``."""
+    """More than half of all files, or all, would be deleted. If that is meant, repeat with ``allow_mass_delete=True``."""
 
 
 class ReadOnlyMetadirError(MmmetaError):
@@ -208,6 +209,19 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}" if self.key is None else f"{self.source}: {self.key}: {self.reason}"
+
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on the disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "check the permissions of the file and its folder"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "too many files are open; allow more (ulimit -n)"),
+    errno.EROFS: "its disk may only be read; mount it for writing, or choose another place",
+}
+
+
+def remedy_of(error: OSError) -> str:
+    """What to do about a file or folder that cannot be used, by the reason that the system gives."""
+    return _REMEDIES.get(error.errno or 0, "check the path and its disk")
 
 
 def near_misses(word: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.filters import All
-from mmmeta.layout import Layout
+from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, head_of, metadata_catalog
 from mmmeta.metadata.server import Server
@@ -80,13 +80,14 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     shadowed: tuple[str, ...] = ()
     layout = client.layout
     try:
-        layout.refuse_legacy()
+        server.refuse_legacy()
         legacy = False
     except LegacyMetadirError as error:
         legacy = True
         problems.append(str(error))
+        unreadable += ["metadata"] if server.reader.exists() else []
     try:
-        if server.reader.exists():
+        if not legacy and server.reader.exists():
             facts["metadata"] = _facts_of_metadata(server.reader, server.clock())
     except MmmetaError as error:
         unreadable.append("metadata")
@@ -99,6 +100,9 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     except MmmetaError as error:
         unreadable.append("state")
         problems.append(str(error))
+    misplaced = why_misplaced(layout.base)
+    if misplaced is not None:
+        problems.append(misplaced)
     values: dict[str, Any] = {}
     try:
         values = dict(store.items())

@@ -26,12 +26,11 @@ A state db in another place has what belongs to it beside it, so that several ma
 from __future__ import annotations
 
 import os
-import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-
-from mmmeta.errors import LegacyMetadirError
 
 METADIR = "_mmmeta"
 """Name of the folder that gets synced. Changing it orphans every existing archive."""
@@ -123,36 +122,32 @@ class Layout:
     def announced(self) -> Path:
         return self.local / "announced"
 
-    def refuse_legacy(self) -> None:
-        """Raise LegacyMetadirError where a metadir of mmmeta 0.1-0.4 lies, which is to stay as it is."""
-        # A folder that may not be looked at is not taken for an old metadir; opening it says what is wrong.
-        if os.path.exists(self.meta_db):
-            return
-        if os.path.exists(self.metadir / "state.db") or os.path.isdir(self.metadir / "db"):
-            raise LegacyMetadirError(
-                f"{self.metadir} was written by mmmeta 0.1-0.4. This version leaves it untouched; generate a new metadir in "
-                "another folder"
-            )
-
     @cached_property
     def client_mark(self) -> Path:
         return self.local / "client"
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, a sync tool or a crash sees the old or the new content, never a part.
+_LOOKED_INTO = 1_000
+"""Folders of a base path that are looked into for a metadir that is not where it belongs."""
 
-    Creates the folder where it is missing. The temporary file lies in the same folder and begins with a dot.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
-    # Opened by hand and not by ``tempfile``, so that the umask decides who may read it.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+def why_misplaced(base: Path) -> str | None:
+    """That a metadir lies beside the place where it belongs, as a sync puts it that was told the wrong folder; a part of a
+    sentence that says what to do, None where nothing is seen of that."""
+    metadir = base / METADIR
+    if os.path.exists(metadir / METADIR / "meta.db"):
+        return (
+            f"{metadir / METADIR} is a metadir within the metadir: the sync goes one folder too deep (rsync wants a slash "
+            f"at the end of its source: …/{METADIR}/). Mend it, and remove that folder"
+        )
+    if os.path.isdir(metadir):
+        return None
+    if base.name == METADIR:
+        return f"{base} is the metadir itself: name the folder that holds it, {base.parent}"
+    if os.path.exists(base / "meta.db"):
+        return f"{base} holds what belongs into {metadir}: the sync leaves the folder {METADIR} out"
+    with suppress(OSError), os.scandir(base) as entries:
+        for entry in islice(entries, _LOOKED_INTO):
+            if os.path.exists(os.path.join(entry.path, METADIR, "meta.db")):
+                return f"there is a metadir in {entry.path}: name that folder, or let the sync copy what is in it into {base}"
+    return None

@@ -159,7 +159,7 @@ class Metadir:
             ensure: mark deleted the files that have no metadata file any more.
             ensure_files: mark deleted the files whose document is missing beside its metadata file.
             no_meta: describe the documents themselves (name, path, size, times, SHA-1) instead of reading JSON.
-            allow_mass_delete: delete even if these are more than half of all files (20 at least).
+            allow_mass_delete: delete even if none is left, or these are more than half of all files (20 at least).
             dry_run: count everything, write nothing.
             progress: called with what is done, how many, and None for of how many.
 
@@ -211,7 +211,7 @@ class Metadir:
         Args:
             replace: write all of the remote's columns anew.
             accept_older: merge a metadata db that is older than what was merged before.
-            allow_mass_delete: follow deletions of more than half of all files (20 at least).
+            allow_mass_delete: follow deletions that leave none, or of more than half of all files (20 at least).
             dry_run: count everything, write nothing.
             progress: called once when the merge is done.
 

@@ -10,10 +10,12 @@ import hashlib
 import os
 from pathlib import Path
 
-from mmmeta.layout import Layout
+from mmmeta.errors import LegacyMetadirError
+from mmmeta.layout import Layout, why_misplaced
 from mmmeta.project import MetadirConfig
 from mmmeta.sqlite.headers import HEADER_BYTES, extent_of
 from mmmeta.state.status import file_version
+from mmmeta.writing import refuse_legacy
 
 
 def layout_of(metadir: MetadirConfig) -> Layout:
@@ -34,22 +36,34 @@ def why_not_there(layout: Layout) -> str | None:
     # The function, because the method of the same name raises where a folder above cannot be entered.
     if os.path.isdir(layout.metadir):
         return None
-    return f"{layout.metadir} is not there yet; run what makes it (in a clone of mmmeta: make demo), or sync it"
+    misplaced = why_misplaced(layout.base)
+    if misplaced is not None:
+        return misplaced
+    return f"{layout.metadir} is not there yet; run what makes it, or sync it"
+
+
+def is_gone(layout: Layout) -> bool:
+    """Whether nothing is seen of a metadir, neither where it belongs nor beside it."""
+    return not os.path.isdir(layout.metadir) and why_misplaced(layout.base) is None
 
 
 def why_not_whole(layout: Layout) -> str | None:
     """Why meta.db cannot be read yet, as a part of a sentence; None where nothing speaks against it.
 
     A file that is being copied in place is shorter than its header says. What is torn in the middle is found by the
-    run itself (the digest).
+    run itself (the digest). A metadir of mmmeta 0.1-0.4 never becomes whole.
     """
     missing = why_not_there(layout)
     if missing is not None:
         return missing
     try:
+        refuse_legacy(layout.metadir)
+    except LegacyMetadirError as error:
+        return str(error)
+    try:
         return _why_cut_off(layout.meta_db)
     except FileNotFoundError:
-        return f"{layout.meta_db} is not there yet"
+        return why_misplaced(layout.base) or f"{layout.meta_db} is not there yet"
     except OSError as error:
         return f"{layout.meta_db} cannot be read ({error.strerror})"
 

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mmmeta.layout import Layout
+from mmmeta.writing import make_folder
 
 BEAT = 5.0
 """Seconds between two signs of life. A good deal less than ``runs.FRESH``, after which a run counts as killed."""
@@ -41,6 +42,9 @@ def beating(layout: Layout, run_id: str) -> Iterator[None]:
 
     Creates nothing where there is no metadir, and does without where the folder cannot be written: then a run counts as
     alive for as long as it takes to start, and the ledger's claims keep a second one from doing anything twice.
+
+    Raises:
+        LegacyMetadirError: the metadir is an old one, into which nothing is written.
     """
     file = _file(layout, run_id)
     # The function, because the method of the same name raises where a folder above cannot be entered.
@@ -66,7 +70,7 @@ def beating(layout: Layout, run_id: str) -> Iterator[None]:
 
 def _touch(file: Path) -> bool:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         file.touch()
         os.utime(file)
     except OSError:

@@ -14,7 +14,7 @@ class GenerateOptions(dg.Config):
     ensure: bool = Field(default=False, description="Mark files deleted whose metadata file is gone.")
     ensure_files: bool = Field(default=False, description="Mark files deleted whose document is gone.")
     no_meta: bool = Field(default=False, description="Take the documents themselves; there are no metadata files.")
-    allow_mass_delete: bool = Field(default=False, description="Go on although more than half of all files vanish.")
+    allow_mass_delete: bool = Field(default=False, description="Go on although over half of all files, or all, vanish.")
 
 
 class UpdateOptions(dg.Config):
@@ -22,7 +22,7 @@ class UpdateOptions(dg.Config):
 
     replace: bool = Field(default=False, description="Rebuild the remote part of the state db. Local state is kept.")
     accept_older: bool = Field(default=False, description="Accept a metadata db that is older than what was merged.")
-    allow_mass_delete: bool = Field(default=False, description="Go on although more than half of all files vanish.")
+    allow_mass_delete: bool = Field(default=False, description="Go on although over half of all files, or all, vanish.")
 
 
 class JobOptions(dg.Config):

@@ -11,7 +11,7 @@ from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
 from mmmeta.state.status import read_status
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_seen import layout_of
+from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.jobs import DagsterJob, imported
 from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.shown.wording import clock_text, retries
@@ -91,7 +91,10 @@ def _schedule(
 
 def _retry(metadir: MetadirConfig, now: datetime) -> Evaluation:
     """A run where a failed file of the metadir's jobs is due, as status.json says; else when the next one will be."""
-    status = read_status(layout_of(metadir).status)
+    layout = layout_of(metadir)
+    status = read_status(layout.status)
+    if (missing := why_not_there(layout)) is not None:
+        return dg.SkipReason(f"Waiting: {missing}.")
     if status is None:
         return dg.SkipReason("Nothing was merged yet, or status.json cannot be read; an import writes it anew.")
     waiting = {

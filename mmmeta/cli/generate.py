@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--ensure", is_flag=True, help="Mark files deleted that have no metadata file any more.")
 @click.option("--ensure-files", is_flag=True, help="Mark files deleted whose document is missing.")
 @click.option("--no-meta", is_flag=True, help="Read the documents themselves instead of JSON metadata files.")
-@click.option("--allow-mass-delete", is_flag=True, help="Go on even if more than half of all files would be deleted.")
+@click.option("--allow-mass-delete", is_flag=True, help="Go on even if more than half of all files, or all, would go.")
 @dry_run_option
 @json_option
 @settings_options
@@ -63,7 +62,7 @@ def verb(
         if as_json:
             echo_report(target, report, total=report.total)
         else:
-            _tell(target, report, metadir.layout.files_root)
+            _tell(target, report)
         return WITH_PROBLEMS if report.problem_count else DONE
 
     act_on(ctx, _servers(ctx), generate)
@@ -83,7 +82,7 @@ def _servers(ctx: click.Context) -> list[Target]:
     return servers
 
 
-def _tell(target: Target, report: GenerateReport, root: Path) -> None:
+def _tell(target: Target, report: GenerateReport) -> None:
     changes = counts_text(
         {
             "added": report.added,
@@ -99,8 +98,6 @@ def _tell(target: Target, report: GenerateReport, root: Path) -> None:
         changes = f"would be {changes}"
     revision = "dry run, nothing written" if report.dry_run else f"revision {report.revision}"
     say(f"{target.name}: {changes} ({revision}, {format_duration(report.duration)})")
-    if not report.total and not report.problem_count:
-        note(f"  no metadata files below {root}")
     for sentence in report.notes:
         note(f"  {sentence}")
     listing("  metadata files with one unique value:", [f"  {shared}" for shared in report.shared])

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import MmmetaError, StateDbError
+from mmmeta.errors import MmmetaError, StateDbError, remedy_of
 from mmmeta.layout import Layout
+from mmmeta.writing import make_folder
 
 
 class AnotherRunError(MmmetaError):
@@ -30,6 +31,7 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
     Raises:
         AnotherRunError: ``exclusive``, and another run holds the lock.
         StateDbError: the folder cannot be written.
+        LegacyMetadirError: it may not be.
     """
     if dry_run or not layout.meta_db.is_file():
         yield
@@ -58,11 +60,11 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
 
 def _open(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise StateDbError(
-            f"{path} cannot be written: {error.strerror}; a run needs to write there, so check the permissions of its folder"
+            f"{path} cannot be written: {error.strerror}; a run needs to write there: {remedy_of(error)}"
         ) from error
 
 

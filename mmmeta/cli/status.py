@@ -16,7 +16,7 @@ from mmmeta.cli.targets import Target, find_targets
 if TYPE_CHECKING:
     from mmmeta.inspection import DatabaseFacts, Inspection
     from mmmeta.metadir import Metadir
-    from mmmeta.state.status import JobStatus
+    from mmmeta.state.status import JobStatus, Status
 
 COLUMNS = ("pending", "claimed", "done", "failed", "dead", "skipped")
 """Numbers of files in the table of jobs, in the order of its columns: fields of ``JobStatus``."""
@@ -57,7 +57,7 @@ def _show(target: Target, metadir: Metadir, as_json: bool) -> None:
     status = metadir.status() if metadir.is_client else None
     jobs = {} if status is None else status.jobs
     if not as_json:
-        _tell(target, inspection, outdated, jobs)
+        _tell(target, inspection, outdated, status)
         return
     echo_report(
         target,
@@ -65,6 +65,7 @@ def _show(target: Target, metadir: Metadir, as_json: bool) -> None:
             "is_server": inspection.is_server,
             "is_client": inspection.is_client,
             "outdated": outdated,
+            "stale": _is_stale(inspection, status),
             "published": _facts(inspection.metadata_db),
             # What was merged is named as what was published, so that both can be compared; the state db's own id is
             # what receipts in a target carry.
@@ -83,12 +84,13 @@ def _facts(facts: DatabaseFacts | None) -> dict[str, Any] | None:
     return None if facts is None else {name: getattr(facts, name) for name in names}
 
 
-def _tell(target: Target, inspection: Inspection, outdated: bool | None, jobs: Mapping[str, JobStatus]) -> None:
+def _tell(target: Target, inspection: Inspection, outdated: bool | None, status: Status | None) -> None:
+    jobs = {} if status is None else status.jobs
     rows: list[tuple[str, object]] = [
         ("path", target.path),
         ("published", _revision(inspection.metadata_db, "nothing here")),
         ("merged", _revision(inspection.state_db, "never updated")),
-        ("outdated", _outdated_text(inspection, outdated)),
+        ("outdated", _outdated_text(inspection, outdated, status)),
     ]
     if inspection.shadowed:
         rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
@@ -110,11 +112,23 @@ def _draw_jobs(names: Sequence[str], jobs: Mapping[str, JobStatus]) -> None:
     draw_table(["job", *columns, "due"], rows, numbers=columns)
 
 
-def _outdated_text(inspection: Inspection, outdated: bool | None) -> str:
+def _is_stale(inspection: Inspection, status: Status | None) -> bool:
+    """Whether the metadata db is an older copy than was merged, which an update refuses."""
+    published = inspection.metadata_db
+    if published is None or status is None or status.revision is None:
+        return False
+    return published.id == status.metadata_id and published.revision < status.revision
+
+
+def _outdated_text(inspection: Inspection, outdated: bool | None, status: Status | None) -> str:
     if inspection.metadata_db is None:
         return "not known: there is no metadata db, sync it again"
     if outdated is None:
         return "no, this is the server"
+    if _is_stale(inspection, status):
+        return "the copy is older than what was merged: sync it again (if the remote went back: `mmmeta update --accept-older`)"
+    if inspection.state_db is not None and inspection.metadata_db.unique != inspection.state_db.unique:
+        return f"yes, but files are identified by {inspection.metadata_db.unique} now: `mmmeta update` says what to do"
     return "yes: run `mmmeta update`" if outdated else "no"
 
 

@@ -23,7 +23,7 @@ HOW = {"everything": "compared everything", "repair": "repaired"}
 @click.command("update")
 @click.option("--replace", is_flag=True, help="Build the remote part of the state db anew; local columns are kept.")
 @click.option("--accept-older", is_flag=True, help="Merge even what is older than what was merged already.")
-@click.option("--allow-mass-delete", is_flag=True, help="Go on even if more than half of all files would be deleted.")
+@click.option("--allow-mass-delete", is_flag=True, help="Go on even if more than half of all files, or all, would go.")
 @dry_run_option
 @json_option
 @settings_options

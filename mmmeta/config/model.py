@@ -32,6 +32,8 @@ def _check_key(name: str) -> str:
 def _check_template(text: str) -> str:
     if not text.strip():
         raise ValueError("the template is empty. Write a URL, such as https://example.org/{_file_name}")
+    if text != text.strip():
+        raise ValueError("a URL template cannot begin or end with a space. Take it out")
     try:
         parse_url_template(text)
     except RemoteTemplateError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from mmmeta.documents.source import CHUNK, is_path, reason
+from mmmeta.documents.spelling import as_on_disk, same_name
 from mmmeta.errors import DownloadError
 from mmmeta.layout import METADIR
 
@@ -59,6 +60,8 @@ class LocalSource:
 def allowed_path(source: str, allowed_roots: Sequence[Path]) -> Path:
     """The real path of a source, if it lies where reading is allowed; it need not be there.
 
+    Names that are there in another Unicode form are those that are meant.
+
     Raises:
         DownloadError: it is no path, or lies elsewhere.
     """
@@ -69,11 +72,25 @@ def allowed_path(source: str, allowed_roots: Sequence[Path]) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise DownloadError(f"{source}: {reason(error)}") from error
     for root in roots:
+        below = _below(root, resolved)
+        if below is None or METADIR in below:
+            continue
+        there = as_on_disk(root, below)
+        if there != resolved:
+            below = _below(root, there := there.resolve(strict=False))
         # A metadir holds databases and local state, never documents: a value must not fetch those either.
-        if resolved.is_relative_to(root) and METADIR not in resolved.relative_to(root).parts:
-            return resolved
+        if below is not None and METADIR not in below:
+            return there
     places = ", ".join(str(root) for root in roots) or "none"
     raise DownloadError(f"{source}: lies outside the folders that may be read ({places}); was not opened")
+
+
+def _below(root: Path, path: Path) -> tuple[str, ...] | None:
+    """What follows ``root`` in a path, None where it leads elsewhere."""
+    above, parts = root.parts, path.parts
+    if len(parts) < len(above) or not all(map(same_name, above, parts)):
+        return None
+    return parts[len(above) :]
 
 
 def _path_of(source: str) -> Path:

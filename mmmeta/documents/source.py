@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from mmmeta.documents.spelling import as_on_disk
 from mmmeta.errors import DownloadError
 from mmmeta.masking import shown
 from mmmeta.quantities import format_duration
@@ -23,6 +24,9 @@ CHUNK = 256 * 1024
 
 TIMEOUT = 3600.0
 """Seconds that one document may take, where the job has no ``timeout``; ends what drips without an end."""
+
+PUBLIC_URL = "public_url"
+"""The metadata key that holds where anybody can get the document."""
 
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
@@ -107,12 +111,15 @@ def document_source(
     Raises:
         DownloadError: none of them is there.
     """
-    public = get("public_url")
+    public = get(PUBLIC_URL)
+    if isinstance(public, str):
+        public = public.strip()  # no address begins or ends with a space, whatever a scraper has cut out
     if isinstance(public, str) and is_local(public):
         return public
     if remote_url:
         return remote_url
-    beside = files_root / PurePosixPath(source or "").parent / file_name if file_name else None
+    folder = PurePosixPath(source or "").parent
+    beside = as_on_disk(files_root, (folder / file_name).parts) if file_name else None
     if isinstance(public, str) and protocol_of(public) and not (beside and os.path.isfile(beside)):
         return public
     if beside:

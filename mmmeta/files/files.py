@@ -144,7 +144,7 @@ class Files(ReadableFiles):
         metadata changes or they are inserted again.
 
         Raises:
-            MassDeletionError: these are more than half of all files (20 at least).
+            MassDeletionError: these are 20 or more, and more than half of all files.
             UnknownKeyError: no file has such a key.
         """
         condition = parse(merge_filters(where, filters))

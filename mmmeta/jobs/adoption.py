@@ -25,6 +25,9 @@ NAMED = 20
 AT_ONCE = 500
 """Files that are looked for at once."""
 
+SAMPLE = 20
+"""Files that are looked for to tell whether a job has been done before."""
+
 
 @dataclass(frozen=True)
 class Adoption:
@@ -88,6 +91,22 @@ def present(bench: Bench, names: list[str]) -> Iterator[tuple[str, Place | None]
             yield from ((file.unique_value, action.place(file)) for file in files if file.unique_value not in missing)
     finally:
         action.close()
+
+
+def done_before(bench: Bench) -> str | None:
+    """That results of a job are there already although its ledger is new, in a sentence that says what to do; None where
+    nothing of that is seen: nobody knows where functions and commands leave theirs."""
+    sample = bench.due(SAMPLE)
+    found = 0
+    with suppress(MmmetaError, OSError):  # what is wrong with the place, a run says
+        found = sum(1 for _ in present(bench, sample))
+    if not found:
+        return None
+    return (
+        f"the state db is new, and of the first {len(sample)} files of job {bench.config.name} {found} are there already. If "
+        "the state db was lost, as by a sync that deletes what the remote does not have (exclude local/), put it back from a "
+        f"backup, or take what is there for done with `mmmeta jobs adopt {bench.config.name} --present`"
+    )
 
 
 def places_of(bench: Bench, names: Sequence[str]) -> dict[str, Place | None]:

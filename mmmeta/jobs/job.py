@@ -14,7 +14,7 @@ from mmmeta.filters import parse
 from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.actions.call import CallFunction
 from mmmeta.jobs.actions.make import make_action
-from mmmeta.jobs.adoption import Adoption, adopt, places_of, present
+from mmmeta.jobs.adoption import Adoption, adopt, done_before, places_of, present
 from mmmeta.jobs.asked_keys import AskedKeys
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.hands import Hands, One, Several
@@ -276,6 +276,10 @@ class Job:
         found = dict(present(self._bench, names))
         with self._changing(dry_run) as (ledger, catalog):
             return adopt(ledger, catalog, found)
+
+    def done_before(self) -> str | None:
+        """That results are there although the ledger is new, in a sentence; None where nothing of that is seen."""
+        return done_before(self._bench)
 
     def forget(self, *, dry_run: bool = False) -> int:
         """Remove the job's part of the ledger; the next run does every file again. Returns how many were known."""

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError
+from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, remedy_of
+from mmmeta.layout import why_misplaced
 from mmmeta.sqlite.connection import set_journal_mode, uri_of
-from mmmeta.sqlite.database import PERMISSIONS, Database
+from mmmeta.sqlite.database import Database
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_wal, stamp_of
 from mmmeta.sqlite.pool import Reader
+from mmmeta.writing import make_folder
 
 __all__ = ["MetadataDatabase"]
 
@@ -76,6 +78,9 @@ class MetadataDatabase(Database):
             IN_USE.leave(identity)
 
     # Connections
+
+    def _make_folder(self) -> None:
+        make_folder(self.path.parent)
 
     def _set_journal(self, connection: sqlite3.Connection) -> None:
         # Another program's database in WAL mode is refused later on, and left as it is.
@@ -146,7 +151,7 @@ class MetadataDatabase(Database):
                         return "ro"
                     reason = _why_not_readable(header, self.path)
             except OSError as error:
-                raise self.error(f"cannot be read: {error.strerror}", PERMISSIONS) from error
+                raise self.error(f"cannot be read: {error.strerror}", remedy_of(error)) from error
             if self.has_hot_journal():
                 return "ro"  # in the middle of a change; SQLite knows what to do
             if reason is None:
@@ -184,6 +189,9 @@ class MetadataDatabase(Database):
         return "sync the metadir again"
 
     def _missing(self) -> MmmetaError:
+        misplaced = why_misplaced(self.path.parent.parent)
+        if misplaced is not None:
+            return MetadirNotFoundError(f"no metadata db at {self.path}: {misplaced}")
         return MetadirNotFoundError(
             f"no metadata db at {self.path}: sync the metadir first, run `mmmeta generate` at the server, "
             "or check the path"

@@ -23,17 +23,18 @@ from mmmeta.catalog.tables import (
     table_names,
     write_info,
 )
-from mmmeta.errors import LegacyMetadirError, MetadataDbError, MmmetaError
+from mmmeta.errors import MetadataDbError, MmmetaError
 from mmmeta.fingerprints import digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
+from mmmeta.writing import has_our_tables, legacy_error, legacy_tables_text
 
 METADATA_FORMAT = 1
 """Of the metadata db; another one is refused."""
 
 MASS_DELETION_MINIMUM = 20
-"""Fewer deletions than this are never refused, however large their share."""
+"""Fewer deletions than this are refused only where they leave nothing."""
 
 _CREATE_REVISIONS = """
 CREATE TABLE revisions (
@@ -80,10 +81,10 @@ def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema
             f"SELECT name FROM {quote_identifier(schema)}.sqlite_master WHERE type = 'table'"
         )
     }
-    if "info" not in names and {"registry", "revisions"} <= names:
-        raise Damage("its table info is missing", schema)
-    if "info" not in names:
+    if not has_our_tables(names):
         raise no_metadata_db(names, database)
+    if "info" not in names:
+        raise Damage("its table info is missing", schema)
     info = read_info(connection, schema)
     check_format(info, "metadata", database.path, METADATA_FORMAT, "mmmeta generate")
     checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
@@ -94,6 +95,22 @@ def head_of(database: MetadataDatabase) -> Head:
     """The head of a metadata db, read by itself; raises as ``read_head`` does."""
     with database.reading() as connection:
         return read_head(connection, database)
+
+
+def is_mass_deletion(deleted: int, before: int, alive: int) -> bool:
+    """Whether deletions are refused unless they are meant: nothing is left, or more than half of all is gone.
+
+    Args:
+        deleted: how many of the files that were alive ``before``.
+        alive: how many are alive after it, new ones included.
+    """
+    return deleted > 0 and (not alive or (deleted >= MASS_DELETION_MINIMUM and deleted * 2 > before))
+
+
+def mass_deletion_text(deleted: int, before: int, alive: int) -> str:
+    """What is said of deletions that are refused; what to do follows."""
+    none_left = "" if alive else ", and none would be left"
+    return f"{deleted} of {before} files would be deleted{none_left}; nothing was changed."
 
 
 class _NothingYet(MetadataDatabase):
@@ -143,10 +160,7 @@ def metadata_catalog(database: MetadataDatabase, now: datetime) -> Catalog:
 def no_metadata_db(names: set[str], database: MetadataDatabase) -> MmmetaError:
     """The error for a database without our tables."""
     if names:
-        return LegacyMetadirError(
-            f"{database.path} was written by mmmeta 0.1-0.4 or by another program (tables: {', '.join(sorted(names))}). "
-            "This version leaves it untouched; generate a new metadir in another folder"
-        )
+        return legacy_error(legacy_tables_text(database.path, names))
     return MetadataDbError(
         f"metadata db {database.path} has no tables: the first generate did not finish; run it again at the server, "
         "or sync the metadir again"
@@ -170,7 +184,7 @@ class Dropped:
 
     Attributes:
         replaced: its id, and those of the metadata dbs that it replaced itself.
-        told: the last revision that was told to delete more than half of all files; 0 if none was.
+        told: the last revision that was told to delete more than half of all files, or all; 0 if none was.
     """
 
     revision: int
@@ -179,14 +193,25 @@ class Dropped:
     told: int
 
 
-def drop_tables(connection: sqlite3.Connection, database: MetadataDatabase) -> Dropped | None:
-    """Empty a metadata db for ``replace``; None where there was none. One written by another program is refused."""
+def drop_tables(connection: sqlite3.Connection, database: MetadataDatabase, unique: str) -> Dropped | None:
+    """Empty a metadata db for ``replace``; None where there was none. One written by another program is refused.
+
+    Args:
+        unique: the key that identifies a file from now on. Where it is another than before, a file is known again by its
+            value of that key, or by its metadata file.
+    """
     if not table_names(connection):
         return None
     head = read_head(connection, database)
-    unique_sql = KeyColumns.load(connection, REMOTE, head.unique).unique_sql
+    columns = KeyColumns.load(connection, REMOTE, head.unique)
     connection.execute("DROP TABLE IF EXISTS temp.dropped")
-    connection.execute(f"CREATE TEMP TABLE dropped AS SELECT {unique_sql} AS file FROM files WHERE __deleted = 0")
+    if unique == head.unique:
+        values = f"{columns.unique_sql} AS file, NULL AS source"
+    else:
+        slot = columns.slots.get(unique)
+        value = "NULL" if slot is None or slot.column is None else f"CAST({quote_identifier(slot.column)} AS TEXT)"
+        values = f"{value} AS file, __source AS source"
+    connection.execute(f"CREATE TEMP TABLE dropped AS SELECT {values} FROM files WHERE __deleted = 0")
     (alive,) = connection.execute("SELECT count(*) FROM temp.dropped").fetchone()
     replaced, _ = replaced_by(connection)
     told = last_told(connection)

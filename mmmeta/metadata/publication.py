@@ -13,12 +13,13 @@ import time
 from contextlib import suppress
 
 from mmmeta.clock import from_text
-from mmmeta.errors import MetadataDbError, MmmetaError
-from mmmeta.layout import Layout, write_atomic
+from mmmeta.errors import MetadataDbError, MmmetaError, remedy_of
+from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.forks import in_background
 from mmmeta.store.store import Store
+from mmmeta.writing import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,9 @@ class Publisher:
         try:
             write_atomic(self._layout.announced, content.encode())  # last, because it says that the others are right
         except OSError as error:
-            raise MetadataDbError(f"{self._layout.announced} cannot be written: {error.strerror}") from error
+            raise MetadataDbError(
+                f"{self._layout.announced} cannot be written: {error.strerror}; {remedy_of(error)}"
+            ) from error
 
     def _announced(self) -> str | None:
         """What the store speaks of, as ``publish`` wrote it down; None where nothing readable says so."""

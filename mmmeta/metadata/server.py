@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config, load_config
-from mmmeta.errors import MetadataDbError, MmmetaError, ReadOnlyMetadirError
-from mmmeta.layout import Layout, write_atomic
+from mmmeta.errors import MetadataDbError, MetadirNotFoundError, MmmetaError, ReadOnlyMetadirError, remedy_of
+from mmmeta.layout import METADIR, Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, empty_catalog, head_of, metadata_catalog
 from mmmeta.metadata.publication import Publisher
@@ -21,6 +21,7 @@ from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import Bulk
 from mmmeta.metadata.writer import MetadataWriter
 from mmmeta.store.store import Store
+from mmmeta.writing import refuse_legacy, write_atomic
 
 Written = Callable[[MetadataWriter], None]
 """Called with the writer of a transaction that was just committed."""
@@ -63,6 +64,7 @@ class Server:
     def config(self) -> Config:
         """As it was read last."""
         if self._config is None:
+            self.refuse_legacy()  # an old one's config.yml has other keys, which shall not be what is said
             self._config = load_config(self.layout.config)
         return self._config
 
@@ -112,13 +114,13 @@ class Server:
             ConfigError, LegacyMetadirError, MetadataDbError
         """
         self.publisher.flush()
-        self.reload_config()
         self.refuse_legacy()
+        self.reload_config()
         self.recover()
 
     def refuse_legacy(self) -> None:
         """Leave a metadir of mmmeta 0.1-0.4 untouched."""
-        self.layout.refuse_legacy()
+        refuse_legacy(self.layout.metadir)
 
     def recover(self) -> None:
         """At a server, roll back what a killed writer left; a client's copy is not touched."""
@@ -156,11 +158,14 @@ class Server:
 
         Raises:
             ReadOnlyMetadirError, LegacyMetadirError
+            MetadirNotFoundError: the base path is a metadir itself, into which another one would be made.
         """
         self.refuse_legacy()
         if self.is_marked:
             return True
         layout = self.layout
+        if layout.base.name == METADIR:
+            raise MetadirNotFoundError(why_misplaced(layout.base) or f"{layout.base} is no place for a metadir")
         if not self._meant and self._followed:
             raise ReadOnlyMetadirError(
                 f"{layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "
@@ -177,7 +182,9 @@ class Server:
         try:
             write_atomic(self.layout.server_mark, b"metadata is written here\n")
         except OSError as error:
-            raise MetadataDbError(f"{self.layout.server_mark} cannot be written: {error.strerror}") from error
+            raise MetadataDbError(
+                f"{self.layout.server_mark} cannot be written: {error.strerror}; {remedy_of(error)}"
+            ) from error
 
     # Writing
 

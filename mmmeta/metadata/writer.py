@@ -18,7 +18,15 @@ from mmmeta.errors import MassDeletionError, MmmetaError
 from mmmeta.filters import Condition
 from mmmeta.fingerprints import deleted_fingerprint, digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Dropped, Head, create_tables, read_head
+from mmmeta.metadata.db import (
+    MASS_DELETION_MINIMUM,
+    Dropped,
+    Head,
+    create_tables,
+    is_mass_deletion,
+    mass_deletion_text,
+    read_head,
+)
 from mmmeta.sqlite.statements import execute_in_chunks, quote_identifier
 
 NO_METADATA_FILE = "no metadata file"
@@ -59,7 +67,8 @@ class MetadataWriter:
         added, changed, deleted, returned, moved: counts so far; ``returned`` files were deleted before and are alive
             again, of ``moved`` ones only the place of the metadata file differs.
         written: how often a row was written.
-        allow_mass_delete: whether ``finish`` may delete more than half of all files.
+        allow_mass_delete: whether ``finish`` may delete more than half of all files, or all.
+        found_none: whether files are deleted because nothing at all was found where they come from.
     """
 
     def __init__(
@@ -99,7 +108,8 @@ class MetadataWriter:
         self.head = head
         self.revision = head.revision + 1
         self.added = self.changed = self.deleted = self.returned = self.moved = self.written = 0
-        self.allow_mass_delete = False
+        self._by_hand = 0
+        self.allow_mass_delete = self.found_none = False
         self._dropped = None
         self._now = now
         self._digest = int.from_bytes(head.digest, "big")
@@ -216,6 +226,7 @@ class MetadataWriter:
             rows,
         )
         self.deleted += len(rows)
+        self._by_hand += len(rows) if reason == BY_HAND else 0
         self.written += len(rows)
         return len(rows)
 
@@ -228,7 +239,8 @@ class MetadataWriter:
         """Write the revision; with nothing changed the head stays as it was. The transaction is still to be committed.
 
         Raises:
-            MassDeletionError: more than half of the files that were alive would be deleted, 20 at least.
+            MassDeletionError: none of the files would be left, or more than half of those that were alive would be
+                deleted, 20 at least. A few that somebody names may be the last ones.
         """
         dropped = self._dropped
         if not self.dirty and dropped is None:
@@ -240,16 +252,22 @@ class MetadataWriter:
         if dropped is not None:
             (self.deleted,) = self._connection.execute(
                 "SELECT count(*) FROM temp.dropped AS d "
-                f"WHERE d.file NOT IN (SELECT {self.unique_sql} FROM files WHERE __deleted = 0)"
+                f"WHERE (d.file IS NULL OR d.file NOT IN (SELECT {self.unique_sql} FROM files WHERE __deleted = 0)) AND "
+                "(d.source IS NULL OR d.source NOT IN (SELECT __source FROM files WHERE __source IS NOT NULL))"
             ).fetchone()
-        mass = False
-        if self.deleted >= MASS_DELETION_MINIMUM:
-            mass = self.deleted * 2 > before
-            if mass and not self.allow_mass_delete:
-                raise MassDeletionError(
-                    f"{self.deleted} of {before} files would be deleted; nothing was changed. If the metadata files are "
-                    "really gone, repeat with allow_mass_delete=True (`--allow-mass-delete`)"
-                )
+        left = 0 if self.found_none else alive
+        mass = is_mass_deletion(self.deleted, before, left)
+        named = self.deleted == self._by_hand and self.deleted < MASS_DELETION_MINIMUM
+        if mass and not named and not self.allow_mass_delete:
+            none = (
+                " Nothing was found where they come from: is a disk not mounted, a folder moved?"
+                if self.found_none
+                else ""
+            )
+            raise MassDeletionError(
+                f"{mass_deletion_text(self.deleted, before, alive)}{none} If they are really gone, repeat with "
+                "allow_mass_delete=True (`--allow-mass-delete`)"
+            )
         self.columns.flush()
         digest = digest_bytes(self._digest)
         self._connection.execute(

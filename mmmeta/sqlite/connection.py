@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,6 +44,20 @@ def connect(path: Path, kind: str, prepare: Callable[[sqlite3.Connection], None]
         connection.close()
         raise
     return connection
+
+
+def tables_in(path: Path) -> frozenset[str] | None:
+    """Names of the tables of a file as it lies there, without what is beside it; None where that cannot be told.
+
+    Nothing is made or locked by it, also where another program's database wants its files beside it.
+    """
+    try:
+        with closing(sqlite3.connect(uri_of(path, "immutable"), uri=True)) as connection:
+            return frozenset(
+                name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            )
+    except (sqlite3.Error, UnicodeDecodeError):
+        return None
 
 
 def uri_of(path: Path, kind: str) -> str:

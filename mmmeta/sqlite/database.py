@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import MmmetaError
+from mmmeta.errors import MmmetaError, remedy_of
 from mmmeta.sqlite.connection import BUSY_TIMEOUT, connect
 from mmmeta.sqlite.damage import STUMBLES, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.sqlite.headers import Identity
@@ -63,6 +63,10 @@ class Database(ABC):
     @abstractmethod
     def _missing(self) -> MmmetaError:
         """The error for a file that is not there."""
+
+    @abstractmethod
+    def _make_folder(self) -> None:
+        """Make the folder of the file, which is about to be written; raises OSError."""
 
     @abstractmethod
     def _set_journal(self, connection: sqlite3.Connection) -> None:
@@ -167,7 +171,7 @@ class Database(ABC):
         try:
             return self.path.exists()
         except OSError as error:
-            raise self.error(f"cannot be looked for: {error.strerror}", PERMISSIONS) from error
+            raise self.error(f"cannot be looked for: {error.strerror}", remedy_of(error)) from error
 
     def is_sound(self) -> bool:
         """Whether the file is whole as far as SQLite can tell; reads all of it."""
@@ -216,9 +220,9 @@ class Database(ABC):
             self._drop_writer()
         if self._writer is None:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folder()
             except OSError as error:
-                raise self.error(f"cannot be made: {error.strerror} ({error.filename})") from error
+                raise self.error(f"cannot be made: {error.strerror} ({error.filename})", remedy_of(error)) from error
             self._open_writer()
         assert self._writer is not None
         return self._writer
@@ -241,7 +245,7 @@ class Database(ABC):
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing() from None
         except OSError as error:
-            raise self.error(f"cannot be opened: {error.strerror}", PERMISSIONS) from error
+            raise self.error(f"cannot be opened: {error.strerror}", remedy_of(error)) from error
         if stat.S_ISDIR(status.st_mode):
             raise self.error("is a folder, not a file", "check the path")
         return status.st_dev, status.st_ino

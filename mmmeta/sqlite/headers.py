@@ -108,14 +108,19 @@ def extent_of(path: Path) -> Extent | None:
 
 def extent_by(header: bytes, path: Path) -> Extent:
     """The same by the header, which was read already: less than its length of a file that is shorter."""
-    size, is_sqlite = path.stat().st_size, header.startswith(_MAGIC[: len(header)])
+    size, ours = path.stat().st_size, is_sqlite(header)
     if len(header) < HEADER_BYTES:
-        return Extent(is_sqlite, size, HEADER_BYTES)
+        return Extent(ours, size, HEADER_BYTES)
     # The page count holds only where the file was last changed by a program that keeps it.
     if header[24:28] != header[92:96]:
-        return Extent(is_sqlite, size, 0)
+        return Extent(ours, size, 0)
     page_size = int.from_bytes(header[16:18], "big")
-    return Extent(is_sqlite, size, (65_536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big"))
+    return Extent(ours, size, (65_536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big"))
+
+
+def is_sqlite(header: bytes) -> bool:
+    """Whether a file begins as SQLite's do, as far as it goes."""
+    return header.startswith(_MAGIC[: len(header)])
 
 
 def is_wal(header: bytes) -> bool:

@@ -13,6 +13,7 @@ from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.sqlite.connection import set_journal_mode
 from mmmeta.sqlite.damage import Damage, tells_damage
 from mmmeta.sqlite.database import Database
+from mmmeta.writing import make_folder
 
 __all__ = ["StateDatabase"]
 
@@ -78,6 +79,9 @@ class StateDatabase(Database):
         return metadata if tells_damage(error) and self.is_sound() else self
 
     # Connections
+
+    def _make_folder(self) -> None:
+        make_folder(self.path.parent)
 
     def _set_journal(self, connection: sqlite3.Connection) -> None:
         set_journal_mode(connection, "WAL")

@@ -74,6 +74,10 @@ class Merged:
         """Whether this is just what a metadata db holds: the same id, revision and digest."""
         return (self.metadata_id, self.revision, self.digest) == (head.id, head.revision, head.digest)
 
+    def is_newer_than(self, head: Head) -> bool:
+        """Whether a metadata db is an older copy of the one that was merged, which an update refuses."""
+        return self.metadata_id == head.id and self.revision > head.revision
+
 
 def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merged | None:
     """What was merged; None before the first update has finished.

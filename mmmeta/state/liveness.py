@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import StateDbError
+from mmmeta.errors import StateDbError, remedy_of
+from mmmeta.writing import make_folder
 
 
 def boot_id() -> str:
@@ -83,12 +84,11 @@ class Worker:
             self._take()
         except OSError as error:
             raise StateDbError(
-                f"{self._folder} cannot be written: {error.strerror}; a run needs to write there, so check the permissions of "
-                "its folder"
+                f"{self._folder} cannot be written: {error.strerror}; a run needs to write there: {remedy_of(error)}"
             ) from error
 
     def _take(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         path = _path(self._folder, self.name)
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

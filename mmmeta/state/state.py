@@ -15,8 +15,7 @@ from typing import Any
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config
-from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, warn_caller
-from mmmeta.layout import write_atomic
+from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, remedy_of, warn_caller
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.metadata.server import Server
 from mmmeta.state.database import StateDatabase
@@ -27,6 +26,7 @@ from mmmeta.state.ledger.store import LedgerStore
 from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.store.store import Store
+from mmmeta.writing import write_atomic
 
 LOCAL_UPDATED = "local_last_updated"
 LOCAL_REVISION = "local_revision"
@@ -87,9 +87,11 @@ class State:
 
         Raises:
             StateDbError: nothing was merged yet: there is no state db.
+            LegacyMetadirError: nor can anything be merged.
         """
         merged = self.merged()
         if merged is None:
+            self.server.refuse_legacy()
             raise StateDbError(f"no state db at {self.database.path}: run `mmmeta update` first")
         return merged
 
@@ -122,7 +124,7 @@ class State:
         """
         if warn and not self._warned and self.has_news():
             self._warned = True
-            warn_caller(f"{self.layout.base} has metadata that was not merged yet; run update()", OutdatedWarning)
+            warn_caller(f"{self.layout.base} has {self._news()}", OutdatedWarning)
         return state_catalog(self.database, self.clock())
 
     # News
@@ -141,6 +143,16 @@ class State:
         with suppress(MmmetaError):  # without a readable metadata db nothing can be said
             return self.is_outdated()
         return False
+
+    def _news(self) -> str:
+        """What the metadata db holds that was not merged, and what to do about it."""
+        head, merged = self.server.head(), self.merged()
+        if merged is not None and merged.is_newer_than(head):
+            return (
+                f"a stale copy of the metadata db: revision {head.revision}, merged already {merged.revision}. Sync again; if "
+                "the remote really went back, update with accept_older=True"
+            )
+        return "metadata that was not merged yet; run update()"
 
     def ignore_news(self) -> None:
         """Warn no more of metadata that was not merged yet."""
@@ -222,8 +234,7 @@ class State:
                 write_status(self.layout.status, status)
             except OSError as error:
                 raise StateDbError(
-                    f"{self.layout.status} cannot be written: {error.strerror}; check the permissions of its folder, "
-                    "and update again"
+                    f"{self.layout.status} cannot be written: {error.strerror}; {remedy_of(error)}, and update again"
                 ) from error
 
     def _metadata_file_read(self, known: Status | None, merged: Merged) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmeta.clock import to_text
-from mmmeta.layout import write_atomic
+from mmmeta.writing import write_atomic
 
 __all__ = ["JobStatus", "Status", "file_identity", "file_version", "read_status", "write_status"]
 

@@ -14,8 +14,17 @@ from dataclasses import dataclass
 from mmmeta.catalog.tables import table_names, write_info
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
+from mmmeta.layout import why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import MASS_DELETION_MINIMUM, Head, last_told, read_head, replaced_by, revision_digest
+from mmmeta.metadata.db import (
+    Head,
+    is_mass_deletion,
+    last_told,
+    mass_deletion_text,
+    read_head,
+    replaced_by,
+    revision_digest,
+)
 from mmmeta.metadata.proof import digest_mismatch, prove_whole
 from mmmeta.sqlite.damage import Damage
 from mmmeta.state.database import StateDatabase
@@ -106,6 +115,7 @@ class Updater:
     def run(self) -> UpdateReport:
         """Do it; see ``Metadir.update``."""
         started = time.monotonic()
+        self._say_misplaced()
         merged = None
         if self._state.exists():
             with self._state.reading() as connection:
@@ -151,6 +161,11 @@ class Updater:
         if merged.remote_last_updated != updated and not self._options.dry_run:
             with self._state.atomic() as connection:
                 write_info(connection, remote_last_updated=updated)
+
+    def _say_misplaced(self) -> None:
+        misplaced = why_misplaced(self._metadata.path.parent.parent)
+        if misplaced is not None:
+            self._notes.append(misplaced)
 
     def _updated(self, merged: Merged, head: Head) -> str | None:
         """The ``remote_last_updated`` that counts as merged; the old one while the metadata db is still on its way."""
@@ -201,7 +216,7 @@ class Updater:
             revision=head.revision,
             digest=head.digest,
             remote_last_updated=self._updated(merged, head),
-            alive=merged.alive + counts.added + counts.returned - counts.deleted,
+            alive=_alive_after(merged, counts),
         )
         return counts, merged, head, how
 
@@ -214,7 +229,7 @@ class Updater:
                 return EVERYTHING
             self._notes.append("the metadata db was made anew, so everything was compared")
             return REPAIR
-        if head.revision < merged.revision:
+        if merged.is_newer_than(head):
             if not self._options.accept_older:
                 raise StaleMetadataError(
                     f"{self._metadata.path} is a stale copy: revision {head.revision}, merged already {merged.revision}. Sync "
@@ -233,15 +248,18 @@ class Updater:
         return CHANGES
 
     def _guard(self, connection: sqlite3.Connection, counts: Counts, merged: Merged, head: Head) -> None:
-        if counts.deleted < MASS_DELETION_MINIMUM or self._options.allow_mass_delete:
-            return
         before = merged.alive
-        if counts.deleted * 2 <= before:
+        alive = _alive_after(merged, counts)
+        if self._options.allow_mass_delete or not is_mass_deletion(counts.deleted, before, alive):
             return
         # A mark counts only in the history that was merged: what another archive once was told is not about these files.
         ours = merged.metadata_id == head.id or merged.metadata_id in replaced_by(connection, "remote")[0]
         if not ours or last_told(connection, "remote") <= merged.revision:
             raise MassDeletionError(
-                f"{counts.deleted} of {before} files would be deleted; nothing was changed. If they are really gone at the "
-                "remote, repeat with allow_mass_delete=True (`--allow-mass-delete`)"
+                f"{mass_deletion_text(counts.deleted, before, alive)} If they are really gone at the remote, repeat with "
+                "allow_mass_delete=True (`--allow-mass-delete`)"
             )
+
+
+def _alive_after(merged: Merged, counts: Counts) -> int:
+    return merged.alive + counts.added + counts.returned - counts.deleted

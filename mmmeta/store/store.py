@@ -18,8 +18,9 @@ from typing import Any
 
 from mmmeta.clock import Clock, utcnow
 from mmmeta.errors import StoreAccessError, StoreKeyError, near_misses
-from mmmeta.layout import Layout, write_atomic
+from mmmeta.layout import Layout
 from mmmeta.store.text import UPDATED_SUFFIX, StoreValue, decode, encode, read_moment
+from mmmeta.writing import make_folder, write_atomic
 
 __all__ = ["Store", "StoreValue"]
 
@@ -100,7 +101,6 @@ class Store(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: StoreValue) -> None:
         path = self._path(key)
         text = encode(key, value)
-        self._layout.refuse_legacy()
         try:
             write_atomic(path, text.encode())
         except OSError as error:
@@ -126,8 +126,8 @@ class Store(MutableMapping[str, Any]):
         path = self._path(key)
         if key not in self:
             raise StoreKeyError(f"The store has no key {key!r}.{near_misses(key, self)}")
-        self._layout.refuse_legacy()
         try:
+            make_folder(path.parent)  # it is there; what may not be written into may not lose anything either
             path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreAccessError(f"{path} cannot be deleted: {error.strerror}.") from error

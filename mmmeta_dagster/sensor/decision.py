@@ -71,6 +71,8 @@ class Decision:
 def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     """Ask for a run of ``<metadir>_import``, or skip, with the reason. ``now`` is aware UTC."""
     decision = _decide(situation, cursor, now)
+    if situation.misplaced is not None and situation.misplaced not in decision.reason:
+        decision = replace(decision, reason=f"{decision.reason} Beside it {situation.misplaced}.")
     if situation.remote_problem is not None:
         trouble = f"The store at the remote cannot be read: {situation.remote_problem}."
         return replace(decision, reason=f"{decision.reason} {trouble}")
@@ -87,7 +89,8 @@ def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
 def _decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     why = "; ".join(reasons(situation, now))
     if not why:
-        return Decision(_nothing_to_do(situation, now), cursor.rested())
+        waiting = _waits_for_what_was(situation, cursor)
+        return Decision(waiting or _nothing_to_do(situation, now), cursor.rested())
     wait = _wait(situation, now)
     if wait is not None:
         return Decision(f"{wait} To do: {why}.", cursor)
@@ -115,10 +118,24 @@ def _decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     return _ask(situation, cursor, now, why, cursor.attempt + 1)
 
 
+def _waits_for_what_was(situation: Situation, cursor: Cursor) -> str | None:
+    """That a metadir that was here before is gone or not whole, a sentence; None where it is whole or never was here."""
+    if situation.not_whole is None or not (situation.merged or situation.runs or cursor.reported):
+        return None
+    return f"Waiting: {_not_whole(situation)}."
+
+
+def _not_whole(situation: Situation) -> str:
+    assert situation.not_whole is not None
+    if not situation.is_gone:
+        return situation.not_whole
+    return f"the metadir at {situation.path} is gone; it was there before: mount its disk, or sync it again"
+
+
 def _wait(situation: Situation, now: datetime) -> str | None:
     """Why nothing can be asked for now, whatever was asked for before; a sentence, or None."""
     if situation.not_whole is not None:
-        return f"Waiting: {situation.not_whole}."
+        return f"Waiting: {_not_whole(situation)}."
     alive = next((run for run in situation.runs if run.is_alive(now)), None)
     if alive is not None:
         return f"Run {alive.name} is {alive.phase.value}."
@@ -159,7 +176,14 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
     published, merged = situation.published, situation.merged
     if merged is None:
         if published is not None:
-            yield f"the remote has metadata of {_published(published)}, nothing was merged yet"
+            merger = next((run for run in situation.runs if run.phase is Phase.SUCCEEDED), None)
+            nothing = (
+                "nothing was merged yet"
+                if merger is None
+                else f"and what was merged is gone, which run {merger.name} and others have done: did a sync delete local/? "
+                "Exclude it, and put the state db back from a backup if there is one"
+            )
+            yield f"the remote has metadata of {_published(published)}, {nothing}"
         return
     if situation.state_problem is not None and published is not None:
         yield situation.state_problem

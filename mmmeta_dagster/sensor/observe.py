@@ -10,14 +10,14 @@ from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError, StoreAccessError
 from mmmeta.filters import grows_with_time
 from mmmeta.inspection import metadata_head
-from mmmeta.layout import Layout
+from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.state.status import Status, file_identity, file_version, read_status
 from mmmeta.store.remote import Publication, read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_whole
+from mmmeta_dagster.files_seen import is_gone, layout_of, mark_of_files, why_not_whole
 from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.sensor.situation import JobWanted, Situation
 
@@ -43,6 +43,8 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         merged=status,
         state_problem=_state_problem(layout, status),
         not_whole=why_not_whole(layout) or _why_older(metadir, layout, status),
+        is_gone=is_gone(layout),
+        misplaced=why_misplaced(layout.base),
         announced=_announced(layout),
         metadata_file=file_version(layout.meta_db),
         seen=mark_of_files(layout),

@@ -45,6 +45,8 @@ class Situation:
         merged: status.json, what was merged last and where the jobs stand; None where there is none that can be read.
         state_problem: what happened to the state db that status.json speaks of; None where nothing did.
         not_whole: why a run would fail for want of a whole metadir, None where nothing speaks against it.
+        is_gone: whether the metadir's folder is not there at all.
+        misplaced: that a metadir lies beside the place where it belongs, None where nothing is seen of that.
         announced: the revision that the store announces; None where it announces none.
         metadata_file: which version of meta.db is there (size and times); None where there is none.
         seen: a mark of the metadir's files (sizes and times), to tell whether they changed since a run saw them.
@@ -65,6 +67,8 @@ class Situation:
     store_problem: str | None = None
     state_problem: str | None = None
     not_whole: str | None = None
+    is_gone: bool = False
+    misplaced: str | None = None
     announced: int | None = None
     metadata_file: str | None = None
     seen: str = ""

@@ -53,4 +53,4 @@ def _url(file: File | None) -> str | None:
         except MmmetaError:
             pass  # this file lacks something that the template needs
     public = file.get("public_url")
-    return public if isinstance(public, str) else None
+    return public.strip() if isinstance(public, str) else None

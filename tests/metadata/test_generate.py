@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archives import Archive
@@ -128,7 +129,7 @@ def test_replace_makes_the_metadata_db_anew(archive: Archive, options: dict[str,
     archive.server.generate()
     archive.remove("b")
     before = archive.server.inspect().metadata_db
-    report = archive.server.generate(replace=True, **options)
+    report = archive.server.generate(replace=True, allow_mass_delete=bool(options), **options)
     after = archive.server.inspect().metadata_db
     assert before is not None
     assert after is not None
@@ -152,6 +153,49 @@ def test_no_meta_describes_the_documents_themselves(archive: Archive) -> None:
         "pdf",
         3,
     )
+
+
+@pytest.mark.parametrize("unique", ["content_hash", "name"])
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_copied_folder_changes_nothing(archive: Archive, unique: str, remembered: bool) -> None:
+    """`cp -r` makes documents that differ in nothing from those that are known; they are counted, and named."""
+    folder = archive.server_path / "m"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.pdf").write_bytes(b"%d" % number)
+        os.utime(folder / f"{number}.pdf", (100, 100))
+    archive.server.layout.metadir.mkdir()
+    archive.server.layout.config.write_text(f"metadata: {{unique: {unique}}}\n")
+    revision = archive.server.generate(no_meta=True).revision
+    for copy in ("a", "z"):
+        shutil.copytree(
+            folder, archive.server_path / copy, copy_function=shutil.copy
+        )  # as cp -r: with times of its own
+    if not remembered:
+        archive.server.layout.scan_db.unlink()
+    report = archive.server.generate(no_meta=True)
+    assert (report.changed, report.added, report.duplicates, report.revision) == (0, 0, 6, revision)
+    assert {file["path"] for file in archive.server.files} == {f"m/{number}.pdf" for number in range(3)}
+    assert report.shared[0].source in {f"m/{number}.pdf" for number in range(3)}
+    # The original changes: the one that is left of the old content counts only where somebody asks for it.
+    (folder / "0.pdf").write_bytes(b"new")
+    shutil.rmtree(archive.server_path / "z")
+    archive.server.generate(no_meta=True, ensure=True)
+    if unique == "content_hash":
+        found = {file["path"]: file["size"] for file in archive.server.files}
+        assert found == {"a/0.pdf": 1, "m/0.pdf": 3, "m/1.pdf": 1, "m/2.pdf": 1}
+
+
+def test_of_documents_with_one_name_and_other_content_the_newest_counts(archive: Archive) -> None:
+    """They are no copies."""
+    archive.server.layout.metadir.mkdir()
+    archive.server.layout.config.write_text("metadata: {unique: name}\n")
+    for place, mtime in (("m", 100), ("a", 200), ("z", 150)):
+        (archive.server_path / place).mkdir()
+        (archive.server_path / place / "x.pdf").write_bytes(place.encode())
+        os.utime(archive.server_path / place / "x.pdf", (mtime, mtime))
+        archive.server.generate(no_meta=True)
+    assert [file["path"] for file in archive.server.files] == ["a/x.pdf"]
 
 
 def test_a_dry_run_counts_and_writes_nothing(archive: Archive) -> None:
@@ -290,6 +334,75 @@ def test_an_update_refuses_mass_deletion_that_no_publish_was_told(archive: Archi
     assert archive.client.update(allow_mass_delete=True).deleted == 32
 
 
+@pytest.mark.parametrize("how", ["ensure", "ensure_files", "replace"])
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for good"])
+def test_an_empty_disk_deletes_nothing_however_small_the_archive(archive: Archive, how: str, dry_run: bool) -> None:
+    """Nothing left looks as an unmounted disk does; what was allowed is marked, and clients follow it."""
+    for number in range(15):
+        document = archive.write(f"f{number}", _file_name=f"f{number}.pdf").with_suffix(".pdf")
+        document.write_bytes(b"%PDF")
+    archive.deliver()
+    for path in archive.server_path.glob("*.pdf" if how == "ensure_files" else "*.*"):
+        path.unlink()
+    asked: dict[str, Any] = {how: True}
+    nothing = "" if how == "ensure_files" else ".* Nothing was found where they come from"
+    with pytest.raises(MassDeletionError, match=f"15 of 15 files .* none would be left{nothing}.*--allow-mass-delete"):
+        archive.server.generate(**asked, dry_run=dry_run)
+    assert len(archive.server.files) == 15
+    archive.sync()
+    assert archive.client.update().how == "nothing new"
+    assert archive.publish(**asked, allow_mass_delete=True).deleted == 15
+    assert archive.client.update().deleted == 15
+
+
+def test_an_empty_disk_is_seen_although_other_files_are_left(archive: Archive) -> None:
+    """Those that were inserted do not come from the disk that is gone."""
+    for number in range(3):
+        archive.write(f"f{number}")
+    archive.server.generate()
+    archive.server.files.insert(content_hash="inserted")
+    for number in range(3):
+        archive.remove(f"f{number}")
+    with pytest.raises(MassDeletionError, match=r"3 of 4 files .*Nothing was found"):
+        archive.server.generate(ensure=True)
+    assert archive.server.generate(ensure=True, allow_mass_delete=True).deleted == 3
+
+
+def test_an_empty_disk_is_said_also_where_nothing_is_deleted(archive: Archive) -> None:
+    """By the report, for whoever looks at it."""
+    archive.write("a")
+    archive.server.generate()
+    archive.remove("a")
+    report = archive.server.generate()
+    assert report.notes == (f"no metadata files below {archive.server_path}; the 1 that are known were kept",)
+
+
+def test_the_last_file_may_be_deleted_by_name_and_clients_follow(archive: Archive) -> None:
+    """Whoever names what is to go does not need to be asked again."""
+    for number in range(3):
+        archive.write(f"f{number}")
+    archive.deliver()
+    for number in range(3):
+        archive.server.files.delete(content_hash=f"f{number}")
+    archive.sync()
+    assert archive.client.update().deleted == 3
+
+
+def test_an_update_deletes_no_small_archive_that_an_empty_one_took_the_place_of(archive: Archive) -> None:
+    """A server that began anew on an empty disk publishes a metadata db without files."""
+    archive.write("a")
+    archive.deliver()
+    archive.server.close()
+    shutil.rmtree(archive.server_path)
+    archive.server_path.mkdir()
+    archive.publish()
+    for _ in range(2):
+        with pytest.raises(MassDeletionError, match="1 of 1 files would be deleted, and none would be left"):
+            archive.client.update()
+    assert set(archive.client_files()) == {"a"}
+    assert archive.client.update(allow_mass_delete=True).deleted == 1
+
+
 def test_another_unique_key_is_refused_until_replaced(archive: Archive) -> None:
     """Both sides say so; nothing is lost."""
     archive.write("a", foreign_id="f1")
@@ -301,6 +414,46 @@ def test_another_unique_key_is_refused_until_replaced(archive: Archive) -> None:
     with pytest.raises(MmmetaError, match="foreign_id"):
         archive.client.update()
     assert set(archive.client_files()) == {"a"}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["the new key was kept", "it was excluded"])
+def test_a_replacement_by_another_unique_key_finds_its_files_again(archive: Archive, kept: bool) -> None:
+    """Their metadata files are not gone; those whose are count as deleted."""
+    config = archive.server.layout.config
+    config.parent.mkdir()
+    config.write_text("metadata: {}\n" if kept else "metadata: {exclude: [id]}\n")
+    for number in range(50):
+        archive.write(f"f{number}", id=number)
+    archive.server.generate()
+    for number in range(45, 50):
+        archive.remove(f"f{number}")
+    config.write_text("metadata: {unique: id}\n")
+    report = archive.server.generate(replace=True)
+    assert (report.added, report.deleted) == (45, 5)
+    assert {file.unique_value for file in archive.server.files} == {str(number) for number in range(45)}
+
+
+def test_a_replacement_that_loses_what_was_inserted_is_refused(archive: Archive) -> None:
+    """What has no metadata file is known again by the new key only."""
+    archive.server.files.insert_many({"content_hash": f"f{number}", "id": number} for number in range(30))
+    archive.server.layout.config.write_text("metadata: {unique: id}\n")
+    archive.write("f0", id=0)
+    with pytest.raises(MassDeletionError, match="29 of 30 files"):
+        archive.server.generate(replace=True)
+
+
+@pytest.mark.parametrize("config", ["unique: foreign_id", "required: [foreign_id]"])
+def test_a_replacement_that_sets_everything_aside_says_why(archive: Archive, config: str) -> None:
+    """The metadata files are not gone, a key is missing in them."""
+    for number in range(3):
+        archive.write(f"f{number}")
+    archive.server.generate()
+    archive.server.layout.config.write_text(f"metadata: {{{config}}}\n")
+    with pytest.raises(
+        MassDeletionError, match=r"3 metadata files were set aside, the first is f0\.json: .*foreign_id"
+    ):
+        archive.server.generate(replace=True)
+    assert len(archive.server.files) == 3
 
 
 def test_include_and_exclude_decide_what_is_kept(archive: Archive) -> None:

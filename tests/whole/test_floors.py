@@ -152,6 +152,17 @@ def test_the_sql_of_the_state_db_is_in_one_room(path: Path) -> None:
             assert not re.search(FILES_TABLE, text), text
 
 
+@pytest.mark.parametrize("path", modules(CORE, PLUGIN), ids=name_of)
+def test_writes_into_a_metadir_begin_in_one_place(path: Path) -> None:
+    """``writing``, which keeps old metadirs as they are; what is made elsewhere lies in no metadir."""
+    if name_of(path) == "mmmeta.writing" or name_of(path).startswith(("mmmeta.documents.", "mmmeta.target.")):
+        return
+    making = {"mkdir", "makedirs", "write_bytes", "write_text", "mkstemp", "mkdtemp"}
+    called = {node.func.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+              and isinstance(node.func, ast.Attribute)}  # fmt: skip
+    assert called.isdisjoint(making)
+
+
 @pytest.mark.parametrize("path", modules(PLUGIN), ids=name_of)
 def test_the_plugin_opens_no_database(path: Path) -> None:
     """It asks the library."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +14,7 @@ from mmmeta.cli.output import age_text, echo_report, files_text, moment_text, no
 from mmmeta.cli.problems import DONE, act_on
 from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import Target, find_targets
+from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 COUNTS = ("pending", "claimed", "done", "failed", "dead")
 """Numbers of files that the table shows of each job, after those that its selection means."""
 
-NUMBERS = (*COUNTS, "skipped", "due", "earliest_due")
+IDLE = timedelta(days=30)
+"""How long a job that no project file has must not have run until it is asked whether it is gone."""
+
+NUMBERS = (*COUNTS, "skipped", "due", "earliest_due", "heartbeat")
 """What a row takes over from the status of the job."""
 
 
@@ -37,7 +41,7 @@ class JobRow:
         changed: whether its definition is another one than at the last run.
         selection: in words; None where only the ledger knows the job.
         selected: files that the selection means now.
-        pending, claimed, done, failed, dead, skipped, due, earliest_due: as in ``JobStatus``.
+        pending, claimed, done, failed, dead, skipped, due, earliest_due, heartbeat: as in ``JobStatus``.
         oldest_pending: since when the file waits that waits longest.
         set_aside: reason → files.
         problem: why it cannot run.
@@ -56,6 +60,7 @@ class JobRow:
     skipped: int | None = None
     due: int | None = None
     earliest_due: datetime | None = None
+    heartbeat: datetime | None = None
     oldest_pending: datetime | None = None
     set_aside: dict[str, int] = field(default_factory=dict)
     problem: str | None = None
@@ -126,6 +131,14 @@ def _number_text(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
+def _idle_text(row: JobRow) -> str:
+    """Advice on a job that may be gone. It is nobody's business here to clear one that is at work elsewhere."""
+    if row.heartbeat is not None and utcnow() - row.heartbeat < IDLE:
+        return ""
+    since = "never ran" if row.heartbeat is None else f"has not run for {age_text(row.heartbeat)}"
+    return f"; it {since}. If nothing makes it any more, `mmmeta jobs forget {row.job}` clears it"
+
+
 def _sentences(row: JobRow) -> list[str]:
     """What a table has no room for."""
     from mmmeta.state.ledger.rules import REASONS
@@ -134,9 +147,7 @@ def _sentences(row: JobRow) -> list[str]:
     if row.problem is not None:
         sentences.append(f"cannot run: {row.problem}")
     elif not row.in_project:
-        sentences.append(
-            f"not in the project file: made in Python, or gone from there (`mmmeta jobs forget {row.job}` clears it)"
-        )
+        sentences.append(f"not in the project file: made in Python or by a component{_idle_text(row)}")
     elif row.pending is None:
         sentences.append("new: the next update or run selects; see `mmmeta jobs plan`")
     elif row.changed:

@@ -10,9 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmmeta.config.model import Config
+from mmmeta.documents.spelling import as_on_disk
 from mmmeta.errors import Problem
 from mmmeta.metadata.generate.walk import Entry, display_path, keys_of, real_path
 from mmmeta.reports import FirstFew
+
+CONTENT_HASH = "content_hash"
+"""The key under which a document that has no metadata file tells its SHA-1."""
 
 
 class Documents:
@@ -42,13 +46,18 @@ class Documents:
             "size": entry.size,
             "modified_at": _iso(entry.mtime),
             "changed_at": _iso(entry.ctime),
-            "content_hash": _sha1_of(real_path(os.fsencode(self._root), entry.key)),
+            CONTENT_HASH: self.sha1(entry.key),
         }
         values.setdefault(self._config.metadata.unique, path)
         return values
 
+    def sha1(self, key: bytes) -> str:
+        """The SHA-1 of a document in hexadecimal; raises OSError."""
+        return _sha1_of(real_path(os.fsencode(self._root), key))
+
     def has(self, source: str | None, values: Mapping[str, Any]) -> bool:
-        """Whether the document of a metadata file is beside it; True where nothing tells its name."""
+        """Whether the document of a metadata file is beside it, in any Unicode form of its name; True where nothing tells
+        its name."""
         file_name = values.get(self._config.metadata.file_name)
         if source is None or not isinstance(file_name, str) or not file_name:
             return True
@@ -58,7 +67,7 @@ class Documents:
             self._problems.add(Problem(source, reason, "_file_name"))
             return True
         try:
-            path.stat()
+            as_on_disk(self._root, path.relative_to(self._root).parts).stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
@@ -81,7 +90,6 @@ def _iso(nanoseconds: int) -> str:
 
 
 def _sha1_of(path: bytes) -> str:
-    """The SHA-1 of a document in hexadecimal; raises OSError."""
     digest = hashlib.sha1(usedforsecurity=False)
     with open(path, "rb") as file:
         while part := file.read(1 << 20):

@@ -28,6 +28,7 @@ def ensure_metadata_files(
     }
     if not orphans:
         return
+    writer.found_none = writer.found_none or scan.is_empty()
     heirs: dict[str, Record] = {}
     for key, file in list(scan.others(orphans)):
         record = reader.read_again(scan, key, file)

@@ -13,16 +13,20 @@ import os
 import sqlite3
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
-from mmmeta.errors import MetadirNotFoundError, Problem
+from mmmeta.documents.source import PUBLIC_URL
+from mmmeta.errors import MassDeletionError, MetadirNotFoundError, Problem
 from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import Head, drop_tables, revision_digest
+from mmmeta.metadata.db import Head, drop_tables
+from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
 from mmmeta.metadata.generate.reader import Reader, precedence
@@ -151,7 +155,8 @@ class Generator:
             return self._attempt(started, database, scan_path)
 
     def _attempt(self, started: float, database: MetadataDatabase, scan_path: Path) -> GenerateReport:
-        scan = ScanDb(scan_path, self._identity())
+        root = scan_path.parent if self._options.dry_run else self._layout.files_root  # a dry run writes nothing there
+        scan = ScanDb(scan_path, self._identity(), root)
         try:
             scan.begin()
             return _Gathering(self._layout.files_root, self._config, self._options, scan, self._progress).run(
@@ -190,13 +195,13 @@ class _Gathering:
             with database.atomic() as connection:
                 if options.dry_run:
                     connection.execute("PRAGMA cache_spill=OFF")  # not a page reaches the file
-                dropped = drop_tables(connection, database) if options.replace else None
+                dropped = drop_tables(connection, database, self._config.metadata.unique) if options.replace else None
                 writer = MetadataWriter(connection, database, self._config.metadata.unique, now, dropped)
                 writer.allow_mass_delete = options.allow_mass_delete
-                if not _fits(scan, connection, writer.head):
+                if not scan.fits(connection, writer.head):
                     scan.forget()
                 self._gather(connection, writer)
-                head = writer.finish()
+                head = self._finish(writer)
                 deleted = self._described_but_deleted(connection, writer, head)
                 changed = bool(scan.gone or self._read_count)
                 duplicates = scan.duplicates(changed=changed)
@@ -227,7 +232,7 @@ class _Gathering:
             revision=head.revision,
             duration=time.monotonic() - started,
             dry_run=options.dry_run,
-            notes=(*remarks, *self._notes(writer, duplicates)),
+            notes=(*remarks, *self._notes(writer, head, duplicates)),
             shared=shared,
         )
 
@@ -238,10 +243,22 @@ class _Gathering:
         scan.settle(walk)
         for problem in walk.problems:
             reader.problems.add(problem)
+        writer.found_none = options.replace and scan.is_empty()
         if options.ensure:
             ensure_metadata_files(connection, writer, scan, walk, reader)
         if options.ensure_files:
             ensure_documents(writer, scan, reader, self._config)
+
+    def _finish(self, writer: MetadataWriter) -> Head:
+        try:
+            return writer.finish()
+        except MassDeletionError as error:
+            problems = self._reader.problems
+            if not problems.count:
+                raise
+            raise MassDeletionError(
+                f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}"
+            ) from None
 
     def _read_all(self, walk: Walk, writer: MetadataWriter) -> None:
         scan, reader = self._scan, self._reader
@@ -264,20 +281,35 @@ class _Gathering:
         """Write what differs from the metadata db."""
         if not batch:
             return
+        known = writer.known(list({record.file for record in batch}))
         winners: dict[str, Record] = {}
         for record in batch:
             other = winners.get(record.file)
-            if other is None or precedence(record) > precedence(other):
+            if other is None or self._beats(record, other, known.get(record.file)):
                 winners[record.file] = record
-        known = writer.known(list(winners))
         for file, record in winners.items():
             self._write_one(record, known.get(file), writer)
+
+    def _beats(self, record: Record, other: Record, known: Known | None) -> bool:
+        """Which of two with one unique value counts; of documents that are copies of each other the one that is known."""
+        if (
+            known is not None
+            and known.source in (record.source, other.source)
+            and self._are_copies(record, other.values)
+        ):
+            return record.source == known.source
+        return precedence(record) > precedence(other)
+
+    def _are_copies(self, record: Record, values: Mapping[str, Any]) -> bool:
+        """Whether two documents without metadata files have one content: then nothing tells them apart but where they are."""
+        content = record.values.get(CONTENT_HASH)
+        return self._options.no_meta and content is not None and content == values.get(CONTENT_HASH)
 
     def _write_one(self, record: Record, known: Known | None, writer: MetadataWriter) -> None:
         if known is None:
             writer.put(record, None)
             return
-        if known.source not in (None, record.source) and self._loses(record, known):
+        if known.source not in (None, record.source) and self._loses(record, known, writer):
             return
         if known.deleted:
             if not self._stays_deleted(record, known):
@@ -287,9 +319,12 @@ class _Gathering:
         elif known.source != record.source and record.source is not None:
             writer.move(record.file, record.source, record.source_mtime)
 
-    def _loses(self, record: Record, known: Known) -> bool:
-        """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path)."""
+    def _loses(self, record: Record, known: Known, writer: MetadataWriter) -> bool:
+        """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path); or
+        the document that it knows is still there, of which this is a copy."""
         assert known.source is not None
+        if self._options.no_meta and self._are_copies(record, writer.read([record.file])[record.file]):
+            return any(self._reader.holds(self._scan, key, record) for key in keys_of(known.source))
         for key in keys_of(known.source):
             mtime = self._reader.mtime(key)
             if mtime is None:
@@ -324,9 +359,12 @@ class _Gathering:
         )
         return sum(any(self._scan.describes(key, file) for key in keys_of(source)) for file, source in deleted)
 
-    def _notes(self, writer: MetadataWriter, duplicates: int) -> list[str]:
+    def _notes(self, writer: MetadataWriter, head: Head, duplicates: int) -> list[str]:
         reader = self._reader
         notes = []
+        if not (self._scan.unchanged or self._read_count or reader.problems.count):
+            kept = f"; the {head.alive:,} that are known were kept" if head.alive else ""
+            notes.append(f"no {'' if self._options.no_meta else 'metadata '}files below {self._root}{kept}")
         if duplicates:
             notes.append(f"{duplicates} metadata files share a unique value with a newer one, which won")
         if reader.keys.reserved:
@@ -335,6 +373,10 @@ class _Gathering:
         if reader.clash_names:
             names = ", ".join(sorted(reader.clash_names)[:10])
             notes.append(f"{reader.clashes} metadata files give a key twice, the nested one won: {names}")
+        if reader.padded_urls:
+            notes.append(
+                f"{PUBLIC_URL} begins or ends with a space in {reader.padded_urls} metadata files; jobs read it without"
+            )
         if writer.moved:
             notes.append(f"{writer.moved} metadata files moved")
         return notes
@@ -353,12 +395,3 @@ def _shared(found: str, writer: MetadataWriter) -> tuple[Shared, ...]:
 
 class _DryRun(Exception):
     """Rolls the transaction back after everything was counted."""
-
-
-def _fits(scan: ScanDb, connection: sqlite3.Connection, head: Head) -> bool:
-    """Whether the history of this metadata db contains what the scan was made with."""
-    belongs = scan.belongs_to()
-    if belongs is None:
-        return False
-    metadata_id, revision, digest = belongs
-    return metadata_id == head.id and revision <= head.revision and revision_digest(connection, revision) == digest

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmmeta.errors import MmmetaError
+from mmmeta.metadata.db import Head, revision_digest
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path
 from mmmeta.sqlite.connection import BUSY_TIMEOUT
 from mmmeta.sqlite.statements import quote_identifier
+from mmmeta.writing import make_folder
 
 _AGAIN = -1
 """Remembered as the mtime of what is to be read again: where the metadata was set aside, and where the mtime is not older
@@ -27,6 +29,15 @@ than the scan, because a later write could leave the same."""
 
 _ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 """What SQLite raises over a damaged file; a schema that is not text makes it stumble over its own message."""
+
+_COARSE = 10_000_000
+"""Nanoseconds; stamps that are multiples of this are no chance."""
+
+_TICK = 2_000_000_000
+"""Nanoseconds; the coarsest stamps in use, FAT's. A file that was written twice within it may show the same."""
+
+_CLOCKS_DIFFER = 600_000_000_000
+"""Nanoseconds by which the clock of a files root that cannot be asked may lag. What was written since is read again."""
 
 _BATCH = 1_000
 """Rows that are read or written at once."""
@@ -62,28 +73,48 @@ class Seen(NamedTuple):
     file: str | None
 
 
-def filesystem_now(folder: Path) -> int:
-    """The file system's own idea of now in nanoseconds, read off a file made for it; raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
+def clock_at(root: Path, metadir: Path) -> int:
+    """What time it is where the files lie, in nanoseconds, read off a nameless file made there.
+
+    It may be another file system than the metadir's, with stamps of whole seconds or a clock that lags. Where nothing can
+    be written there, it is the metadir's time and a margin.
+
+    Raises:
+        OSError: the folder in the metadir cannot be written.
+    """
+    with suppress(OSError):
+        return _stamp_in(root)
+    return _stamp_in(metadir) - _CLOCKS_DIFFER
+
+
+def _stamp_in(folder: Path) -> int:
+    with tempfile.TemporaryFile(dir=folder, prefix=".mmmeta-clock-") as file:
         file.write(b".")
         file.flush()
         return os.fstat(file.fileno()).st_mtime_ns
 
 
+def _is_coarse(entry: Entry) -> bool:
+    """Whether a file's stamps look as if its file system had whole seconds (ext3, HFS+; FAT has every other one), or
+    hundredths."""
+    return not (entry.mtime % _COARSE or entry.ctime % _COARSE)
+
+
 class ScanDb:
     """What generate saw last time; ``compare`` and ``remember`` in one run, then ``commit`` after meta.db's commit."""
 
-    def __init__(self, path: Path, identity: str) -> None:
+    def __init__(self, path: Path, identity: str, root: Path) -> None:
         """``identity`` names everything but the metadata db that the memory depends on (config, root, mode).
 
         Raises:
+            LegacyMetadirError: the folder belongs to an old metadir.
             MmmetaError: the folder cannot be written.
         """
         self.path = path
         self._identity = identity
         try:
-            self._started = filesystem_now(path.parent)
+            make_folder(path.parent)
+            self._started = clock_at(root, path.parent)
         except OSError as error:
             raise MmmetaError(f"{path.parent} cannot be written: {error.strerror}") from error
         self._connection = self._open()
@@ -100,6 +131,14 @@ class ScanDb:
         if isinstance(metadata_id, str) and isinstance(revision, int) and isinstance(digest, bytes):
             return metadata_id, revision, digest
         return None
+
+    def fits(self, connection: sqlite3.Connection, head: Head) -> bool:
+        """Whether the history of a metadata db contains what this memory was made with."""
+        belongs = self.belongs_to()
+        if belongs is None:
+            return False
+        metadata_id, revision, digest = belongs
+        return metadata_id == head.id and revision <= head.revision and revision_digest(connection, revision) == digest
 
     def begin(self) -> None:
         """Start a run; a second generate of the same metadir waits here.
@@ -146,7 +185,8 @@ class ScanDb:
     def remember(self, entry: Entry, file: str | None) -> None:
         """Note a file that was read: ``file`` is its unique value, None if it was set aside."""
         key, size, mtime, ctime, inode = entry
-        again = file is None or mtime >= self._started or ctime >= self._started
+        settled = self._started - (_TICK if _is_coarse(entry) else 0)
+        again = file is None or mtime >= settled or ctime >= settled
         self._read.append((key, size, _AGAIN if again else mtime, ctime, inode, file))
         if len(self._read) == _BATCH:
             self._flush()
@@ -162,6 +202,10 @@ class ScanDb:
         self._flush()
         self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not walk.hides(key)])
         self._run("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
+
+    def is_empty(self) -> bool:
+        """Whether not one metadata file is there."""
+        return self._row("SELECT 1 FROM seen LIMIT 1") is None
 
     def sees(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and is still that of ``file``, or cannot be read now."""

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from mmmeta.config.model import Config
+from mmmeta.documents.source import PUBLIC_URL
 from mmmeta.errors import MmmetaError, Problem
-from mmmeta.metadata.generate.documents import Documents
+from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, display_path, read_bytes, real_path
 from mmmeta.metadata.records import KeyFilter, make_record, unique_value
@@ -24,6 +25,7 @@ class Reader:
 
     Attributes:
         keys: which keys are kept, and which reserved ones came.
+        padded_urls: metadata files whose public address begins or ends with a space.
         problems: what was set aside, and what could not be looked at.
         clashes: metadata files in which two places gave one key; ``clash_names`` has these keys.
         documents: the documents of the same files root.
@@ -35,6 +37,7 @@ class Reader:
         self.problems: FirstFew[Problem] = FirstFew(PROBLEMS_KEPT)
         self.clashes = 0
         self.clash_names: set[str] = set()
+        self.padded_urls = 0
         self.documents = Documents(root, config, self.problems)
         self._root = os.fsencode(root)
         self._config = config
@@ -51,6 +54,8 @@ class Reader:
                 if flattened.clashes:
                     self.clashes += 1
                     self.clash_names.update(flattened.clashes)
+                url = values.get(PUBLIC_URL)
+                self.padded_urls += type(url) is str and url != url.strip()
             return make_record(self.keys.keep(values), self._config, source, entry.mtime)
         except OSError as error:
             self.problems.add(Problem(source, f"cannot be read ({error.strerror})"))
@@ -71,6 +76,18 @@ class Reader:
             return unique_value(values, self._config.metadata.unique) == file
         except (OSError, MmmetaError):
             return False  # its own turn tells why
+
+    def holds(self, scan: ScanDb, key: bytes, record: Record) -> bool:
+        """Whether the document at a key has the content of ``record``; read only where it is not as remembered."""
+        read = scan.read_now(key)
+        if read is not None:
+            return read.file == record.file
+        try:
+            status = os.stat(real_path(self._root, key))
+            now = Entry(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            return scan.entry(key) == now or self.documents.sha1(key) == record.values.get(CONTENT_HASH)
+        except (OSError, ValueError):
+            return False
 
     def mtime(self, key: bytes) -> int | None:
         """When the file at a key was written, in nanoseconds; None where there is none."""

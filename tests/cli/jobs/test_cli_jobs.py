@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from cli_support import PROJECT, Run, kept, lines, rows, status_of, sync
 
 from mmmeta import File, mmmeta
@@ -66,6 +68,20 @@ def test_the_table_names_what_was_set_aside_and_how_long_files_wait(project: Pat
     jobs = report["jobs"]
     assert isinstance(jobs, list)
     assert jobs[0]["set_aside"] == {"LeftSelection": 1}
+
+
+def test_a_job_that_lives_elsewhere_is_not_to_be_forgotten(
+    ran: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a component, or made in Python, stand in no project file; only of one that is idle somebody may be asked."""
+    from mmmeta.cli.jobs import overview
+
+    ran.write_text(PROJECT.replace("      everything:", "      all_of_them:"))
+    said = run("jobs").stderr
+    assert "everything: not in the project file: made in Python or by a component" in said
+    assert "jobs forget" not in said
+    monkeypatch.setattr(overview, "IDLE", timedelta(0))
+    assert "If nothing makes it any more, `mmmeta jobs forget everything` clears it" in run("jobs").stderr
 
 
 def test_a_job_that_the_project_file_lost_can_be_looked_at_and_forgotten(ran: Path, run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -84,11 +85,62 @@ def test_it_says_what_is_missing_before_the_first_sync(empty_archive: Archive, i
     """No red tick."""
     metadir = empty_archive.client / "_mmmeta"
     watch = Watch(empty_archive, instance)
-    assert watch.skips() == (
-        f"No metadata yet: {metadir} is not there yet; run what makes it (in a clone of mmmeta: make demo), or sync it."
-    )
+    assert watch.skips() == f"No metadata yet: {metadir} is not there yet; run what makes it, or sync it."
     metadir.mkdir(parents=True)
     assert watch.skips() == f"No metadata yet: {metadir / 'meta.db'} is not there yet."
+
+
+@pytest.mark.parametrize("gone", ["archive", "metadir", "meta.db"])
+@pytest.mark.parametrize("state", ["within", "elsewhere"])
+def test_what_was_there_and_is_gone_is_waited_for(watch: Watch, gone: str, state: str, tmp_path: Path) -> None:
+    """An unmounted disk is nothing to be content with, also where it took the state db along."""
+    if state == "elsewhere":
+        project = watch.archive.project
+        project.write_text(project.read_text().replace("sensor:", f"state: {tmp_path / 'elsewhere.db'}\n    sensor:"))
+    watch.run(watch.asks())
+    assert watch.skips().startswith("Nothing to do")
+    paths = {
+        "archive": watch.archive.client,
+        "metadir": watch.archive.client / "_mmmeta",
+        "meta.db": watch.archive.client / "_mmmeta" / "meta.db",
+    }
+    away = tmp_path / "away"
+    paths[gone].rename(away)
+    for _ in range(3):
+        said = watch.skips()
+        assert said.startswith("Waiting: ")
+        assert str(paths["metadir" if gone == "archive" else gone]) in said or "is gone" in said
+        assert "Nothing to do" not in said
+        assert "make demo" not in said
+    away.rename(paths[gone])
+    assert watch.skips().startswith("Nothing to do")
+
+
+def test_a_sync_that_goes_one_folder_too_deep_is_named(watch: Watch) -> None:
+    """Before anything was merged, and after it, when everything seems to be done."""
+    metadir = watch.archive.client / "_mmmeta"
+    inner = metadir / "_mmmeta"
+    metadir.rename(watch.archive.root / "away")
+    metadir.mkdir()
+    (watch.archive.root / "away").rename(inner)
+    assert "one folder too deep" in watch.skips()
+    inner.rename(watch.archive.root / "away")
+    metadir.rmdir()
+    (watch.archive.root / "away").rename(metadir)
+    watch.run(watch.asks())
+    shutil.copytree(metadir, watch.archive.root / "copy")
+    (watch.archive.root / "copy").rename(inner)
+    said = watch.skips()
+    assert said.startswith("Nothing to do")
+    assert "one folder too deep" in said
+
+
+def test_a_wiped_state_db_is_said_where_runs_are_remembered(watch: Watch) -> None:
+    """`rsync --delete` without the exclude takes `local/` away, and status.json with it."""
+    watch.run(watch.asks())
+    assert watch.skips().startswith("Nothing to do")
+    shutil.rmtree(watch.archive.client / "_mmmeta" / "local")
+    assert "did a sync delete local/?" in watch.asks().tags[keys.TAG_REASON]
 
 
 def test_a_store_that_arrives_before_the_metadata_db_is_waited_for(watch: Watch) -> None:

@@ -1,0 +1,122 @@
+"""Where writes into a metadir begin: a file of it, its folders, the databases. Nothing is written into an old one.
+
+Whoever makes or changes something there comes through here first, so that no verb can forget what a metadir of mmmeta
+0.1-0.4 is: somebody's archive, that the programs which made it may still use.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from mmmeta.errors import LegacyMetadirError
+from mmmeta.layout import METADIR
+from mmmeta.sqlite.connection import tables_in
+from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, is_sqlite, is_wal, stamp_of
+
+__all__ = ["has_our_tables", "legacy_error", "legacy_tables_text", "make_folder", "refuse_legacy", "write_atomic"]
+
+_looked_at: dict[Path, tuple[object, str | None]] = {}
+"""meta.db → what it was when its tables were looked at, and why it is none of this version's."""
+
+
+def refuse_legacy(metadir: Path) -> None:
+    """Refuse a metadir of mmmeta 0.1-0.4, which is to stay as it is; writes nothing, not even beside its database.
+
+    Raises:
+        LegacyMetadirError: it is one, or another program's database lies there.
+    """
+    meta_db = metadir / "meta.db"
+    # A folder that may not be looked at is not taken for an old metadir; opening it says what is wrong.
+    if os.path.exists(meta_db):
+        reason = _why_not_ours(meta_db)
+    elif os.path.exists(metadir / "state.db") or os.path.isdir(metadir / "db"):
+        reason = f"{metadir} was written by mmmeta 0.1-0.4"
+    else:
+        return
+    if reason is not None:
+        raise legacy_error(reason)
+
+
+def has_our_tables(names: frozenset[str] | set[str]) -> bool:
+    """Whether a database with tables of these names is a metadata db of this version, whole or damaged."""
+    return "info" in names or {"registry", "revisions"} <= names
+
+
+def legacy_error(reason: str) -> LegacyMetadirError:
+    """The error that says why a metadir is taken for an old one, and what to do."""
+    return LegacyMetadirError(f"{reason}. This version leaves it untouched; generate a new metadir in another folder")
+
+
+def legacy_tables_text(meta_db: Path, names: frozenset[str] | set[str]) -> str:
+    """What is said of a meta.db with other tables than ours."""
+    return f"{meta_db} was written by mmmeta 0.1-0.4 or by another program (tables: {', '.join(sorted(names))})"
+
+
+def _why_not_ours(meta_db: Path) -> str | None:
+    stamp = stamp_of(meta_db)
+    known = _looked_at.get(meta_db)
+    if known is None or known[0] != stamp:
+        known = _looked_at[meta_db] = (stamp, _look(meta_db))
+    return known[1]
+
+
+def _look(meta_db: Path) -> str | None:
+    try:
+        with IN_USE.peek(meta_db) as header:
+            # What this process has a connection to was looked at before; what is no database, or is cut short, whoever
+            # opens it explains.
+            if header is None or len(header) < HEADER_BYTES or not is_sqlite(header):
+                return None
+    except OSError:
+        return None
+    names = tables_in(meta_db)
+    if names:
+        return None if has_our_tables(names) else legacy_tables_text(meta_db, names)
+    if names is None or not is_wal(header):
+        return None
+    # The databases of this version are one file; those of 0.1-0.3 have all that is new in their log.
+    log = meta_db.with_name(f"{meta_db.name}-wal")
+    if log.exists():
+        return f"{meta_db} was written by mmmeta 0.1-0.3 or by another program, its tables are still in {log.name}"
+    return (
+        f"{meta_db} has no tables: it was synced without its write-ahead log ({log.name}), which metadata dbs of mmmeta "
+        "0.1-0.3 have. Close the program that writes it there, which puts the log into it, and sync it again"
+    )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that something is about to be written into, with those above it.
+
+    Raises:
+        LegacyMetadirError: it lies in an old metadir.
+        OSError: it cannot be made.
+    """
+    metadir = next((above for above in (folder, *folder.parents) if above.name == METADIR), None)
+    if metadir is not None:
+        refuse_legacy(metadir)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, a sync tool or a crash sees the old or the new content, never a part.
+
+    Creates the folder where it is missing. The temporary file lies in the same folder and begins with a dot.
+
+    Raises:
+        LegacyMetadirError: it lies in an old metadir.
+        OSError: it cannot be written.
+    """
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    # Opened by hand and not by ``tempfile``, so that the umask decides who may read it.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
