@@ -153,6 +153,28 @@ def test_a_restored_backup_does_not_make_generate_blind(archive: Archive) -> Non
     assert archive.server.generate().changed == 1
 
 
+def test_a_repair_after_changes_that_bring_new_keys(archive: Archive) -> None:
+    """The columns that were made for the new keys are taken back with the rest, and made again."""
+    archive.write("a", title="A")
+    archive.write("b", title="B")
+    archive.deliver()
+    set_local(archive, "a", mine=1)
+    archive.client.close()
+    connection = sqlite3.connect(archive.client.layout.state)
+    with connection:  # a row that is not what the digest says shows when it changes
+        connection.execute("UPDATE files SET __fingerprint = zeroblob(16) WHERE content_hash = 'b'")
+    connection.close()
+    archive.write("b", title="B", added=[1], **{"another:key": True})
+    report = archive.deliver()
+    assert report.how == "repair"
+    files = archive.client_files()
+    assert files["b"] == {"content_hash": "b", "title": "B", "added": [1], "another:key": True}
+    assert files["a"]["mine"] == 1
+    archive.write("c", added="text", third=1)
+    assert archive.deliver().how == "changes"
+    assert archive.client_files()["c"] == {"content_hash": "c", "added": "text", "third": 1}
+
+
 def test_a_damaged_copy_is_refused_and_the_state_is_not_blamed(archive: Archive) -> None:
     """Pages of files overwritten, the head intact: the error names meta.db, and the state stays as it was."""
     for number in range(300):
