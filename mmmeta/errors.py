@@ -7,6 +7,7 @@ carries its data as attributes.
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 import warnings
@@ -214,6 +215,19 @@ def near_misses(word: str, known: Iterable[str]) -> str:
     """A question to be put behind a sentence, `` Did you mean 'imported'?``; empty where nothing comes close."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(f'{name!r}' for name in close)}?" if close else ""
+
+
+_REMEDIES: dict[int, str] = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions of the file and its folder"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on the disk"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (`ulimit -n`)"),
+    errno.EIO: "look at the disk, and into the system's log",
+}
+
+
+def remedy_of(error: OSError) -> str:
+    """What to do about an error of the file system, as the last part of a sentence."""
+    return _REMEDIES.get(error.errno or 0, "look at the path, the file and its folder")
 
 
 _OWN_CODE = os.path.dirname(os.path.abspath(__file__)) + os.sep

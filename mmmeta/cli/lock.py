@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import MmmetaError, StateDbError
+from mmmeta.errors import MmmetaError, StateDbError, remedy_of
 from mmmeta.layout import Layout
 
 
@@ -62,7 +62,7 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise StateDbError(
-            f"{path} cannot be written: {error.strerror}; a run needs to write there, so check the permissions of its folder"
+            f"{path} cannot be written: {error.strerror}; a run needs to write there, so {remedy_of(error)}"
         ) from error
 
 

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError
+from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, remedy_of
 from mmmeta.sqlite.connection import set_journal_mode, uri_of
-from mmmeta.sqlite.database import PERMISSIONS, Database
+from mmmeta.sqlite.database import Database
+from mmmeta.sqlite.forks import inside
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_wal, stamp_of
 from mmmeta.sqlite.pool import Reader
 
@@ -56,7 +57,7 @@ class MetadataDatabase(Database):
     def recover(self) -> None:
         """Roll back what a killed writer left behind; SQLite does so when a writer reads."""
         self._forget_after_fork()
-        with self._writing, self._translated():
+        with self._writing, inside(), self._translated():
             self._write_connection().execute("SELECT count(*) FROM sqlite_master").fetchone()
 
     @contextmanager
@@ -111,6 +112,9 @@ class MetadataDatabase(Database):
         if identity is not None:
             IN_USE.leave(identity)
 
+    def close_idle(self) -> None:
+        """Nothing: with a rollback journal an idle connection holds no lock, which a child could mistake for its own."""
+
     def _writer_is_stale(self) -> bool:
         """Also where meta.db was written since the connection was done with it: by another process, or by a copy in place."""
         return super()._writer_is_stale() or (not self._depth and stamp_of(self.path) != self._writer_stamp)
@@ -146,7 +150,7 @@ class MetadataDatabase(Database):
                         return "ro"
                     reason = _why_not_readable(header, self.path)
             except OSError as error:
-                raise self.error(f"cannot be read: {error.strerror}", PERMISSIONS) from error
+                raise self.error(f"cannot be read: {error.strerror}", remedy_of(error)) from error
             if self.has_hot_journal():
                 return "ro"  # in the middle of a change; SQLite knows what to do
             if reason is None:

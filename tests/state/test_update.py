@@ -198,6 +198,38 @@ def test_a_damaged_copy_is_refused_and_the_state_is_not_blamed(archive: Archive)
     assert archive.client.update().changed == 300
 
 
+@pytest.mark.parametrize("verb", ["update", "files", "is_outdated", "inspect", "save"])
+def test_a_state_db_that_was_killed_while_it_was_made_is_made_again(archive: Archive, verb: str) -> None:
+    """Its journal is rolled back by whoever comes first, a verb that only reads included."""
+    archive.write("a")
+    archive.publish()
+    state = archive.client.layout.state
+    journal = state.with_name("state.db-journal")
+    state.parent.mkdir(exist_ok=True)
+    connection = sqlite3.connect(state, isolation_level=None)
+    connection.execute("PRAGMA cache_size=1")
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE half (x)")
+    connection.executemany("INSERT INTO half VALUES (?)", [("x" * 1_000,)] * 200)
+    killed = state.read_bytes(), journal.read_bytes()
+    assert all(killed)
+    connection.execute("ROLLBACK")
+    connection.close()
+    state.write_bytes(killed[0])
+    journal.write_bytes(killed[1])
+    if verb == "files":
+        assert len(list(archive.client.files)) == 1
+    elif verb == "is_outdated":
+        assert archive.client.is_outdated
+    elif verb == "inspect":
+        assert archive.client.inspect().problems == ()
+    elif verb == "save":
+        set_local(archive, "a", mine=1)
+    assert archive.client.update().revision == 1
+    assert not journal.exists()
+    assert archive.client.check().problems == 0
+
+
 def test_an_update_dry_run_writes_nothing(archive: Archive) -> None:
     """At the first update and at a later one."""
     archive.write("a")
