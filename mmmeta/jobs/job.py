@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
-from mmmeta.errors import JobError, UnknownKeyError, near_misses
+from mmmeta.errors import JobError, MmmetaError, UnknownKeyError, near_misses
 from mmmeta.files.file import File
 from mmmeta.filters import parse
 from mmmeta.jobs.actions.action import Action
@@ -381,9 +381,17 @@ class Job:
                 report = run.work(self.evaluate())
                 if self._bench.status().evaluated < self._state.ensure().state_revision:
                     self.evaluate()  # what the action has saved shall not look like news that came after the run
-                return report
-        finally:
-            worker.stop()
-            doer.close()
-            if self._state.database.exists():  # where the action has removed it, that error is the one to be seen
-                self._state.write_status()
+        except BaseException:
+            # That the rest cannot be put in order, often for the same reason, is not what is to be seen.
+            for last in (worker.stop, doer.close, self._tell_status):
+                with suppress(MmmetaError, OSError):
+                    last()
+            raise
+        worker.stop()
+        doer.close()
+        self._tell_status()
+        return report
+
+    def _tell_status(self) -> None:
+        if self._state.database.exists():
+            self._state.write_status()

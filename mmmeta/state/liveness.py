@@ -14,7 +14,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from mmmeta.errors import StateDbError
+from mmmeta.errors import StateDbError, remedy_of
 
 
 def boot_id() -> str:
@@ -81,8 +81,7 @@ class Worker:
             self._take()
         except OSError as error:
             raise StateDbError(
-                f"{self._folder} cannot be written: {error.strerror}; a run needs to write there, so check the permissions of "
-                "its folder"
+                f"{self._folder} cannot be written: {error.strerror}; a run needs to write there, so {remedy_of(error)}"
             ) from error
 
     def _take(self) -> None:
@@ -103,7 +102,8 @@ class Worker:
     def stop(self) -> None:
         """Let go of the lock."""
         if self._handle is not None:
-            _path(self._folder, self.name).unlink(missing_ok=True)
+            with suppress(OSError):  # one that stays is swept away by the next worker
+                _path(self._folder, self.name).unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
 
@@ -135,7 +135,7 @@ def is_dead(folder: Path, name: str) -> bool:
 
 def _remove(path: Path, handle: int) -> bool:
     """Remove a lock file whose lock we hold; False if another file stands in its place, which is somebody's own."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # one that stays is as free as before
         if not os.path.samestat(os.fstat(handle), path.stat()):
             return False
         path.unlink()

@@ -15,7 +15,7 @@ from typing import Any
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config
-from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, warn_caller
+from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, remedy_of, warn_caller
 from mmmeta.layout import write_atomic
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.metadata.server import Server
@@ -57,6 +57,7 @@ class State:
         self._metadata_file: str | None = None
         self._told: str | None = None
         self._warned = False
+        self._compared = False
 
     @property
     def config(self) -> Config:
@@ -171,9 +172,17 @@ class State:
                 )
             outdated = note_saved(connection, {*changed, *removed}, revision)
         # Once is enough: further saves say nothing new until somebody evaluates, and that writes status.json anew.
-        if outdated and (self._told is None or self._told != file_version(self.layout.status)):
+        if (outdated and (self._told is None or self._told != file_version(self.layout.status))) or self._lags(merged):
             self.write_status()
             self._told = file_version(self.layout.status)
+
+    def _lags(self, merged: Merged) -> bool:
+        """Whether status.json is not of what is merged, because an update was killed before it wrote it; looked at once."""
+        if self._compared:
+            return False
+        self._compared = True
+        known = read_status(self.layout.status)
+        return known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != _named(merged)
 
     # status.json
 
@@ -222,14 +231,12 @@ class State:
                 write_status(self.layout.status, status)
             except OSError as error:
                 raise StateDbError(
-                    f"{self.layout.status} cannot be written: {error.strerror}; check the permissions of its folder, "
-                    "and update again"
+                    f"{self.layout.status} cannot be written: {error.strerror}; {remedy_of(error)}, and update again"
                 ) from error
 
     def _metadata_file_read(self, known: Status | None, merged: Merged) -> str | None:
         """Which meta.db the last update read: here, or as whoever wrote status.json remembers."""
-        ours = (merged.state_id, merged.metadata_id, merged.revision, merged.digest.hex())
-        if known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != ours:
+        if known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != _named(merged):
             return self._metadata_file
         return self._metadata_file or known.metadata_file
 
@@ -239,3 +246,8 @@ class State:
             return self._evaluated.get(name)
         before = known.jobs[name]
         return before.evaluated_at if before.fingerprint == status.fingerprint else None
+
+
+def _named(merged: Merged) -> tuple[str, str, int, str]:
+    """What names a merged content, as status.json has it."""
+    return merged.state_id, merged.metadata_id, merged.revision, merged.digest.hex()
