@@ -93,7 +93,7 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         unreadable.append("metadata")
         problems.append(str(error))
     try:
-        if client.database.exists():
+        if client.merged() is not None:  # None also where the first update has not come to its end
             catalog = client.catalog(warn=False)
             facts["state"] = _facts_of_state(client.database, catalog)
             shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))

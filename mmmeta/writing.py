@@ -6,6 +6,8 @@ Whoever makes or changes something there comes through here first, so that no ve
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -99,24 +101,67 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, by: Path | None = None) -> None:
     """Write a file so that a reader, a sync tool or a crash sees the old or the new content, never a part.
 
-    Creates the folder where it is missing. The temporary file lies in the same folder and begins with a dot.
+    Creates the folder where it is missing. The temporary file's name begins with a dot and follows from the file's, so that
+    a process that is killed leaves one at most, which the next write of this file takes over.
+
+    Args:
+        by: folder for the temporary file, where the file's own is one that is synced; another file system will not do, and
+            then it is the file's own after all.
 
     Raises:
         LegacyMetadirError: it lies in an old metadir.
         OSError: it cannot be written.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
-    # Opened by hand and not by ``tempfile``, so that the umask decides who may read it.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    if by is not None:
+        try:
+            make_folder(by)
+            _write_by(by, path, data)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EACCES, errno.EROFS, errno.EPERM):
+                raise
+    _write_by(path.parent, path, data)
+
+
+def _write_by(folder: Path, path: Path, data: bytes) -> None:
+    temporary, handle = _temporary(folder, path.name)
+    with os.fdopen(handle, "wb") as file:
+        try:
+            os.ftruncate(handle, 0)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            os.fsync(handle)
+            os.replace(temporary, path)
+        finally:
+            # Still under the lock: after it, the name may be somebody else's.
+            if _is_named(temporary, handle):
+                temporary.unlink()
+
+
+def _temporary(folder: Path, name: str) -> tuple[Path, int]:
+    """An open file of ours: what a killed process has left under the usual name, or, where somebody is writing that just
+    now, another one."""
+    # Opened by hand and not by ``tempfile``, so that the umask decides who may read it.
+    temporary = folder / f".{name}.tmp"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_named(temporary, handle):
+            return temporary, handle
+    except OSError:  # taken, or a file system that knows no locks
+        pass
+    os.close(handle)
+    temporary = folder / f".{name[:40]}.{secrets.token_hex(6)}.tmp"
+    return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def _is_named(name: Path, handle: int) -> bool:
+    """Whether the name still means the open file, and was not renamed away."""
+    try:
+        return os.path.samestat(name.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from mmmeta.errors import JobError, MmmetaError
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import failed
+from mmmeta.jobs.actions.action import failed, is_exhausted
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.keeper import Keeper
 from mmmeta.project.fields import MOST
@@ -126,7 +126,7 @@ class Hands:
 
 class Several:
     """Up to so many files, claimed for a block: done at its end, failed if it raises an ``Exception``, given back
-    untried if it is broken off by anything else.
+    untried if it is broken off by anything else, or because this process can open no more files.
 
     What the block settled or gave back itself is left as it is.
     """
@@ -144,7 +144,7 @@ class Several:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         held = [file for file in self._files if self._hands.holds(file)]
-        if error is None or isinstance(error, Exception):
+        if error is None or (isinstance(error, Exception) and not is_exhausted(error)):
             self._hands.settle(held, error)
         else:
             self._hands.release(held)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
-from mmmeta.errors import JobError, UnknownKeyError, near_misses
+from mmmeta.errors import JobError, MmmetaError, UnknownKeyError, near_misses
 from mmmeta.files.file import File
 from mmmeta.filters import parse
 from mmmeta.jobs.actions.action import Action
@@ -380,16 +381,22 @@ class Job:
         worker = self._bench.worker()
         worker.start()
         run = Run(self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed)
-        finished = False
         try:
             with Keeper(self._bench, worker, run_id):
                 report = run.work(self.evaluate())
                 if self._bench.status().evaluated < self._state.ensure().state_revision:
                     self.evaluate()  # what the action has saved shall not look like news that came after the run
-                finished = True
-                return report
-        finally:
-            worker.stop(holds=not finished)
-            doer.close()
-            if self._state.database.exists():  # where the action has removed it, that error is the one to be seen
-                self._state.write_status()
+        except BaseException:
+            # That the rest cannot be put in order, often for the same reason, is not what is to be seen.
+            for last in (partial(worker.stop, holds=True), doer.close, self._tell_status):
+                with suppress(MmmetaError, OSError):
+                    last()
+            raise
+        worker.stop()
+        doer.close()
+        self._tell_status()
+        return report
+
+    def _tell_status(self) -> None:
+        if self._state.database.exists():
+            self._state.write_status()

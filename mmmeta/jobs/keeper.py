@@ -6,7 +6,7 @@ import logging
 import threading
 
 from mmmeta.jobs.bench import Bench
-from mmmeta.sqlite.forks import in_background
+from mmmeta.sqlite.forks import inside
 from mmmeta.state.liveness import Worker, boot_seconds
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Keeper:
         lease = self._bench.config.lease
         while not self._over.wait(min(BEAT_EVERY, lease / 3)):
             try:
-                with in_background():
+                with inside():
                     self._beat(lease)
             except Exception as error:  # whatever it is: without a sign of life the claims pass to others
                 log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)

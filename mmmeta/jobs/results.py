@@ -6,15 +6,19 @@ All of them for ``mmmeta check``, a sample for a check that runs every few minut
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mmmeta.chunks import in_chunks
 from mmmeta.errors import MmmetaError
-from mmmeta.jobs.actions.action import Done
+from mmmeta.files.file import File
+from mmmeta.jobs.actions.action import Action, Done
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
 from mmmeta.reports import FirstFew, Progress
+from mmmeta.state.candidates import Candidates
+from mmmeta.state.ledger.outcomes import Place
 from mmmeta.state.ledger.store import LedgerView
 
 AT_ONCE = 500
@@ -78,8 +82,10 @@ def look_for_results(
             if found is None:
                 return Results(False, done)
             looked += len(files)
-            for entry in found.items():
-                missing.add(entry)
+            replaced = _replaced(bench, action, [entry for entry in files if entry.file.unique_value in found])
+            for name, why in found.items():
+                if name not in replaced:
+                    missing.add((name, why))
             if progress is not None:
                 progress(bench.config.name, looked, None)
     finally:
@@ -96,6 +102,33 @@ def _files(bench: Bench, names: list[str]) -> Iterator[list[Done]]:
         with bench.looking() as view:
             places = view.places(bench.config.name, chunk)
         yield [Done(file, places.get(name)) for name, file in bench.files(chunk).items() if not file.deleted]
+
+
+def _replaced(bench: Bench, action: Action, done: Sequence[Done]) -> set[str]:
+    """Those of these files whose result need not be there any more: the state db has a version that the job was not told of
+    yet, or another file's document, of a later version, has taken the place."""
+    if not done:
+        return set()
+    job, names = bench.config.name, [entry.file.unique_value for entry in done]
+    with bench.looking() as view:
+        rules, versions = view.rules(job), view.done_versions(job, names)
+    candidates = Candidates(bench.state.database, bench.state.catalog(warn=False), rules or bench.rules)
+    replaced = {
+        entry.file for entry in candidates.named(names) if entry.wanted != versions.get(entry.file, entry.wanted)
+    }
+    for file, place in done:
+        if place is None and (taken := _place(action, file)) is not None:
+            with bench.looking() as view:
+                owner = view.owner(taken)
+            if owner not in (None, file.unique_value):
+                replaced.add(file.unique_value)
+    return replaced
+
+
+def _place(action: Action, file: File) -> Place | None:
+    with suppress(MmmetaError):  # without a name it has no place
+        return action.place(file)
+    return None
 
 
 def _done(bench: Bench, sample: int | None) -> tuple[list[str], int]:

@@ -17,6 +17,7 @@ from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError
 from mmmeta.layout import why_misplaced
 from mmmeta.sqlite.connection import set_journal_mode, uri_of
 from mmmeta.sqlite.database import Database
+from mmmeta.sqlite.forks import inside
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_wal, stamp_of
 from mmmeta.sqlite.pool import Reader
 from mmmeta.writing import make_folder
@@ -58,7 +59,7 @@ class MetadataDatabase(Database):
     def recover(self) -> None:
         """Roll back what a killed writer left behind; SQLite does so when a writer reads."""
         self._forget_after_fork()
-        with self._writing, self._translated():
+        with self._writing, inside(), self._translated():
             self._write_connection().execute("SELECT count(*) FROM sqlite_master").fetchone()
 
     @contextmanager
@@ -115,6 +116,9 @@ class MetadataDatabase(Database):
         super()._close(connection, identity)
         if identity is not None:
             IN_USE.leave(identity)
+
+    def close_idle(self) -> None:
+        """Nothing: with a rollback journal an idle connection holds no lock, which a child could mistake for its own."""
 
     def _writer_is_stale(self) -> bool:
         """Also where meta.db was written since the connection was done with it: by another process, or by a copy in place."""

@@ -17,7 +17,7 @@ from mmmeta.errors import MetadataDbError, MmmetaError, remedy_of
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
-from mmmeta.sqlite.forks import in_background
+from mmmeta.sqlite.forks import inside
 from mmmeta.store.store import Store
 from mmmeta.writing import write_atomic
 
@@ -82,7 +82,7 @@ class Publisher:
 
     def _publish_late(self) -> None:
         try:
-            with in_background():
+            with inside():
                 self.publish()
         except (MmmetaError, OSError) as error:
             log.warning(

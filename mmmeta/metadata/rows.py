@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,11 +30,11 @@ class Bulk:
     def __init__(self, writer: MetadataWriter) -> None:
         self.writer = writer
         self._broken: Exception | None = None
-        self._thread = threading.get_ident()
+        self._thread = os.getpid(), threading.get_ident()
 
     def is_mine(self) -> bool:
-        """Whether the block is this thread's; others wait for its end."""
-        return self._thread == threading.get_ident()
+        """Whether the block is this thread's; others wait for its end. A forked process has none."""
+        return self._thread == (os.getpid(), threading.get_ident())
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -50,8 +51,13 @@ class Bulk:
         """Take the revision.
 
         Raises:
-            MmmetaError: a call failed after it had written something, and the block went on.
+            MmmetaError: a call failed after it had written something, and the block went on; or it is a forked process that
+                came to the end of it.
         """
+        if not self.is_mine():
+            raise MmmetaError(
+                "the bulk() block is that of the process which this one was forked from: end this one in it"
+            )
         if self._broken is not None:
             raise MmmetaError(
                 f"nothing was written: a call within bulk() failed when it was half done ({self._broken})"

@@ -17,7 +17,8 @@ BUSY_TIMEOUT = 120.0
 
 
 def connect(path: Path, kind: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
-    """A connection of a kind: ``rwc``, ``ro``, or ``immutable`` for a file without its write-ahead log.
+    """A connection of a kind: ``rwc``, which writes and makes the file; ``ro``; ``rw``, which only reads as well, but rolls
+    back what a killed writer left; or ``immutable`` for a file without its write-ahead log.
 
     Args:
         prepare: called with a connection that may write, for its journal.
@@ -62,7 +63,7 @@ def tables_in(path: Path) -> frozenset[str] | None:
 
 def uri_of(path: Path, kind: str) -> str:
     """The path as SQLite wants it; three slashes, so that a path that begins with two is not taken for a host."""
-    mode = {"rwc": "mode=rwc", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[kind]
+    mode = {"rwc": "mode=rwc", "rw": "mode=rw", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[kind]
     return f"file://{quote(os.fsencode(path))}?{mode}"
 
 

@@ -18,14 +18,16 @@ from pathlib import Path
 
 from mmmeta.errors import MmmetaError, remedy_of
 from mmmeta.sqlite.connection import BUSY_TIMEOUT, connect
-from mmmeta.sqlite.damage import STUMBLES, is_busy, tells_damage, why_not_whole, words_of
+from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
+from mmmeta.sqlite.forks import inside, is_cut_off, watch
 from mmmeta.sqlite.headers import Identity
 from mmmeta.sqlite.pool import Reader, Readers
 
-__all__ = ["PERMISSIONS", "Database"]
+__all__ = ["Database"]
 
-PERMISSIONS = "check the permissions of the file and its folder"
-"""What to do about a file that may not be used."""
+_PERMISSIONS = "check the permissions of the file and its folder"
+_DISK = "look into the system's log, see whether there is room on the disk, and try again"
+_OPENING = "check the permissions of its folder, whether there is room, and the limit of open files (`ulimit -n`)"
 
 _INHERITED: list[object] = []
 """Connections that came over a fork: never used and never closed, for closing would undo the parent's transaction."""
@@ -48,7 +50,9 @@ class Database(ABC):
         self._writer: sqlite3.Connection | None = None
         self._writer_identity: Identity | None = None
         self._depth = 0
+        self._distrusted = False
         self._pid = os.getpid()
+        watch(self)
 
     # What a kind of database says of itself
 
@@ -80,7 +84,7 @@ class Database(ABC):
         """Open another reading connection."""
         identity = self._identity()
         kind = self._kind_to_read()
-        return Reader(self._connect(kind), identity, reusable=kind == "ro")
+        return Reader(self._connect(kind), identity, reusable=kind != "immutable")
 
     def _open_writer(self) -> None:
         """Open the writing connection; the folder is there."""
@@ -117,12 +121,17 @@ class Database(ABC):
             MmmetaError: there is no such file, or it cannot be read.
         """
         self._forget_after_fork()
-        with self._translated(reading=True):
+        with inside(), self._translated(reading=True):
             reader = self._take_reader()
             try:
                 yield reader.connection
-            finally:
+            except sqlite3.Error:
+                self._close(reader.connection, reader.identity)  # what SQLite remembers of an error may last
+                raise
+            except BaseException:
                 self._give_back(reader)
+                raise
+            self._give_back(reader)
 
     @contextmanager
     def atomic(self) -> Iterator[sqlite3.Connection]:
@@ -132,7 +141,7 @@ class Database(ABC):
             MmmetaError: the file cannot be used.
         """
         self._forget_after_fork()
-        with self._writing:
+        with self._writing, inside():
             if self._depth:
                 assert self._writer is not None
                 yield self._writer
@@ -145,19 +154,28 @@ class Database(ABC):
     @contextmanager
     def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
         """The outermost transaction; within the lock."""
+        if is_cut_off(self._writer_identity):
+            raise self.error(
+                "was in the middle of a transaction when this process was forked, so this process cannot write it",
+                "fork before the transaction or after it, or start processes by spawn",
+            )
+        process = os.getpid()
         connection.execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:
             if self._was_replaced():
                 raise self._taken_away()
             yield
-            connection.execute("COMMIT")
-            self._committed()
+            if os.getpid() == process:
+                connection.execute("COMMIT")
+                self._committed()
         finally:
-            self._depth = 0
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-                self._rolled_back(connection)
+            # A forked process that comes here must not touch what is its parent's.
+            if os.getpid() == process:
+                self._depth = 0
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                    self._rolled_back(connection)
 
     def _taken_away(self) -> MmmetaError:
         return self.error("was taken away or replaced while this waited for it", "try again")
@@ -196,6 +214,24 @@ class Database(ABC):
             if not self._depth:
                 self._drop_writer()
 
+    # While the process forks; see ``forks``
+
+    def close_idle(self) -> None:
+        """Close what nobody uses now; the next use opens it again."""
+        if self._pid != os.getpid():
+            return
+        self._readers.close()
+        if self._writing.acquire(blocking=False):
+            try:
+                if not self._depth:
+                    self._drop_writer()
+            finally:
+                self._writing.release()
+
+    def open_transaction(self) -> Identity | None:
+        """The file that a transaction is open on; None if none is."""
+        return self._writer_identity if self._depth else None
+
     def __del__(self) -> None:
         # Whoever forgets close() shall not get warnings of unclosed connections.
         with suppress(Exception):
@@ -214,7 +250,7 @@ class Database(ABC):
             self._close(reader.connection, reader.identity)
 
     def _write_connection(self) -> sqlite3.Connection:
-        if self._writer is not None and self._writer_is_stale():
+        if self._writer is not None and (self._distrusted or self._writer_is_stale()):
             # A restored backup or a sync: what is written into the old file would be lost, and what is remembered of an
             # overwritten one may be wrong.
             self._drop_writer()
@@ -231,6 +267,7 @@ class Database(ABC):
         if self._writer is not None:
             self._close(self._writer, self._writer_identity)
             self._writer = self._writer_identity = None
+        self._distrusted = False
 
     def _was_replaced(self) -> bool:
         """Whether another file is where the writing connection's was, or none."""
@@ -278,6 +315,8 @@ class Database(ABC):
                 raise
             blamed = self if blame is None else blame(error)
             if isinstance(error, sqlite3.Error):
+                if not reading and "readonly" in str(error):
+                    self._distrusted = True  # SQLite stays with reading, whatever the reason was
                 raise blamed._translate(error, reading=reading) from error
             reason = blamed.why_damaged()
             if reason is None:
@@ -290,17 +329,42 @@ class Database(ABC):
             return self.error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s", "try again")
         if not reading and "disk I/O" in text and self._writer is not None and self._was_replaced():
             return self._taken_away()  # between two looks at it
-        own = self._own_error()
+        own = self._own_error() if reading or self.read_only else None
         if own is not None:
             return own
         if tells_damage(error):
-            return self.damaged(text)
+            return self._damaged(error, text)
         if "full" in text:
             return self.error(f"cannot grow: {text}", "make room on the disk")
-        if reading and ("readonly" in text or "unable to open" in text):
-            return self.error("cannot be opened for reading", PERMISSIONS)
-        if "readonly" in text:  # said also to those who only want to see what a transaction would give
-            return self.error("may only be read here", PERMISSIONS)
         if "unable to open" in text:
-            return self.error(f"cannot be used: {text}", PERMISSIONS)
+            return self._not_opened(text, reading=reading)
+        if "disk I/O" in text:
+            return self.error(f"cannot be {'read' if reading else 'written'}: {text}", _DISK)
+        if "readonly" in text and not self._allowed(write=not reading):
+            # Said also to those who only want to see what a transaction would give.
+            return self.error("cannot be opened for reading" if reading else "may only be read here", _PERMISSIONS)
+        if "readonly" in text:  # SQLite takes to reading where it could not open a file to write, whatever the reason
+            return self.error(f"could not be opened for writing: {text}", _OPENING)
         return self.error(f"cannot be used: {text}")
+
+    def _damaged(self, error: sqlite3.Error, text: str) -> MmmetaError:
+        """SQLite takes what a disk could not read for damage; a person must not move a sound file away for that."""
+        if isinstance(error, Damage) or self.why_damaged() is not None:
+            return self.damaged(text)
+        return self.error(f"could not be read and is sound now ({text})", _DISK)
+
+    def _not_opened(self, text: str, *, reading: bool) -> MmmetaError:
+        """SQLite does not say why. Not looked at by opening the file: closing it again would drop this process's locks."""
+        what = "cannot be opened for reading" if reading else f"cannot be used: {text}"
+        folder = self.path.parent
+        try:
+            os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            return self.error(f"{what} ({error.strerror})", remedy_of(error))
+        return self.error(what, _OPENING if self._allowed(write=not reading) else _PERMISSIONS)
+
+    def _allowed(self, *, write: bool) -> bool:
+        """Whether permissions let this process read the file, or write it and beside it."""
+        if not write:
+            return os.access(self.path, os.R_OK)
+        return os.access(self.path, os.R_OK | os.W_OK) and os.access(self.path.parent, os.W_OK)

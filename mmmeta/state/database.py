@@ -13,6 +13,7 @@ from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.sqlite.connection import set_journal_mode
 from mmmeta.sqlite.damage import Damage, tells_damage
 from mmmeta.sqlite.database import Database
+from mmmeta.sqlite.forks import inside
 from mmmeta.writing import make_folder
 
 __all__ = ["StateDatabase"]
@@ -49,7 +50,7 @@ class StateDatabase(Database):
             StateDbError, MetadataDbError, MetadirNotFoundError: one of the two cannot be used; the one to blame is named.
         """
         self._forget_after_fork()
-        with self._writing:
+        with self._writing, inside():
             assert not self._depth, "a transaction that has begun cannot attach a database"
             with self._translated(lambda error: self._blamed(error, metadata)):
                 connection = self._write_connection()
@@ -73,6 +74,8 @@ class StateDatabase(Database):
         """One transaction, two files: SQLite does not say which of them it stumbled over."""
         if isinstance(error, Damage):
             return metadata if error.schema == "remote" else self
+        if "disk I/O" in str(error) and "READ" not in getattr(error, "sqlite_errorname", "READ"):
+            return self  # the other one is only read
         if not metadata.is_sound():
             return metadata
         # Where neither shows it, the one that was brought by a sync.
@@ -107,14 +110,15 @@ class StateDatabase(Database):
 
 
 def kind_to_read(path: Path) -> str:
-    """How to open a state db for reading: ``ro``, or ``immutable`` where its folder cannot be written.
+    """How to open a state db for reading: ``rw``, or ``immutable`` or ``ro`` where its folder cannot be written.
 
-    In WAL mode even a reader needs the two files beside the database, and makes them where they are missing. Where that is
+    A process that was killed while it made the file has left a journal, before the file was in WAL mode; who may write rolls
+    that back, whatever he came for. In WAL mode even a reader needs the two files beside the database, and makes them where they are missing. Where that is
     not allowed, a database that was closed is read by itself: all of it is in the one file, and nobody uses it now.
     """
     log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
     if os.access(path.parent, os.W_OK):
-        return "ro"
+        return "rw"
     if not log.exists() or (not log.stat().st_size and not index.exists()):
         return "immutable"
     return "ro"

@@ -108,7 +108,8 @@ class Worker:
         """
         if self._handle is not None:
             if not holds:
-                _path(self._folder, self.name).unlink(missing_ok=True)
+                with suppress(OSError):  # one that stays is swept away by a later run
+                    _path(self._folder, self.name).unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
 

@@ -57,6 +57,7 @@ class State:
         self._metadata_file: str | None = None
         self._told: str | None = None
         self._warned = False
+        self._compared = False
 
     @property
     def config(self) -> Config:
@@ -183,9 +184,17 @@ class State:
                 )
             outdated = note_saved(connection, {*changed, *removed}, revision)
         # Once is enough: further saves say nothing new until somebody evaluates, and that writes status.json anew.
-        if outdated and (self._told is None or self._told != file_version(self.layout.status)):
+        if (outdated and (self._told is None or self._told != file_version(self.layout.status))) or self._lags(merged):
             self.write_status()
             self._told = file_version(self.layout.status)
+
+    def _lags(self, merged: Merged) -> bool:
+        """Whether status.json is not of what is merged, because an update was killed before it wrote it; looked at once."""
+        if self._compared:
+            return False
+        self._compared = True
+        known = read_status(self.layout.status)
+        return known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != _named(merged)
 
     # status.json
 
@@ -239,8 +248,7 @@ class State:
 
     def _metadata_file_read(self, known: Status | None, merged: Merged) -> str | None:
         """Which meta.db the last update read: here, or as whoever wrote status.json remembers."""
-        ours = (merged.state_id, merged.metadata_id, merged.revision, merged.digest.hex())
-        if known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != ours:
+        if known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != _named(merged):
             return self._metadata_file
         return self._metadata_file or known.metadata_file
 
@@ -250,3 +258,8 @@ class State:
             return self._evaluated.get(name)
         before = known.jobs[name]
         return before.evaluated_at if before.fingerprint == status.fingerprint else None
+
+
+def _named(merged: Merged) -> tuple[str, str, int, str]:
+    """What names a merged content, as status.json has it."""
+    return merged.state_id, merged.metadata_id, merged.revision, merged.digest.hex()

@@ -189,9 +189,10 @@ class Updater:
                 "matched. Move the state db away, or give another one with MMMETA_STATE or `state:` of the project file, and update again"
             )
         how = self._choose(connection, merged, head)
+        # Before anything is written: a merger makes columns for new keys, and a repair begins without them again.
+        connection.execute("SAVEPOINT changes")
         merger = Merger(connection, merged, head, to_text(self._clock()), replace=self._options.replace)
         if how == CHANGES:
-            connection.execute("SAVEPOINT changes")
             try:
                 counts = merger.merge_changes()
             except Mismatch:
@@ -201,7 +202,7 @@ class Updater:
                 )
                 how = REPAIR
                 merger = Merger(connection, merged, head, to_text(self._clock()), replace=False)
-            connection.execute("RELEASE changes")
+        connection.execute("RELEASE changes")
         if how != CHANGES:
             try:
                 counts = merger.merge_everything()

@@ -102,7 +102,8 @@ class Store(MutableMapping[str, Any]):
         path = self._path(key)
         text = encode(key, value)
         try:
-            write_atomic(path, text.encode())
+            # What a killed process leaves shall not be synced.
+            write_atomic(path, text.encode(), by=None if key.startswith(LOCAL_PREFIX) else self._layout.local)
         except OSError as error:
             raise StoreAccessError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -117,7 +118,7 @@ class Store(MutableMapping[str, Any]):
         """
         moment = self._clock() if at is None else at
         if forward and (before := self.moment(key)) is not None and _utc(moment) <= before:
-            moment = before + timedelta(microseconds=1)
+            moment = _after(before, moment)
         self[key] = moment
         result: datetime = self[key]
         return result
@@ -203,4 +204,15 @@ def _why_not(key: object) -> str | None:
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except (OverflowError, ValueError):  # at an end of time, as ``read_moment`` has it
+        return moment.replace(tzinfo=timezone.utc)
+
+
+def _after(before: datetime, moment: datetime) -> datetime:
+    """The next moment; after the last one that there is, the present one: that it differs is still news."""
+    try:
+        return before + timedelta(microseconds=1)
+    except OverflowError:
+        return moment

@@ -75,9 +75,9 @@ def test_a_fork_waits_for_threads_of_ours(tmp_path: Path) -> None:
     """Else the child could wait for ever for a lock that the parent's publishing thread held."""
     program = (
         "import os, sys, threading, time, mmmeta\nfrom mmmeta.sqlite.headers import IN_USE\n"
-        "from mmmeta.sqlite.forks import in_background\nm = mmmeta.mmmeta(sys.argv[1])\nm.files.insert(content_hash='a')\n"
+        "from mmmeta.sqlite.forks import inside\nm = mmmeta.mmmeta(sys.argv[1])\nm.files.insert(content_hash='a')\n"
         "held = threading.Event()\n"
-        "def hold():\n    with in_background(), IN_USE._lock:\n        held.set(); time.sleep(1)\n"
+        "def hold():\n    with inside(), IN_USE._lock:\n        held.set(); time.sleep(1)\n"
         "thread = threading.Thread(target=hold); thread.start(); held.wait()\n"
         "if os.fork() == 0:\n    assert IN_USE._lock.acquire(timeout=0) and not IN_USE._lock.release()\n"
         "    m.files.insert(content_hash='b'); m.close(); os._exit(0)\n"

@@ -153,6 +153,28 @@ def test_a_restored_backup_does_not_make_generate_blind(archive: Archive) -> Non
     assert archive.server.generate().changed == 1
 
 
+def test_a_repair_after_changes_that_bring_new_keys(archive: Archive) -> None:
+    """The columns that were made for the new keys are taken back with the rest, and made again."""
+    archive.write("a", title="A")
+    archive.write("b", title="B")
+    archive.deliver()
+    set_local(archive, "a", mine=1)
+    archive.client.close()
+    connection = sqlite3.connect(archive.client.layout.state)
+    with connection:  # a row that is not what the digest says shows when it changes
+        connection.execute("UPDATE files SET __fingerprint = zeroblob(16) WHERE content_hash = 'b'")
+    connection.close()
+    archive.write("b", title="B", added=[1], **{"another:key": True})
+    report = archive.deliver()
+    assert report.how == "repair"
+    files = archive.client_files()
+    assert files["b"] == {"content_hash": "b", "title": "B", "added": [1], "another:key": True}
+    assert files["a"]["mine"] == 1
+    archive.write("c", added="text", third=1)
+    assert archive.deliver().how == "changes"
+    assert archive.client_files()["c"] == {"content_hash": "c", "added": "text", "third": 1}
+
+
 def test_a_damaged_copy_is_refused_and_the_state_is_not_blamed(archive: Archive) -> None:
     """Pages of files overwritten, the head intact: the error names meta.db, and the state stays as it was."""
     for number in range(300):
@@ -174,6 +196,38 @@ def test_a_damaged_copy_is_refused_and_the_state_is_not_blamed(archive: Archive)
     assert {file["text"] for file in archive.client_files().values()} == {"x" * 200}
     archive.sync()
     assert archive.client.update().changed == 300
+
+
+@pytest.mark.parametrize("verb", ["update", "files", "is_outdated", "inspect", "save"])
+def test_a_state_db_that_was_killed_while_it_was_made_is_made_again(archive: Archive, verb: str) -> None:
+    """Its journal is rolled back by whoever comes first, a verb that only reads included."""
+    archive.write("a")
+    archive.publish()
+    state = archive.client.layout.state
+    journal = state.with_name("state.db-journal")
+    state.parent.mkdir(exist_ok=True)
+    connection = sqlite3.connect(state, isolation_level=None)
+    connection.execute("PRAGMA cache_size=1")
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE half (x)")
+    connection.executemany("INSERT INTO half VALUES (?)", [("x" * 1_000,)] * 200)
+    killed = state.read_bytes(), journal.read_bytes()
+    assert all(killed)
+    connection.execute("ROLLBACK")
+    connection.close()
+    state.write_bytes(killed[0])
+    journal.write_bytes(killed[1])
+    if verb == "files":
+        assert len(list(archive.client.files)) == 1
+    elif verb == "is_outdated":
+        assert archive.client.is_outdated
+    elif verb == "inspect":
+        assert archive.client.inspect().problems == ()
+    elif verb == "save":
+        set_local(archive, "a", mine=1)
+    assert archive.client.update().revision == 1
+    assert not journal.exists()
+    assert archive.client.check().problems == 0
 
 
 def test_an_update_dry_run_writes_nothing(archive: Archive) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -222,6 +224,30 @@ def test_touch_forward_only_ever_grows(layout: Layout) -> None:
     assert now[0].astimezone().replace(tzinfo=None) == store.touch("x", forward=True)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "XXX-14", "XXX12"])
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59.999999+00:00", "9999-12-31T23:59:59.999999", "9999-12-31T23:59:59-12:00"]
+)
+def test_touch_forward_at_the_end_of_time(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, zone: str, text: str
+) -> None:
+    """After the last moment that there is comes the present one: it differs, and so it is news."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        store = Store(layout, clock=lambda: datetime(2024, 5, 1, 10, tzinfo=UTC))
+        put(layout, "x_last_updated", text.encode())
+        store.touch("x_last_updated", forward=True)
+        assert store.raw("x_last_updated") != text
+        for end in (datetime.max, datetime.min, datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)):
+            store.touch("x", end)
+            store.touch("x", end, forward=True)
+            store.touch("x", forward=True)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.usefixtures("berlin")
 def test_the_hour_that_comes_twice_keeps_its_moment(store: Store) -> None:
     """At the end of summer time, 02:30 is two moments: ``fold`` tells them apart on the way back, too."""
@@ -265,6 +291,56 @@ def test_writing_is_atomic_and_leaves_nothing_else(layout: Layout, store: Store)
     for number in range(20):
         store["x"] = number
     assert os.listdir(layout.store) == ["x"]
+
+
+KILLED = """
+import os, signal, sys
+from mmmeta import Metadir
+store = Metadir(sys.argv[1]).store
+os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+store[sys.argv[2]] = "killed"
+"""
+
+
+@pytest.mark.parametrize("key", ["x", "local_x"])
+def test_a_killed_write_leaves_nothing_that_is_synced(layout: Layout, store: Store, key: str) -> None:
+    """And one file at most, which the next write takes over."""
+    store[key] = "before"
+    for _ in range(3):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(layout.base), key])
+        assert killed.returncode == -9
+    left = [path for path in layout.base.rglob("*.tmp") if path.is_file()]
+    assert len(left) == 1
+    assert layout.local in left[0].parents
+    assert store[key] == "before"
+    store[key] = "after"
+    assert store[key] == "after"
+    assert not left[0].exists()
+
+
+def test_what_is_written_at_the_same_time_is_whole(layout: Layout, store: Store) -> None:
+    """Whoever finds the temporary file in use takes another."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.__setitem__("x", str(number) * 10_000), range(200)))
+    assert len(set(store["x"])) <= 3
+    assert [path.name for path in layout.metadir.rglob("*") if path.is_file()] == ["x"]
+
+
+def test_where_the_local_folder_is_on_another_disk(
+    layout: Layout, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or may not be written: the temporary file lies beside the value then."""
+    replace = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if source.parent != target.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    store["x"] = 1
+    assert store["x"] == 1
+    assert [path.name for path in layout.metadir.rglob("*") if path.is_file()] == ["x"]
 
 
 def test_what_the_file_system_refuses_is_an_error_of_mmmeta(layout: Layout, store: Store) -> None:

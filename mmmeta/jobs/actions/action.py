@@ -5,11 +5,13 @@ It never touches the ledger. One bad file is one failed outcome, the others go o
 
 from __future__ import annotations
 
+import errno
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from mmmeta.errors import JobError
 from mmmeta.files.claim import FileClaim
 from mmmeta.files.file import File
 from mmmeta.state.ledger.outcomes import ERROR_LINES, Claim, Outcome, Place
@@ -93,3 +95,26 @@ def failed(claim: Claim, error: BaseException) -> Outcome:
     except Exception:
         lines = ""
     return Outcome(claim, type(error).__name__, message, lines[-ERROR_LINES:])
+
+
+def file_failed(claim: Claim, error: BaseException) -> Outcome:
+    """The same for an action, where the file is to blame.
+
+    Raises:
+        JobError: it is not, for this process has too many files open: the run ends, and nobody's attempts are used up.
+    """
+    if is_exhausted(error):
+        raise JobError(
+            f"too many files are open, no file is to blame: {error}. Raise the limit (`ulimit -n`), or give the job fewer "
+            "`workers`"
+        ) from error
+    return failed(claim, error)
+
+
+def is_exhausted(error: BaseException | None) -> bool:
+    """Whether an error comes from a process or a machine that can open no more files, and says nothing of the file at hand."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__
+    return False

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmmeta.errors import JobError, near_misses
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Action, claim_of, failed
+from mmmeta.jobs.actions.action import Action, claim_of, file_failed
 from mmmeta.jobs.actions.caught import Caught, end_process, ends_the_run
 from mmmeta.state.ledger.outcomes import Outcome
 
@@ -64,7 +64,7 @@ class CallFunction(Action):
             message = f"the function ended with sys.exit({error.code!r})"
             error = RuntimeError(message).with_traceback(error.__traceback__)
         if error is not None:
-            return [failed(claim_of(file), error) for file in files]
+            return [file_failed(claim_of(file), error) for file in files]
         return [Outcome(claim_of(file)) for file in files]
 
     def _call(self, files: File | list[File]) -> None:

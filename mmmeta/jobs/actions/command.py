@@ -13,7 +13,7 @@ from mmmeta.documents.local import allowed_path
 from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Action, claim_of, failed
+from mmmeta.jobs.actions.action import Action, claim_of, file_failed
 from mmmeta.jobs.actions.arguments import fill_arguments
 from mmmeta.jobs.actions.document import source_of
 from mmmeta.jobs.actions.program import Ended, run_program
@@ -100,9 +100,11 @@ class Command(Action):
                 stopped=self._stopped,
             )
         except MmmetaError as error:
-            return failed(claim_of(file), error)
+            return file_failed(claim_of(file), error)
         except (OSError, ValueError) as error:
-            return failed(claim_of(file), CommandError(f"{program} cannot be started: {error}"))
+            trouble = CommandError(f"{program} cannot be started: {error}")
+            trouble.__cause__ = error
+            return file_failed(claim_of(file), trouble)
         return None if ended.stopped else self._outcome(file, ended)
 
     def _document(self, file: File) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from mmmeta.config.model import Config
 from mmmeta.documents.digests import Digest
 from mmmeta.documents.folder import find_place, folder_trouble, remove_document
 from mmmeta.documents.rendering import render_name
-from mmmeta.documents.source import TIMEOUT, Deadline
+from mmmeta.documents.source import TIMEOUT, Deadline, reason
 from mmmeta.documents.transfer import difference, download_into
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError, JobError, MissingPackageError, MmmetaError
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Action, Done, claim_of, failed
+from mmmeta.jobs.actions.action import Action, Done, claim_of, file_failed
 from mmmeta.jobs.actions.document import digest_in, source_of
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
@@ -114,8 +114,9 @@ class Download(Action):
         except (MmmetaError, OSError) as error:
             if self._stopped.is_set():
                 return None
+            outcome = file_failed(claim, error)
             self._require_folder(error)
-            return failed(claim, error)
+            return outcome
         rival = self._rivals.get(file.unique_value)
         return Outcome(claim, bytes=result.bytes, place=place, over=None if rival is None else rival.unique_value)
 
@@ -172,9 +173,9 @@ class Download(Action):
             return Outcome(claim)  # another file has the place by now, and its document is there
         try:
             if not any(self._take_away(file, place) for place in self._places_of(file)):
-                self._require_gone(claim.place)
+                self._require_gone(claim.place or self.place(file))
         except (MmmetaError, OSError) as error:
-            return failed(claim, error)
+            return file_failed(claim, error)
         return Outcome(claim)
 
     def _places_of(self, file: File) -> Iterator[Place]:
@@ -196,21 +197,28 @@ class Download(Action):
         if not root.is_absolute():
             raise DownloadError(f"what was done with it is in {place.target}, which is no folder; undo it by hand")
         path = find_place(root, place.name)
-        if path.is_dir() and not path.is_symlink():
-            raise DownloadError(f"{path}: is a folder where a document was; nothing was removed")
-        if not os.path.lexists(path):
+        try:
+            mode = path.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
             return False
-        other = difference(path, *self._promised(file)) if path.exists() else None
+        except OSError as error:
+            raise DownloadError(
+                f"{path}: cannot be looked at, so the document may still be there: {reason(error)}. Nothing was removed"
+            ) from error
+        if not stat.S_ISREG(mode):
+            # A link may lead to the document, wherever a person has moved it.
+            raise DownloadError(
+                f"{path}: is {_kind_of(mode)} where a document was; nothing was removed. Undo it by hand"
+            )
+        other = difference(path, *self._promised(file))
         if other is not None:
-            # A version that the metadata tells no more of, or somebody's own: only a person can tell.
+            # A version that the metadata tells no more of, somebody's own, or one that cannot be read: only a person can tell.
             raise DownloadError(f"{other}, so it may not be this file's; was left. Remove it by hand")
         remove_document(root, path)
         return True
 
-    def _require_gone(self, place: Place | None) -> None:
+    def _require_gone(self, place: Place) -> None:
         """A document that is not where it was put is as good as removed, unless its folder is away."""
-        if place is None:
-            return
         root = Path(place.target)
         if not root.is_dir():
             raise DownloadError(
@@ -247,3 +255,7 @@ class Download(Action):
 
     def close(self) -> None:
         self._web.close()
+
+
+def _kind_of(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "no regular file"

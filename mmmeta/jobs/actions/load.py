@@ -9,7 +9,7 @@ from mmmeta.config.model import Config
 from mmmeta.errors import JobError, LoadError, MmmetaError, TargetError
 from mmmeta.files.claim import version_of
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Action, Done, claim_of, failed
+from mmmeta.jobs.actions.action import Action, Done, claim_of, file_failed
 from mmmeta.layout import Layout
 from mmmeta.project.actions import LoadAction
 from mmmeta.project.job import JobConfig
@@ -52,14 +52,18 @@ class Load(Action):
         """Remove the files' rows, all of them where each version has its own."""
         outcomes: list[Outcome] = []
         here = []
+        away = None
+        if self._target.is_missing:  # rows may be with it, and to connect would make an empty one
+            away = "the database is not there; bring it back, or make an empty one if it is really gone"
         for file in files:
-            trouble = self._elsewhere(claim_of(file).place)
+            elsewhere = self._elsewhere(claim_of(file).place)
+            trouble = f"{elsewhere}. Point the job there, or remove it by hand" if elsewhere is not None else away
             if trouble is None:
                 here.append(file)
             else:
-                error = LoadError(f"the row cannot be taken out: {trouble}. Point the job there, or remove it by hand")
-                outcomes.append(failed(claim_of(file), error))
-        return outcomes + self._carry_out(self._target.remove, [(file, {}) for file in here], {})
+                error = LoadError(f"{self._target.name}: the row cannot be taken out: {trouble}")
+                outcomes.append(file_failed(claim_of(file), error))
+        return outcomes + (self._carry_out(self._target.remove, [(file, {}) for file in here], {}) if here else [])
 
     def place(self, file: File) -> Place:
         return Place(self._target.name, file.unique_value)
@@ -97,7 +101,7 @@ class Load(Action):
                 try:
                     document = self._read(file)
                 except (MmmetaError, OSError) as error:
-                    outcomes.append(failed(claim_of(file), error))
+                    outcomes.append(file_failed(claim_of(file), error))
                     continue
                 values[self._content] = document
                 name = file.unique_value
@@ -139,7 +143,7 @@ class Load(Action):
         except TargetError:
             raise  # no file is to blame: the run ends, and nobody's attempts are used up
         except MmmetaError as error:
-            return [failed(claim_of(file), error) for file, _ in part]
+            return [file_failed(claim_of(file), error) for file, _ in part]
         outcomes = []
         for file, _ in part:
             name, claim = file.unique_value, claim_of(file)

@@ -251,6 +251,14 @@ class LedgerView(ABC):
         """Where the results of these files are, of those for which that is known."""
 
     @abstractmethod
+    def owner(self, place: Place) -> str | None:
+        """The file that is done with its result at a place; None where there is none."""
+
+    @abstractmethod
+    def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
+        """What ``rerun_on`` compares, of the version in which these files were done last."""
+
+    @abstractmethod
     def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
         """The files of a job that have one of these statuses, the last settled first.
 

@@ -122,6 +122,23 @@ class SqliteLedgerView(LedgerView):
             found.update({row[0]: place for row in rows if (place := read_place(row[1], row[2], row[0])) is not None})
         return found
 
+    def owner(self, place: Place) -> str | None:
+        row = self._connection.execute(
+            "SELECT l.file, l.target, l.place FROM places AS p JOIN ledger AS l ON l.job = p.job AND l.file = p.file "
+            "WHERE p.place = ? AND l.status = 'done'",
+            (place.key,),
+        ).fetchone()
+        there = None if row is None else read_place(row[1], row[2], row[0])
+        return row[0] if there is not None and there.key == place.key else None
+
+    def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for chunk in in_chunks(files, PER_STATEMENT):
+            marks = ", ".join("?" * len(chunk))
+            sql = f"SELECT file, basis FROM ledger WHERE job = ? AND basis IS NOT NULL AND file IN ({marks})"
+            found.update(self._connection.execute(sql, (job, *chunk)).fetchall())
+        return found
+
     def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
         found: list[LedgerEntry] = []
         for status in dict.fromkeys(statuses):
