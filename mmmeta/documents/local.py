@@ -10,9 +10,9 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from mmmeta.documents.reserved import is_reserved
 from mmmeta.documents.source import CHUNK, is_path, reason
 from mmmeta.errors import DownloadError
-from mmmeta.layout import METADIR
 
 
 class LocalSource:
@@ -70,7 +70,7 @@ def allowed_path(source: str, allowed_roots: Sequence[Path]) -> Path:
         raise DownloadError(f"{source}: {reason(error)}") from error
     for root in roots:
         # A metadir holds databases and local state, never documents: a value must not fetch those either.
-        if resolved.is_relative_to(root) and METADIR not in resolved.relative_to(root).parts:
+        if resolved.is_relative_to(root) and not any(map(is_reserved, resolved.relative_to(root).parts)):
             return resolved
     places = ", ".join(str(root) for root in roots) or "none"
     raise DownloadError(f"{source}: lies outside the folders that may be read ({places}); was not opened")
