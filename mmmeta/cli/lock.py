@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.errors import MmmetaError, StateDbError
-from mmmeta.layout import Layout
+from mmmeta.layout import Layout, require_plain
 
 
 class AnotherRunError(MmmetaError):
@@ -58,6 +58,7 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
 
 def _open(path: Path) -> int:
     try:
+        require_plain(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:

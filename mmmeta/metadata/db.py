@@ -26,6 +26,7 @@ from mmmeta.catalog.tables import (
 from mmmeta.errors import LegacyMetadirError, MetadataDbError, MmmetaError
 from mmmeta.fingerprints import digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
+from mmmeta.metadata.schema import CREATE_REVISIONS, prove_schema
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
 
@@ -34,17 +35,6 @@ METADATA_FORMAT = 1
 
 MASS_DELETION_MINIMUM = 20
 """Fewer deletions than this are never refused, however large their share."""
-
-_CREATE_REVISIONS = """
-CREATE TABLE revisions (
-    rev INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL,
-    at TEXT NOT NULL,
-    added INTEGER NOT NULL,
-    changed INTEGER NOT NULL,
-    deleted INTEGER NOT NULL,
-    mass_delete INTEGER NOT NULL
-)"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +74,7 @@ def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema
         raise Damage("its table info is missing", schema)
     if "info" not in names:
         raise no_metadata_db(names, database)
+    prove_schema(connection, schema)
     info = read_info(connection, schema)
     check_format(info, "metadata", database.path, METADATA_FORMAT, "mmmeta generate")
     checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
@@ -215,7 +206,7 @@ def create_tables(connection: sqlite3.Connection, unique: str, dropped: Dropped 
     revision = dropped.revision if dropped is not None else 0
     connection.execute(CREATE_INFO)
     connection.execute(CREATE_REGISTRY)
-    connection.execute(_CREATE_REVISIONS)
+    connection.execute(CREATE_REVISIONS)
     write_info(
         connection,
         role="metadata",

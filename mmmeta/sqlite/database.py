@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.errors import MmmetaError
-from mmmeta.sqlite.connection import BUSY_TIMEOUT, connect
+from mmmeta.layout import require_plain
+from mmmeta.sqlite.connection import BUSY_TIMEOUT, Connection, connect, was_interrupted
 from mmmeta.sqlite.damage import STUMBLES, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.sqlite.headers import Identity
 from mmmeta.sqlite.pool import Reader, Readers
@@ -26,6 +27,12 @@ __all__ = ["PERMISSIONS", "Database"]
 
 PERMISSIONS = "check the permissions of the file and its folder"
 """What to do about a file that may not be used."""
+
+SUFFIXES = ("", "-journal", "-wal", "-shm")
+"""What is behind the names of the files that SQLite opens."""
+
+LINKS = "remove it, and sync without links and without _mmmeta/local"
+"""What to do about a link or a pipe where a file should be."""
 
 _INHERITED: list[object] = []
 """Connections that came over a fork: never used and never closed, for closing would undo the parent's transaction."""
@@ -48,6 +55,7 @@ class Database(ABC):
         self._writer: sqlite3.Connection | None = None
         self._writer_identity: Identity | None = None
         self._depth = 0
+        self._exceeded = False
         self._pid = os.getpid()
 
     # What a kind of database says of itself
@@ -98,6 +106,14 @@ class Database(ABC):
     def _rolled_back(self, connection: sqlite3.Connection) -> None:
         """A transaction was just rolled back."""
         return
+
+    def _took_too_long(self) -> bool:
+        """Whether a statement was just ended because it took more steps than a sound file can need."""
+        exceeded, self._exceeded = self._exceeded, False
+        return exceeded
+
+    def _note_excess(self) -> None:
+        self._exceeded = True
 
     def _own_error(self) -> MmmetaError | None:
         """An error that only this kind of file has and that explains what SQLite stumbled over; None if there is none."""
@@ -182,6 +198,8 @@ class Database(ABC):
             finally:
                 self._give_back(reader)
         except (MmmetaError, sqlite3.Error, UnicodeDecodeError) as error:
+            if was_interrupted(error) and not self._took_too_long():
+                raise KeyboardInterrupt from error
             return None if is_busy(error) else words_of(error)
 
     def close(self) -> None:
@@ -199,8 +217,18 @@ class Database(ABC):
 
     # Connections
 
-    def _connect(self, kind: str) -> sqlite3.Connection:
+    def _connect(self, kind: str) -> Connection:
+        self._require_plain(*SUFFIXES)
         return connect(self.path, kind, self._set_journal)
+
+    def _require_plain(self, *suffixes: str) -> None:
+        """SQLite itself would follow a link that a sync has brought, and wait for ever at a pipe."""
+        for suffix in suffixes:
+            path = self.path.with_name(self.path.name + suffix)
+            try:
+                require_plain(path)
+            except OSError as error:
+                raise self.error(f"cannot be used: {error.strerror}", LINKS) from error
 
     def _take_reader(self) -> Reader:
         return self._readers.take(self._identity()) or self._open_reader()
@@ -215,6 +243,7 @@ class Database(ABC):
             # overwritten one may be wrong.
             self._drop_writer()
         if self._writer is None:
+            self._require_plain("")
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -236,6 +265,7 @@ class Database(ABC):
             return True
 
     def _identity(self) -> Identity:
+        self._require_plain("")
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -272,6 +302,9 @@ class Database(ABC):
         except (sqlite3.Error, *STUMBLES) as error:
             if isinstance(error, MmmetaError):
                 raise
+            if was_interrupted(error) and not self._took_too_long():
+                # SQLite hands on no exception; what a signal's handler raises here is nearly always this.
+                raise KeyboardInterrupt from error
             blamed = self if blame is None else blame(error)
             if isinstance(error, sqlite3.Error):
                 raise blamed._translate(error, reading=reading) from error
@@ -289,6 +322,8 @@ class Database(ABC):
         own = self._own_error()
         if own is not None:
             return own
+        if was_interrupted(error):
+            return self.damaged("to read it takes more steps than anything of its size can")
         if tells_damage(error):
             return self.damaged(text)
         if "full" in text:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mmmeta.errors import StateDbError
+from mmmeta.layout import require_plain
 
 
 def boot_id() -> str:
@@ -86,6 +87,7 @@ class Worker:
             ) from error
 
     def _take(self) -> None:
+        require_plain(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in list(self._folder.iterdir()):
             is_dead(self._folder, f"{boot_id()}/{path.name}")

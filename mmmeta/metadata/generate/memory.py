@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmmeta.errors import MmmetaError
+from mmmeta.layout import require_plain
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path
 from mmmeta.sqlite.connection import BUSY_TIMEOUT
 from mmmeta.sqlite.statements import quote_identifier
@@ -83,6 +84,7 @@ class ScanDb:
         self.path = path
         self._identity = identity
         try:
+            require_plain(path)
             self._started = filesystem_now(path.parent)
         except OSError as error:
             raise MmmetaError(f"{path.parent} cannot be written: {error.strerror}") from error
