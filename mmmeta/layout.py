@@ -25,7 +25,9 @@ A state db in another place has what belongs to it beside it, so that several ma
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +36,10 @@ from pathlib import Path
 
 METADIR = "_mmmeta"
 """Name of the folder that gets synced. Changing it orphans every existing archive."""
+
+PARTS = "_mmparts"
+"""Name of the folder below a download target where documents lie until they are whole. Eight letters, so that file systems
+with short names have no second one for it."""
 
 STATE_DB = "state.db"
 
@@ -151,3 +157,63 @@ def why_misplaced(base: Path) -> str | None:
             if os.path.exists(os.path.join(entry.path, METADIR, "meta.db")):
                 return f"there is a metadir in {entry.path}: name that folder, or let the sync copy what is in it into {base}"
     return None
+def require_plain(path: Path) -> None:
+    """Refuse a path that leads through a link, or to something else than a file or a folder, below a metadir.
+
+    What lies there is brought by a sync: a link would lead to another archive's files, or to any file of this machine; a
+    pipe would wait for ever. The metadir itself may be a link that a person has made. What is not there is fine.
+
+    Raises:
+        OSError: says which part of the path it is.
+    """
+    parts = path.parts
+    if METADIR not in parts:
+        return
+    depth = len(parts) - parts[::-1].index(METADIR)
+    for end in range(depth + 1, len(parts) + 1):
+        part = Path(*parts[:end])
+        try:
+            mode = os.lstat(part).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if stat.S_ISLNK(mode):
+            raise OSError(
+                errno.ELOOP, f"{part.name} in the metadir is a link, and those are not followed there", str(path)
+            )
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, f"{part.name} in the metadir is no regular file", str(path))
+
+
+def open_plain(path: Path) -> int:
+    """Open a regular file for reading, below a metadir as ``require_plain`` wants it; gives the descriptor.
+
+    Raises:
+        OSError: it is not there, not a regular file, or cannot be read.
+    """
+    require_plain(path)
+    followed = 0 if METADIR not in path.parts else os.O_NOFOLLOW
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | followed)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return handle
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The content of a small file; no more of it is read than it may have.
+
+    Below a metadir it is opened as ``open_plain`` does; elsewhere a person has named it, and it may be a pipe.
+
+    Args:
+        most: bytes.
+
+    Raises:
+        OSError: as ``open_plain``, or it has more bytes.
+    """
+    handle = open_plain(path) if METADIR in path.parts else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most else file.read(most + 1)
+        if size > most or len(content) > most:
+            raise OSError(errno.EFBIG, f"has more than {most:,} bytes, which nothing of its kind has", str(path))
+    return content

@@ -1,6 +1,7 @@
-"""What must not be shown: passwords, tokens and signatures in addresses, and in messages that repeat them.
+"""What must not be shown as it is: passwords, tokens and signatures in addresses and in messages that repeat them, and
+characters that steer whatever shows them.
 
-Everything that shows an address, or what a database or a server said, comes through here.
+Everything that shows an address, or what a database, a server or somebody's function said, comes through here.
 """
 
 from __future__ import annotations
@@ -10,11 +11,23 @@ from urllib.parse import unquote, unquote_plus
 
 HIDDEN = "***"
 
-_SECRET_NAME = r"[^=&#\s]*(?:sig|token|key|secret|passw|pwd|credential|auth|odbc_connect)[^=&#\s]*"
+_SECRET_NAME = (
+    r"[^=&#;\s]*(?:sig|token|key|secret|passw|pwd|credential|auth|odbc_connect|jwt|session|assertion)[^=&#;\s]*"
+)
 """Names of options whose values are secrets; ``odbc_connect`` is a whole connection string."""
 
-_OPTION = re.compile(rf"([?&]{_SECRET_NAME}=)[^&#\s'\"]+", re.IGNORECASE)
-_USER = re.compile(r"(?<=://)[^/?#@\s]*:[^/?#\s]*@(?=[^@\s])|(?<=://)[^/?#@\s]+@")
+_OPTION = re.compile(r"([?&;#])([^=?&;#\s'\"]{1,100})=([^&#;\s'\"]+)")
+_IS_SECRET = re.compile(rf"{_SECRET_NAME}|code|ticket|sid", re.IGNORECASE)
+
+_USER = re.compile(r"(?<=://)[^/?#@\s]*:[^\s]*@(?=[^@\s])|(?<=://)[^/?#@\s]+@")
+"""A login in an address. A password may have any character in it, such as the / of an object store's secret, so it ends at
+the last @ of the word; rather is an address told too short than a password shown."""
+
+_SAID = re.compile(
+    r"(?i)\b(authorization\s*[:=]\s*(?:(?:basic|bearer|token)\s+)?|bearer\s+|(?:[a-z0-9_-]*(?:password|passwd|secret|token|"
+    r"api[_-]?key|access[_-]?key(?:[_-]?id)?))[\"']?\s*[=:]\s*[\"']?)([^\s\"'&;,]{4,})"
+)
+"""A secret that a program names as such: ``password=…``, ``"token": "…"``, ``Authorization: Bearer …``."""
 
 # SQLAlchemy ends a password at the first @. One that was not written as %40 makes a host of the rest, which is as secret.
 _LOGIN = re.compile(r"^([\w+.-]+://[^:/]*):([^@]*(?:@(?:[^?]|\?(?![\w.]+=))*)?)@", re.DOTALL)
@@ -25,7 +38,21 @@ _ODBC_PASSWORD = re.compile(r"(?:pwd|password)\s*=\s*(\{[^}]*\}|[^;]*)", re.IGNO
 
 def shown(text: str) -> str:
     """An address, or a message that holds some, without user names, passwords, signatures and tokens."""
-    return _OPTION.sub(rf"\1{HIDDEN}", _USER.sub(f"{HIDDEN}@", text))
+    text = _OPTION.sub(_without_value, _USER.sub(f"{HIDDEN}@", text))
+    return _SAID.sub(lambda found: found[0] if found[2] == HIDDEN else found[1] + HIDDEN, text)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    mark, name, _ = found.groups()
+    return f"{mark}{name}={HIDDEN}" if _IS_SECRET.fullmatch(unquote_plus(name)) else found[0]
+
+
+def visible(text: str) -> str:
+    """A text with its control characters made visible, those that turn the direction of writing too: whatever metadata,
+    documents and servers put into names and errors, it cannot steer a terminal or pass for a line of ours."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\\n" if c == "\n" else f"\\x{ord(c):02x}" for c in text)
 
 
 def without_password(url: str) -> str:

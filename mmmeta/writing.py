@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 
 from mmmeta.errors import LegacyMetadirError
-from mmmeta.layout import METADIR
+from mmmeta.layout import METADIR, require_plain
 from mmmeta.sqlite.connection import tables_in
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, is_sqlite, is_wal, stamp_of
 
@@ -98,6 +98,7 @@ def make_folder(folder: Path) -> None:
     metadir = next((above for above in (folder, *folder.parents) if above.name == METADIR), None)
     if metadir is not None:
         refuse_legacy(metadir)
+        require_plain(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from mmmeta.sqlite.damage import STUMBLES, Damage
 from mmmeta.values import (
     KIND_OF_TYPE,
+    RESERVED_PREFIX,
     default_kind,
     fits_64_bits,
     from_cell,
@@ -221,7 +222,9 @@ class Codec(ABC):
                 continue  # a key that came after the registry was read
             values[marked.key] = None if kind == "n" else from_cell(cells[marked.position], kind)
         if more:
-            values.update(parse_json_text(more))
+            shared = parse_json_text(more)
+            # Nothing that mmmeta writes there begins so; in somebody else's database it would pass for mmmeta's own.
+            values.update({key: value for key, value in shared.items() if not key.startswith(RESERVED_PREFIX)})
         return values
 
     @property

@@ -13,9 +13,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from mmmeta.catalog.cells import Codec, Slot
+from mmmeta.errors import ValueNotSupportedError
 from mmmeta.sqlite.damage import LARGEST_COUNT, Damage
 from mmmeta.sqlite.statements import quote_identifier
-from mmmeta.values import KIND_OF_TYPE
+from mmmeta.values import KIND_OF_TYPE, RESERVED_PREFIX
 
 REMOTE = "remote"
 CLIENT = "client"
@@ -23,16 +24,14 @@ CLIENT = "client"
 COLUMN_LIMIT = {REMOTE: 1_000, CLIENT: 500}
 """Keys of each owner that get a column; SQLite stops at 2,000 columns, the system's own included."""
 
-CLIENT_IDS = 1_000_000
-"""First registry id that a state db gives out itself; smaller ones are the metadata db's."""
-
 _KINDS = frozenset(KIND_OF_TYPE.values()) | {"I"}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:]{0,62}")
 _ROWID_NAMES = {"rowid", "oid", "_rowid_"}
 
 
 class KeyColumns(Codec):
-    """The keys of one owner in one ``files`` table.
+    """The keys of one owner in one ``files`` table, numbered for themselves: what one owner's registry says never
+    reaches the other's.
 
     Adding keys changes the table at once and the registry at ``flush``; both belong in one transaction, and after a
     rollback the object is to be thrown away.
@@ -52,7 +51,6 @@ class KeyColumns(Codec):
         self._changed: set[str] = set()
         self._taken: set[str] = set()
         self._next_id = 1
-        self._next_client_id = CLIENT_IDS
 
     @classmethod
     def load(cls, connection: sqlite3.Connection, owner: str, unique: str, schema: str = "main") -> KeyColumns:
@@ -64,17 +62,18 @@ class KeyColumns(Codec):
         columns = cls(connection, owner, unique, schema)
         rows = connection.execute(
             f"SELECT id, owner, key, column_name, usual, kinds FROM {quote_identifier(schema)}.registry ORDER BY id"
-        ).fetchall()
+        )
         for number, row_owner, key, column, usual, kinds in rows:
             _check_registry(number, row_owner, key, column, usual, kinds, schema)
             if column is not None:
+                if column.lower() in columns._taken:
+                    raise Damage(f"its registry has the column {column!r:.60} twice", schema)
                 columns._taken.add(column.lower())
             if row_owner == owner:
+                if number in columns._by_id or key in columns.slots:
+                    raise Damage(f"its registry has the key {key!r:.60} or its number twice", schema)
                 columns._enter(Slot(number, owner, key, column, usual, kinds))
-            if owner == REMOTE and row_owner == REMOTE and number < CLIENT_IDS:
                 columns._next_id = number + 1
-        if schema == "main" and any(row[0] >= CLIENT_IDS for row in rows):
-            columns._next_client_id = max(row[0] for row in rows) + 1
         if owner == REMOTE and (unique not in columns.slots or columns.slots[unique].column is None):
             raise Damage(f"its registry has no column for {unique!r}, which identifies files", schema)
         return columns
@@ -91,20 +90,24 @@ class KeyColumns(Codec):
         columns.add(unique)
         return columns
 
-    def add(self, key: str, *, number: int | None = None, usual: str | None = None, kinds: str = "") -> Slot:
-        """Make a column for a key, or a place in the JSON column; the table grows at once."""
-        if number is None or number in self._by_id:
-            if self.owner == CLIENT or number is not None:
-                number, self._next_client_id = self._next_client_id, self._next_client_id + 1
-            else:
-                number, self._next_id = self._next_id, self._next_id + 1
+    def add(self, key: str, *, usual: str | None = None) -> Slot:
+        """Make a column for a key, or a place in the JSON column; the table grows at once.
+
+        Raises:
+            ValueNotSupportedError: the key is one of mmmeta's own.
+        """
+        if key.startswith(RESERVED_PREFIX):
+            raise ValueNotSupportedError(
+                f"{key!r} cannot be a metadata key: what begins with {RESERVED_PREFIX!r} is mmmeta's own"
+            )
+        number, self._next_id = self._next_id, self._next_id + 1
         column = None
         if len(self.ordered) < COLUMN_LIMIT[self.owner]:
             column = self._column_name(key, number)
             self._taken.add(column.lower())
             if key != self.unique or self.owner == CLIENT:
                 self._connection.execute(f"ALTER TABLE main.files ADD COLUMN {quote_identifier(column)}")
-        slot = Slot(number, self.owner, key, column, usual, kinds)
+        slot = Slot(number, self.owner, key, column, usual, "")
         self._enter(slot)
         self._changed.add(key)
         return slot
@@ -124,7 +127,7 @@ class KeyColumns(Codec):
             return
         self._connection.executemany(
             "INSERT INTO main.registry (id, owner, key, column_name, usual, kinds) VALUES (?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET usual = excluded.usual, kinds = excluded.kinds",
+            "ON CONFLICT (owner, key) DO UPDATE SET usual = excluded.usual, kinds = excluded.kinds",
             [
                 (slot.id, slot.owner, slot.key, slot.column, slot.usual, slot.kinds)
                 for slot in (self.slots[key] for key in sorted(self._changed))
@@ -156,9 +159,11 @@ def _check_registry(
         and 0 < number < LARGEST_COUNT
         and owner in (REMOTE, CLIENT)
         and type(key) is str
+        and not key.startswith(RESERVED_PREFIX)
         and (column is None or type(column) is str)
         and (usual is None or usual in _KINDS)
         and type(kinds) is str
         and _KINDS.issuperset(kinds)
+        and len(kinds) == len(set(kinds))
     ):
         raise Damage(f"its registry has an odd entry for the key {key!r:.60}", schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,11 @@ from mmmeta.catalog.columns import KeyColumns
 from mmmeta.errors import FormatError
 from mmmeta.sqlite.damage import LARGEST_COUNT, Damage
 from mmmeta.sqlite.statements import quote_identifier
+from mmmeta.values import RESERVED_PREFIX
 
 DIGEST_BYTES = 16
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 CREATE_INFO = "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID"
 CREATE_REGISTRY = """
@@ -25,6 +29,20 @@ CREATE TABLE registry (
     kinds TEXT NOT NULL DEFAULT '',
     UNIQUE (owner, key)
 )"""
+"""Of the metadata db, which has one owner's keys only."""
+
+CREATE_STATE_REGISTRY = """
+CREATE TABLE registry (
+    owner TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    column_name TEXT,
+    usual TEXT,
+    kinds TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (owner, id),
+    UNIQUE (owner, key)
+)"""
+"""Of the state db: each owner has numbers of its own, all of them given out here."""
 
 META_SYSTEM = (
     "__rev",
@@ -101,8 +119,16 @@ def _is_digest(value: Any) -> bool:
     return type(value) is bytes and len(value) == DIGEST_BYTES
 
 
-def _is_text(value: Any) -> bool:
-    return type(value) is str
+def _is_key(value: Any) -> bool:
+    return type(value) is str and value != "" and not value.startswith(RESERVED_PREFIX)
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is str and _ID.fullmatch(value) is not None
+
+
+def _is_id_or_empty(value: Any) -> bool:
+    return bool(value == "" or _is_id(value))
 
 
 def _is_text_or_none(value: Any) -> bool:
@@ -112,13 +138,13 @@ def _is_text_or_none(value: Any) -> bool:
 _INFO: Mapping[str, Callable[[Any], bool]] = {
     "alive": _is_count,
     "digest": _is_digest,
-    "id": _is_text,
-    "metadata_id": _is_text,
+    "id": _is_id,
+    "metadata_id": _is_id_or_empty,
     "remote_last_updated": _is_text_or_none,
     "revision": _is_count,
     "state_revision": _is_count,
     "token_base": _is_count,
-    "unique": _is_text,
+    "unique": _is_key,
 }
 
 

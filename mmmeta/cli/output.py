@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmmeta.clock import utcnow
+from mmmeta.masking import visible
 
 if TYPE_CHECKING:
     from mmmeta.cli.targets import Target
@@ -38,7 +39,18 @@ def echo_report(target: Target, report: object, **more: Any) -> None:
 
 def to_line(value: Any) -> str:
     """One JSON value without line breaks; integers of any size stay exact, text stays readable."""
-    return json.dumps(value, default=plain, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    return harmless(json.dumps(value, default=plain, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")))
+
+
+def harmless(line: str) -> str:
+    """A line of JSON that means the same and cannot steer a terminal: what is not printable as JSON's escape for it."""
+    if line.isprintable():
+        return line
+    return "".join(sign if sign.isprintable() or "\ud800" <= sign <= "\udfff" else _escape(sign) for sign in line)
+
+
+def _escape(sign: str) -> str:
+    return json.dumps(sign)[1:-1]
 
 
 def to_utf8(text: str) -> bytes:
@@ -68,12 +80,6 @@ def say(message: object = "") -> None:
 def note(message: object) -> None:
     """A line for people, beside the result."""
     click.echo(visible(str(message)), err=True)
-
-
-def visible(text: str) -> str:
-    """A text with its control characters made visible: whatever metadata, documents and servers put into names and
-    errors, it cannot steer the terminal or pass for a line of ours."""
-    return "".join(c if c.isprintable() else "\\n" if c == "\n" else f"\\x{ord(c):02x}" for c in text)
 
 
 def listing(title: str, lines: Sequence[object], count: int | None = None) -> None:

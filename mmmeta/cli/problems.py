@@ -101,7 +101,7 @@ def in_words() -> Iterator[None]:
         message = error_text(error)
         if message is None:
             raise
-        from mmmeta.cli.output import visible
+        from mmmeta.masking import visible
 
         raise click.ClickException("\n".join(map(visible, message.split("\n")))) from error
 

@@ -10,11 +10,12 @@ import click
 
 from mmmeta.cli.group import OrderedGroup
 from mmmeta.cli.options import dry_run_option, json_option, settings_options
-from mmmeta.cli.output import echo_json, say, visible
+from mmmeta.cli.output import echo_json, say
 from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import find_target
 from mmmeta.clock import utcnow
 from mmmeta.errors import MetadirNotFoundError, StoreKeyError, near_misses
+from mmmeta.masking import visible
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from mmmeta.cli.output import to_line, visible
+from mmmeta.cli.output import to_line
+from mmmeta.masking import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +47,7 @@ def draw_table(
         numbers: the columns that stand to the right.
         below: columns, the last ones, that stand on lines of their own below their row where there is no room.
     """
+    columns = [visible(name) for name in columns]
     cells = [[cell_text(cell) for cell in row] for row in rows]
     output = console()
     texts = _by_column(columns, cells)
@@ -56,7 +58,7 @@ def draw_table(
         # Wide enough for the rest: a row that is broken could not be told from what stands below it.
         output.width = max(output.width, sum(map(_width_of, texts[:kept])) + GAP * kept)
     output.width = max(output.width, sum(widths[:kept]) + GAP * kept)
-    lines = _drawn(output, columns[:kept], [row[:kept] for row in cells], set(numbers))
+    lines = _drawn(output, columns[:kept], [row[:kept] for row in cells], set(map(visible, numbers)))
     if kept == len(columns):
         _print(lines)
         return

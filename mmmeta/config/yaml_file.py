@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from mmmeta.errors import InvalidFileError
+from mmmeta.layout import read_plain
 
 KeyPath = tuple[str | int, ...]
 """The keys (and positions in lists) from the top of the file down to a value."""
@@ -84,13 +85,11 @@ def read_yaml(path: Path, error: type[InvalidFileError]) -> Document:
             twice, a key that is not text, or more than one document.
     """
     try:
-        data = path.read_bytes()
+        data = read_plain(path, _MOST_BYTES)
     except FileNotFoundError:
         raise
     except OSError as problem:
         raise error(f"cannot be read: {problem.strerror or problem}", path=path) from problem
-    if len(data) > _MOST_BYTES:
-        raise error(f"is {len(data):,} bytes long; a file written by hand has at most {_MOST_BYTES:,}", path=path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:

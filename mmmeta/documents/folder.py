@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import secrets
 import tempfile
@@ -15,6 +14,7 @@ from typing import BinaryIO
 
 from mmmeta.documents.source import reason
 from mmmeta.errors import DownloadError, UnsafeNameError
+from mmmeta.layout import PARTS
 
 ROOM = 32_000_000
 """Bytes; a disk that has less is full for everybody, else it is only so for a document that does not fit."""
@@ -115,27 +115,65 @@ def _inside(root: Path, folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A temporary file beside the target, gone at the end unless it was renamed.
+def temporary(target: Path, root: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A temporary file on the target's file system, gone at the end unless it was renamed.
 
-    Its name follows from the target's, so that a killed process leaves at most one, which the next attempt takes over.
-    A lock says whether somebody is still writing it; then another name is used.
+    It lies where no name from a remote leads, and is locked as long as it is written.
+
+    Args:
+        root: the download folder, in which the target lies.
     """
-    mark = hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
-    name = target.parent / f".{mark}.part"
-    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    if not _lock(handle) or not _names(name, handle):
-        os.close(handle)
-        name = target.parent / f".{mark}.{secrets.token_hex(8)}.part"
-        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    folder = parts_folder(target, root)
+    while True:
+        _make_parts(folder)
+        name = folder / secrets.token_hex(12)
+        with suppress(FileNotFoundError):  # an empty folder was cleared away just now
+            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            _lock(handle)
+            if _names(name, handle):
+                break
+            os.close(handle)  # it was taken for what a killed process had left
     with os.fdopen(handle, "wb") as part:
         try:
-            os.ftruncate(handle, 0)
             yield part, name
         finally:
-            # Still under the lock: after it, the name may be somebody else's.
-            if _names(name, handle):
+            with suppress(FileNotFoundError):
                 name.unlink()
+
+
+def parts_folder(target: Path, root: Path) -> Path:
+    """Where the temporary files of a target lie: below the root, or beside the target where another file system is mounted
+    in between."""
+    same = target.parent == root or os.stat(target.parent).st_dev == os.stat(root).st_dev
+    return (root if same else target.parent) / PARTS
+
+
+def _make_parts(folder: Path) -> None:
+    with suppress(FileExistsError):
+        folder.mkdir()
+    if folder.is_symlink() or not folder.is_dir():
+        raise DownloadError(
+            f"{folder}: is in the way of temporary files, which lie in a folder of this name; move it away"
+        )
+
+
+def clear_parts(root: Path) -> None:
+    """Remove the temporary files of processes that were killed, and their folder if it is empty then."""
+    folder = root / PARTS
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        with suppress(OSError):
+            handle = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if _lock(handle) and _names(folder / name, handle):
+                    (folder / name).unlink()
+            finally:
+                os.close(handle)
+    with suppress(OSError):  # others are at work in it
+        folder.rmdir()
 
 
 def _lock(handle: int) -> bool:

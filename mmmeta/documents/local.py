@@ -10,10 +10,10 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from mmmeta.documents.reserved import is_reserved
 from mmmeta.documents.source import CHUNK, is_path, reason
 from mmmeta.documents.spelling import as_on_disk, same_name
 from mmmeta.errors import DownloadError
-from mmmeta.layout import METADIR
 
 
 class LocalSource:
@@ -73,13 +73,13 @@ def allowed_path(source: str, allowed_roots: Sequence[Path]) -> Path:
         raise DownloadError(f"{source}: {reason(error)}") from error
     for root in roots:
         below = _below(root, resolved)
-        if below is None or METADIR in below:
+        if below is None or any(map(is_reserved, below)):
             continue
         there = as_on_disk(root, below)
         if there != resolved:
             below = _below(root, there := there.resolve(strict=False))
         # A metadir holds databases and local state, never documents: a value must not fetch those either.
-        if below is not None and METADIR not in below:
+        if below is not None and not any(map(is_reserved, below)):
             return there
     places = ", ".join(str(root) for root in roots) or "none"
     raise DownloadError(f"{source}: lies outside the folders that may be read ({places}); was not opened")

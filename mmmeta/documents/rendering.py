@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from mmmeta.documents.reserved import is_reserved
 from mmmeta.documents.source import is_path, protocol_of
 from mmmeta.documents.templates import parse_template, parse_url_template
 from mmmeta.errors import RemoteNameError, RemoteTemplateError, UnsafeNameError, near_misses
-from mmmeta.layout import METADIR
 
 __all__ = ["Remote", "render_name", "render_url", "template_text"]
 
@@ -138,7 +138,7 @@ def render_name(template: str, get: Callable[[str], Any]) -> str:
     """Fill a template for a file name, ``{_file_name}``: one relative path with ``/`` between folders.
 
     The result can be joined to a folder and stays below it: no absolute path, no ``.`` or ``..``, no backslash, no
-    control character, no Windows device or drive, no folder ``_mmmeta``, nothing over-long.
+    control character, no Windows device or drive, no folder of mmmeta's own, nothing over-long.
 
     Raises:
         RemoteTemplateError: the template is not one, or a key is missing or empty or not text or a number.
@@ -209,8 +209,8 @@ def _why_unsafe_part(part: str) -> str | None:
         return f"the part {part!r} is dots and spaces only"
     if _DEVICE.fullmatch(part):
         return f"the part {part!r} is a device on Windows"
-    if part.rstrip(" .").casefold() == METADIR:
-        return f"the folder {METADIR} is mmmeta's own"
+    if is_reserved(part):
+        return f"the part {part!r} is a folder of mmmeta's own"
     if len(part.encode()) > LONGEST_COMPONENT:
         return f"a part of it is {len(part.encode())} bytes long, more than {LONGEST_COMPONENT}"
     return None

@@ -19,9 +19,10 @@ from typing import IO, BinaryIO
 from mmmeta.documents.content_types import START, why_wrong
 from mmmeta.documents.digests import Digest, bare
 from mmmeta.documents.encoded import DECODED, Decoded, is_encoded, is_packed
-from mmmeta.documents.folder import make_place, sync_folder, temporary
+from mmmeta.documents.folder import clear_parts, make_place, sync_folder, temporary
 from mmmeta.documents.local import LocalSource, chunks, open_regular
 from mmmeta.documents.source import CHUNK, Deadline, Source, is_local, reason
+from mmmeta.documents.standing import Standing
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
 from mmmeta.masking import shown
@@ -49,16 +50,24 @@ class Promised:
     Attributes:
         kind: the digest's function; with one, ``digest`` in lower-case hexadecimal.
         size: bytes.
+        largest: bytes that it may have, whatever the metadata promises.
     """
 
     kind: str | None
     digest: str | None
     size: int | None
+    largest: int | None = None
 
     @classmethod
-    def of(cls, digest: object, size: int | None) -> Promised:
+    def of(cls, digest: object, size: int | None, largest: int | None = None) -> Promised:
         known = digest if isinstance(digest, Digest) else bare(digest)
-        return cls(None, None, size) if known is None else cls(known.kind, known.text, size)
+        return cls(None, None, size, largest) if known is None else cls(known.kind, known.text, size, largest)
+
+    def require(self, name: str, size: int | None, *, so_far: bool = False) -> None:
+        """Refuse a document of more bytes than it may have; None for a size that is not known yet."""
+        if self.largest is not None and size is not None and size > self.largest:
+            what = "has" if so_far else f"has {size:,} bytes,"
+            raise DownloadError(f"{name}: {what} more than the {self.largest:,} bytes that `max` of the job allows")
 
 
 def difference(path: Path, digest: object, size: int | None) -> str | None:
@@ -88,6 +97,8 @@ def download_into(
     expected_digest: object = None,
     expected_size: int | None = None,
     expected_type: str | None = None,
+    replace: bool = True,
+    largest: int | None = None,
     web: WebSources | None = None,
     deadline: Deadline | None = None,
 ) -> Downloaded:
@@ -102,10 +113,13 @@ def download_into(
     return download(
         source,
         make_place(root, name),
+        root=root,
         allowed_roots=allowed_roots,
         expected_digest=expected_digest,
         expected_size=expected_size,
         expected_type=expected_type,
+        replace=replace,
+        largest=largest,
         web=web,
         deadline=deadline,
     )
@@ -115,16 +129,19 @@ def download(
     source: str,
     target: Path,
     *,
+    root: Path | None = None,
     allowed_roots: Sequence[Path],
     expected_digest: object = None,
     expected_size: int | None = None,
     expected_type: str | None = None,
+    replace: bool = True,
+    largest: int | None = None,
     web: WebSources | None = None,
     deadline: Deadline | None = None,
 ) -> Downloaded:
     """Copy one document to ``target``, whose folder exists.
 
-    The document is streamed into a temporary name in the same folder, flushed to disk, checked and renamed, so that
+    The document is streamed into a temporary file on the same file system, flushed to disk, checked and renamed, so that
     the target is the old or the new document whatever happens. An identical target is left as it is: with a known
     kind of digest it is compared by that (the source is not read), otherwise, on this machine, by size and content.
     A target that is a symbolic link is replaced by the document, never written through.
@@ -135,11 +152,15 @@ def download(
     Args:
         source: an absolute path (taken as it is), a ``file:`` URL (percent-decoded), or an address that ``web`` reads.
         target: the file to write.
+        root: the download folder in which it lies; its own folder unless given. Temporary files lie there, in a folder of
+            mmmeta's own, which whoever gives the root clears away.
         allowed_roots: a local source must be a regular file below one of these, links resolved, and not in a metadir.
         expected_digest: a ``Digest``, or MD5, SHA-1, SHA-256 or SHA-512 in hexadecimal; anything else is not checked.
         expected_size: bytes, where known.
         expected_type: the type of content that a web server must send, ``application/pdf`` or ``image/*``; a digest proves
             more. Without any of the three an HTML page in place of a ``.pdf`` or the like is refused.
+        replace: whether the document may take the place of something else that stands there; otherwise that is an error.
+        largest: bytes; what has more is not read to its end.
         web: reads what is not on this machine; nothing else is read without it.
         deadline: until when it has to be there; an hour from now unless given.
 
@@ -148,21 +169,28 @@ def download(
             names it. The target is as it was before.
     """
     deadline = deadline or Deadline(shown(source))
-    promised = Promised.of(expected_digest, expected_size)
+    folder = root or target.parent
+    promised = Promised.of(expected_digest, expected_size, largest)
     try:
         if promised.kind is not None and (there := _identical_by_digest(target, promised)) is not None:
             return Downloaded(target, there, fetched=False)
+        guard = None if replace else Standing(target)
+        if guard is not None and guard.is_there and difference(target, expected_digest, expected_size) is not None:
+            raise guard.refused()  # it is known before anything is fetched
         if web is not None and not is_local(source):
             with web.open(source, deadline) as opened:
-                size = _write(opened, target, shown(source), promised, deadline, expected_type)
+                size = _write(opened, target, folder, shown(source), promised, deadline, expected_type, guard)
         else:
             with LocalSource(source, allowed_roots) as local:
                 if promised.kind is None and (same := _identical_by_content(target, local, promised.size)) is not None:
                     return Downloaded(target, same, fetched=False)
-                size = _write(local, target, source, promised, deadline)
+                size = _write(local, target, folder, source, promised, deadline, standing=guard)
         sync_folder(target.parent)
     except OSError as error:
         raise DownloadError(f"{shown(source)}: cannot be copied to {target}: {reason(error)}") from error
+    finally:
+        if root is None:
+            clear_parts(folder)
     return Downloaded(target, size, fetched=True)
 
 
@@ -179,9 +207,7 @@ def read_document(source: str, *, allowed_roots: Sequence[Path], largest: int, e
     document = BytesIO()
     try:
         with LocalSource(source, allowed_roots) as local:
-            if local.size is not None and local.size > largest:
-                raise DownloadError(f"{source}: has {local.size} bytes, more than the {largest} that `max` allows")
-            _copy(local, document, source, Promised.of(expected_digest, None), Deadline(source))
+            _copy(local, document, source, Promised.of(expected_digest, None, largest), Deadline(source))
     except OSError as error:
         raise DownloadError(f"{source}: cannot be read: {reason(error)}") from error
     return document.getvalue()
@@ -190,17 +216,19 @@ def read_document(source: str, *, allowed_roots: Sequence[Path], largest: int, e
 def _write(
     source: Source,
     target: Path,
+    root: Path,
     name: str,
     promised: Promised,
     deadline: Deadline,
     expected_type: str | None = None,
+    standing: Standing | None = None,
 ) -> int:
-    """Stream into a temporary file beside the target and rename it; gives the size."""
-    with temporary(target) as (part, path):
+    """Stream into a temporary file and rename it; gives the size."""
+    with temporary(target, root) as (part, path):
         if source.encoding is None:
             size = _copy(source, part, name, promised, deadline)
         else:
-            size = _copy_encoded(source, part, target, name, promised, deadline)
+            size = _copy_encoded(source, part, path.parent, target, name, promised, deadline)
         part.flush()
         if promised.kind is None and (promised.size is None or expected_type) and source.content_type is not None:
             names = (name.partition("?")[0].partition("#")[0], target.name)
@@ -208,7 +236,8 @@ def _write(
             if wrong is not None:
                 raise DownloadError(f"{name}: {wrong}")
         os.fsync(part.fileno())
-        path.replace(target)
+        if standing is None or not standing.is_same(path):
+            path.replace(target)
     return size
 
 
@@ -218,12 +247,12 @@ def _start(path: Path) -> bytes:
 
 
 def _copy_encoded(
-    source: Source, part: BinaryIO, target: Path, name: str, promised: Promised, deadline: Deadline
+    source: Source, part: BinaryIO, folder: Path, target: Path, name: str, promised: Promised, deadline: Deadline
 ) -> int:
     """The form of an encoded answer that is the document, raw or decoded; gives its size."""
     encoding = source.encoding or ""
-    with TemporaryFile(dir=target.parent) as raw:
-        size = _copy(source, raw, name, Promised(None, None, None), deadline)
+    with TemporaryFile(dir=folder) as raw:
+        size = _copy(source, raw, name, Promised(None, None, None, promised.largest), deadline)
         raw.seek(0)
         if promised.kind is not None:
             checksum = hashlib.new(promised.kind, usedforsecurity=False)
@@ -249,12 +278,14 @@ def _copy(source: Source, part: IO[bytes], name: str, promised: Promised, deadli
     checksum = hashlib.new(promised.kind, usedforsecurity=False) if promised.kind else None
     if promised.size is not None and source.size not in (None, promised.size):
         raise DownloadError(f"{name}: expected {promised.size} bytes, got {source.size}")
+    promised.require(name, source.size)
     most = source.size if promised.size is None else promised.size
     size = 0
     for chunk in source.chunks():
         deadline.left()
-        part.write(chunk)
         size += len(chunk)
+        promised.require(name, size, so_far=True)
+        part.write(chunk)
         if checksum:
             checksum.update(chunk)
         if most is not None and size > most:

@@ -165,6 +165,11 @@ class Bench:
         files = self.files(sorted(set(taken.values())))
         return {file: files[owner] for file, owner in taken.items() if owner in files}
 
+    def put_there(self, places: Mapping[str, Place]) -> set[str]:
+        """Those of these files at whose place jobs work, or have worked: what stands there a job has put there."""
+        with self.looking() as view:
+            return view.put_there(places)
+
     # What the ledger says
 
     def status(self) -> JobStatus:

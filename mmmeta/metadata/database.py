@@ -8,15 +8,16 @@ recognised by its first bytes and by what lies beside it. How those are looked a
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, remedy_of
-from mmmeta.layout import why_misplaced
-from mmmeta.sqlite.connection import set_journal_mode, uri_of
-from mmmeta.sqlite.database import Database
+from mmmeta.layout import open_plain, why_misplaced
+from mmmeta.sqlite.connection import set_journal_mode, size_of, uri_of
+from mmmeta.sqlite.database import SUFFIXES, Database
 from mmmeta.sqlite.forks import inside
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_wal, stamp_of
 from mmmeta.sqlite.pool import Reader
@@ -43,7 +44,7 @@ class MetadataDatabase(Database):
 
     def has_content(self) -> bool:
         """Whether the file is there and more than a beginning that another process is making just now."""
-        return _size(self.path) > 0
+        return size_of(self.path) > 0
 
     def has_hot_journal(self) -> bool:
         """Whether a journal lies beside the file: of a writer that was killed, or of one at work.
@@ -51,7 +52,7 @@ class MetadataDatabase(Database):
         One that begins with a zero byte was left before anything was changed, and SQLite ignores it as well.
         """
         try:
-            with self._beside("-journal").open("rb") as journal:
+            with os.fdopen(open_plain(self._beside("-journal")), "rb") as journal:
                 return journal.read(1) not in (b"", b"\0")
         except OSError:
             return False
@@ -71,6 +72,7 @@ class MetadataDatabase(Database):
             MetadataDbError: it cannot be read.
         """
         identity = self._identity()
+        self._require_plain(*SUFFIXES)
         kind = self._check_header()
         IN_USE.enter(identity)
         try:
@@ -93,7 +95,10 @@ class MetadataDatabase(Database):
         identity = self._identity()
         IN_USE.enter(identity)
         try:
-            return Reader(self._connect(kind), identity, reusable=False)
+            connection = self._connect(kind)
+            if self.read_only:
+                connection.allow(size_of(self.path), self._note_excess)
+            return Reader(connection, identity, reusable=False)
         except sqlite3.Error:
             IN_USE.leave(identity)
             raise
@@ -169,7 +174,7 @@ class MetadataDatabase(Database):
             MetadataDbError: only the log is there.
         """
         log = self._beside("-wal")
-        if not _size(log):
+        if not size_of(log):
             return False
         if not self._beside("-shm").exists():
             raise self.error(f"comes with a write-ahead log ({log.name}), which is not for syncing")
@@ -229,9 +234,3 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     if not {"name", "value"} <= columns:
         return False
     return bool(connection.execute("SELECT value FROM info WHERE name = 'role'").fetchone() == ("metadata",))
-
-
-def _size(path: Path) -> int:
-    with suppress(OSError):
-        return path.stat().st_size
-    return 0

@@ -26,6 +26,7 @@ from mmmeta.catalog.tables import (
 from mmmeta.errors import MetadataDbError, MmmetaError
 from mmmeta.fingerprints import digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
+from mmmeta.metadata.schema import CREATE_REVISIONS, prove_schema
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.writing import has_our_tables, legacy_error, legacy_tables_text
@@ -35,17 +36,6 @@ METADATA_FORMAT = 1
 
 MASS_DELETION_MINIMUM = 20
 """Fewer deletions than this are refused only where they leave nothing."""
-
-_CREATE_REVISIONS = """
-CREATE TABLE revisions (
-    rev INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL,
-    at TEXT NOT NULL,
-    added INTEGER NOT NULL,
-    changed INTEGER NOT NULL,
-    deleted INTEGER NOT NULL,
-    mass_delete INTEGER NOT NULL
-)"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +73,7 @@ def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema
     }
     if not has_our_tables(names):
         raise no_metadata_db(names, database)
+    prove_schema(connection, schema)
     if "info" not in names:
         raise Damage("its table info is missing", schema)
     info = read_info(connection, schema)
@@ -240,7 +231,7 @@ def create_tables(connection: sqlite3.Connection, unique: str, dropped: Dropped 
     revision = dropped.revision if dropped is not None else 0
     connection.execute(CREATE_INFO)
     connection.execute(CREATE_REGISTRY)
-    connection.execute(_CREATE_REVISIONS)
+    connection.execute(CREATE_REVISIONS)
     write_info(
         connection,
         role="metadata",

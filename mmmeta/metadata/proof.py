@@ -17,6 +17,7 @@ from mmmeta.fingerprints import deleted_fingerprint, digest_bytes, fingerprint
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage, why_not_whole_pages
+from mmmeta.sqlite.statements import quote_identifier
 
 _WIDTH = 1 + len(META_SYSTEM)
 _FINGERPRINT, _DELETED, _TYPES, _MORE = (
@@ -47,15 +48,15 @@ def prove_whole(connection: sqlite3.Connection, database: MetadataDatabase, head
     total = prove_cells(columns, connection.execute(f"SELECT {cells_to_prove(columns)} FROM files AS r"))
     if digest_bytes(total) != head.digest:
         raise digest_mismatch(database, head)
-    alive, astray = connection.execute(
+    alive, odd = connection.execute(
         "SELECT count(*) FILTER (WHERE __deleted = 0), "
-        "count(*) FILTER (WHERE typeof(__rev) <> 'integer' OR __rev NOT BETWEEN 1 AND ?) FROM files",
+        f"max(coalesce(r.{columns.unique_sql}, '')) FILTER (WHERE NOT ({_as_written(columns)})) FROM files AS r",
         (head.revision,),
     ).fetchone()
+    if odd is not None:
+        raise _odd_row(odd, columns)
     if alive != head.alive:
         raise Damage(f"it has {alive} files that are not deleted, and says {head.alive}")
-    if astray:
-        raise Damage(f"it has {astray} files of revisions that it does not have")
 
 
 def prove_columns(connection: sqlite3.Connection, columns: KeyColumns) -> None:
@@ -67,9 +68,53 @@ def prove_columns(connection: sqlite3.Connection, columns: KeyColumns) -> None:
     rows = connection.execute("SELECT name FROM pragma_table_info('files', ?)", (columns.schema,))
     there = {name for (name,) in rows}
     wanted = [*META_SYSTEM, *(slot.column for slot in columns.ordered)]
+    if not {slot.column for slot in columns.ordered}.isdisjoint(META_SYSTEM):
+        raise Damage("its registry has a key in a column of mmmeta's own", columns.schema)
     missing = next((name for name in wanted if name not in there), None)
     if missing is not None:
         raise Damage(f"its table files has no column {missing!r:.60}", columns.schema)
+
+
+def prove_system_cells(connection: sqlite3.Connection, columns: KeyColumns, rows: str, revision: int) -> None:
+    """What mmmeta's own columns say of some rows is what it writes there: a file is deleted or not, revisions are no
+    larger than the head's.
+
+    Args:
+        rows: SQL over ``files AS r`` that chooses them.
+
+    Raises:
+        Damage: it is something else.
+    """
+    odd = connection.execute(
+        f"SELECT r.{columns.unique_sql} FROM {quote_identifier(columns.schema)}.files AS r "
+        f"WHERE NOT ({_as_written(columns)}) AND {rows} LIMIT 1",
+        (revision,),
+    ).fetchall()
+    if odd:
+        raise _odd_row(odd[0][0], columns)
+
+
+def _as_written(columns: KeyColumns) -> str:
+    """SQL over ``files AS r`` with one parameter, the head's revision: true for what ``MetadataWriter`` writes."""
+    texts = "__source", "__deleted_at", "__deleted_reason", "__types", "__more"
+    return " AND ".join(
+        [
+            f"typeof(r.{columns.unique_sql}) = 'text'",
+            f"r.{columns.unique_sql} != ''",
+            "typeof(r.__rev) = 'integer'",
+            "r.__rev BETWEEN 1 AND ?1",
+            "typeof(r.__deleted) = 'integer'",
+            "r.__deleted IN (0, 1)",
+            "typeof(r.__source_mtime) IN ('integer', 'null')",
+            "typeof(r.__meta_added) = 'text'",
+            "typeof(r.__meta_last_updated) = 'text'",
+            *(f"typeof(r.{name}) IN ('text', 'null')" for name in texts),
+        ]
+    )
+
+
+def _odd_row(file: object, columns: KeyColumns) -> Damage:
+    return Damage(f"its row of the file {file!r:.80} has odd values in mmmeta's own columns", columns.schema)
 
 
 def cells_to_prove(columns: KeyColumns) -> str:

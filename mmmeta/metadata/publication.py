@@ -14,11 +14,11 @@ from contextlib import suppress
 
 from mmmeta.clock import from_text
 from mmmeta.errors import MetadataDbError, MmmetaError, remedy_of
-from mmmeta.layout import Layout
+from mmmeta.layout import Layout, read_plain
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import read_head
 from mmmeta.sqlite.forks import inside
-from mmmeta.store.store import Store
+from mmmeta.store.store import LARGEST, Store
 from mmmeta.writing import write_atomic
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,6 @@ class Publisher:
     def _announced(self) -> str | None:
         """What the store speaks of, as ``publish`` wrote it down; None where nothing readable says so."""
         try:
-            return self._layout.announced.read_text(encoding="utf-8", errors="replace")
+            return read_plain(self._layout.announced, LARGEST).decode("utf-8", errors="replace")
         except OSError:
             return None

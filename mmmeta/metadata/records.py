@@ -64,7 +64,7 @@ def unique_value(values: dict[str, Any], unique: str) -> str:
     if unique not in values:
         raise UniqueValueError(f"the unique key {unique!r} is missing; add it, or set metadata.unique in config.yml")
     raise UniqueValueError(
-        f"the unique key {unique!r} is {value!r}; it must be a text that is not empty, or an integer"
+        f"the unique key {unique!r} is {value!r:.80}; it must be a text that is not empty, or an integer"
     )
 
 

@@ -20,14 +20,17 @@ from mmmeta.documents.templates import Placeholder, parse_template
 from mmmeta.errors import MmmetaError
 from mmmeta.masking import without_password
 from mmmeta.project.base import Model
-from mmmeta.project.code_arguments import code_arguments
-from mmmeta.project.fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName
+from mmmeta.project.code_arguments import misplaced
+from mmmeta.project.fields import FileNameTemplate, FolderPath, FunctionName, Size, SqlUrl, TableName
 from mmmeta.project.load import LoadColumns, LoadContent
 from mmmeta.values import RESERVED_PREFIX
 
 PROTOCOLS = ("http", "https", "s3", "gs", "az", "abfs")
 """What a download may read besides files below files_root. Metadata says where a document is, so nothing is in the list
 that reaches this machine's files or asks for a login of its user (file, local, sftp, github …)."""
+
+LARGEST_DOCUMENT = 10_000_000_000
+"""Bytes of a document, unless the job says something else: an answer without an end shall not fill the disk."""
 
 DOCUMENT = "__path"
 """Placeholder of a command for the local path of the file's document; no metadata key begins like this."""
@@ -70,29 +73,26 @@ def _check_arguments(run: list[str]) -> list[str]:
     for index, argument in enumerate(run):
         if "\0" in argument:
             raise InnerError("an argument cannot have a NUL in it", (index,))
-        try:
-            keys = [part.key for part in parse_template(argument).parts if isinstance(part, Placeholder)]
-        except MmmetaError as error:
-            raise InnerError(f"{str(error).rstrip('.')}. Put what needs braces into a script", (index,)) from None
+        keys = placeholders_in(argument, index)
         if index == 0 and keys:
             raise InnerError("metadata cannot decide which program runs. Write its name without {…}", (0,))
         for key in keys:
             if key.startswith(RESERVED_PREFIX) and key != DOCUMENT:
                 known = f"There is {{{DOCUMENT}}}, the local path of the document; metadata keys do not begin like this"
                 raise InnerError(f"{{{key}}} is not known. {known}", (index,))
-    _check_code(run)
     return run
 
 
-def _check_code(run: list[str]) -> None:
-    """Metadata must not become code."""
-    for index in code_arguments(run):
-        if index < len(run) and any(isinstance(part, Placeholder) for part in parse_template(run[index]).parts):
-            raise InnerError(
-                "this argument is code, and what the metadata puts into it would be run. Give it as a further argument "
-                'and take it from there: [sh, -c, \'echo "$1"\', sh, "{title}"]; sys.argv[1] in Python',
-                (index,),
-            )
+def placeholders_in(argument: str, index: int) -> list[str]:
+    """The keys in an argument of a command."""
+    try:
+        return [part.key for part in parse_template(argument).parts if isinstance(part, Placeholder)]
+    except MmmetaError as error:
+        raise InnerError(f"{str(error).rstrip('.')}. Put what needs braces into a script", (index,)) from None
+
+
+def _environment_name(key: str) -> str:
+    return f"MMMETA_KEY_{re.sub(r'[^A-Za-z0-9]', '_', key).upper()}"
 
 
 def _media_type(text: str) -> str:
@@ -124,6 +124,7 @@ class DownloadAction(Model):
         MediaType | None,
         Field(description="what web servers have to send, such as application/pdf or image/*, where no digest tells"),
     ] = None
+    max: Annotated[Size, Field(description="larger documents fail, alone: 500MB, 20GB")] = LARGEST_DOCUMENT
 
 
 class LoadAction(Model):
@@ -173,6 +174,25 @@ class CommandAction(Model):
     folder: Annotated[
         FolderPath, Field(description="where it runs; the project file's folder, unless given", validate_default=True)
     ] = "."
+    environment: Annotated[
+        tuple[str, ...], Field(description="keys whose values the program gets as MMMETA_KEY_… in its environment")
+    ] = ()
+    unsafe: Annotated[bool, Field(description="allow values where a program may take them for options or code")] = False
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Variable → key, of those in ``environment``."""
+        return {_environment_name(key): key for key in self.environment}
+
+    @model_validator(mode="after")
+    def _check(self) -> CommandAction:
+        if len(self.variables) != len(self.environment):
+            raise InnerError("two keys have one name in the environment. Leave one of them out", ("environment",))
+        if not self.unsafe:
+            names = [placeholders_in(argument, index) for index, argument in enumerate(self.run)]
+            for wrong in misplaced(self.run, names, DOCUMENT):
+                raise InnerError(wrong.reason, ("run", wrong.argument))
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -123,6 +123,13 @@ def _sql_url(text: object, info: ValidationInfo) -> str:
     return f"{match[1]}:///{_absolute(path, info)}{match[3] or ''}"
 
 
+def sqlite_file(url: str) -> str | None:
+    """The file of a SQL target that is SQLite's; None for every other one."""
+    match = _SQLITE.fullmatch(url)
+    path = None if match is None else match["path"]
+    return None if not path or path.startswith("file:") else path
+
+
 def _table(name: str) -> str:
     if not name.strip() or re.search(r"[\x00-\x1f\x7f]", name):
         raise ValueError("a table's name cannot be empty or have control characters in it")

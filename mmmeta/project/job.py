@@ -21,7 +21,7 @@ from pydantic import (
 from mmmeta import filters
 from mmmeta.config.validation import InnerError, reason_of
 from mmmeta.errors import JobError, near_misses
-from mmmeta.project.actions import PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project.actions import LARGEST_DOCUMENT, PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project.base import Model
 from mmmeta.project.dagster.fields import AssetPath, AutomationText, Group, Kinds, Owner, TagKey, TagText
 from mmmeta.project.dagster.partitions import PartitionsConfig
@@ -158,8 +158,12 @@ class JobConfig(Model):
             definition["protocols"] = sorted(set(self.download.protocols))
         if self.download is not None and self.download.content_type is not None:
             definition["content_type"] = self.download.content_type
+        if self.download is not None and self.download.max != LARGEST_DOCUMENT:
+            definition["max"] = self.download.max
         if self.command is not None:
             definition["command"] = [self.command.folder, *self.command.run]
+            if self.command.environment:
+                definition["environment"] = sorted(self.command.environment)
         if self.on_delete != "ignore":
             definition["on_delete"] = self.on_delete
         if self.timeout is not None:

@@ -21,10 +21,12 @@ from pydantic import (
 )
 
 from mmmeta.config.validation import InnerError
+from mmmeta.config.yaml_file import KeyPath
 from mmmeta.layout import METADIR
 from mmmeta.project.base import Model
 from mmmeta.project.dagster.checks import Checks, ChecksConfig
 from mmmeta.project.dagster.fields import Cron
+from mmmeta.project.download_targets import check_download_targets
 from mmmeta.project.fields import (
     BasePath,
     Count,
@@ -120,6 +122,8 @@ class MetadirConfig(Model):
                 raise InnerError(
                     f"the name {job!r} is taken by mmmeta itself. Choose another name for the job", ("jobs", job)
                 )
+        jobs: dict[KeyPath, JobConfig] = {("jobs", name): job for name, job in self.jobs.items()}
+        check_download_targets(jobs, states=[self.state_path], project_file=self._project_file)
         if self.schedules.generate is not None and not self.generate:
             reason = "nothing can be generated without generate: true. Set it at the server, or leave the schedule out"
             raise InnerError(reason, ("schedules", "generate"))
@@ -169,6 +173,14 @@ class Project(Model):
             if other != name:
                 reason = f"{other!r} and {name!r} have the same state db. Give one of them another state: or path:"
                 raise InnerError(reason, ("metadirs", name))
+        jobs: dict[KeyPath, JobConfig] = {
+            ("metadirs", name, "jobs", job): config
+            for name, metadir in self.metadirs.items()
+            for job, config in metadir.jobs.items()
+        }
+        check_download_targets(
+            jobs, states=[metadir.state_path for metadir in self.metadirs.values()], project_file=self.path
+        )
         return self
 
 

@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.errors import MmmetaError, remedy_of
-from mmmeta.sqlite.connection import BUSY_TIMEOUT, connect
+from mmmeta.layout import require_plain
+from mmmeta.sqlite.connection import BUSY_TIMEOUT, Connection, connect, was_interrupted
 from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
 from mmmeta.sqlite.forks import inside, is_cut_off, watch
 from mmmeta.sqlite.headers import Identity
@@ -28,6 +29,12 @@ __all__ = ["Database"]
 _PERMISSIONS = "check the permissions of the file and its folder"
 _DISK = "look into the system's log, see whether there is room on the disk, and try again"
 _OPENING = "check the permissions of its folder, whether there is room, and the limit of open files (`ulimit -n`)"
+
+SUFFIXES = ("", "-journal", "-wal", "-shm")
+"""What is behind the names of the files that SQLite opens."""
+
+LINKS = "remove it, and sync without links and without _mmmeta/local"
+"""What to do about a link or a pipe where a file should be."""
 
 _INHERITED: list[object] = []
 """Connections that came over a fork: never used and never closed, for closing would undo the parent's transaction."""
@@ -51,6 +58,7 @@ class Database(ABC):
         self._writer_identity: Identity | None = None
         self._depth = 0
         self._distrusted = False
+        self._exceeded = False
         self._pid = os.getpid()
         watch(self)
 
@@ -106,6 +114,14 @@ class Database(ABC):
     def _rolled_back(self, connection: sqlite3.Connection) -> None:
         """A transaction was just rolled back."""
         return
+
+    def _took_too_long(self) -> bool:
+        """Whether a statement was just ended because it took more steps than a sound file can need."""
+        exceeded, self._exceeded = self._exceeded, False
+        return exceeded
+
+    def _note_excess(self) -> None:
+        self._exceeded = True
 
     def _own_error(self) -> MmmetaError | None:
         """An error that only this kind of file has and that explains what SQLite stumbled over; None if there is none."""
@@ -204,6 +220,8 @@ class Database(ABC):
             finally:
                 self._give_back(reader)
         except (MmmetaError, sqlite3.Error, UnicodeDecodeError) as error:
+            if was_interrupted(error) and not self._took_too_long():
+                raise KeyboardInterrupt from error
             return None if is_busy(error) else words_of(error)
 
     def close(self) -> None:
@@ -239,8 +257,18 @@ class Database(ABC):
 
     # Connections
 
-    def _connect(self, kind: str) -> sqlite3.Connection:
+    def _connect(self, kind: str) -> Connection:
+        self._require_plain(*SUFFIXES)
         return connect(self.path, kind, self._set_journal)
+
+    def _require_plain(self, *suffixes: str) -> None:
+        """SQLite itself would follow a link that a sync has brought, and wait for ever at a pipe."""
+        for suffix in suffixes:
+            path = self.path.with_name(self.path.name + suffix)
+            try:
+                require_plain(path)
+            except OSError as error:
+                raise self.error(f"cannot be used: {error.strerror}", LINKS) from error
 
     def _take_reader(self) -> Reader:
         return self._readers.take(self._identity()) or self._open_reader()
@@ -255,6 +283,7 @@ class Database(ABC):
             # overwritten one may be wrong.
             self._drop_writer()
         if self._writer is None:
+            self._require_plain("")
             try:
                 self._make_folder()
             except OSError as error:
@@ -277,6 +306,7 @@ class Database(ABC):
             return True
 
     def _identity(self) -> Identity:
+        self._require_plain("")
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -313,6 +343,9 @@ class Database(ABC):
         except (sqlite3.Error, *STUMBLES) as error:
             if isinstance(error, MmmetaError):
                 raise
+            if was_interrupted(error) and not self._took_too_long():
+                # SQLite hands on no exception; what a signal's handler raises here is nearly always this.
+                raise KeyboardInterrupt from error
             blamed = self if blame is None else blame(error)
             if isinstance(error, sqlite3.Error):
                 if not reading and "readonly" in str(error):
@@ -332,6 +365,8 @@ class Database(ABC):
         own = self._own_error() if reading or self.read_only else None
         if own is not None:
             return own
+        if was_interrupted(error):
+            return self.damaged("to read it takes more steps than anything of its size can")
         if tells_damage(error):
             return self._damaged(error, text)
         if "full" in text:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmmeta.layout import open_plain
+
 Identity = tuple[int, int]
 """Device and inode of a file."""
 
@@ -64,7 +66,7 @@ class InUse:
             if (status.st_dev, status.st_ino) in self._connections:
                 yield None
                 return
-            with path.open("rb") as file:
+            with os.fdopen(open_plain(path), "rb") as file:
                 yield file.read(HEADER_BYTES)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmmeta.errors import MmmetaError, StateDbError
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.sqlite.connection import set_journal_mode
+from mmmeta.sqlite.connection import Connection, set_journal_mode, size_of, was_interrupted
 from mmmeta.sqlite.damage import Damage, tells_damage
 from mmmeta.sqlite.database import Database
 from mmmeta.sqlite.forks import inside
@@ -61,9 +61,12 @@ class StateDatabase(Database):
     def _attached(self, connection: sqlite3.Connection, metadata: MetadataDatabase) -> Iterator[None]:
         with metadata.lent() as uri:
             connection.execute("ATTACH ? AS remote", (uri,))
+            assert isinstance(connection, Connection)
+            connection.allow(sum(map(size_of, (self.path, metadata.path))), self._note_excess)
             try:
                 yield
             finally:
+                connection.allow_all()
                 try:
                     connection.execute("DETACH remote")
                 except sqlite3.OperationalError:
@@ -72,6 +75,8 @@ class StateDatabase(Database):
 
     def _blamed(self, error: Exception, metadata: MetadataDatabase) -> Database:
         """One transaction, two files: SQLite does not say which of them it stumbled over."""
+        if was_interrupted(error):
+            return metadata
         if isinstance(error, Damage):
             return metadata if error.schema == "remote" else self
         if "disk I/O" in str(error) and "READ" not in getattr(error, "sqlite_errorname", "READ"):

@@ -16,7 +16,7 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.catalog.columns import CLIENT, REMOTE, KeyColumns
 from mmmeta.catalog.tables import (
     CREATE_INFO,
-    CREATE_REGISTRY,
+    CREATE_STATE_REGISTRY,
     STATE_SYSTEM,
     check_format,
     checked_info,
@@ -32,8 +32,9 @@ from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.sqlite.tables import create_ledger
 
-STATE_FORMAT = 2
-"""Of the state db; another one is refused. Format 1 had a ledger that joined the files, and was never released."""
+STATE_FORMAT = 3
+"""Of the state db; another one is refused. Formats 1 and 2 had a ledger that joined the files, and one numbering for the
+keys of both owners; they were never released."""
 
 _ENTRIES = (
     "id",
@@ -143,7 +144,7 @@ def merged_from(info: dict[str, Any]) -> Merged:
 
 def create_tables(connection: sqlite3.Connection, unique: str) -> None:
     """Make an empty state db."""
-    for sql in (CREATE_INFO, CREATE_REGISTRY):
+    for sql in (CREATE_INFO, CREATE_STATE_REGISTRY):
         connection.execute(sql)
     write_info(
         connection,

@@ -13,7 +13,7 @@ from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import META_SYSTEM
 from mmmeta.fingerprints import DIGEST_MODULUS, digest_bytes, digest_sum
 from mmmeta.metadata.db import Head
-from mmmeta.metadata.proof import cells_to_prove, prove_cells, prove_columns
+from mmmeta.metadata.proof import cells_to_prove, prove_cells, prove_columns, prove_system_cells
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.db import Merged, next_state_revision
@@ -87,12 +87,15 @@ class Merger:
             return False
 
     def _adopt_registry(self) -> bool:
-        """Make room for the remote's keys; True if cells mean the same on both sides, so that SQL may copy them."""
+        """Make room for the remote's keys; True if cells mean the same on both sides, so that SQL may copy them.
+
+        The numbers are given here, in the order of the remote's, so that with an ordinary remote they are the same.
+        """
         copyable = True
         for theirs in self._theirs.slots.values():
             ours = self._ours.slots.get(theirs.key)
             if ours is None:
-                ours = self._ours.add(theirs.key, number=theirs.id, usual=theirs.usual)
+                ours = self._ours.add(theirs.key, usual=theirs.usual)
             if ours.usual is None and theirs.usual is not None:
                 ours.usual = theirs.usual
             for kind in theirs.kinds:
@@ -152,6 +155,8 @@ class Merger:
 
     def _prove_changed_cells(self) -> None:
         """Damage in a cell would be merged, and stay, because the fingerprint says that all is well."""
+        rows = "r.rowid IN (SELECT number FROM temp.changed)"
+        prove_system_cells(self._connection, self._theirs, rows, self._head.revision)
         prove_cells(
             self._theirs,
             self._connection.execute(

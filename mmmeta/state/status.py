@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from mmmeta.clock import to_text
+from mmmeta.layout import read_plain
 from mmmeta.writing import write_atomic
 
 __all__ = ["JobStatus", "Status", "file_identity", "file_version", "read_status", "write_status"]
+
+_LARGEST = 64 * 1024 * 1024
+"""Bytes; a job takes half a kilobyte."""
 
 FORMAT = 1
 """Version of the file. A reader takes a larger one for unknown, so a client that was rolled back asks once more."""
@@ -140,7 +144,7 @@ def write_status(path: Path, status: Status) -> None:
 def read_status(path: Path) -> Status | None:
     """What status.json says; None where it is missing, cannot be read, is damaged, or is of a newer format."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_plain(path, _LARGEST))
         if type(content) is not dict or content.get("format") != FORMAT:
             return None
         return Status(

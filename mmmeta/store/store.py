@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mmmeta.clock import Clock, utcnow
-from mmmeta.errors import StoreAccessError, StoreKeyError, near_misses
-from mmmeta.layout import Layout
+from mmmeta.errors import StoreAccessError, StoreKeyError, StoreValueError, near_misses
+from mmmeta.layout import Layout, read_plain, require_plain
 from mmmeta.store.text import UPDATED_SUFFIX, StoreValue, decode, encode, read_moment
 from mmmeta.writing import make_folder, write_atomic
 
@@ -26,6 +26,9 @@ __all__ = ["Store", "StoreValue"]
 
 LOCAL_PREFIX = "local_"
 """Keys that begin so are kept out of what is synced."""
+
+LARGEST = 64 * 1024
+"""Bytes of a value; what is larger is something else, and is not read to its end."""
 
 LONGEST_KEY = 200
 """Bytes. Leaves room for the temporary name within the 255 bytes that file systems allow."""
@@ -63,7 +66,7 @@ class Store(MutableMapping[str, Any]):
 
         Raises:
             StoreKeyError: the key cannot be a file name.
-            StoreAccessError: the file is there but cannot be read.
+            StoreAccessError: the file is there but cannot be read, or is larger than any value.
         """
         text = self.raw(key)
         if text is None:
@@ -77,22 +80,14 @@ class Store(MutableMapping[str, Any]):
         """The exact text of a key's file, None where there is none; to see whether a value differs, whatever it is."""
         path = self._path(key)
         try:
-            # A link or a pipe that a sync brought is not a value: it would read another file, or wait for ever.
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            return read_plain(path, LARGEST).decode("utf-8", errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            # A link or a pipe that a sync brought in a value's place is no value.
+            if error.errno in (errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.ENXIO) and _is_plain(path.parent):
                 return None
             raise StoreAccessError(f"{path} cannot be read: {error.strerror}.") from error
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            return None
-        with os.fdopen(handle, "rb") as file:
-            try:
-                return file.read().decode("utf-8", errors="replace")
-            except OSError as error:
-                raise StoreAccessError(f"{path} cannot be read: {error.strerror}.") from error
 
     def moment(self, key: str) -> datetime | None:
         """A timestamp as aware UTC, None where the key holds none. Unlike naive local time it has no doubtful hour."""
@@ -101,6 +96,8 @@ class Store(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: StoreValue) -> None:
         path = self._path(key)
         text = encode(key, value)
+        if len(text.encode()) > LARGEST:
+            raise StoreValueError(f"store[{key!r}]: more than {LARGEST:,} bytes. Keep it in a file of your own.")
         try:
             # What a killed process leaves shall not be synced.
             write_atomic(path, text.encode(), by=None if key.startswith(LOCAL_PREFIX) else self._layout.local)
@@ -151,7 +148,9 @@ class Store(MutableMapping[str, Any]):
         if not isinstance(key, str) or _why_not(key) is not None:
             return False
         try:
-            return stat.S_ISREG(os.lstat(self._path(key)).st_mode)
+            path = self._path(key)
+            require_plain(path.parent)
+            return stat.S_ISREG(os.lstat(path).st_mode)
         except OSError:
             return False
 
@@ -171,6 +170,7 @@ class Store(MutableMapping[str, Any]):
 
     def _keys(self, folder: Path, *, local: bool) -> list[str]:
         try:
+            require_plain(folder)
             with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         except (FileNotFoundError, NotADirectoryError):
@@ -178,6 +178,15 @@ class Store(MutableMapping[str, Any]):
         except OSError as error:
             raise StoreAccessError(f"{folder} cannot be listed: {error.strerror}.") from error
         return [name for name in names if name.startswith(LOCAL_PREFIX) is local and _why_not(name) is None]
+
+
+def _is_plain(folder: Path) -> bool:
+    """Whether a folder is where it seems to be, no link on the way."""
+    try:
+        require_plain(folder)
+    except OSError:
+        return False
+    return folder.is_dir()
 
 
 def _absent(key: str) -> datetime | None:

@@ -10,6 +10,7 @@ import dagster as dg
 from mmmeta import Metadir
 from mmmeta.chunks import in_chunks
 from mmmeta.jobs.job import Job
+from mmmeta.masking import visible
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, partition_of, spread
@@ -39,7 +40,7 @@ def add_new_partitions(
         # One more than may be there, to see whether there are more.
         values = distinct(m, job.partitions.by, max(job.partitions.limit, len(there)) + 1, job.where)
         notes += _add(context, metadir, job, filter(None, map(partition_of, values)))
-    return {} if not notes else {keys.META_PARTITIONS_LEFT_OUT: dg.MetadataValue.md("\n".join(notes))}
+    return {} if not notes else {keys.META_PARTITIONS_LEFT_OUT: visible(" ".join(notes))}
 
 
 def _add(
@@ -62,7 +63,7 @@ def _add(
             "raise at_most, choose a coarser key, or delete partitions that nobody needs any more"
         )
         context.log.warning(reason)
-        yield f"- {reason.replace('`', '')}"
+        yield reason
 
 
 def _add_chunk(instance: dg.DagsterInstance, name: str, chunk: list[str]) -> None:

@@ -8,11 +8,16 @@ from urllib.parse import quote, urlsplit
 
 import dagster as dg
 
+from mmmeta.masking import shown, visible
+
 ROWS = 50
 """Rows of a table of failures or problems; each event is stored whole in Dagster's database."""
 
 CELL = 300
 """Letters of a cell; an error message can be a page long."""
+
+SENTENCE = 1_000
+"""Letters of a note."""
 
 LONGEST_URL = 2_000
 """Letters of a link; browsers and servers take no much longer ones."""
@@ -39,6 +44,11 @@ def table(
     return dg.MetadataValue.md("\n".join(lines))
 
 
+def sentences(notes: Iterable[object]) -> dg.MarkdownMetadataValue:
+    """Sentences as a list."""
+    return dg.MetadataValue.md("\n".join(f"- {cell(note, SENTENCE)}" for note in notes))
+
+
 def bullets(values: Mapping[str, object]) -> dg.MarkdownMetadataValue:
     """Names and values as a list."""
     return dg.MetadataValue.md("\n".join(f"- {name}: {cell(value)}" for name, value in values.items()))
@@ -48,13 +58,13 @@ def _row(cells: Iterable[object]) -> str:
     return f"| {' | '.join(cell(one) for one in cells)} |"
 
 
-def cell(value: object) -> str:
+def cell(value: object, longest: int = CELL) -> str:
     """A value as it can stand in a table or a list."""
     if isinstance(value, Link):
         address = _address(value.url)
         return f"[{cell(value.text)}](<{address}>)" if address else cell(value.text)
-    text = " ".join(str(value).split())
-    text = text if len(text) <= CELL else f"{text[: CELL - 1]}…"
+    text = visible(shown(" ".join(str(value).split())))
+    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
     # Names and messages come from documents: they must not become markup or end the cell.
     for letter in "\\`*_[]<>|":
         text = text.replace(letter, f"\\{letter}")
@@ -62,7 +72,8 @@ def cell(value: object) -> str:
 
 
 def _address(url: str | None) -> str | None:
-    """A web address that cannot end the link that it stands in; None for anything else, and for one with a password."""
+    """A web address that cannot end the link that it stands in; None for anything else, and for one with a secret in it:
+    a password, a token, a signature."""
     if url is None or len(url) > LONGEST_URL:
         return None
     try:
@@ -70,5 +81,7 @@ def _address(url: str | None) -> str | None:
     except ValueError:
         return None
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        return None
+    if shown(url) != url:  # whoever has the link could fetch the document, or more
         return None
     return quote(url, safe=":/?#@!$&'()*+,;=%~[]")

@@ -17,7 +17,7 @@ from mmmeta.state.ledger.rules import REASONS
 from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
 from mmmeta_dagster.shown.files_done import linked
-from mmmeta_dagster.shown.markdown import Link, bullets, table
+from mmmeta_dagster.shown.markdown import Link, bullets, sentences, table
 
 FAILURE_HEAD = ("file", "why", "attempts", "now")
 
@@ -50,7 +50,7 @@ def _changes(report: GenerateReport | UpdateReport) -> dict[str, Any]:
     metadata[keys.META_REVISION] = report.revision
     metadata[keys.META_DURATION] = round(report.duration, 3)
     if report.notes:
-        metadata[keys.META_NOTES] = dg.MetadataValue.md("\n".join(f"- {note}" for note in report.notes))
+        metadata[keys.META_NOTES] = sentences(report.notes)
     return metadata
 
 

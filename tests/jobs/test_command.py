@@ -109,7 +109,7 @@ def test_the_document_is_named_by_its_path(archive: Archive, tmp_path: Path) -> 
 def test_a_value_that_cannot_stand_there(argument: str, value: Any, reason: str) -> None:
     """It is refused before anything is started."""
     with pytest.raises(MmmetaError, match=reason):
-        fill_arguments(["program", argument], {"x": value}.get, lambda: "/document")
+        fill_arguments(["program", argument], {"x": value}.get, lambda: "/document", unsafe=True)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,10 @@ def test_a_value_that_cannot_stand_there(argument: str, value: Any, reason: str)
 )
 def test_a_value_that_can(argument: str, value: Any, filled: str) -> None:
     """One argument stays one argument, and what is filled in is not looked at again."""
-    assert fill_arguments(["program", argument], {"x": value}.get, lambda: "/document") == ["program", filled]
+    assert fill_arguments(["program", argument], {"x": value}.get, lambda: "/document", unsafe=True) == [
+        "program",
+        filled,
+    ]
 
 
 def test_a_program_that_fails(archive: Archive, tmp_path: Path) -> None:
@@ -274,7 +277,7 @@ def test_a_missing_program_uses_up_no_attempts(archive: Archive, tmp_path: Path)
 def test_a_program_that_cannot_start(archive: Archive, tmp_path: Path) -> None:
     """Such as with an argument that is too long for the system: the file's failure."""
     publish(archive, "a", text="x" * 300_000)
-    found = failures(run(archive, tmp_path, ["true", "{text}"]))["a"]
+    found = failures(run(archive, tmp_path, ["true", "./{text}"]))["a"]
     assert found.startswith("CommandError: ")
     assert "Argument list too long" in found
 
@@ -413,9 +416,9 @@ def test_a_function_that_does_nothing_yet_is_refused(function: Any, archive: Arc
 
 def test_a_job_made_in_python() -> None:
     """A tuple does as well; the folder is the current one."""
-    job = job_config("j", command={"run": ("true", "{x}")})
+    job = job_config("j", command={"run": ("true", "./{x}")})
     assert job.command is not None
-    assert (job.command.run, job.command.folder) == (["true", "{x}"], str(Path.cwd()))
+    assert (job.command.run, job.command.folder) == (["true", "./{x}"], str(Path.cwd()))
     with pytest.raises(JobError, match="no shell reads it"):
         job_config("j", command={"run": "true"})
     assert issubclass(CommandError, MmmetaError)

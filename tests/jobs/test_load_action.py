@@ -248,7 +248,7 @@ def test_the_content_as_text(documents: Metadir, url: str) -> None:
     ]
     reasons = {failure.file: failure.message for failure in report.failures}
     assert "is not UTF-8 text (byte 0 is 0xc4)" in reasons.pop("latin.txt")
-    assert "has 101 bytes, more than the 100" in reasons.pop("large.txt")
+    assert "has 101 bytes, more than the 100 bytes" in reasons.pop("large.txt")
     assert "cannot be read: No such file" in reasons.pop("missing")
     assert "outside the folders" in reasons.pop("outside")
     assert (report.done, report.bytes, reasons) == (3, len("Ä text".encode()) + len("marked"), {})

@@ -1,11 +1,14 @@
 """Fills in the arguments of a command. The values come from the remote, so nothing in them is believed.
 
 A value stays within its argument, whatever it contains, for no shell reads it. It cannot become an option, lead to
-another folder, or begin a path of its own.
+another folder, or begin a path of its own. Where it may stand is checked when the job is defined
+(``project.code_arguments``); should a program make a shell line of its arguments all the same, there is nothing in the
+value that a shell would run.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,30 +16,43 @@ from mmmeta.documents.rendering import template_text
 from mmmeta.documents.templates import parse_template
 from mmmeta.errors import CommandError
 from mmmeta.project.actions import DOCUMENT
+from mmmeta.project.code_arguments import behind_script
+
+_SHELL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029;&|<>$`\\]")
+"""What ends a command or begins another in a shell."""
 
 
-def fill_arguments(run: Sequence[str], get: Callable[[str], Any], document: Callable[[], str]) -> list[str]:
+def fill_arguments(
+    run: Sequence[str], get: Callable[[str], Any], document: Callable[[], str], *, unsafe: bool = False
+) -> list[str]:
     """The arguments with every ``{key}`` filled in.
 
     Args:
         run: program and arguments.
         get: gives the value of a metadata key, None where it is absent.
         document: gives the local path of the document, for ``{__path}``; asked only where that is used.
+        unsafe: characters that a shell would act upon may stand everywhere, not only behind the script of a shell.
 
     Raises:
         RemoteTemplateError: a key is missing or empty, or neither text nor a number.
         CommandError: a value cannot stand there.
         DownloadError: there is no such document.
     """
-    return [_fill(argument, get, document) for argument in run]
+    free = 0 if unsafe else behind_script(run)
+    return [_fill(argument, get, document, plain=free is None or index < free) for index, argument in enumerate(run)]
 
 
-def _fill(argument: str, get: Callable[[str], Any], document: Callable[[], str]) -> str:
+def is_plain(text: str) -> bool:
+    """Whether there is nothing in a text that a shell would act upon."""
+    return _SHELL.search(text) is None
+
+
+def _fill(argument: str, get: Callable[[str], Any], document: Callable[[], str], *, plain: bool) -> str:
     def value(key: str, before: str) -> str:
         if key == DOCUMENT:
             return document()
         text = template_text(argument, key, get(key))
-        reason = _why_not(text, before)
+        reason = _why_not(text, before, plain=plain)
         if reason is not None:
             raise CommandError(
                 f"argument {argument!r}: the value of {key!r}, {_short(text)}, cannot stand here: {reason}"
@@ -46,7 +62,7 @@ def _fill(argument: str, get: Callable[[str], Any], document: Callable[[], str])
     return parse_template(argument).fill(value)
 
 
-def _why_not(text: str, before: str) -> str | None:
+def _why_not(text: str, before: str, *, plain: bool) -> str | None:
     """Why a value cannot stand after what comes before it in its argument; None where it can."""
     if "\0" in text:
         return "it has a NUL in it"
@@ -56,6 +72,11 @@ def _why_not(text: str, before: str) -> str | None:
         return "it is an absolute path"
     if ".." in text.split("/") or (text.split("/")[0] == "." and before.endswith(".")):
         return "it leads to another folder"
+    if plain and not is_plain(text):
+        return (
+            "it has characters in it that a shell would act upon. Give it in the environment, environment: [key], or by a "
+            "key without them, such as {content_hash}"
+        )
     return None
 
 

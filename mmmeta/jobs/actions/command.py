@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from mmmeta.config.model import Config
 from mmmeta.documents.local import allowed_path
@@ -14,7 +19,7 @@ from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import Action, claim_of, file_failed
-from mmmeta.jobs.actions.arguments import fill_arguments
+from mmmeta.jobs.actions.arguments import fill_arguments, is_plain
 from mmmeta.jobs.actions.document import source_of
 from mmmeta.jobs.actions.program import Ended, run_program
 from mmmeta.layout import Layout
@@ -22,6 +27,7 @@ from mmmeta.masking import shown
 from mmmeta.project.actions import CommandAction
 from mmmeta.quantities import format_duration
 from mmmeta.state.ledger.outcomes import ERROR_LINES, Outcome
+from mmmeta.values import json_text
 
 COMMAND_FAILED = "CommandFailed"
 """An error's type: the program ran and said that it failed."""
@@ -31,7 +37,8 @@ class Command(Action):
     """Runs a program with each file; an exit code other than 0 is the file's failure.
 
     The program gets the environment of the run and ``MMMETA_FILE`` (the file's unique value), ``MMMETA_JOB``,
-    ``MMMETA_RUN_ID`` where the run has an id, and ``MMMETA_DELETED=1`` where the file was deleted and is to be undone.
+    ``MMMETA_RUN_ID`` where the run has an id, ``MMMETA_DELETED=1`` where the file was deleted and is to be undone, and the
+    values that the job names in ``environment``.
 
     Args:
         timeout: seconds for one file; None for any time.
@@ -49,6 +56,7 @@ class Command(Action):
         timeout: float | None = None,
         run_id: str | None = None,
     ) -> None:
+        self._action = action
         self._run = action.run
         self._folder = action.folder
         self._config = config
@@ -91,14 +99,17 @@ class Command(Action):
     def _do(self, program: str, file: File) -> Outcome | None:
         """How a file ended; None where the run was stopped meanwhile."""
         try:
-            arguments = fill_arguments(self._run, file.get, lambda: self._document(file))
-            ended = run_program(
-                [program, *arguments[1:]],
-                folder=self._folder,
-                environment=self._environment(file),
-                timeout=self._timeout,
-                stopped=self._stopped,
-            )
+            with ExitStack() as stack:
+                arguments = fill_arguments(
+                    self._run, file.get, lambda: stack.enter_context(self._document(file)), unsafe=self._action.unsafe
+                )
+                ended = run_program(
+                    [program, *arguments[1:]],
+                    folder=self._folder,
+                    environment=self._environment(file),
+                    timeout=self._timeout,
+                    stopped=self._stopped,
+                )
         except MmmetaError as error:
             return file_failed(claim_of(file), error)
         except (OSError, ValueError) as error:
@@ -107,8 +118,13 @@ class Command(Action):
             return file_failed(claim_of(file), trouble)
         return None if ended.stopped else self._outcome(file, ended)
 
-    def _document(self, file: File) -> str:
-        """The local path of a file's document; one that was deleted need not be there any more."""
+    @contextmanager
+    def _document(self, file: File) -> Iterator[str]:
+        """The local path of a file's document; one that was deleted need not be there any more.
+
+        Where its name has characters in it that a shell would act upon, it is that of a link with a plain name, which is
+        there while the program runs.
+        """
         source = source_of(file, self._config, self._layout)
         if not is_local(source):
             raise DownloadError(
@@ -118,13 +134,29 @@ class Command(Action):
         path = allowed_path(source, [self._layout.files_root])
         if not claim_of(file).retract and not path.is_file():
             raise DownloadError(f"{path}: is not there, or no file")
-        return str(path)
+        if is_plain(str(path)) or self._action.unsafe:
+            yield str(path)
+            return
+        with TemporaryDirectory(prefix="mmmeta-") as folder:
+            name = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+            link = os.path.join(folder, name + (path.suffix if re.fullmatch(r"\.\w{1,10}", path.suffix) else ""))
+            os.symlink(path, link)
+            yield link
 
     def _environment(self, file: File) -> dict[str, str]:
         own = {"MMMETA_FILE": file.unique_value, "MMMETA_JOB": self._job, "MMMETA_RUN_ID": self._run_id}
-        inherited = {key: value for key, value in os.environ.items() if key not in (*own, "MMMETA_DELETED")}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in (*own, "MMMETA_DELETED", *self._action.variables)
+        }
         deleted = {"MMMETA_DELETED": "1"} if claim_of(file).retract else {}
-        return {**inherited, **{key: value for key, value in own.items() if value is not None}, **deleted}
+        asked = {
+            name: _as_text(value)
+            for name, key in self._action.variables.items()
+            if (value := file.get(key)) is not None
+        }
+        return {**inherited, **{key: value for key, value in own.items() if value is not None}, **deleted, **asked}
 
     def _outcome(self, file: File, ended: Ended) -> Outcome:
         lines = ended.stderr[-ERROR_LINES:]
@@ -140,6 +172,11 @@ class Command(Action):
         return Outcome(
             claim_of(file), COMMAND_FAILED, f"{how}: {last}" if last else f"{how}, and nothing on stderr", lines
         )
+
+
+def _as_text(value: Any) -> str:
+    """A value for the environment, whole as it is: text as such, everything else as JSON."""
+    return value if isinstance(value, str) else json_text(value)
 
 
 def _signal(number: int) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from mmmeta.config.model import Config
 from mmmeta.documents.digests import Digest
-from mmmeta.documents.folder import find_place, folder_trouble, remove_document
+from mmmeta.documents.folder import clear_parts, find_place, folder_trouble, remove_document
 from mmmeta.documents.rendering import render_name
 from mmmeta.documents.source import TIMEOUT, Deadline, reason
 from mmmeta.documents.transfer import difference, download_into
@@ -35,10 +37,14 @@ class Places(Protocol):
     def reserve(self, places: Mapping[str, Place]) -> dict[str, File]:
         """Give claimed files their places; file → whose place it is, for those that could not have theirs."""
 
+    def put_there(self, places: Mapping[str, Place]) -> set[str]:
+        """Those of these files at whose place jobs work, or have worked: what stands there a job has put there."""
+
 
 class Download(Action):
     """Fetches documents into a folder; checked against the content digest where that is a known one, else against the
-    size that the metadata tells. A document takes the place of its earlier version, never that of another file.
+    size that the metadata tells. A document takes the place of its earlier version, never that of another file, nor of what
+    no job has put there: what stands there already is taken for it if it is just that, and is left otherwise.
 
     Args:
         timeout: seconds for one document.
@@ -62,15 +68,21 @@ class Download(Action):
         self._layout = layout
         self._timeout = timeout or TIMEOUT
         self._content_type = action.content_type
+        self._largest = action.max
         self._web = WebSources(action.protocols)
         self._stopped = threading.Event()
         self._places = places
         self._rivals: dict[str, File] = {}
+        self._strange: set[str] = set()
+        self._cleared = False
         self._free = threading.Condition()
         self._busy: set[Path] = set()
 
     def prepare(self, files: Sequence[File]) -> None:
         """Reserve the places of a batch at once, which costs a commit."""
+        if not self._cleared:
+            self._cleared = True
+            clear_parts(self._root)
         if self._places is None:
             return
         wanted = {}
@@ -80,6 +92,8 @@ class Download(Action):
                 wanted[file.unique_value] = claim.place if claim.retract and claim.place else self.place(file)
             except MmmetaError:
                 continue  # its own failure, when its turn comes
+        standing = {file: place for file, place in wanted.items() if _stands(place)}
+        self._strange = set(standing) - self._places.put_there(standing) if standing else set()
         self._rivals = self._places.reserve(wanted) if wanted else {}
 
     def place(self, file: File) -> Place:
@@ -92,6 +106,7 @@ class Download(Action):
     def _download(self, file: File) -> Outcome | None:
         """How a file ended; None where the run was stopped meanwhile."""
         claim = claim_of(file)
+        place = None
         try:
             source = source_of(file, self._config, self._layout)
             place = self.place(file)
@@ -105,6 +120,8 @@ class Download(Action):
                     expected_digest=digest,
                     expected_size=size,
                     expected_type=self._content_type,
+                    largest=self._largest,
+                    replace=file.unique_value not in self._strange,
                     web=self._web,
                     deadline=Deadline(shown(source), self._timeout, self._stopped),
                 )
@@ -116,7 +133,7 @@ class Download(Action):
                 return None
             outcome = file_failed(claim, error)
             self._require_folder(error)
-            return outcome
+            return replace(outcome, vacant=place)
         rival = self._rivals.get(file.unique_value)
         return Outcome(claim, bytes=result.bytes, place=place, over=None if rival is None else rival.unique_value)
 
@@ -176,7 +193,7 @@ class Download(Action):
                 self._require_gone(claim.place or self.place(file))
         except (MmmetaError, OSError) as error:
             return file_failed(claim, error)
-        return Outcome(claim)
+        return Outcome(claim, vacant=claim.place)
 
     def _places_of(self, file: File) -> Iterator[Place]:
         """Where a file's document may be: where it was put, else where the job puts it now, as far as a digest can tell that
@@ -254,8 +271,16 @@ class Download(Action):
         self._stopped.set()
 
     def close(self) -> None:
+        if self._cleared:
+            clear_parts(self._root)
         self._web.close()
 
 
 def _kind_of(mode: int) -> str:
     return "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "no regular file"
+def _stands(place: Place) -> bool:
+    """Whether something is at a place, be it a link to nowhere."""
+    try:
+        return os.path.lexists(find_place(Path(place.target), place.name))
+    except MmmetaError:
+        return False  # its own failure, when its turn comes

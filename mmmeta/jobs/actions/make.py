@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmmeta.config.model import Config
 from mmmeta.errors import JobError
 from mmmeta.jobs.actions.action import Action
@@ -11,6 +13,7 @@ from mmmeta.jobs.actions.download import Download, Places
 from mmmeta.jobs.actions.load import Load
 from mmmeta.layout import Layout
 from mmmeta.project.actions import CallAction, CommandAction, DownloadAction, LoadAction
+from mmmeta.project.download_targets import kept_from_remotes, why_no_target
 from mmmeta.project.job import JobConfig
 
 
@@ -28,10 +31,14 @@ def make_action(
         places: tells an action that writes documents who has which place; needed for a run only.
 
     Raises:
-        JobError: it names none, or a function that cannot be imported or used.
+        JobError: it names none, a folder that documents cannot be downloaded into, or a function that cannot be imported or used.
     """
     action = job.action
     if isinstance(action, DownloadAction):
+        if places is not None:
+            reason = why_no_target(Path(action.to), kept_from_remotes([job], [layout.state]))
+            if reason is not None:
+                raise JobError(f"job {job.name!r}: {reason}. Give it a folder of its own")
         return Download(action, config, layout, job.timeout, places)
     if isinstance(action, LoadAction):
         return Load(action, config, layout, job, state_id)

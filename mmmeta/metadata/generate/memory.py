@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmmeta.errors import MmmetaError
+from mmmeta.layout import require_plain
 from mmmeta.metadata.db import Head, revision_digest
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path
 from mmmeta.sqlite.connection import BUSY_TIMEOUT
@@ -114,6 +115,7 @@ class ScanDb:
         self._identity = identity
         try:
             make_folder(path.parent)
+            require_plain(path)
             self._started = clock_at(root, path.parent)
         except OSError as error:
             raise MmmetaError(f"{path.parent} cannot be written: {error.strerror}") from error

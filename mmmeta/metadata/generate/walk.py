@@ -6,6 +6,7 @@ keeps what was seen, so that a single pass compares the two without holding eith
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -16,10 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmmeta.errors import Problem
-from mmmeta.layout import METADIR
+from mmmeta.layout import METADIR, PARTS
 
 READ_SIZE = 16_384
 """Bytes a read call asks for; a larger buffer costs an mmap for every small metadata file."""
+
+LARGEST = 64_000_000
+"""Bytes of a metadata file. It is held in memory several times over; a larger one is set aside."""
 
 METADATA_FILES = b".json"
 """How the names of metadata files end."""
@@ -27,7 +31,7 @@ METADATA_FILES = b".json"
 EVERY_FILE = b""
 """How the names end where documents have no metadata files."""
 
-_SKIPPED_FOLDER = os.fsencode(METADIR)
+_SKIPPED_FOLDERS = frozenset(map(os.fsencode, (METADIR, PARTS)))
 _LINK_TO_FOLDER = "a link to a folder is not followed; make it the files root or a real folder"
 _name = attrgetter("name")
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
@@ -70,7 +74,7 @@ class Walk:
                 key = prefix + name
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        if name != _SKIPPED_FOLDER:
+                        if name not in _SKIPPED_FOLDERS:
                             folders.append((self._listed(entry.path, key), key + b"\0"))
                             break
                     elif name.endswith(suffix):
@@ -129,9 +133,12 @@ def real_path(root: bytes, key: bytes) -> bytes:
 
 
 def read_bytes(path: bytes, size: int = 0) -> bytes:
-    """The content of a small file; raises OSError. ``size`` is what it had when it was looked at, to read it at once."""
+    """The content of a small file; raises OSError, also where it is larger than metadata can be. ``size`` is what it had
+    when it was looked at, to read it at once."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        if size > LARGEST:
+            raise _too_large()
         if size < READ_SIZE:
             part = os.read(handle, READ_SIZE)
             if len(part) == size:
@@ -139,8 +146,16 @@ def read_bytes(path: bytes, size: int = 0) -> bytes:
             parts = [part]
         else:
             parts = []
+        count = sum(map(len, parts))
         while part := os.read(handle, READ_SIZE):
             parts.append(part)
+            count += len(part)
+            if count > LARGEST:
+                raise _too_large()
         return b"".join(parts)
     finally:
         os.close(handle)
+
+
+def _too_large() -> OSError:
+    return OSError(errno.EFBIG, f"it has more than {LARGEST // 1_000_000} MB, which no metadata has")

@@ -6,6 +6,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mmmeta.masking import shown
+
 ERROR_LINES = 4_000
 """Characters of a traceback that are kept."""
 
@@ -17,6 +19,10 @@ def storable(text: str | None) -> str | None:
     """Text as a database takes it: what is no Unicode, such as half of a surrogate pair from a file name that is not
     UTF-8, as an escape."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _shown(text: str | None) -> str | None:
+    return None if text is None else shown(storable(text) or "")
 
 
 class Candidate(NamedTuple):
@@ -82,12 +88,13 @@ class Outcome:
     """How a claimed file ended; ``error_type`` is None where it was done.
 
     What an error says comes from anywhere. It is made storable here, so that no message keeps the ledger from recording
-    how the files ended.
+    how the files ended, and what looks like a secret in it goes no further.
 
     Attributes:
         bytes: of the document.
         place: where the result is now, where the action knows.
         over: the file whose place this was: an earlier version of the same document, which has none any more.
+        vacant: a place of the file's where nothing is: it was given in vain, or what was there was removed.
     """
 
     claim: Claim
@@ -97,14 +104,15 @@ class Outcome:
     bytes: int | None = None
     place: Place | None = None
     over: str | None = None
+    vacant: Place | None = None
 
     def __post_init__(self) -> None:
-        message = storable(self.error_message)
+        message = _shown(self.error_message)
         if message is not None and len(message) > LONGEST_MESSAGE:
             message = f"{message[:LONGEST_MESSAGE]}… ({len(message)} characters)"
         object.__setattr__(self, "error_type", storable(self.error_type))
         object.__setattr__(self, "error_message", message)
-        object.__setattr__(self, "error_lines", storable(self.error_lines))
+        object.__setattr__(self, "error_lines", _shown(self.error_lines))
 
     @property
     def ok(self) -> bool:

@@ -259,6 +259,10 @@ class LedgerView(ABC):
         """What ``rerun_on`` compares, of the version in which these files were done last."""
 
     @abstractmethod
+    def put_there(self, places: Mapping[str, Place]) -> set[str]:
+        """Those of these files at whose place jobs work, or have worked: what stands there a job has put there."""
+
+    @abstractmethod
     def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
         """The files of a job that have one of these statuses, the last settled first.
 

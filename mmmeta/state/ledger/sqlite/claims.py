@@ -227,6 +227,13 @@ class Claims(Ledger):
         places = [read_place(target, name, file) for _, _, target, name in rows]
         return [(row[0], row[1], None if place is None else place.key) for row, place in zip(rows, places, strict=True)]
 
+    def _let_go(self, file: str, place: Place) -> None:
+        """A place where nothing is is nobody's again: what comes there by the next time is somebody's own."""
+        if not any(at == place.key for _, _, at in self._rows_of(file)):
+            self._connection.execute(
+                "DELETE FROM places WHERE place = ? AND file = ? AND job = ?", (place.key, file, self.rules.name)
+            )
+
     def _take_over(self, file: str, owner: str, place: Place) -> None:
         """Give a file the place of an earlier version of its document: that one has none any more."""
         for job, _, at in self._rows_of(owner):
@@ -245,6 +252,9 @@ class Claims(Ledger):
             settled.append(Settled(outcome, "lost" if lost else self._status_after(outcome)))
         ours = [entry for entry in settled if entry.status != "lost"]
         self._write_outcomes(ours)
+        for entry in ours:
+            if entry.outcome.vacant is not None:
+                self._let_go(entry.outcome.claim.file, entry.outcome.vacant)
         changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
         if changed:
             self._offers.look_again([claim.file for claim in changed])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -138,6 +138,22 @@ class SqliteLedgerView(LedgerView):
             sql = f"SELECT file, basis FROM ledger WHERE job = ? AND basis IS NOT NULL AND file IN ({marks})"
             found.update(self._connection.execute(sql, (job, *chunk)).fetchall())
         return found
+
+    def put_there(self, places: Mapping[str, Place]) -> set[str]:
+        found = set()
+        for file, place in places.items():
+            given = self._connection.execute("SELECT 1 FROM places WHERE place = ?", (place.key,)).fetchone()
+            if given is not None or any(at.key == place.key for at in self._results_of(file)):
+                found.add(file)
+        return found
+
+    def _results_of(self, file: str) -> list[Place]:
+        """Where the results of all jobs for a file are; one that was adopted by name was given no place."""
+        rows = self._connection.execute(
+            "SELECT target, place FROM ledger WHERE job IN (SELECT job FROM jobs) AND file = ? AND target IS NOT NULL",
+            (file,),
+        )
+        return [place for target, name in rows if (place := read_place(target, name, file)) is not None]
 
     def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
         found: list[LedgerEntry] = []
