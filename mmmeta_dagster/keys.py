@@ -109,6 +109,9 @@ TAG_SEEN = "mmmeta/seen"
 TAG_RUN_KEY = "dagster/run_key"
 """Dagster's own tag of a run that a sensor asked for."""
 
+TAG_BACKFILL = "dagster/backfill"
+"""Dagster's own tag of a run that belongs to a backfill."""
+
 TAG_DATA_VERSION = "dagster/data_version"
 """Dagster's own tag of a materialization that was made outside of a run."""
 

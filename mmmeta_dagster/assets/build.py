@@ -8,7 +8,7 @@ import dagster as dg
 from mmmeta.metadata.publication import REMOTE_UPDATED
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.assets.ending import Ending, checks_told, ending
+from mmmeta_dagster.assets.ending import Ending, brings_news, checks_told, ending
 from mmmeta_dagster.assets.job_run import run_job
 from mmmeta_dagster.assets.publications import tell_of_merged, version_of
 from mmmeta_dagster.assets.step import LoggedProgress, opened, step
@@ -49,7 +49,12 @@ def _metadata_db(metadir: MetadirConfig, spec: dg.AssetSpec) -> dg.AssetsDefinit
             published = m.store.raw(REMOTE_UPDATED)
         # The publication as version: a generate without news makes nothing downstream look out of date.
         version = None if published is None else version_of(published)
-        return ending(context, metadir, keys.METADATA_DB, reporting.of_generate(report), version=version)
+        metadata = reporting.of_generate(report)
+        now = {name: metadata.get(name) for name in (keys.META_PROBLEMS, keys.META_PROBLEM_TABLE)}
+        if report.notes:  # without, the last ones were about that run
+            now[keys.META_NOTES] = metadata[keys.META_NOTES]
+        news = brings_news(context, metadir, keys.METADATA_DB, version, now)
+        return ending(context, metadir, keys.METADATA_DB, metadata, version=version, news=news)
 
     return metadata_db
 
@@ -63,14 +68,16 @@ def _state_db(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg
                 context.log.info(note)
             merged = m.status()
             files = len(m.files)
-            news = bool(report.added or report.changed or report.returned)
-            partitions = add_new_partitions(context, metadir, m, news=news)
+            changes = bool(report.added or report.changed or report.returned)
+            partitions = add_new_partitions(context, metadir, m, news=changes)
             columns = schema.of_state_db(m)
         # The content as version: an update without news makes nothing downstream look out of date.
         version = f"{merged.metadata_id}-{merged.digest}"
         metadata = {**reporting.of_update(report, files), **partitions, **columns}
         made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
-        return ending(context, metadir, keys.STATE_DB, metadata, version=version, tags=made_of)
+        now = {name: metadata.get(name) for name in (keys.META_FILES, keys.META_COLUMNS)}
+        news = brings_news(context, metadir, keys.STATE_DB, version, now)
+        return ending(context, metadir, keys.STATE_DB, metadata, version=version, news=news, tags=made_of)
 
     return state_db
 

@@ -108,6 +108,8 @@ def mmmeta_asset(
         JobError: a rule is not possible, or the function takes no file.
     """
 
+    if isinstance(deps, str):
+        raise JobError(f"deps: {deps!r} is one text, and a list of assets or their keys is needed: deps=[{deps!r}]")
     options: dict[str, Any] = {
         "name": name,
         "where": where,

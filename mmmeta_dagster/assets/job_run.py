@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ import dagster as dg
 from mmmeta import Metadir, RunReport
 from mmmeta.filters import describe
 from mmmeta.jobs.job import Job
-from mmmeta.project import JobConfig, MetadirConfig
+from mmmeta.project import MetadirConfig
+from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
-from mmmeta_dagster.assets.ending import Ending, checks_told, ending
+from mmmeta_dagster.assets.ending import Ending, brings_news, checks_told, ending
 from mmmeta_dagster.assets.step import LoggedProgress, failure, opened
 from mmmeta_dagster.assets.verdict import verdict
 from mmmeta_dagster.assets.versions import version_before
@@ -78,13 +79,18 @@ def _run_job(
         shown = report if only is None else replace(report, pending=job.due(only))
         links = links_of(m, (one.file for one in report.failures))
         files = table_of_run(m, job, run_id, report.attempted, see_more)
+        problem = verdict(report, standing.counts, config.fail_run_above)
+        version = _version(context, report, partitions)
+        news = problem is None and (
+            report.attempted > 0  # of which it shows what failed, and why
+            or brings_news(context, metadir, name, version, reporting.standing_numbers(standing), partitions)
+        )
         metadata = {
             **reporting.of_run(shown, standing, describe(config.condition), see_more, links, files),
-            **tell_of_partitions(context, metadir, job),
+            **tell_of_partitions(context, metadir, job, through=news and _is_through(standing.counts)),
         }
         if config.load is not None and function is None:
             metadata.update(schema.of_table(context, m, config.load, standing.counts.done))
-    problem = verdict(report, standing.counts, config.fail_run_above)
     if problem is not None:
         # A failure is no materialization; the observation keeps its numbers in the asset's plots.
         context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
@@ -93,16 +99,19 @@ def _run_job(
         # Dagster writes an event for each of them; what is about all of them together stands in one observation.
         context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
         metadata = {key: metadata[key] for key in (keys.META_SUMMARY, keys.META_PARTITIONS, keys.META_SEE_MORE)}
-    return ending(context, metadir, name, metadata, version=_version(context, config, report))
+    partition = partitions[0] if partitions else None
+    return ending(context, metadir, name, metadata, version=version, news=news, partition=partition)
 
 
-def _version(context: dg.AssetExecutionContext, config: JobConfig, report: RunReport) -> str | None:
-    """The data version of what the job has done: another one after each run that did something; None where there are
-    partitions, of which each has its own."""
-    if config.partitions is not None:
-        return None
-    before = version_before(context)
+def _version(context: dg.AssetExecutionContext, report: RunReport, partitions: Sequence[str]) -> str:
+    """The data version of what the job has done: another one after each run that did something."""
+    before = None if len(partitions) > 1 else version_before(context, *partitions)
     return context.run.run_id if before is None or report.done or report.retracted else before
+
+
+def _is_through(counts: JobStatus) -> bool:
+    """Whether a job has nothing left to try: what failed and what is dead holds up nobody."""
+    return not counts.pending and not counts.claimed
 
 
 def _tell_of_interruption(

@@ -1,8 +1,12 @@
-"""What Dagster is told of partitions after a run: new ones of a coarse key, and those that an import has touched."""
+"""What Dagster is told of partitions after a run: new ones of a coarse key, those that an import has touched, and those in
+which there is nothing to do.
+
+Dagster's conditions such as ``eager`` wait as long as a single partition upstream was never materialized.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,12 +17,12 @@ from mmmeta.jobs.job import Job
 from mmmeta.masking import visible
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, partition_of, spread
+from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, partition_of, spread, windows
 
 CHUNK = 5_000
 """Partitions added at once: each is a variable of one SQL statement, and a database takes a limited number."""
 
-MARKED = 500
+MARKED = 2_000
 """Partitions that one import marks as materialized; each is an event of 15 to 20 ms that is kept for ever."""
 
 
@@ -78,11 +82,17 @@ def _add_chunk(instance: dg.DagsterInstance, name: str, chunk: list[str]) -> Non
         instance.add_dynamic_partitions(name, missing)
 
 
-def tell_of_partitions(context: dg.AssetExecutionContext, metadir: MetadirConfig, job: Job) -> dict[str, Any]:
+def tell_of_partitions(
+    context: dg.AssetExecutionContext, metadir: MetadirConfig, job: Job, *, through: bool
+) -> dict[str, Any]:
     """Say which partitions a run has done something in, so that the UI shows it: metadata for the run's own event.
 
     A run for partitions is Dagster's to mark; several of them get their own numbers. A run for all that is due marks
     those that it touched.
+
+    Args:
+        through: whether the job has nothing left to try: then all others are marked as well that never were, such as the
+            windows that have no files.
     """
     config = job.config
     if config.partitions is None:
@@ -96,20 +106,45 @@ def tell_of_partitions(context: dg.AssetExecutionContext, metadir: MetadirConfig
     if config.partitions.every is None:
         for _ in _add(context, metadir, config, list(counts)):
             pass  # said in the log; the state_db asset says it in its metadata
-        there = set(context.instance.get_dynamic_partitions(dynamic_name(metadir.name, job.name, config.partitions)))
-        outside += sum(counts.pop(key) for key in set(counts) - there)
+        there = _there(context, metadir, config)
+        outside += sum(counts.pop(key) for key in set(counts) - set(there))
     touched = sorted(counts, reverse=config.partitions.every is not None)  # the latest windows matter most
+    empty: list[str] = []
+    if through:
+        marked = {*counts, *context.instance.get_materialized_partitions(context.asset_key)}
+        empty = [key for key in reversed(_there(context, metadir, config)) if key not in marked]
     for key in touched[:MARKED]:
-        context.log_event(
-            dg.AssetMaterialization(
-                context.asset_key,
-                description="A run for all that was due did files of this partition.",
-                partition=key,
-                metadata={keys.META_DONE_IN_PARTITION: counts[key]},
-            )
-        )
+        _mark(context, key, counts[key], "A run for all that was due did files of this partition.")
+    for key in empty[: max(0, MARKED - len(touched))]:
+        _mark(context, key, 0, "A run for all that was due left nothing to do in this partition.")
     said = f"{len(counts):,} touched"
-    if len(touched) > MARKED:
-        said += f", of which {MARKED:,} are marked as materialized; a backfill of the others finds nothing to do"
+    if len(touched) + len(empty) > MARKED:
+        said += (
+            f", {MARKED:,} of {len(touched) + len(empty):,} marked as materialized; later runs mark the others, or a backfill "
+            "of them, which finds nothing to do"
+        )
         context.log.warning(f"{config.name}: partitions: {said}")
     return {keys.META_PARTITIONS: said, keys.META_OUTSIDE: outside}
+
+
+def _there(context: dg.AssetExecutionContext, metadir: MetadirConfig, config: JobConfig) -> Sequence[str]:
+    """The partitions that Dagster has of a job, windows in their order."""
+    assert config.partitions is not None
+    if config.partitions.every is None:
+        return context.instance.get_dynamic_partitions(dynamic_name(metadir.name, config.name, config.partitions))
+    return list(windows(config.partitions).get_partition_keys())
+
+
+def _mark(context: dg.AssetExecutionContext, partition: str, done: int, why: str) -> None:
+    code = next(spec.code_version for spec in context.assets_def.specs)
+    context.log_event(
+        dg.AssetMaterialization(
+            context.asset_key,
+            description=why,
+            partition=partition,
+            metadata={keys.META_DONE_IN_PARTITION: done},
+            # As Dagster's own events have them, so that conditions on versions see it, and a run for this partition that
+            # finds nothing new.
+            tags={keys.TAG_DATA_VERSION: context.run.run_id, **({keys.TAG_CODE_VERSION: code} if code else {})},
+        )
+    )

@@ -40,7 +40,7 @@ def partitions_def(metadir: MetadirConfig, job: JobConfig) -> dg.PartitionsDefin
         return None
     if job.partitions.every is None:
         return dg.DynamicPartitionsDefinition(name=dynamic_name(metadir.name, job.name, job.partitions))
-    return _windows(job.partitions)
+    return windows(job.partitions)
 
 
 def dynamic_name(metadir: str, job: str, partitions: PartitionsConfig) -> str:
@@ -51,7 +51,8 @@ def dynamic_name(metadir: str, job: str, partitions: PartitionsConfig) -> str:
     return f"{metadir}/{job}/{partitions.by}"
 
 
-def _windows(partitions: PartitionsConfig) -> dg.TimeWindowPartitionsDefinition:
+def windows(partitions: PartitionsConfig) -> dg.TimeWindowPartitionsDefinition:
+    """Dagster's definition of windows of time."""
     # The window that is not over yet is one, too: what comes into it later is due like anything else.
     common: dict[str, Any] = {
         "start_date": datetime.combine(partitions.first, time()),
@@ -84,8 +85,8 @@ def files_of(keys: Sequence[str], partitions: PartitionsConfig, metadir: Metadir
             f"partitions: no file has the key {by!r}.{near_misses(by, metadir.files.columns)} Mend `by`"
         )
     if partitions.every is not None:
-        windows = _windows(partitions)
-        first, last = windows.time_window_for_partition_key(keys[0]), windows.time_window_for_partition_key(keys[-1])
+        window = windows(partitions).time_window_for_partition_key
+        first, last = window(keys[0]), window(keys[-1])
         return {"$all": [{by: {">=": first.start}}, {by: {"<": last.end}}]}
     wanted = set(keys)
     # Several values can belong to one partition; where there are too many to look at, the one that it is called after is
@@ -142,7 +143,7 @@ def spread(values: Iterable[tuple[Any, int]], partitions: PartitionsConfig) -> t
             else:
                 counts[key] += files
         return counts, outside
-    windows = _windows(partitions)
+    definition = windows(partitions)
     moments = []
     for value, files in values:
         microseconds = moment(value)
@@ -154,10 +155,10 @@ def spread(values: Iterable[tuple[Any, int]], partitions: PartitionsConfig) -> t
     known: str | None = None
     for seconds, files in sorted(moments):
         if not begin <= seconds < end:  # Dagster is asked once a window, not once a file
-            key = windows.get_partition_key_for_timestamp(seconds)
-            window = windows.time_window_for_partition_key(key)
+            key = definition.get_partition_key_for_timestamp(seconds)
+            window = definition.time_window_for_partition_key(key)
             begin, end = window.start.timestamp(), window.end.timestamp()
-            known = key if windows.has_partition_key(key) else None
+            known = key if definition.has_partition_key(key) else None
         if known is None:
             outside += files
         else:

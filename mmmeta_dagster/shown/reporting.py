@@ -149,16 +149,20 @@ def of_interruption(
     return metadata
 
 
-def _of_standing(standing: Standing) -> dict[str, Any]:
+def standing_numbers(standing: Standing) -> dict[str, Any]:
+    """How many files of a job are in which state."""
     counts = standing.counts
-    metadata: dict[str, Any] = {
+    return {
         keys.META_PENDING: counts.pending,
-        keys.META_OLDEST_PENDING: round(standing.lag, 1),
         keys.META_DUE_LATER: counts.failed,
         keys.META_DONE_IN_ALL: counts.done,
         keys.META_DEAD_IN_ALL: counts.dead,
         keys.META_SET_ASIDE_IN_ALL: counts.skipped,
     }
+
+
+def _of_standing(standing: Standing) -> dict[str, Any]:
+    metadata = {**standing_numbers(standing), keys.META_OLDEST_PENDING: round(standing.lag, 1)}
     if standing.set_aside:
         reasons = {REASONS.get(reason, reason): f"{count:,}" for reason, count in standing.set_aside.items()}
         metadata[keys.META_WHY_SET_ASIDE] = bullets(reasons)
