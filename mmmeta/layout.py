@@ -9,6 +9,7 @@
       state.db            the client's state db
       status.json         what the sensor reads
       store/<key>         store keys that begin with ``local_``
+      runs/<run id>       signs of life of Dagster runs
       scan.db             what generate saw; deletable at any time
       server              mark: metadata is written here
       announced           id, revision and digest of the metadata db that the server's store speaks of
@@ -19,6 +20,7 @@ A state db in another place has what belongs to it beside it, so that several ma
 <state>
 <state>.status.json
 <state>.store/<key>
+<state>.runs/<run id>
 """
 
 from __future__ import annotations
@@ -92,6 +94,11 @@ class Layout:
     @cached_property
     def status(self) -> Path:
         return self._of_state("status.json")
+
+    @cached_property
+    def runs(self) -> Path:
+        """Folder of the signs of life of Dagster runs."""
+        return self._of_state("runs")
 
     def _of_state(self, name: str) -> Path:
         """What belongs to the state db: in ``local/`` with it, or beside it where it lies elsewhere."""
