@@ -9,6 +9,7 @@
       state.db            the client's state db
       status.json         what the sensor reads
       store/<key>         store keys that begin with ``local_``
+      runs/<run id>       signs of life of Dagster runs
       scan.db             what generate saw; deletable at any time
       server              mark: metadata is written here
       announced           id, revision and digest of the metadata db that the server's store speaks of
@@ -21,6 +22,7 @@ A state db in another place has what belongs to it beside it, so that several ma
 <state>.store/<key>
 <state>.workers/<worker>
 <state>.run.lock
+<state>.runs/<run id>
 """
 
 from __future__ import annotations
@@ -100,6 +102,11 @@ class Layout:
     def status(self) -> Path:
         return self._of_state("status.json")
 
+    @cached_property
+    def runs(self) -> Path:
+        """Folder of the signs of life of Dagster runs."""
+        return self._of_state("runs")
+
     def _of_state(self, name: str) -> Path:
         """What belongs to the state db: in ``local/`` with it, or beside it where it lies elsewhere."""
         if self.state.parent == self.local and self.state.name == STATE_DB:
@@ -157,6 +164,8 @@ def why_misplaced(base: Path) -> str | None:
             if os.path.exists(os.path.join(entry.path, METADIR, "meta.db")):
                 return f"there is a metadir in {entry.path}: name that folder, or let the sync copy what is in it into {base}"
     return None
+
+
 def require_plain(path: Path) -> None:
     """Refuse a path that leads through a link, or to something else than a file or a folder, below a metadir.
 

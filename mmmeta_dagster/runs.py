@@ -1,7 +1,7 @@
 """Dagster's runs of a metadir as sensor and schedules look at them: how far each is, and whether it lives.
 
-Dagster calls a killed run "started" for ever, so a run counts as alive only if it gave a sign of life lately (see
-``heartbeat``). All times are aware UTC.
+Dagster calls a killed run "started" for ever, so a run counts as alive only if a step of it holds its lock, or, where no lock
+tells, if it gave a sign of life lately (see ``heartbeat``). All times are aware UTC.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mmmeta.project import MetadirConfig
 from mmmeta.state.status import Status
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of
-from mmmeta_dagster.heartbeat import last_beat
+from mmmeta_dagster.heartbeat import is_at_work, last_beat, latest_beat
 
 FRESH = timedelta(seconds=30)
-"""A started run whose last sign of life is older counts as killed, and so does a worker that has claimed files: three
-missed beats of the ledger, six of ``heartbeat``. Shorter: a busy machine's runs are doubled (the ledger's claims keep
+"""A started run whose last sign of life is older counts as killed where no lock tells more, and so does a worker that has
+claimed files: three missed beats of the ledger, six of ``heartbeat``. Shorter: a busy machine's runs are doubled (the ledger's claims keep
 that harmless); longer: a killed run is followed later."""
 
 STARTING = timedelta(minutes=3)
@@ -60,6 +60,10 @@ class RunView:
         started: when its process began, None before.
         ended: when it ended, None before.
         alive_at: its last sign of life (heartbeat), None where there was none.
+        behind: the last sign of life of any other run of the state db, whose slot in the pool this one may wait for, None
+            where there was none.
+        at_work: whether a step of it holds its lock; False where it is certain that its process is gone, None where nobody
+            can tell.
         run_key: of the request it came from, None where a person started it.
         not_whole: what it found wrong with the metadir, None where it found nothing wrong.
         seen: the mark of the metadir's files when it looked (see ``files_seen``).
@@ -71,6 +75,8 @@ class RunView:
     started: datetime | None = None
     ended: datetime | None = None
     alive_at: datetime | None = None
+    behind: datetime | None = None
+    at_work: bool | None = None
     run_key: str | None = None
     not_whole: str | None = None
     seen: str | None = None
@@ -91,11 +97,14 @@ class RunView:
             return False
         if self.phase is Phase.QUEUED:
             return True
+        if self.at_work is not None:
+            return self.at_work
         if self.phase is Phase.STARTING:
             return now - self.last_sign <= STARTING
-        if self.alive_at is not None and self.alive_at >= self.created:
-            return now - self.alive_at <= FRESH
-        return now - self.last_sign <= WARM_UP
+        # A step that waits for the pool's slot gives no sign of life itself.
+        since = self.last_sign if self.behind is None else max(self.last_sign, self.behind)
+        has_begun = self.alive_at is not None and self.alive_at >= self.created
+        return now - since <= (FRESH if has_begun else WARM_UP)
 
 
 _PHASES = {
@@ -126,6 +135,8 @@ def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunVie
         run_id=run.run_id,
         phase=phase,
         created=created if created.tzinfo else created.replace(tzinfo=timezone.utc),
+        behind=None if phase.ended else latest_beat(layout, run.run_id),
+        at_work=None if phase.ended else is_at_work(layout, run.run_id),
         started=_moment(record.start_time),
         ended=_moment(record.end_time),
         alive_at=None if phase.ended else _alive_at(run.run_id, layout, status),

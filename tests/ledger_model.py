@@ -57,6 +57,7 @@ class Entry:
         holder: of a claimed file: the worker that has it.
         gone: whether that worker died, or its lease ended.
         dismissed: set aside by a person, in the version that it was tried in.
+        suspect: whether a worker was lost over it, which nothing has been said of it since: it comes alone, and last.
     """
 
     status: str = "pending"
@@ -68,6 +69,7 @@ class Entry:
     holder: str | None = None
     gone: bool = False
     dismissed: bool = False
+    suspect: bool = False
 
     @property
     def waits(self) -> bool:
@@ -76,6 +78,9 @@ class Entry:
     def again(self) -> None:
         """All attempts are before it."""
         self.status, self.attempts, self.due, self.dismissed = "pending", 0, False, False
+
+    def set_aside(self) -> None:
+        self.status, self.suspect = "skipped", False
 
 
 @dataclass
@@ -106,7 +111,7 @@ class Model:
         if before is not None and before.kind != rules.kind:
             for name, entry in self.entries.items():
                 if entry.waits and not entry.undo and not rules.means(self.files[name]):
-                    entry.status = "skipped"
+                    entry.set_aside()
 
     def look(self, names: list[str] | None = None) -> None:
         """Compare what is not in anybody's hands with the files as they are: all, or some that were let go."""
@@ -121,10 +126,10 @@ class Model:
             if entry.status == "claimed" or entry.undo or not self.files[name].deleted:
                 continue
             if entry.done is not None and self.rules.on_delete == "action":
-                entry.undo = True
+                entry.undo, entry.suspect = True, False
                 entry.again()
             elif entry.waits:
-                entry.status = "skipped"
+                entry.set_aside()
 
     def _select(self, rules: Rules, names: list[str] | None = None) -> None:
         for name, version in self.files.items():
@@ -136,6 +141,7 @@ class Model:
             if entry.dismissed and entry.tried == basis:
                 continue
             if entry.status in ("done", "skipped"):
+                entry.suspect = entry.suspect and entry.status == "done"
                 entry.status, entry.dismissed = "done", False
                 if entry.done != basis:
                     entry.again()
@@ -144,11 +150,12 @@ class Model:
 
     def due(self) -> list[str]:
         """What could be claimed now, in order."""
-        return sorted(
+        names = [
             name
             for name, entry in self.entries.items()
             if entry.status == "pending" or (entry.status == "failed" and entry.due)
-        )
+        ]
+        return sorted(names, key=lambda name: (self.entries[name].suspect, name))
 
     def take_back(self) -> None:
         """What has waited, and what workers that are gone had: a file that this happens to too often is dead.
@@ -164,7 +171,7 @@ class Model:
                 alone = together.count(entry.holder) == 1
                 entry.status = "dead" if alone and entry.attempts >= ATTEMPTS else "pending"
                 entry.attempts -= not alone
-                entry.holder, entry.gone = None, False
+                entry.holder, entry.gone, entry.suspect = None, False, True
                 if entry.undo:
                     entry.done = None  # undone by half, perhaps
         self.look(gone)
@@ -182,10 +189,20 @@ class Model:
         entry.attempts -= 1
         self.look([name])
 
+    def break_off(self, name: str) -> None:
+        """Its worker was ended from outside while it was at this file: twice in a row, and it counts."""
+        entry = self.entries[name]
+        entry.status = "dead" if entry.suspect and entry.attempts >= ATTEMPTS else "pending"
+        entry.attempts -= not entry.suspect
+        entry.holder, entry.gone, entry.suspect = None, False, True
+        if entry.undo:
+            entry.done = None  # undone by half, perhaps
+        self.look([name])
+
     def settle(self, name: str, ok: bool) -> None:
         """A claimed file was done (or undone), or was not."""
         entry = self.entries[name]
-        entry.holder, entry.gone, entry.due = None, False, False
+        entry.holder, entry.gone, entry.due, entry.suspect = None, False, False, False
         if ok:
             entry.status, entry.undo, entry.done = (
                 ("skipped", False, None) if entry.undo else ("done", False, entry.tried)
@@ -212,7 +229,8 @@ class Model:
         found = [name for name in names if name in self.entries and self.entries[name].status == "dead"]
         for name in found:
             entry = self.entries[name]
-            entry.status, entry.dismissed = "skipped", True
+            entry.set_aside()
+            entry.dismissed = True
             if entry.undo:  # if it comes back, it is to be done anew
                 entry.undo, entry.tried = False, None
         return len(found)
@@ -224,7 +242,7 @@ class Model:
         for name in found:
             entry = self.entries[name]
             entry.again()
-            entry.status, entry.done = "done", self.rules.basis(self.files[name])
+            entry.status, entry.done, entry.suspect = "done", self.rules.basis(self.files[name]), False
         return len(found)
 
     def counts(self) -> dict[str, int]:

@@ -133,6 +133,12 @@ class Bench:
             self._tell(ledger, [claim.file for claim in claims])
             ledger.release(claims)
 
+    def break_off(self, claims: Sequence[Claim]) -> None:
+        """Give back claims that somebody was at when he was ended from outside."""
+        with self.changing() as ledger:
+            self._tell(ledger, [claim.file for claim in claims])
+            ledger.break_off(claims)
+
     def give_back(self, worker: str, *, trim: bool = False) -> None:
         """Give back untried all that a worker still holds; ``trim`` the history as well."""
         with self.changing() as ledger:

@@ -88,11 +88,15 @@ class Hands:
         with self._lock:
             return self._held.get(file.unique_value) is file
 
-    def release(self, files: Sequence[File]) -> None:
-        """Give files back untried."""
+    def release(self, files: Sequence[File], *, broken_off: bool = False) -> None:
+        """Give files back untried; or as those that somebody was at when he was ended from outside."""
         self._check(files)
         with self._lock:
-            self._bench.release([file.claim for file in files if file.claim is not None])
+            claims = [file.claim for file in files if file.claim is not None]
+            if broken_off:
+                self._bench.break_off(claims)
+            else:
+                self._bench.release(claims)
             self._let_go([file for file in files if self.holds(file)])
 
     def release_all(self) -> None:
@@ -126,7 +130,8 @@ class Hands:
 
 class Several:
     """Up to so many files, claimed for a block: done at its end, failed if it raises an ``Exception``, given back
-    untried if it is broken off by anything else, or because this process can open no more files.
+    untried if this process can open no more files, and given back if it is broken off by anything else; they come alone
+    then, and the second time this uses up an attempt.
 
     What the block settled or gave back itself is left as it is.
     """
@@ -146,8 +151,8 @@ class Several:
         held = [file for file in self._files if self._hands.holds(file)]
         if error is None or (isinstance(error, Exception) and not is_exhausted(error)):
             self._hands.settle(held, error)
-        else:
-            self._hands.release(held)
+        else:  # a generator that is closed was waiting for its caller, and not at a file
+            self._hands.release(held, broken_off=not isinstance(error, GeneratorExit))
 
 
 class One:

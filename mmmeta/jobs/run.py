@@ -83,6 +83,8 @@ class Run:
         self._selected: int | None = None
         self._total = 0
         self._outcomes: list[Outcome] = []
+        self._at_hand: dict[str, File] = {}
+        self._broken_off = False
         self._last_settled = time.monotonic()
         self._redone: Counter[str] = Counter()
 
@@ -99,6 +101,10 @@ class Run:
                 self._settle()
                 if self._overtaken():
                     self._bench.give_back(self._worker.name)
+                self._at_hand.clear()
+        except BaseException as error:
+            self._broken_off = not isinstance(error, Exception)
+            raise
         finally:
             self._give_back()
         return self._report(evaluation)
@@ -151,12 +157,14 @@ class Run:
             if self._action.batched:
                 while part and not (self._finished() or self._overtaken()):
                     count = self._budget.affordable(part)
+                    self._take_up(part[:count])
                     self._note(self._within_time(work, part[:count]))
                     part = part[count:]
             elif self._bench.config.workers == 1:
                 for file in part:
                     if self._finished() or self._overtaken():
                         return
+                    self._take_up([file])
                     self._note(self._within_time(work, [file]))
             else:
                 self._process_in_threads(work, part)
@@ -171,6 +179,7 @@ class Run:
                     file = next(queue, None)
                     if file is None:
                         break
+                    self._take_up([file])
                     running.add(threads.submit(partial(self._within_time, work, [file])))
                 if not running:
                     return
@@ -226,6 +235,10 @@ class Run:
             raise problem
         return outcomes
 
+    def _take_up(self, files: list[File]) -> None:
+        """Before work on files begins; until their outcomes are recorded they are at hand."""
+        self._at_hand.update({file.unique_value: file for file in files})
+
     def _note(self, outcomes: list[Outcome]) -> None:
         self._outcomes.extend(outcomes)
         self._budget.spend(outcomes)
@@ -238,6 +251,7 @@ class Run:
         settled = self._bench.settle(self._outcomes, self._run_id, self._worker.name)
         self._outcomes = []  # not before they are committed: else what was done would be done again
         for entry in settled:
+            self._at_hand.pop(entry.outcome.claim.file, None)
             if entry.status == "pending":
                 self._redone[entry.outcome.claim.file] += 1
             self._tally.count(entry)
@@ -249,6 +263,8 @@ class Run:
         """Record what is finished and release what is not, also on the way out of an interrupted run."""
         try:
             self._settle()
+            if self._broken_off and self._at_hand:
+                self._bench.break_off([claim_of(file) for file in self._at_hand.values()])
         finally:  # what could not be recorded is at least not held until the lease ends
             self._bench.give_back(self._worker.name, trim=True)
 

@@ -42,7 +42,7 @@ class JobStatus:
         earliest_due: aware UTC; when the next retry is due.
         lease_until: aware UTC; when the last claim ends.
         heartbeat: aware UTC; when a worker last showed that it lives.
-        run_id: the run that works on it or last did.
+        run_id: the run whose files are claimed; where none are, the one that last worked on it.
         evaluated_at: aware UTC; when a selection that files enter merely as time passes was last brought up to date.
             None for every other selection, and where nobody knows.
         evaluated: the state revision up to which the selection was evaluated; smaller than the state's where files have

@@ -7,17 +7,19 @@ Nothing here reads a file, a database or Dagster; ``observe`` gathers the situat
   Without one, the tick is a skip.
 - A metadir that is not whole yet (a sync is under way) is waited for; that is no attempt. Where only the announced
   metadata is missing, work that is due goes on meanwhile.
-- While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that it gave a
-  sign of life lately: a killed run stays "started" in Dagster for ever.
+- While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that a step of it holds
+  its lock, or that it gave a sign of life lately where no lock tells: a killed run stays "started" in Dagster for ever.
 - What the remote has published and no sync has brought yet is said, and changes nothing: it cannot be merged.
 - A run that a person terminated is not followed for a while.
 - A run that left the situation as it was, because it failed, was killed or achieved nothing, is followed by another
-  after a pause that doubles each time, and by none once ``attempts`` are used up, until the situation changes.
+  after a pause that doubles each time, and by none once ``attempts`` are used up, until the situation changes. That there is
+  no reason for the moment is no change: files that are in somebody's hands may come back, and so may a store that cannot be
+  read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -25,6 +27,7 @@ from mmmeta.clock import from_text
 from mmmeta.state.status import JobStatus
 from mmmeta.store.remote import Publication
 from mmmeta.store.text import read_moment
+from mmmeta_dagster.keys import pool as pool_of
 from mmmeta_dagster.runs import FRESH, Phase, RunView
 from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
 from mmmeta_dagster.shown.wording import clock_text, files, retries
@@ -38,6 +41,9 @@ LONGEST_PAUSE_WHILE_CHANGING = timedelta(minutes=5)
 
 AFTER_TERMINATION = timedelta(minutes=10)
 """How long a run that a person terminated is not followed by another: time to switch the sensor off, or to mend things."""
+
+LONG_QUEUED = timedelta(minutes=10)
+"""How long a run may be queued until the reason says what may hold it up. Nothing but Dagster can start or end it."""
 
 LOOK_AGAIN = timedelta(hours=1)
 """How often a selection that files enter merely because time passes is evaluated when nothing else happens."""
@@ -90,7 +96,8 @@ def _decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     why = "; ".join(reasons(situation, now))
     if not why:
         waiting = _waits_for_what_was(situation, cursor)
-        return Decision(waiting or _nothing_to_do(situation, now), cursor.rested())
+        achieved = waiting is None and _is_achieved(situation, cursor, now)
+        return Decision(waiting or _nothing_to_do(situation, now), cursor.rested() if achieved else cursor)
     wait = _wait(situation, now)
     if wait is not None:
         return Decision(f"{wait} To do: {why}.", cursor)
@@ -132,13 +139,25 @@ def _not_whole(situation: Situation) -> str:
     return f"the metadir at {situation.path} is gone; it was there before: mount its disk, or sync it again"
 
 
+def _is_achieved(situation: Situation, cursor: Cursor, now: datetime) -> bool:
+    """Whether what was asked for is done where nothing is left to ask for: a look, say, which leaves everything as it was.
+
+    What is asked for next in another situation begins at one anyway. So only the same one counts, and not while it may come
+    back: with a run that goes on, or with files in a worker's hands.
+    """
+    held = situation.merged is not None and any(
+        seen.claimed for name, seen in situation.merged.jobs.items() if name in situation.jobs
+    )
+    return cursor.situation == situation.mark and not held and not any(run.is_alive(now) for run in situation.runs)
+
+
 def _wait(situation: Situation, now: datetime) -> str | None:
     """Why nothing can be asked for now, whatever was asked for before; a sentence, or None."""
     if situation.not_whole is not None:
         return f"Waiting: {_not_whole(situation)}."
     alive = next((run for run in situation.runs if run.is_alive(now)), None)
     if alive is not None:
-        return f"Run {alive.name} is {alive.phase.value}."
+        return f"Run {alive.name} is {alive.phase.value}.{_why_queued(alive, situation, now)}"
     latest = situation.runs[0] if situation.runs else None
     if latest is None:
         return None
@@ -155,6 +174,18 @@ def _wait(situation: Situation, now: datetime) -> str | None:
     return None
 
 
+def _why_queued(run: RunView, situation: Situation, now: datetime) -> str:
+    """What may hold up a run that Dagster does not start, as a further sentence; empty for any other."""
+    if run.phase is not Phase.QUEUED or now - run.created <= LONG_QUEUED:
+        return ""
+    pool = pool_of(situation.metadir)
+    return (
+        f" It waits since {clock_text(run.created)}: for other runs, for the daemon, or for a slot that a killed run still "
+        f"holds. `dagster instance concurrency get {pool}` shows the pool; run_monitoring with "
+        "free_slots_after_run_end_seconds in dagster.yaml frees it."
+    )
+
+
 def _ended_with_the_code(run: RunView, situation: Situation) -> bool:
     """Whether what terminated a run was the end of the server, which has begun anew since."""
     return situation.loaded is not None and run.last_sign < situation.loaded
@@ -163,9 +194,10 @@ def _ended_with_the_code(run: RunView, situation: Situation) -> bool:
 def _ask(situation: Situation, cursor: Cursor, now: datetime, why: str, attempt: int) -> Decision:
     lost = tuple(run for run in situation.runs if not run.phase.ended)
     if lost:
-        why += f"; run {lost[0].name} gave no sign of life since {clock_text(lost[0].last_sign)} and counts as killed"
+        why += "".join(f"; {_lost(run)}" for run in lost)
     asks = cursor.asks + 1
-    key = f"{situation.mark}-{attempt}-{asks}"
+    # Dagster uses a run key once for ever. Who resets the cursor erases the count, and nobody the time.
+    key = f"{situation.mark}-{attempt}-{asks}-{now:%Y%m%dT%H%M%S%fZ}"
     asked = Cursor(situation.mark, attempt, now, key, asks, reported=cursor.reported)
     reason = f"T{why[1:]}." if why.startswith("the ") else f"{why}."
     return Decision(reason, asked, key, attempt, lost)
@@ -194,13 +226,13 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
     elif situation.came_after_its_store:
         yield f"meta.db is another file now, and the store announces revision {situation.announced}"
     for name, wanted in situation.jobs.items():
-        why = _due(wanted, merged.jobs.get(name), merged.state_revision, situation.runs, now)
+        why = _due(wanted, merged.jobs.get(name), merged.state_revision, situation, now)
         if why is not None:
             yield f"{name}: {why}"
 
 
 def _due(
-    wanted: JobWanted, seen: JobStatus | None, state_revision: int, runs: Sequence[RunView], now: datetime
+    wanted: JobWanted, seen: JobStatus | None, state_revision: int, situation: Situation, now: datetime
 ) -> str | None:
     if seen is None:
         return "the job is new"
@@ -210,7 +242,7 @@ def _due(
         return f"{files(max(seen.due, seen.pending))} due"
     if seen.earliest_due is not None and _gathered_until(seen) <= now:
         return f"{retries(seen.failed)} due again since {clock_text(seen.earliest_due)}"
-    if seen.claimed and (why := _abandoned(seen, runs, now)) is not None:
+    if seen.claimed and (why := _abandoned(seen, situation, now)) is not None:
         return f"{files(seen.claimed)} claimed by {why}"
     if seen.evaluated < state_revision:
         return "files were merged or saved since its selection was evaluated"
@@ -225,14 +257,17 @@ def _gathered_until(seen: JobStatus) -> datetime:
     return seen.earliest_due + (GATHER_RETRIES if seen.failed > 1 else timedelta())
 
 
-def _abandoned(seen: JobStatus, runs: Sequence[RunView], now: datetime) -> str | None:
+def _abandoned(seen: JobStatus, situation: Situation, now: datetime) -> str | None:
     """By whom files are claimed that nobody works on any more, None where somebody may."""
-    run = next((run for run in runs if run.run_id == seen.run_id), None)
+    run = next((run for run in situation.runs if run.run_id == seen.run_id), None)
     if run is not None and run.phase.ended:
         return f"run {run.name}, which is over"
+    if run is not None and run.at_work is not None:
+        return None if run.at_work else f"run {run.name}, whose process is gone"
     if seen.lease_until is None or seen.lease_until <= now:
         return "a worker whose lease ended"
-    if seen.heartbeat is None or now - seen.heartbeat > FRESH:
+    # Where any worker is known to live they may be its own, and it is silent because a file holds its threads up.
+    if not situation.somebody_works and (seen.heartbeat is None or now - seen.heartbeat > FRESH):
         return "a worker that gave no sign of life" + (f" since {clock_text(seen.heartbeat)}" if seen.heartbeat else "")
     return None
 
@@ -258,6 +293,13 @@ def _outcome(run: RunView | None) -> str:
         return f"run {run.name} succeeded and left everything as it was"
     if run.phase.ended:
         return f"run {run.name} {'failed' if run.phase is Phase.FAILED else 'was canceled'}"
+    return _lost(run)
+
+
+def _lost(run: RunView) -> str:
+    """That a run is taken for killed, and by what."""
+    if run.at_work is False:
+        return f"the process of run {run.name} is gone, so it counts as killed"
     return f"run {run.name} gave no sign of life since {clock_text(run.last_sign)} and counts as killed"
 
 

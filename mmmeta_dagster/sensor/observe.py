@@ -18,6 +18,7 @@ from mmmeta.store.remote import Publication, read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import is_gone, layout_of, mark_of_files, why_not_whole
+from mmmeta_dagster.heartbeat import somebody_works
 from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.sensor.situation import JobWanted, Situation
 
@@ -49,6 +50,7 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         metadata_file=file_version(layout.meta_db),
         seen=mark_of_files(layout),
         jobs={name: JobWanted(job.fingerprint(), grows_with_time(job.condition)) for name, job in metadir.jobs.items()},
+        somebody_works=somebody_works(layout),
         runs=runs_of(instance, keys.import_job(metadir.name), metadir, status),
         interval=metadir.sensor.interval,
         attempts=metadir.sensor.attempts,

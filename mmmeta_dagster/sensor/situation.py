@@ -19,10 +19,11 @@ from mmmeta_dagster.runs import RunView
 
 _MOVES_BY_ITSELF = (
     *("state_id", "state_file", "metadata_file", "written_at"),
-    *("lease_until", "heartbeat", "run_id", "evaluated_at"),
+    *("lease_until", "heartbeat", "run_id", "evaluated_at", "due"),
 )
-"""What status.json says of itself, of files, leases, signs of life and looks: it changes without anything being achieved.
-What is not named here is a part of ``Situation.mark``."""
+"""What status.json says of itself, of files, leases, signs of life, looks and waiting: it changes without anything being
+achieved. What is not named here is a part of ``Situation.mark``, but for ``claimed``: whether files wait or are in somebody's
+hands, they are as far as they were."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Situation:
         metadata_file: which version of meta.db is there (size and times); None where there is none.
         seen: a mark of the metadir's files (sizes and times), to tell whether they changed since a run saw them.
         jobs: the jobs of the project file.
+        somebody_works: whether any worker of the state db is known to live on this host.
         runs: the latest runs of ``<metadir>_import``, newest first.
         interval: seconds between two looks; the first pause between attempts.
         attempts: how many attempts one situation gets.
@@ -73,6 +75,7 @@ class Situation:
     metadata_file: str | None = None
     seen: str = ""
     jobs: Mapping[str, JobWanted] = field(default_factory=dict)
+    somebody_works: bool = False
     runs: Sequence[RunView] = ()
     interval: float = 30
     attempts: int = 20
@@ -111,15 +114,16 @@ class Situation:
     def mark(self) -> str:
         """Sixteen letters that change when anything does that the next attempt could depend on.
 
-        Of status.json that is what a run changes by getting on. Of the metadir's files it is meta.db while there is
-        something to merge: one that arrives ends giving up.
+        Of status.json that is what a run changes by getting on. Of the store and of meta.db it is what they are while there
+        is something to merge: what arrives ends giving up, and a store that cannot be read for a moment does not.
         """
         merged = self.merged
-        to_merge = merged is None or merged.remote_last_updated != self.published or self.came_after_its_store
+        is_news = self.published is not None and (merged is None or merged.remote_last_updated != self.published)
         wanted = {name: job.fingerprint for name, job in self.jobs.items()}
         achieved = None if merged is None else _achieved(merged)
-        parts = [self.metadir, self.published, achieved, wanted, self.state_problem, self.loaded]
-        parts.append(self.metadata_file if to_merge else None)
+        parts = [self.metadir, achieved, wanted, self.state_problem, self.loaded]
+        parts.append(self.published if is_news else None)
+        parts.append(self.metadata_file if is_news or self.came_after_its_store else None)
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -127,6 +131,8 @@ class Situation:
 def _achieved(status: Status) -> dict[str, Any]:
     """What status.json says without what moves by itself."""
     values = asdict(status)
+    for job in values["jobs"].values():
+        job["pending"] += job.pop("claimed")
     for part in (values, *values["jobs"].values()):
         for name in _MOVES_BY_ITSELF:
             part.pop(name, None)
@@ -141,7 +147,7 @@ class Cursor:
         situation: mark of the situation that was last asked for.
         attempt: how many times it was asked for.
         asked_at: when, the last time; ``run_key`` of that request.
-        asks: all asks together; makes each run key new, because Dagster uses a run key once for ever.
+        asks: all asks together, since somebody has reset the cursor last.
         gave_up: whether giving up on this situation was announced.
         reported: raw text of the publication that was last reported to Dagster as news of the metadata db.
     """
@@ -160,7 +166,7 @@ class Cursor:
         return json.dumps({**values, "asked_at": to_text(self.asked_at)} if self.asked_at else values)
 
     def rested(self) -> Cursor:
-        """Without what was asked for: there is nothing to do now."""
+        """Without what was asked for: it was achieved."""
         return Cursor(asks=self.asks, reported=self.reported)
 
     @classmethod

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,80 @@ def test_a_file_that_stops_the_process(archive: Archive) -> None:
             process.wait()
     assert job.run(lambda file: None).failures == ()
     assert sorted(entry.file for entry in job.files("done")) == ["a", "c"]
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, False), (3, False), (1, True)], ids=["one", "threads", "batch"])
+def test_a_file_that_hangs_until_the_run_is_interrupted(archive: Archive, workers: int, batch: bool) -> None:
+    """Nobody knows at first whether it was the file. It comes alone after all others; then each time is an attempt."""
+    names = [f"f{number:02}" for number in range(12)]
+    publish(archive, *names)
+    rules = {"attempts": 2, "workers": workers, "batch_size": 4}
+    job = archive.client.job("import", **rules)
+
+    def work(given: object) -> None:
+        files = given if isinstance(given, list) else [given]
+        if "f03" in [file.unique_value for file in files]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.run(work, batch=batch)
+    entry = job.entry("f03")
+    assert entry is not None
+    assert (entry.status, entry.attempts, entry.error_type) == ("pending", 0, "Interrupted")
+    assert [file.unique_value for file in job.pending()][-1] == "f03" or batch or workers > 1
+    with pytest.raises(KeyboardInterrupt):
+        job.run(work, batch=batch)
+    while job.status().pending:
+        assert job.status().dead == 0
+        with pytest.raises(KeyboardInterrupt):
+            job.run(work, batch=batch)
+    (dead,) = job.files("dead")
+    assert (dead.file, dead.attempts, dead.error_type) == ("f03", 2, "Interrupted")
+    assert sorted(entry.file for entry in job.files("done")) == [name for name in names if name != "f03"]
+    assert {entry.attempts for entry in job.files("done")} == {1}
+
+
+def test_an_interrupted_run_counts_nothing_for_files_that_were_not_begun(archive: Archive) -> None:
+    """However often: only the one at hand."""
+    publish(archive, "a", "b", "c")
+    job = archive.client.job("import", attempts=1)
+
+    def work(file: File) -> None:
+        begun.append(file.unique_value)
+        raise KeyboardInterrupt
+
+    begun: list[str] = []
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            job.run(work)
+    assert begun == ["a", "b", "c"]
+    assert {(entry.status, entry.attempts) for entry in job.files(("pending", "dead"))} == {("pending", 0)}
+
+
+def test_a_block_of_ones_own_that_hangs_until_it_is_interrupted(archive: Archive) -> None:
+    """The same; but a generator that nobody goes on with was at no file."""
+    publish(archive, "a", "b")
+    job = archive.client.job("import", attempts=1)
+    for name, status in (("a", "pending"), ("b", "pending"), ("a", "dead"), ("b", "dead")):
+        with suppress(KeyboardInterrupt), job.one() as file:
+            assert file is not None
+            assert file.unique_value == name
+            raise KeyboardInterrupt
+        entry = job.entry(name)
+        assert entry is not None
+        assert (entry.status, entry.error_type) == (status, "Interrupted")
+    job.retry(dead=True)
+
+    def one_by_one() -> Iterator[str]:
+        with job.one() as file:
+            assert file is not None
+            yield file.unique_value
+
+    for _ in range(3):
+        waiting = one_by_one()
+        assert next(waiting) == "a"
+        waiting.close()
+    assert job.status().pending == 2
 
 
 def _until_stopped(process: subprocess.Popen[bytes], deadline: float) -> None:

@@ -278,6 +278,8 @@ class Download(Action):
 
 def _kind_of(mode: int) -> str:
     return "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "no regular file"
+
+
 def _stands(place: Place) -> bool:
     """Whether something is at a place, be it a link to nowhere."""
     try:

@@ -33,7 +33,10 @@ REASONS = {
 
 WORKER_DIED = "WorkerDied"
 LEASE_ENDED = "LeaseEnded"
-"""Error types of files whose worker did not say how they ended."""
+INTERRUPTED = "Interrupted"
+SUSPECTS = (WORKER_DIED, LEASE_ENDED, INTERRUPTED)
+"""Error types of files whose worker did not say how they ended: it died, fell silent, or was ended from outside. They may have
+been the reason, so each comes alone, after all others."""
 
 STATUSES = ("pending", "claimed", "done", "failed", "dead", "skipped")
 

@@ -131,8 +131,8 @@ class Ledger(ABC):
         """Take up to so many pending files, in the job's order; what came due, and what dead workers held, is pending
         again first. What is claimed is the version that counts at this moment.
 
-        A file over which a worker died or fell silent comes alone, so that it takes no others with it if it was the
-        reason.
+        A file over which a worker died, fell silent or was ended comes alone and after all others, so that it takes none with
+        it, and keeps none from its turn, if it was the reason.
 
         Args:
             lease: seconds until the claims are void unless they are renewed.
@@ -164,6 +164,14 @@ class Ledger(ABC):
     @abstractmethod
     def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back untried."""
+
+    @abstractmethod
+    def break_off(self, claims: Sequence[Claim]) -> None:
+        """Give back claims that a worker was at when it was ended from outside: by Ctrl-C, a signal, an orchestrator.
+
+        The first time this counts no attempt. A file that was alone in its worker's hands since something of the kind had
+        happened to it, and to which it happens again, has used up one.
+        """
 
     @abstractmethod
     def give_back(self, worker: str) -> list[str]:

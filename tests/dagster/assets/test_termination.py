@@ -68,6 +68,54 @@ def test_a_terminated_run_gives_its_files_back_and_says_what_it_did(archive: Arc
     assert (metadata["done"], metadata["failed"], metadata["pending"], metadata["done in all"]) == (1, 0, 2, 1)
 
 
+HANGS = """
+from pathlib import Path
+import time
+
+HERE = Path(__file__).parent
+
+
+def look(file):
+    if file["_file_name"] == "letter0.txt":
+        (HERE / "stuck").touch()
+        time.sleep(3600)
+    with (HERE / "looked.txt").open("a") as out:
+        print(file["_file_name"], file=out)
+"""
+
+
+def test_a_file_that_hangs_until_its_run_is_terminated_keeps_no_other_from_its_turn(archive: Archive) -> None:
+    """The first time it comes last and alone the next time; the second time an attempt is counted."""
+    (archive.root / "dagster_test_actions.py").write_text(HANGS)
+    for number in range(2, 6):
+        archive.write(f"letter{number}", "letter")
+    archive.publish()
+    home = archive.root / "dagster_home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    attempts = []
+    for _ in range(2):
+        process = _execute(archive, home)
+        try:
+            _until((archive.root / "stuck").exists, process)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait(10)
+        (archive.root / "stuck").unlink()
+        with archive.open() as m:
+            (waiting,) = [
+                entry
+                for entry in m.job(archive.config.jobs["look"]).files("pending")
+                if entry.error_type == "Interrupted"
+            ]
+        attempts.append(waiting.attempts)
+    assert attempts == [0, 1]
+    assert sorted(set(archive.looked)) == [f"letter{number}.txt" for number in range(1, 6)]
+    assert len(archive.looked) == 5
+
+
 def _execute(archive: Archive, home: Path) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MMMETA", "DAGSTER"))}
     return subprocess.Popen(

@@ -162,7 +162,7 @@ def test_run_keys_are_never_used_twice() -> None:
     used = set()
     cursor, now = Cursor(), NOW
     for published in [NEW, OLD, NEW, OLD] * 5:
-        where = situation(published)
+        where = situation(published, attempts=100)
         for _ in range(3):
             now += LONGEST_PAUSE
             decision = decide(where, cursor, now)
@@ -171,3 +171,97 @@ def test_run_keys_are_never_used_twice() -> None:
                 assert decision.run_key not in used
                 used.add(decision.run_key)
     assert len(used) == 30
+
+
+def test_run_keys_are_new_after_a_person_has_reset_the_cursor() -> None:
+    """In the same situation, at the first attempt again: the run that is asked for must not be dropped silently."""
+    first, again = ask(situation(NEW)), ask(situation(NEW), Cursor(), NOW + SECOND)
+    assert (first.attempt, again.attempt) == (1, 1)
+    assert first.run_key != again.run_key
+
+
+def test_a_run_that_is_queued_for_long_is_waited_for_with_words_about_what_may_hold_it_up() -> None:
+    """Dagster alone can start or end it; a person reads what to look at."""
+    assert skip(situation(NEW, runs=[run(Phase.QUEUED, 600)])).reason.startswith("Run 01234567 is queued. To do:")
+    reason = skip(situation(NEW, runs=[run(Phase.QUEUED, 601)])).reason
+    assert reason.startswith(
+        "Run 01234567 is queued. It waits since 2026-05-04 11:49:59 UTC: for other runs, for the daemon,"
+    )
+    assert "`dagster instance concurrency get archive_state_db`" in reason
+    assert "free_slots_after_run_end_seconds" in reason
+
+
+def test_a_step_that_waits_for_the_slot_of_a_run_at_work_is_not_taken_for_killed() -> None:
+    """It gives no sign of life before it has the slot; the other one does."""
+    hours = 90_000
+    waiting = run(Phase.STARTED, hours, behind=NOW - WARM_UP)
+    between = run(Phase.STARTED, hours, alive_at=NOW - timedelta(hours=1), behind=NOW - FRESH)
+    for one in (waiting, between):
+        skip(situation(NEW, runs=[one]))
+        ask(situation(NEW, runs=[one]), now=NOW + SECOND)
+
+
+# --- no reason is not the same as achieved --------------------------------------------------------------------------
+
+ALL_CLAIMED = seen(done=0, claimed=12, lease_until=NOW + LONGEST_PAUSE, heartbeat=NOW, run_id="0123456789abcdef")
+"""A run has everything in its hands."""
+
+
+def test_a_tick_while_a_run_has_claimed_everything_forgets_nothing() -> None:
+    """The run fails and gives everything back: the second attempt, then the third, and no more."""
+    waiting = situation(job=seen(done=0, pending=12, due=12), attempts=3)
+    at_work = situation(job=ALL_CLAIMED, attempts=3, runs=[run(Phase.STARTED, 5, alive_at=NOW)])
+    cursor, now, asks = Cursor(), NOW, 0
+    for _ in range(60):
+        decision = decide(replace(waiting, runs=[run(Phase.FAILED, 5)] if asks else []), cursor, now)
+        cursor = decision.cursor
+        if decision.run_key is not None:
+            asks += 1
+            cursor = skip(at_work, cursor).cursor
+        now += 60 * SECOND
+    assert asks == 3
+    assert cursor.gave_up
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"published": None, "announced": None, "store_problem": "it cannot be read"},
+        {"published": None, "announced": None},
+        {"published": NEW, "announced": 8, "metadata_file": "m1"},
+    ],
+    ids=["unreadable", "gone for a moment", "a sync is under way"],
+)
+def test_a_publication_that_cannot_be_seen_for_a_moment_is_not_merged_by_that(hidden: dict[str, object]) -> None:
+    """A tick that finds nothing to do for another reason keeps the pause and the giving up."""
+    before = status(OLD, "id", 7, "d7", 3, {"download": seen()}, metadata_file="m1")
+    where = situation(NEW, merged=before, announced=8, metadata_file="m2", attempts=3, runs=[run(Phase.FAILED, 20)])
+    gave_up = skip(where, asked(where, attempt=3)).cursor
+    meanwhile = skip(replace(where, **hidden), gave_up)  # type: ignore[arg-type]
+    assert meanwhile.cursor == gave_up
+    assert not skip(where, meanwhile.cursor, NOW + LONGEST_PAUSE).gave_up
+
+
+def test_claims_of_somebody_else_hide_work_and_do_not_do_it() -> None:
+    """`mmmeta run` by hand has everything, and is stopped."""
+    waiting = situation(job=seen(done=0, pending=12, due=12), attempts=3, runs=[run(Phase.FAILED, 20)])
+    gave_up = skip(waiting, asked(waiting, attempt=3)).cursor
+    by_hand = replace(ALL_CLAIMED, run_id=None)
+    cursor = skip(replace(waiting, merged=situation(job=by_hand).merged), gave_up).cursor
+    assert skip(waiting, cursor, NOW + LONGEST_PAUSE).reason.startswith("Gave up after 3 attempts")
+
+
+def test_work_that_is_due_is_followed_in_one_count_whether_the_store_can_be_read_or_not() -> None:
+    """A store that comes and goes must not make each attempt a first one."""
+    due = seen(pending=3, due=3)
+    where = situation(job=due, runs=[run(Phase.FAILED, 90)])
+    blind = replace(where, published=None, store_problem="it cannot be read")
+    assert ask(blind, asked(where, ago=90_000)).attempt == 2
+
+
+def test_what_was_achieved_begins_anew_the_next_time() -> None:
+    """A look that found nothing leaves no count behind, and nor does a store that is gone meanwhile."""
+    grows = {"download": JobWanted("f1", grows_with_time=True)}
+    where = situation(None, jobs=grows)
+    looked = situation(None, jobs=grows, job=seen(evaluated_at=NOW), runs=[run(Phase.SUCCEEDED, 5)])
+    assert skip(looked, ask(where).cursor).cursor.attempt == 0

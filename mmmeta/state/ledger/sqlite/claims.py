@@ -10,16 +10,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import to_text
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
-from mmmeta.state.ledger.rules import LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules, latest_due
+from mmmeta.state.ledger.rules import (
+    INTERRUPTED,
+    LEASE_ENDED,
+    REASONS,
+    RETRACTED,
+    WORKER_DIED,
+    JobRules,
+    latest_due,
+)
 from mmmeta.state.ledger.sqlite.offers import Offers
-from mmmeta.state.ledger.sqlite.tables import read_place, stored_place
+from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, read_place, stored_place
 from mmmeta.state.ledger.store import Ledger
 from mmmeta.state.liveness import boot_id, boot_seconds, is_dead, sweep
 
@@ -75,22 +82,7 @@ class Claims(Ledger):
         among: Sequence[str] | None = None,
     ) -> list[Claim]:
         self._take_back(lease)
-        # Both keys in one direction: the index is read forwards or backwards, and nothing is sorted.
-        order = "priority DESC, file DESC" if self.rules.descending else "priority, file"
-        # By the names where they are given, else in the order of the index of what is pending.
-        source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
-        named = "" if among is None else f"AND file IN ({_marks(among)}) "
-        rows = self._connection.execute(
-            "SELECT file, token + 1, attempts + 1, retract, asked, error_type IN (?, ?), target, place "
-            f"FROM {source} WHERE job = ? AND status = 'pending' {named}AND file NOT IN ({_marks(without)}) "
-            f"ORDER BY {order} LIMIT ?",
-            (WORKER_DIED, LEASE_ENDED, self.rules.name, *(among or ()), *without, count),
-        ).fetchall()
-        taken = list(takewhile(lambda row: not row[5], rows)) or rows[:1]
-        claims = [
-            Claim(file, token, attempt, bool(undo), asked, read_place(target, place, file))
-            for file, token, attempt, undo, asked, _, target, place in taken
-        ]
+        claims = self._next(count, without, among) or self._next(1, without, among, suspects=True)
         until, boot = boot_seconds() + lease, boot_id()
         claimed = self._connection.executemany(
             "UPDATE ledger SET status = 'claimed', token = ?, attempts = ?, tried = wanted, lease_until = ?, "
@@ -105,6 +97,25 @@ class Claims(Ledger):
             raise sqlite3.DatabaseError("malformed: the index of what is pending names files that the ledger has not")
         self._beat(run_id)
         return claims
+
+    def _next(
+        self, count: int, without: Sequence[str], among: Sequence[str] | None, *, suspects: bool = False
+    ) -> list[Claim]:
+        """What a claim would take: of the files that nothing speaks against, or of those that may take others with them."""
+        # Both keys in one direction: the index is read forwards or backwards, and nothing is sorted.
+        order = "priority DESC, file DESC" if self.rules.descending else "priority, file"
+        # By the names where they are given, else in the order of the index of what is pending.
+        source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
+        named = "" if among is None else f"AND file IN ({_marks(among)}) "
+        rows = self._connection.execute(
+            f"SELECT file, token + 1, attempts + 1, retract, asked, target, place FROM {source} WHERE job = ? "
+            f"AND status = 'pending' AND {IS_SUSPECT} = ? {named}AND file NOT IN ({_marks(without)}) ORDER BY {order} LIMIT ?",
+            (self.rules.name, suspects, *(among or ()), *without, count),
+        )
+        return [
+            Claim(file, token, attempt, bool(undo), asked, read_place(target, place, file))
+            for file, token, attempt, undo, asked, target, place in rows.fetchall()
+        ]
 
     def _take_back(self, lease: float) -> None:
         name = self.rules.name
@@ -147,12 +158,17 @@ class Claims(Ledger):
         )
 
     def _take_from(self, condition: str, parameter: str | float, error_type: str, message: str) -> None:
-        """Take claims from a worker that is gone; a file that this happens to as often as it may fail is dead.
+        """Take claims from a worker that is gone.
 
         Of several files nobody knows which it was: they come again, each alone, and only then it counts.
         """
         claimed = self._claimed(condition, parameter)
         together = Counter(claimed.values())
+        self._take({file: together[worker] == 1 for file, worker in claimed.items()}, error_type, message)
+
+    def _take(self, counts: Mapping[str, bool], error_type: str, message: str) -> None:
+        """Take claimed files from their worker, each with or without an attempt that counts; a file that this happens to as
+        often as it may fail is dead."""
         # What was being undone may be half undone: it counts as not done any more.
         self._connection.executemany(
             "UPDATE ledger SET status = CASE WHEN ?1 AND attempts >= ?2 THEN 'dead' ELSE 'pending' END, token = token + 1, "
@@ -160,11 +176,11 @@ class Claims(Ledger):
             "basis = CASE WHEN retract THEN NULL ELSE basis END, error_type = ?3, error_message = ?4, "
             "error_lines = NULL, settled_at = ?5, lease_until = NULL, worker = NULL WHERE job = ?6 AND file = ?7",
             [
-                (together[worker] == 1, self.rules.attempts, error_type, message, self._stamp, self.rules.name, file)
-                for file, worker in claimed.items()
+                (alone, self.rules.attempts, error_type, message, self._stamp, self.rules.name, file)
+                for file, alone in counts.items()
             ],
         )
-        self._offers.look_again(list(claimed))
+        self._offers.look_again(list(counts))
 
     def _claimed(self, condition: str, parameter: str | float) -> dict[str, str]:
         """The claimed files that a condition means, and who has each."""
@@ -372,6 +388,18 @@ class Claims(Ledger):
             if self._connection.execute(sql, (self.rules.name, claim.file, claim.token)).rowcount
         ]
         self._offers.look_again(ours)
+
+    def break_off(self, claims: Sequence[Claim]) -> None:
+        # The first time nobody knows whether it was the file; the second time it was alone in its worker's hands.
+        found = [
+            self._connection.execute(
+                f"SELECT file, {IS_SUSPECT} FROM ledger WHERE job = ? AND file = ? AND token = ? AND +status = 'claimed'",
+                (self.rules.name, claim.file, claim.token),
+            ).fetchone()
+            for claim in claims
+        ]
+        message = "the run was ended from outside while it was at this file"
+        self._take({row[0]: bool(row[1]) for row in found if row is not None}, INTERRUPTED, message)
 
     def give_back(self, worker: str) -> list[str]:
         return self._give_back("worker = ?", worker)

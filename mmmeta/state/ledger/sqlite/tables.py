@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmmeta.state.ledger.outcomes import Place
+from mmmeta.state.ledger.rules import SUSPECTS
 
 _JOBS = """
 CREATE TABLE jobs (
@@ -105,6 +106,9 @@ _INDEXES = (
     "CREATE INDEX attempts_file ON attempts (job, file)",
     "CREATE INDEX attempts_run ON attempts (run_id) WHERE run_id IS NOT NULL",
 )
+
+IS_SUSPECT = f"ifnull(error_type IN ({', '.join(map(repr, SUSPECTS))}), 0)"
+"""SQL: 1 for a file that comes alone, after all others; else 0."""
 
 
 def stored_place(place: Place | None, file: str) -> tuple[str | None, str | None]:

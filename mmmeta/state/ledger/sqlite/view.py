@@ -12,7 +12,7 @@ from mmmeta.clock import from_text, to_text
 from mmmeta.errors import JobError
 from mmmeta.state.ledger.outcomes import Place
 from mmmeta.state.ledger.rules import STATUSES, JobRules, latest_due, rules_from
-from mmmeta.state.ledger.sqlite.tables import read_place
+from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, read_place
 from mmmeta.state.ledger.store import LedgerView
 from mmmeta.state.ledger.view import Attempt, LedgerEntry
 from mmmeta.state.liveness import boot_id, boot_seconds
@@ -73,9 +73,18 @@ class SqliteLedgerView(LedgerView):
             earliest_due=None if earliest is None else datetime.fromtimestamp(earliest, now.tzinfo),
             lease_until=lease_until,
             heartbeat=None if row[2] is None else from_text(row[2]),
-            run_id=row[1],
+            run_id=row[1] if lease is None else self._run_of_claims(job),
             evaluated=row[3],
         )
+
+    def _run_of_claims(self, job: str) -> str | None:
+        """Whose the claims are; another run may have been the last one that was heard of."""
+        row = self._connection.execute(
+            "SELECT run_id FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed' "
+            "ORDER BY lease_until DESC LIMIT 1",
+            (job,),
+        ).fetchone()
+        return None if row is None else row[0]
 
     def count(self, job: str, status: str) -> int:
         row = self._connection.execute(
@@ -85,16 +94,23 @@ class SqliteLedgerView(LedgerView):
 
     def due(self, job: str, now: datetime, *, descending: bool, limit: int | None = None) -> list[str]:
         order = "priority DESC, file DESC" if descending else "priority, file"
+        most = -1 if limit is None else limit
         # Three statements in one, so that each has its index; the first stops when it has enough, in the index's order.
         rows = self._connection.execute(
             "SELECT file FROM (SELECT * FROM (SELECT file, priority FROM ledger INDEXED BY ledger_pending "
-            f"WHERE job = ?1 AND status = 'pending' ORDER BY {order} LIMIT ?3) "
+            f"WHERE job = ?1 AND status = 'pending' AND NOT {IS_SUSPECT} ORDER BY {order} LIMIT ?3) "
             "UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
             "WHERE job = ?1 AND status = 'failed' AND due <= ?2 "
             "UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
             f"WHERE job = ?1 AND status = 'failed' AND due > ?4) ORDER BY {order} LIMIT ?3",
-            (job, now.timestamp(), -1 if limit is None else limit, latest_due(now)),
-        )
+            (job, now.timestamp(), most, latest_due(now)),
+        ).fetchall()
+        if limit is None or len(rows) < limit:
+            rows += self._connection.execute(
+                f"SELECT file FROM ledger INDEXED BY ledger_pending WHERE job = ? AND status = 'pending' AND {IS_SUSPECT} "
+                f"ORDER BY {order} LIMIT ?",
+                (job, -1 if limit is None else limit - len(rows)),
+            ).fetchall()
         return [str(file) for (file,) in rows]
 
     def names(self, job: str, statuses: Sequence[str]) -> list[str]:
