@@ -52,16 +52,24 @@ class FileClaim(Claim):
         return write_receipt(connection, state_id=self.state_id, job=self.job, file=self.file, stamp=self.stamp)
 
 
-def version_of(rerun_on: str | Sequence[str], content_key: str, values: Mapping[str, Any], fingerprint: str) -> str:
+def version_of(
+    rerun_on: str | Sequence[str],
+    content_key: str,
+    values: Mapping[str, Any],
+    fingerprint: str,
+    *,
+    falls_back: bool = False,
+) -> str:
     """The name of a file's version: what ``rerun_on`` compares, hashed, and behind what it was compared.
 
     Args:
         values: the file's values, the client's own over the remote's.
         fingerprint: of the remote's metadata, hexadecimal.
+        falls_back: compare the metadata of a file that has no content key.
     """
     if rerun_on == "never":
         return "never"
-    if rerun_on == "metadata":
+    if rerun_on == "metadata" or (falls_back and values.get(content_key) is None):
         return f"metadata {fingerprint}"
     keys: Sequence[str] = (content_key,) if rerun_on == "content" else rerun_on
     return f"{'content' if rerun_on == 'content' else 'keys'} {hashed({key: values.get(key) for key in keys}).hex()}"

@@ -148,6 +148,11 @@ class LoadAction(Model):
             raise InnerError(reason, ("content", "column"))
         return self
 
+    @property
+    def written_keys(self) -> list[str] | None:
+        """The keys that were chosen to be written, besides the unique key, which always is; None where all are."""
+        return None if self.columns is None else sorted(set(self.columns.values()))
+
     def identity(self) -> list[Any]:
         """What a job's fingerprint is made of; what is not said adds nothing, so that older jobs stay what they were."""
         more = {
