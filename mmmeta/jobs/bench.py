@@ -126,7 +126,7 @@ class Bench:
         """Record how claimed files ended; what became of them meanwhile counts, whether anybody evaluated since or not."""
         with self.changing() as ledger:
             self._tell(ledger, [outcome.claim.file for outcome in outcomes])
-            return ledger.settle(outcomes, run_id=run_id, worker=worker)
+            return ledger.settle([_with_refusal(outcome) for outcome in outcomes], run_id=run_id, worker=worker)
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back untried."""
@@ -194,3 +194,11 @@ class Bench:
         with self.looking() as view:
             names = view.done_by(self.config.name, run_id)
         return self.state.catalog(warn=False).tally(key, names)
+
+
+def _with_refusal(outcome: Outcome) -> Outcome:
+    """The outcome of a file whose import somebody's function left out for the receipt of another claim."""
+    claim = outcome.claim
+    if outcome.ok and isinstance(claim, FileClaim) and claim.refusals:
+        return replace(outcome, ahead=claim.refusals[-1])
+    return outcome

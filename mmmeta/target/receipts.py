@@ -58,11 +58,11 @@ class Verdict:
     """What may be written.
 
     Attributes:
-        refused: files that another worker wrote under the same or a larger token.
+        refused: files that another worker wrote under the same or a larger token, with its receipt.
         present: files that are in the target in this very version; its worker died before the ledger heard of it.
     """
 
-    refused: frozenset[str]
+    refused: Mapping[str, Receipt]
     present: frozenset[str]
 
 
@@ -90,14 +90,15 @@ class Receipts:
             # A row that is not there cannot be locked, so it is made; always in one order, against deadlocks.
             waiting = [self._row(file, Stamp(PLACEHOLDER)) for file in sorted(stamps)]
             connection.execute(upserting(self.dialect)(self._table).on_conflict_do_nothing(), waiting)
-        refused, present = set(), set()
+        refused: dict[str, Receipt] = {}
+        present = set()
         for file, receipt in self.read(connection, stamps, lock=True).items():
             stamp = stamps[file]
             if stamp.token <= receipt.token:
-                refused.add(file)
+                refused[file] = receipt
             elif stamp.version != NO_VERSION and stamp.version == receipt.version and receipt.token > stamp.asked:
                 present.add(file)
-        return Verdict(frozenset(refused), frozenset(present))
+        return Verdict(refused, frozenset(present))
 
     def record(self, connection: Connection, stamps: Mapping[str, Stamp]) -> None:
         """Write the receipts; the files were just written by the same transaction, and were not refused."""
@@ -182,9 +183,16 @@ def write_receipt(connection: Connection, *, state_id: str, job: str, file: str,
         verdict = receipts.judge(connection, {file: stamp})
         if file not in verdict.refused:
             receipts.record(connection, {file: stamp})
-        return file not in verdict.refused | verdict.present
+        return file not in verdict.refused and file not in verdict.present
     except exc.SQLAlchemyError as error:
         raise LoadError(f"the receipt of {file!r} for job {job!r} cannot be written: {error}") from error
+
+
+def refusing_receipt(connection: Connection, *, state_id: str, job: str, file: str, stamp: Stamp) -> Receipt | None:
+    """The receipt for which ``write_receipt`` has just said no; None where it is this claim's own."""
+    receipt = Receipts(connection.dialect.name, state_id, job).read(connection, [file]).get(file)
+    own = receipt is None or receipt.token < stamp.token or receipt == Receipt(stamp.token, stamp.version)
+    return None if own else receipt
 
 
 def create_receipts(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from mmmeta.errors import LoadError, TargetError
 from mmmeta.masking import without_secrets_of
 from mmmeta.target.columns import TargetColumns, WantedColumns, column_name
 from mmmeta.target.engine import READING, concerns_all, is_missing, lost, open_engine, sqlite_file, takes_nothing
-from mmmeta.target.receipts import Receipts, Stamp, create_receipts
+from mmmeta.target.receipts import Receipt, Receipts, Stamp, create_receipts
 from mmmeta.target.statements import Statement, append, delete, upsert
 from mmmeta.target.tables import TargetTable, prepare, read_columns, read_version, sqlalchemy_table
 
@@ -49,11 +49,13 @@ class Written:
         written: files that are in the target now (or out of it), with their receipts.
         refused: files that another worker wrote under the same or a larger token; nothing was changed.
         failed: file → why the target did not take it; the others of the batch are in.
+        receipts: of the refused files.
     """
 
     written: int
     refused: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    receipts: Mapping[str, Receipt] = field(default_factory=dict, compare=False)
 
 
 class SqlTarget:
@@ -139,7 +141,7 @@ class SqlTarget:
     def _apart(self, statement: Statement, rows: Sequence[TargetRow], state_id: str, job: str) -> Written:
         """Each row in a transaction of its own, with the columns that it asks for."""
         written = 0
-        refused: list[str] = []
+        refused: dict[str, Receipt] = {}
         failed: dict[str, str] = {}
         for row in rows:
             try:
@@ -150,9 +152,9 @@ class SqlTarget:
                 failed[row.unique] = str(error).removeprefix(f"{self.name}: ")
             else:
                 written += one.written
-                refused += one.refused
+                refused |= one.receipts
                 failed |= one.failed
-        return Written(written, tuple(sorted(refused)), failed)
+        return Written(written, tuple(sorted(refused)), failed, refused)
 
     @property
     def is_missing(self) -> bool:
@@ -214,7 +216,7 @@ class SqlTarget:
             table = None if there is None else there.table
             if together:
                 written, refused = _carry_out_part(connection, statement, table, receipts, bound, stamps)
-                return Written(written, tuple(sorted(refused)), failed)
+                return Written(written, tuple(sorted(refused)), failed, refused)
             return self._one_by_one(connection, statement, table, receipts, bound, stamps, failed)
 
     def _one_by_one(
@@ -235,7 +237,7 @@ class SqlTarget:
         from sqlalchemy import exc
 
         total = 0
-        overtaken: set[str] = set()
+        overtaken: dict[str, Receipt] = {}
         # In one order, as their receipts are locked, against deadlocks.
         for unique in sorted(bound):
             one = {unique: bound[unique]}
@@ -251,7 +253,7 @@ class SqlTarget:
             else:
                 total += written
                 overtaken |= refused
-        return Written(total, tuple(sorted(overtaken)), failed)
+        return Written(total, tuple(sorted(overtaken)), failed, overtaken)
 
     def _has_table(self, connection: Connection) -> bool:
         from sqlalchemy import inspect
@@ -307,15 +309,15 @@ def _carry_out_part(
     receipts: Receipts,
     bound: Mapping[str, dict[str, Any]],
     stamps: Mapping[str, Stamp],
-) -> tuple[int, frozenset[str]]:
-    """Rows and their receipts, of the batch or of one file; gives how many are in, and which were overtaken.
+) -> tuple[int, Mapping[str, Receipt]]:
+    """Rows and their receipts, of the batch or of one file; gives how many are in, and by which receipts others are not.
 
     Args:
         table: None where there is no table, and so no row to remove.
     """
     verdict = receipts.judge(connection, stamps)
     present = verdict.present if statement is append else frozenset()
-    wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused | present}
+    wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused and unique not in present}
     if table is not None:
         statement(connection, table, list(wanted.values()))
     done = {unique: stamps[unique] for unique in (*wanted, *present)}

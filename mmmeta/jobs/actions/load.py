@@ -148,7 +148,9 @@ class Load(Action):
                 message = f"{self._target.name}: {written.failed[name]}"
                 outcomes.append(Outcome(claim, "LoadError", message))
             elif name in written.refused:
-                outcomes.append(Outcome(claim, "LoadError", "another worker has taken this file over since"))
+                message = "another worker has taken this file over since"
+                ahead = claim.ahead(written.receipts[name])
+                outcomes.append(Outcome(claim, "LoadError", message, place=self.place(file), ahead=ahead))
             else:
                 outcomes.append(Outcome(claim, bytes=sizes.get(name), place=self.place(file)))
         return outcomes

@@ -77,6 +77,21 @@ class Claim:
     place: Place | None = None
 
 
+class Ahead(NamedTuple):
+    """A receipt that refused a claim.
+
+    Where the claim is still the ledger's last one of the file, the ledger has never given such a token out: it is an older
+    copy of itself, and the target knows better.
+
+    Attributes:
+        token: of the receipt.
+        same: whether it is of the very version that was claimed.
+    """
+
+    token: int
+    same: bool
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a claimed file ended; ``error_type`` is None where it was done.
@@ -88,6 +103,7 @@ class Outcome:
         bytes: of the document.
         place: where the result is now, where the action knows.
         over: the file whose place this was: an earlier version of the same document, which has none any more.
+        ahead: the receipt for which nothing was done.
     """
 
     claim: Claim
@@ -97,6 +113,7 @@ class Outcome:
     bytes: int | None = None
     place: Place | None = None
     over: str | None = None
+    ahead: Ahead | None = None
 
     def __post_init__(self) -> None:
         message = storable(self.error_message)
@@ -114,7 +131,12 @@ class Outcome:
 @dataclass(frozen=True)
 class Settled:
     """What the ledger made of an outcome: ``done``, ``skipped`` (undone, or deleted meanwhile), ``failed``, ``dead``,
-    ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another)."""
+    ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another).
+
+    Attributes:
+        behind: whether the ledger was behind the target: ``done`` in the version that was claimed, else given back.
+    """
 
     outcome: Outcome
     status: str
+    behind: bool = False

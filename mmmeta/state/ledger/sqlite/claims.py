@@ -18,6 +18,7 @@ from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import to_text
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules
+from mmmeta.state.ledger.sqlite.behind import is_received, raise_tokens
 from mmmeta.state.ledger.sqlite.offers import Offers
 from mmmeta.state.ledger.sqlite.tables import read_place, stored_place
 from mmmeta.state.ledger.store import Ledger
@@ -219,10 +220,20 @@ class Claims(Ledger):
         settled: list[Settled] = []
         for outcome in outcomes:
             claim = held.get(outcome.claim.file)
-            lost = claim is None or claim.token != outcome.claim.token
-            settled.append(Settled(outcome, "lost" if lost else self._status_after(outcome)))
-        ours = [entry for entry in settled if entry.status != "lost"]
+            if claim is None or claim.token != outcome.claim.token:
+                settled.append(Settled(outcome, "lost"))
+            elif outcome.ahead is None:
+                settled.append(Settled(outcome, self._status_after(outcome)))
+            elif is_received(self._connection, outcome.claim, outcome.ahead):
+                done = replace(outcome, error_type=None, error_message=None, error_lines=None)
+                settled.append(Settled(done, self._status_after(done), behind=True))
+            else:
+                settled.append(Settled(outcome, "pending", behind=True))
+        untried = {entry.outcome.claim.file: entry.outcome.claim for entry in settled if entry.status == "pending"}
+        ours = [entry for entry in settled if entry.status not in ("lost", "pending")]
         self._write_outcomes(ours)
+        self.release(list(untried.values()))
+        raise_tokens(self._connection, self.rules.name, [entry for entry in settled if entry.behind])
         changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
         if changed:
             self._offers.look_again([claim.file for claim in changed])
@@ -251,6 +262,7 @@ class Claims(Ledger):
                     entry.outcome.bytes,
                 )
                 for entry in settled
+                if entry.outcome.claim.file not in untried
             ],
         )
         return settled
