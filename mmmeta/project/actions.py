@@ -23,6 +23,7 @@ from mmmeta.project.base import Model
 from mmmeta.project.code_arguments import code_arguments
 from mmmeta.project.fields import FileNameTemplate, FolderPath, FunctionName, SqlUrl, TableName
 from mmmeta.project.load import LoadColumns, LoadContent
+from mmmeta.target.names import NO_SCHEMAS
 from mmmeta.values import RESERVED_PREFIX
 
 PROTOCOLS = ("http", "https", "s3", "gs", "az", "abfs")
@@ -142,6 +143,8 @@ class LoadAction(Model):
 
     @model_validator(mode="after")
     def _check(self) -> LoadAction:
+        if "." in self.table and self.to.startswith("sqlite"):
+            raise InnerError(NO_SCHEMAS.format(table=self.table), ("table",))
         chosen = {name.lower() for name in self.columns or ()}
         if self.content is not None and self.content.column.lower() in chosen:
             reason = f"the column {self.content.column!r} is among columns: already. Choose another for the content"
