@@ -4,6 +4,7 @@
 # make test      the tests
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-postgres  the tests of SQL targets, on a PostgreSQL of their own
+# make test-mariadb  the same on a MariaDB of their own
 # make test-browser  Dagster's UI in a real Chromium; pictures of it with MMMETA_SHOTS=folder
 # make test-dagster  the Dagster tests with the oldest Dagster; DAGSTER=newest or DAGSTER=1.12.3 for another
 # make benchmark what everything costs beside the bare work, and whether the goals are met; half an hour
@@ -26,7 +27,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-long test-postgres test-browser test-dagster benchmark check format constraints clean
+.PHONY: help install demo dev test test-long test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -51,7 +52,7 @@ $(READY): pyproject.toml constraints.txt
 		"$$found" -m venv --clear .venv; \
 	fi
 	@echo "Installing what constraints.txt names (a minute or two the first time) …"
-	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,s3]"
+	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,s3]"
 	@touch $(READY)
 
 demo: $(READY)
@@ -79,6 +80,9 @@ test-long: $(READY)
 
 test-postgres: $(READY)
 	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
+
+test-mariadb: $(READY)
+	@.ci/with-mariadb $(BIN)/python -m pytest -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
 
 test-browser: $(READY)
 	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole/test_browser.py

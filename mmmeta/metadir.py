@@ -274,7 +274,7 @@ class Metadir:
         config = job_config(
             name,
             to_where(rules.condition),
-            rerun_on=rules.rerun_on if isinstance(rules.rerun_on, str) else list(rules.rerun_on),
+            rerun_on=rules.rerun_on if isinstance(rules.rerun_on, str) else list(rules.rerun_on) or "never",
             attempts=rules.attempts,
             backoff=rules.backoff,
             order_by=rules.order_by,

@@ -79,20 +79,25 @@ def landtag() -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty SQL database; PostgreSQL where MMMETA_TEST_POSTGRES names one that may be emptied."""
+    """An empty SQL database; PostgreSQL and MariaDB where MMMETA_TEST_POSTGRES and MMMETA_TEST_MARIADB name ones that may be
+    emptied."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/target.db"
         return
-    postgres = os.environ.get("MMMETA_TEST_POSTGRES")
-    if not postgres:
-        pytest.skip("MMMETA_TEST_POSTGRES is not set")
+    variable, schema = {
+        "postgresql": ("MMMETA_TEST_POSTGRES", "public"),
+        "mariadb": ("MMMETA_TEST_MARIADB", "test"),
+    }[request.param]
+    server = os.environ.get(variable)
+    if not server:
+        pytest.skip(f"{variable} is not set")
     from sqlalchemy import create_engine
 
-    engine = create_engine(postgres)
+    engine = create_engine(server)
     with engine.begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
+        connection.exec_driver_sql(f"DROP SCHEMA {schema}{' CASCADE' if schema == 'public' else ''}")
+        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
     engine.dispose()
-    yield postgres
+    yield server

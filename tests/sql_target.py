@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,19 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
         rows = [tuple(row) for row in result.all()] if result.returns_rows else []
     engine.dispose()
     return rows
+
+
+def told(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """The same with the values that were written, which MariaDB keeps as text."""
+    rows = query(url, statement)
+    return [tuple(map(_typed, row)) for row in rows] if "mariadb" in url else rows
+
+
+def quoted(url: str, name: str) -> str:
+    """A name as it stands in a statement of this database."""
+    from sqlalchemy import create_engine
+
+    return create_engine(url).dialect.identifier_preparer.quote_identifier(name)
 
 
 def columns_of(url: str, table: str = "documents") -> list[str]:
@@ -92,8 +106,19 @@ def read(url: str, table: str = "documents") -> dict[str, dict[str, Any]]:
 
     engine = create_engine(url)
     with engine.connect() as connection:
-        rows = connection.exec_driver_sql(f'SELECT * FROM "{table}"').mappings().all()
+        rows = connection.exec_driver_sql(f"SELECT * FROM {quoted(url, table)}").mappings().all()
     engine.dispose()
+    told = _typed if "mariadb" in url else lambda value: value
     return {
-        row["content_hash"]: {k: v for k, v in row.items() if v is not None and k != "content_hash"} for row in rows
+        row["content_hash"]: {k: told(v) for k, v in row.items() if v is not None and k != "content_hash"}
+        for row in rows
     }
+
+
+def _typed(value: Any) -> Any:
+    """What MariaDB keeps as text, as the number or truth that it was."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+    return found if isinstance(found, bool | int | float) and abs(found) < 2**64 else value

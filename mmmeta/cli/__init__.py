@@ -28,6 +28,7 @@ __all__ = ["main"]
         "why": "Say why a job has done a file, or has not.",
         "check": "Prove that the state db is what was merged, and that what jobs did is really there.",
         "inspect": "Say what a folder holds: databases, roles, problems. Changes nothing.",
+        "state": "Copy the state db to a safe place, also while jobs run, and put such a copy back.",
         "find": "List the files that filters select.",
         "dump": "Write all files with their metadata as JSON lines or CSV.",
         "store": "Read and write the small key-value store of a metadir.",

@@ -175,6 +175,8 @@ def _tell(name: JobName, report: RunReport) -> None:
     say(f"{name.full}: {'; '.join(filter(None, [done or 'nothing to do', left]))} ({', '.join(facts)})")
     failures = [f"  {failure.file}: {failure_text(failure.error_type, failure.message)}" for failure in report.failures]
     listing(f"  failed in {name.full}:", failures)
+    if report.behind_words is not None:
+        note(f"  {report.behind_words}")
     if report.all_dead:
         note_dead(name.full, indent="  ")
 

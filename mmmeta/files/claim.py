@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.fingerprints import fingerprint as hashed
-from mmmeta.state.ledger.outcomes import Claim
-from mmmeta.target.receipts import NO_VERSION, Stamp, write_receipt
+from mmmeta.state.ledger.outcomes import Ahead, Claim
+from mmmeta.target.receipts import NO_VERSION, Receipt, Stamp, refusing_receipt, write_receipt
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -22,11 +22,13 @@ class FileClaim(Claim):
         job: name of the job.
         state_id: id of the state db that gave the token out.
         version: names the version of the file, as far as the job's ``rerun_on`` tells versions apart.
+        refusals: receipts of others for which ``receipt`` said no.
     """
 
     job: str = ""
     state_id: str = ""
     version: str = ""
+    refusals: list[Ahead] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def stamp(self) -> Stamp:
@@ -49,19 +51,38 @@ class FileClaim(Claim):
         Raises:
             LoadError: the table of the receipts cannot be used.
         """
-        return write_receipt(connection, state_id=self.state_id, job=self.job, file=self.file, stamp=self.stamp)
+        stamp = self.stamp
+        if write_receipt(connection, state_id=self.state_id, job=self.job, file=self.file, stamp=stamp):
+            return True
+        refusing = refusing_receipt(connection, state_id=self.state_id, job=self.job, file=self.file, stamp=stamp)
+        if refusing is not None:
+            self.refusals.append(self.ahead(refusing))
+        return False
+
+    def ahead(self, receipt: Receipt) -> Ahead:
+        """What a receipt that refused this claim says of it."""
+        same = receipt.version == self.stamp.version and (self.retract or receipt.version != NO_VERSION)
+        return Ahead(receipt.token, same)
 
 
-def version_of(rerun_on: str | Sequence[str], content_key: str, values: Mapping[str, Any], fingerprint: str) -> str:
+def version_of(
+    rerun_on: str | Sequence[str],
+    content_key: str,
+    values: Mapping[str, Any],
+    fingerprint: str,
+    *,
+    falls_back: bool = False,
+) -> str:
     """The name of a file's version: what ``rerun_on`` compares, hashed, and behind what it was compared.
 
     Args:
         values: the file's values, the client's own over the remote's.
         fingerprint: of the remote's metadata, hexadecimal.
+        falls_back: compare the metadata of a file that has no content key.
     """
     if rerun_on == "never":
         return "never"
-    if rerun_on == "metadata":
+    if rerun_on == "metadata" or (falls_back and values.get(content_key) is None):
         return f"metadata {fingerprint}"
     keys: Sequence[str] = (content_key,) if rerun_on == "content" else rerun_on
     return f"{'content' if rerun_on == 'content' else 'keys'} {hashed({key: values.get(key) for key in keys}).hex()}"

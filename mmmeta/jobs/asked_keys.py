@@ -37,7 +37,7 @@ class AskedKeys:
         config = self._config
         asked = {
             "order_by": [] if config.order_by is None else [config.order_by.removeprefix("-")],
-            "rerun_on": config.rerun_on if isinstance(config.rerun_on, list) else [],
+            "rerun_on": config.rerun_on if isinstance(config.rerun_on, list) and not config.reruns_by_default else [],
         }
         if self._strict:
             asked["where"] = catalog.unknown_keys(config.condition)

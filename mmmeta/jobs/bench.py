@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog, FileRow
-from mmmeta.files.claim import FileClaim, version_of
+from mmmeta.files.claim import FileClaim
 from mmmeta.files.file import File
 from mmmeta.filters import Condition
+from mmmeta.jobs.versions import rules_of, version_name
 from mmmeta.project.job import JobConfig
 from mmmeta.state.candidates import Candidates
 from mmmeta.state.evaluation import Evaluation, evaluate
@@ -77,7 +78,7 @@ class Bench:
         ours = None
         if claim is not None:
             values, known = {**row.remote, **row.local}, bytes(row.system["__fingerprint"] or b"").hex()
-            version = version_of(self.rules.rerun_on, self.rules.content_key, values, known)
+            version = version_name(self.rules, values, known)
             ours = FileClaim(**vars(claim), job=self.config.name, state_id=self.state_id, version=version)
         return File(row, catalog, self.state.config.remote, self.state.save, ours)
 
@@ -125,7 +126,7 @@ class Bench:
         """Record how claimed files ended; what became of them meanwhile counts, whether anybody evaluated since or not."""
         with self.changing() as ledger:
             self._tell(ledger, [outcome.claim.file for outcome in outcomes])
-            return ledger.settle(outcomes, run_id=run_id, worker=worker)
+            return ledger.settle([_with_refusal(outcome) for outcome in outcomes], run_id=run_id, worker=worker)
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back untried."""
@@ -206,21 +207,9 @@ class Bench:
         return self.state.catalog(warn=False).tally(key, names)
 
 
-def rules_of(config: JobConfig, content_key: str) -> JobRules:
-    """What the ledger keeps of a job's definition.
-
-    Args:
-        content_key: config.yml's ``metadata.content``.
-    """
-    return JobRules(
-        name=config.name,
-        condition=config.condition,
-        rerun_on=config.rerun_on if isinstance(config.rerun_on, str) else tuple(config.rerun_on),
-        content_key=content_key,
-        attempts=config.attempts,
-        backoff=config.backoff,
-        order_by=config.order_by,
-        fingerprint=config.fingerprint(),
-        on_delete=config.on_delete,
-        index=config.index,
-    )
+def _with_refusal(outcome: Outcome) -> Outcome:
+    """The outcome of a file whose import somebody's function left out for the receipt of another claim."""
+    claim = outcome.claim
+    if outcome.ok and isinstance(claim, FileClaim) and claim.refusals:
+        return replace(outcome, ahead=claim.refusals[-1])
+    return outcome

@@ -50,7 +50,8 @@ class Job:
         self.config = config
         self._state = state
         unique = state.config.metadata.unique
-        if not isinstance(config.rerun_on, str) and set(config.rerun_on) == {unique}:
+        named = recorded is None and not config.reruns_by_default and not isinstance(config.rerun_on, str)
+        if named and set(config.rerun_on) == {unique}:
             raise JobError(
                 f"job {self.name!r}: rerun_on: [{unique}] can never fire, for {unique!r} is what identifies a file; "
                 "use content, metadata, never or other keys"

@@ -10,6 +10,7 @@ from mmmeta.errors import JobError
 from mmmeta.filters import describe
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
+from mmmeta.jobs.versions import never_again, without_content
 from mmmeta.state.candidates import SIZE_KEYS, lacking_keys
 
 
@@ -27,6 +28,9 @@ class Plan:
         changed: whether the selection is another one than at the last run.
         redefined: whether something else of the definition is: the action, its target, a rule.
         lacking: key of the selection → files that cannot match because they have no such key.
+        never_again: why no change makes a done file due again, in a sentence; None where one does.
+        without_content: files that the job means and that have no content key: any change of their metadata makes them
+            due again.
         condition_words: the selection in words.
         outdated: whether metadata waits for an update; a plan knows only what is merged.
         problem: why the action cannot work, such as a function that cannot be imported; None where nothing is known.
@@ -41,6 +45,8 @@ class Plan:
     changed: bool
     redefined: bool
     lacking: dict[str, int]
+    never_again: str | None
+    without_content: int
     condition_words: str
     outdated: bool
     problem: str | None
@@ -69,6 +75,8 @@ def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
         changed=evaluation.changed,
         redefined=redefined,
         lacking=lacking_keys(catalog, config.condition),
+        never_again=never_again(bench.rules, catalog.unique),
+        without_content=without_content(bench.rules, catalog),
         condition_words=describe(config.condition),
         outdated=bench.state.has_news(),
         problem=_problem(bench),

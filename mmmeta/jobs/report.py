@@ -39,6 +39,8 @@ class RunReport:
         duration: seconds.
         failures: the first 1,000.
         stopped: whether the run was asked to stop before it was through.
+        behind: files for which the target had receipts that the ledger knew nothing of: the state db is an older copy.
+            Those that were there in their present version count as done, the others were done anew.
     """
 
     job: str
@@ -58,6 +60,18 @@ class RunReport:
     failures: tuple[Failure, ...]
     stopped: bool
     run_id: str | None
+    behind: int = 0
+
+    @property
+    def behind_words(self) -> str | None:
+        """That the state db is an older copy, in a sentence; None where nothing shows it."""
+        if not self.behind:
+            return None
+        return (
+            "the state db is older than what was loaded (was a copy of it put back?): the target has receipts that it does "
+            f"not know, of {self.behind:,} file{'' if self.behind == 1 else 's'}. What is there in its present version counts "
+            "as done, the rest comes anew"
+        )
 
     @property
     def failed_share(self) -> float:
@@ -82,6 +96,7 @@ class Tally:
         counts: ``done``, ``retracted``, ``failed``, ``dead``, ``lost`` → how many.
         bytes: of the documents.
         failures: the first 1,000.
+        behind: files of which the ledger did not know that they were done.
     """
 
     def __init__(self) -> None:
@@ -89,6 +104,7 @@ class Tally:
         self.bytes = 0
         self.failures: list[Failure] = []
         self._failed: dict[str, str] = {}
+        self.behind = 0
 
     @property
     def total(self) -> int:
@@ -99,6 +115,9 @@ class Tally:
         """Count one file."""
         outcome = settled.outcome
         status = settled.status
+        self.behind += settled.behind
+        if settled.behind and status == "pending":  # given back untried; it comes again
+            return
         if status in ("pending", "skipped"):  # it changed or went meanwhile; what was done was done nevertheless
             status = "done" if outcome.ok else "failed"
         if outcome.ok and outcome.claim.retract and status != "lost":

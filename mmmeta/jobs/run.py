@@ -17,7 +17,9 @@ from mmmeta.jobs.actions.caught import Caught
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.budget import Budget
 from mmmeta.jobs.report import RunReport, Tally
+from mmmeta.jobs.results import look_for_results
 from mmmeta.jobs.threads import Threads
+from mmmeta.project.fields import MOST
 from mmmeta.quantities import format_duration
 from mmmeta.reports import Progress
 from mmmeta.state.evaluation import Evaluation
@@ -90,24 +92,36 @@ class Run:
 
     def work(self, evaluation: Evaluation) -> RunReport:
         try:
-            while not self._finished():
-                files = self._claim()
-                if files is None:
-                    break
-                if self._selected is None:  # not before the first claim, which takes back what dead workers held
-                    self._selected = len(files) + self._due()
-                    self._total = self._budget.at_most(self._selected)
-                self._process(files)
-                self._settle()
-                if self._overtaken():
-                    self._bench.give_back(self._worker.name)
-                self._at_hand.clear()
+            self._work_through()
+            if self._tally.behind and self._ask_for_what_is_missing():
+                self._work_through()
         except BaseException as error:
             self._broken_off = not isinstance(error, Exception)
             raise
         finally:
             self._give_back()
         return self._report(evaluation)
+
+    def _work_through(self) -> None:
+        while not self._finished():
+            files = self._claim()
+            if files is None:
+                break
+            if self._selected is None:  # not before the first claim, which takes back what dead workers held
+                self._selected = len(files) + self._due()
+                self._total = self._budget.at_most(self._selected)
+            self._process(files)
+            self._settle()
+            if self._overtaken():
+                self._bench.give_back(self._worker.name)
+            self._at_hand.clear()
+
+    def _ask_for_what_is_missing(self) -> bool:
+        """Where the ledger has turned out to be an older copy: make due what it calls done and what was removed from the
+        target since, or is there in another version. Gives whether there is any."""
+        missing = look_for_results(self._bench, keep=MOST).named
+        with self._bench.changing() as ledger:
+            return ledger.retry(dead=False, files=list(missing)) > 0
 
     def _finished(self) -> bool:
         if self._stop is not None and self._stop():
@@ -284,4 +298,5 @@ class Run:
             failures=tuple(self._tally.failures),
             stopped=self._stopped,
             run_id=self._run_id,
+            behind=self._tally.behind,
         )

@@ -10,6 +10,7 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, walk
 from mmmeta.jobs.bench import Bench
+from mmmeta.jobs.versions import again_when
 from mmmeta.state.ledger.rules import REASONS
 from mmmeta.state.ledger.view import Attempt, LedgerEntry
 from mmmeta.values import json_text
@@ -32,6 +33,7 @@ class Explanation:
         unmet: the parts of the selection that do not hold; empty where it is selected.
         entry: the ledger's row; None where the file never was selected.
         attempts: the latest first.
+        again: what makes the file due again once it is done, in words that follow "when".
     """
 
     file: str
@@ -109,7 +111,7 @@ def explain(bench: Bench, file: str) -> Explanation:
         entry=known,
         attempts=attempts,
         most_attempts=bench.config.attempts,
-        again=bench.config.rerun_words,
+        again=again_when(bench.config, bench.rules, catalog.unique, values),
     )
 
 

@@ -23,6 +23,7 @@ from mmmeta.project.base import Model
 from mmmeta.project.code_arguments import misplaced
 from mmmeta.project.fields import FileNameTemplate, FolderPath, FunctionName, Size, SqlUrl, TableName
 from mmmeta.project.load import LoadColumns, LoadContent
+from mmmeta.target.names import NO_SCHEMAS
 from mmmeta.values import RESERVED_PREFIX
 
 PROTOCOLS = ("http", "https", "s3", "gs", "az", "abfs")
@@ -143,11 +144,18 @@ class LoadAction(Model):
 
     @model_validator(mode="after")
     def _check(self) -> LoadAction:
+        if "." in self.table and self.to.startswith("sqlite"):
+            raise InnerError(NO_SCHEMAS.format(table=self.table), ("table",))
         chosen = {name.lower() for name in self.columns or ()}
         if self.content is not None and self.content.column.lower() in chosen:
             reason = f"the column {self.content.column!r} is among columns: already. Choose another for the content"
             raise InnerError(reason, ("content", "column"))
         return self
+
+    @property
+    def written_keys(self) -> list[str] | None:
+        """The keys that were chosen to be written, besides the unique key, which always is; None where all are."""
+        return None if self.columns is None else sorted(set(self.columns.values()))
 
     def identity(self) -> list[Any]:
         """What a job's fingerprint is made of; what is not said adds nothing, so that older jobs stay what they were."""

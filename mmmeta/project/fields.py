@@ -23,6 +23,7 @@ from mmmeta.documents.templates import parse_template
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.masking import has_stray_at
+from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED, read_table_name
 
 NAME_PATTERN = r"^[A-Za-z0-9_]+$"
 """Names of metadirs and jobs: what Dagster takes as the name of a job."""
@@ -110,6 +111,9 @@ def _sql_url(text: object, info: ValidationInfo) -> str:
     if has_stray_at(text):
         # The URL itself is in no message: it holds the password.
         raise ValueError("has more than one @ before the host: an @ in a user name or password is written %40")
+    backend = re.split(r"[+:]", text)[0].lower()
+    if backend not in (*SUPPORTED, "postgres"):
+        raise ValueError(NOT_SUPPORTED.format(backend=backend))
     match = _SQLITE.fullmatch(text)
     if match is None:
         if text.startswith("sqlite"):
@@ -131,12 +135,7 @@ def sqlite_file(url: str) -> str | None:
 
 
 def _table(name: str) -> str:
-    if not name.strip() or re.search(r"[\x00-\x1f\x7f]", name):
-        raise ValueError("a table's name cannot be empty or have control characters in it")
-    if len(name.encode()) > 63:
-        raise ValueError("a table's name has at most 63 bytes: PostgreSQL cuts off the rest")
-    if name.startswith("_mmmeta") or name.lower().startswith("sqlite_"):
-        raise ValueError(f"tables that begin with {name[:7]} are taken. Choose another name")
+    read_table_name(name)
     return name
 
 

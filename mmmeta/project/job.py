@@ -75,7 +75,10 @@ class JobConfig(Model):
     load: Annotated[LoadAction | None, Field(description="write the metadata into an SQL database")] = None
     call: Annotated[CallAction | None, Field(description="call a Python function with each file")] = None
     command: Annotated[CommandAction | None, Field(description="run a program with each file")] = None
-    rerun_on: Annotated[RerunOn, Field(description="what makes a done file due again")] = "content"
+    rerun_on: Annotated[
+        RerunOn,
+        Field(description="what makes a done file due again; the metadata that it writes for load, unless given"),
+    ] = "content"
     attempts: Annotated[Count, Field(description="tries before a file is dead and waits for a person")] = 5
     backoff: Annotated[Duration, Field(description="wait before the second try; longer before the next ones")] = 60.0
     lease: Annotated[Lease, Field(description="how long a worker may hold a file without a sign of life")] = 600.0
@@ -113,7 +116,16 @@ class JobConfig(Model):
             raise InnerError(reason, (actions[1],))
         if not actions and (info.context or {}).get("needs_action"):
             raise ValueError(f"{self.name!r} has nothing to do. Give it one of download:, load:, call: and command:")
+        if self.load is not None and self.reruns_by_default:
+            # The model is frozen for everybody else.
+            keys = self.load.written_keys
+            object.__setattr__(self, "rerun_on", "metadata" if keys is None else keys)
         return self
+
+    @property
+    def reruns_by_default(self) -> bool:
+        """Whether ``rerun_on`` was not given and follows from the action."""
+        return "rerun_on" not in self.model_fields_set
 
     @property
     def action(self) -> DownloadAction | LoadAction | CallAction | CommandAction | None:
@@ -129,7 +141,7 @@ class JobConfig(Model):
     def rerun_words(self) -> str:
         """What makes a done file due again: ``its content changes``, ``title or pages changes``, ``a person says so``."""
         if isinstance(self.rerun_on, list):
-            return f"{' or '.join(self.rerun_on)} changes"
+            return "what it writes changes" if self.reruns_by_default else f"{' or '.join(self.rerun_on)} changes"
         words = {"content": "its content changes", "metadata": "its metadata changes", "never": "a person says so"}
         return words[self.rerun_on]
 
@@ -145,7 +157,12 @@ class JobConfig(Model):
         """
         definition = {
             "where": filters.to_json(self.condition) if selection is None else selection,
-            "rerun_on": sorted(set(self.rerun_on)) if isinstance(self.rerun_on, list) else self.rerun_on,
+            # What follows from the action is said by it, so that older jobs stay what they were.
+            "rerun_on": "content"
+            if self.reruns_by_default
+            else sorted(set(self.rerun_on))
+            if isinstance(self.rerun_on, list)
+            else self.rerun_on,
             "attempts": self.attempts,
             "backoff": float(self.backoff),
             "limit": None if self.limit is None else [self.limit.files, self.limit.bytes],

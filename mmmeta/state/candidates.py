@@ -100,12 +100,18 @@ class Candidates:
     def _version(self) -> str:
         """What ``rerun_on`` compares, as SQL over ``files``."""
         rules = self._rules
+        metadata = "hex(files.__fingerprint)"
         if rules.rerun_on == METADATA:
-            return "hex(files.__fingerprint)"
+            return metadata
         if rules.rerun_on == NEVER:
             return "''"
         compiler = self._catalog.compiler
-        return f"json_array({', '.join(f'{compiler.value(key)}, {compiler.kind(key)}' for key in rules.version_keys)})"
+        version = (
+            f"json_array({', '.join(f'{compiler.value(key)}, {compiler.kind(key)}' for key in rules.version_keys)})"
+        )
+        if not rules.falls_back:
+            return version
+        return f"CASE WHEN {compiler.value(rules.content_key)} IS NULL THEN {metadata} ELSE {version} END"
 
     @property
     def _priority(self) -> str:

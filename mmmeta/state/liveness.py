@@ -114,6 +114,13 @@ class Worker:
             self._handle = None
 
 
+def living(folder: Path) -> list[str]:
+    """The names of the workers of this host that are at work now."""
+    if not folder.is_dir():
+        return []
+    return [path.name for path in sorted(folder.iterdir()) if not is_dead(folder, f"{boot_id()}/{path.name}")]
+
+
 def is_dead(folder: Path, name: str) -> bool:
     """Whether a worker is known to be gone: its lock is there, and free. False where there is no lock to be seen."""
     with _free(_path(folder, name)) as free:

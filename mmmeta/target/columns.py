@@ -16,15 +16,16 @@ from decimal import Decimal
 from typing import Any
 
 from mmmeta.errors import TargetError
-from mmmeta.target.names import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES
+from mmmeta.target import mysql
+from mmmeta.target.names import DISTURBING, NAME_BYTES, OVERFLOW, SYSTEM_NAMES, TableName
 from mmmeta.values import json_text
 
 LIMITS = {"sqlite": 1000, "postgresql": 300}
 """Columns a table. SQLite stops at 2,000. A PostgreSQL row has 8 kB: longer values are kept elsewhere, but up to 24 bytes
 stay in the row, also of a value that was longer and could be compressed."""
 
-OTHER_LIMIT = 200
-"""Columns a table in other databases; MariaDB stops at rows of 64 kB."""
+OTHER_LIMIT = 150
+"""Columns a table in MariaDB and MySQL, whose rows have 8 kB, 41 bytes of each column in them."""
 
 UNIQUE = "unique"
 """Kind of the column that is known to have a unique index, so that an upsert works."""
@@ -77,16 +78,19 @@ class WantedColumns:
             return key in self.only
         return not key.startswith(OWN_KEY) or key in self.names
 
-    def name(self, key: str, taken: Collection[str]) -> str:
+    def name(self, key: str, taken: Collection[str], dialect: str) -> str:
         """The name of a new column.
+
+        Args:
+            taken: names that are in use, folded.
 
         Raises:
             TargetError: the name that a person chose is not free.
         """
         name = self.names.get(key)
         if name is None:
-            return column_name(key, taken)
-        if name.lower() in taken:
+            return column_name(key, taken, dialect)
+        if folded(name, dialect) in taken:
             raise TargetError(
                 f"the column {name!r} is there already, for another key or in another case. Choose another name in "
                 "`columns:` or `content:`"
@@ -121,19 +125,21 @@ class TargetColumns:
         wanted: which of them the job writes.
         by_key: key → column, of those that the job writes, without the unique key's.
         registered: names of all columns that hold something for some job.
-        taken: names of all columns of the table, lower case.
+        taken: names of all columns of the table, folded.
+        required: names of the columns that must not be NULL and that the database does not fill.
         version: grows with every column that is added or widened.
         fixed: key → why its column could not be widened.
     """
 
     dialect: str
-    table: str
+    table: TableName
     unique: TargetColumn
     by_key: Mapping[str, TargetColumn]
     taken: frozenset[str]
     version: int
     wanted: WantedColumns
     registered: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
     fixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -182,6 +188,9 @@ class TargetColumns:
         """
         if "\0" in unique and self.dialect == "postgresql":
             raise ValueError(f"{self.unique.key}: {unique!r} holds a NUL character, which PostgreSQL cannot keep")
+        if mysql.is_one(self.dialect) and len(unique) > mysql.ID_CHARACTERS:
+            most = f"MariaDB and MySQL index {mysql.ID_CHARACTERS} characters"
+            raise ValueError(f"{self.unique.key}: {unique!r:.60} has {len(unique):,} characters, and {most}")
         bound: dict[str, Any] = {"u": driver_value(unique, "text", self.dialect)}
         for index, (key, column) in enumerate(self.by_key.items()):
             value = values.get(key)
@@ -271,22 +280,28 @@ def driver_value(value: Any, kind: str, dialect: str) -> Any:
     return text.replace("\0", "\\u0000") if dialect == "postgresql" else text
 
 
-def column_name(key: str, taken: Collection[str]) -> str:
-    """The key itself where every database takes it, else a readable part of it and its hash; the same every time.
+def folded(name: str, dialect: str) -> str:
+    """A column's name as a database tells such names apart; without case everywhere, PostgreSQL included."""
+    return mysql.folded(name) if mysql.is_one(dialect) else name.lower()
+
+
+def column_name(key: str, taken: Collection[str], dialect: str = "") -> str:
+    """The key itself where the database takes it, else a readable part of it and its hash; the same every time.
 
     Args:
         key: the metadata key.
-        taken: the names that are in use, lower case.
+        taken: the names that are in use, folded.
     """
-    lower = key.lower()
     refused = not key or "\0" in key or len(key.encode()) > NAME_BYTES or any(part in key for part in DISTURBING)
-    if not refused and lower not in taken and lower not in SYSTEM_NAMES:
+    refused = refused or (mysql.is_one(dialect) and mysql.refuses_name(key))
+    if not refused and folded(key, dialect) not in taken and key.lower() not in SYSTEM_NAMES:
         return key
-    readable = "".join(" " if character in "%[\0" else character for character in key).strip() or "key"
+    replaced = "%[\0" + ("".join(part for part in key if ord(part) > 0xFFFF) if mysql.is_one(dialect) else "")
+    readable = "".join(" " if character in replaced else character for character in key).strip() or "key"
     readable = readable.encode()[: NAME_BYTES - 20].decode(errors="ignore")
     name = mangled = f"{readable}_{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
     count = 1
-    while name.lower() in taken:
+    while folded(name, dialect) in taken:
         count += 1
         name = f"{mangled}_{count}"
     return name

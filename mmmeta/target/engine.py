@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError
 from mmmeta.masking import without_password, without_secrets_of
+from mmmeta.target import mysql
+from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -40,20 +43,35 @@ def open_engine(url: str, *, make_folder: bool = True) -> tuple[Engine, str]:
 
     shown = without_password(url)
     try:
-        parsed = make_url(re.sub(r"^postgres://", "postgresql://", url))
-        sqlite = parsed.get_backend_name() == "sqlite"
+        parsed = make_url(with_driver(url))
+        backend = parsed.get_backend_name()
+        if backend not in SUPPORTED:
+            raise ValueError(NOT_SUPPORTED.format(backend=backend))
+        sqlite = backend == "sqlite"
         if make_folder and (file := sqlite_file(parsed)) is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
         arguments: dict[str, Any] = {} if sqlite else {"pool_pre_ping": True}
         if sqlite and "timeout" not in parsed.query:
             arguments["connect_args"] = {"timeout": LOCK_SECONDS}
+        if mysql.is_one(backend):
+            # What another worker has committed is seen at once, as in PostgreSQL.
+            arguments["isolation_level"] = "READ COMMITTED"
+            arguments["connect_args"] = {} if "charset" in parsed.query else {"charset": mysql.CHARSET}
         engine = create_engine(parsed, hide_parameters=True, **arguments)
     except (exc.ArgumentError, ImportError, OSError, ValueError) as error:
         raise LoadError(f"{shown}: cannot be opened: {without_secrets_of(url, str(error))}") from error
     if sqlite:
         event.listen(engine, "connect", _manual_transactions)
         event.listen(engine, "begin", _begin_immediate)
+    elif mysql.is_one(backend):
+        event.listen(engine, "connect", _refuse_what_does_not_fit)
     return engine, shown
+
+
+def with_driver(url: str) -> str:
+    """A URL with the driver that mmmeta is tested with, where it names none and SQLAlchemy would take another."""
+    url = re.sub(r"^postgres://", "postgresql://", url)
+    return re.sub(r"^(mysql|mariadb)://", r"\1+pymysql://", url)
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -66,6 +84,12 @@ def sqlite_file(url: URL) -> Path | None:
 
 def _manual_transactions(connection: Any, record: object) -> None:
     connection.isolation_level = None
+
+
+def _refuse_what_does_not_fit(connection: Any, record: object) -> None:
+    """A server may be set up to cut long texts and to make 0 of words; not for us."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')")
 
 
 def _begin_immediate(connection: Connection) -> None:
@@ -85,6 +109,8 @@ def lost(error: Any) -> bool:
 
 def is_missing(error: Any) -> bool:
     """Whether a table or a column is not there."""
+    if mysql.number_of(error) in mysql.MISSING:
+        return True
     return _state(error) in ("42P01", "42703") or bool(
         re.match(r"no such (table|column)|.*has no column", str(error.orig))
     )
@@ -96,10 +122,17 @@ def concerns_all(error: Any) -> bool:
 
     if lost(error) or is_missing(error):
         return True
+    if number := mysql.number_of(error):
+        return number in mysql.OUT_OF_ORDER or number == mysql.DEADLOCK
     state = _state(error)
     if state:
         return state[:2] in ("08", "25", "28", "40", "53", "55", "57", "58") or state == "42501"
     return isinstance(error, exc.OperationalError)
+
+
+def may_go_another_time(error: Any) -> bool:
+    """Whether two transactions were in each other's way, so that the same statements go through when they come again."""
+    return _state(error)[:2] == "40" or mysql.number_of(error) == mysql.DEADLOCK
 
 
 OUT_OF_ORDER = re.compile(
@@ -119,11 +152,14 @@ def takes_nothing(error: Any) -> bool:
 
     if lost(error):
         return False
+    if number := mysql.number_of(error):
+        return number in mysql.OUT_OF_ORDER
     state = _state(error)
     if state:
         # Not the time or memory that one statement has taken, and no deadlock, which ends with the next attempt.
         return (
-            state[:2] in ("08", "25", "28", "3D", "53", "55", "57", "58") and state not in ("53200", "53400", "57014")
+            state[:2] in ("08", "25", "28", "3D", "3F", "53", "55", "57", "58")
+            and state not in ("53200", "53400", "57014")
         ) or state in ("42501", "42P01", "42809")
     if type(error.orig).__module__.startswith("sqlite3"):
         return bool(OUT_OF_ORDER.search(str(error.orig)))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.target.columns import driver_value
+from mmmeta.target.inspecting import describe
 from mmmeta.target.receipts import NO_VERSION, TABLE, Receipt, Receipts
-from mmmeta.target.tables import REGISTRY, read_registry
+from mmmeta.target.registry import REGISTRY, read_registry
 from mmmeta.target.target import SqlTarget
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def missing(target: SqlTarget, files: Sequence[Sought], *, content: str, state_i
         if rows is None:
             none = f"there is no table {target.table!r} with such files"
             return reasons | dict.fromkeys((file.unique for file in files), none)
-        receipts = _receipts(connection, files, state_id, job)
+        receipts = _receipts(connection, files, state_id, job, target.at.schema)
     for file in files:
         reason = _why(target.table, file, rows, receipts.get(file.unique), content)
         if reason is not None:
@@ -82,10 +83,10 @@ def _rows(
     from sqlalchemy.sql import quoted_name
 
     inspector = inspect(connection)
-    if not inspector.has_table(target.table):
+    if not target.at.is_there(inspector):
         return None
-    types = {str(column["name"]): column["type"] for column in inspector.get_columns(target.table)}
-    registry = read_registry(connection, target.table) if inspector.has_table(REGISTRY) else {}
+    types = {str(column["name"]): column["type"] for column in describe(connection, target.at)}
+    registry = read_registry(connection, target.at) if target.at.beside(REGISTRY).is_there(inspector) else {}
 
     def column(key: str) -> str | None:
         name = registry[key].name if key in registry else target.wanted.names.get(key, key)
@@ -95,9 +96,10 @@ def _rows(
     if unique is None:
         return None
     table = Table(
-        quoted_name(target.table, True),
+        quoted_name(target.at.name, True),
         MetaData(),
         *(Column(quoted_name(name, True), types[name], key=name) for name in dict.fromkeys((unique, wanted or unique))),
+        schema=None if target.at.schema is None else quoted_name(target.at.schema, True),
     )
     own = table.c[unique]
     # Other databases than SQLite do not compare a number with a text.
@@ -111,10 +113,14 @@ def _rows(
     return found
 
 
-def _receipts(connection: Connection, files: Sequence[Sought], state_id: str, job: str) -> dict[str, Receipt]:
+def _receipts(
+    connection: Connection, files: Sequence[Sought], state_id: str, job: str, schema: str | None
+) -> dict[str, Receipt]:
     from sqlalchemy import inspect
 
-    if not inspect(connection).has_table(TABLE):
+    if not inspect(connection).has_table(TABLE, schema):
         return {}
-    receipts = Receipts(connection.dialect.name, state_id, job).read(connection, [file.unique for file in files])
+    receipts = Receipts(connection.dialect.name, state_id, job, schema).read(
+        connection, [file.unique for file in files]
+    )
     return {file: receipt for file, receipt in receipts.items() if receipt.version != NO_VERSION}

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.errors import LoadError
+from mmmeta.target import mysql
+from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Dialect, Table
 
 TABLE = "_mmmeta_receipts"
 """Renaming it makes every job import everything again."""
@@ -58,11 +60,11 @@ class Verdict:
     """What may be written.
 
     Attributes:
-        refused: files that another worker wrote under the same or a larger token.
+        refused: files that another worker wrote under the same or a larger token, with its receipt.
         present: files that are in the target in this very version; its worker died before the ledger heard of it.
     """
 
-    refused: frozenset[str]
+    refused: Mapping[str, Receipt]
     present: frozenset[str]
 
 
@@ -73,11 +75,12 @@ class Receipts:
         dialect: SQLAlchemy's name of the database, such as ``sqlite``.
         state_id: id of the state db whose ledger gives out the tokens.
         job: name of the job.
+        schema: of the table that they lie beside.
     """
 
-    def __init__(self, dialect: str, state_id: str, job: str) -> None:
+    def __init__(self, dialect: str, state_id: str, job: str, schema: str | None = None) -> None:
         self.dialect = dialect
-        self._table = receipts_table(dialect)
+        self._table = receipts_table(dialect, schema)
         self._owner = {"state_id": state_id, "job": job}
 
     def judge(self, connection: Connection, stamps: Mapping[str, Stamp]) -> Verdict:
@@ -86,18 +89,24 @@ class Receipts:
         The receipts of all files stay locked until the transaction ends. On SQLite the transaction must hold the write
         lock already (``BEGIN IMMEDIATE``).
         """
-        if self.dialect == "postgresql" and stamps:
+        if self.dialect != "sqlite" and stamps:
             # A row that is not there cannot be locked, so it is made; always in one order, against deadlocks.
             waiting = [self._row(file, Stamp(PLACEHOLDER)) for file in sorted(stamps)]
-            connection.execute(upserting(self.dialect)(self._table).on_conflict_do_nothing(), waiting)
-        refused, present = set(), set()
+            insert = upserting(self.dialect)(self._table)
+            if mysql.is_one(self.dialect):
+                making = insert.on_duplicate_key_update(token=self._table.c.token)
+            else:
+                making = insert.on_conflict_do_nothing()
+            connection.execute(making, waiting)
+        refused: dict[str, Receipt] = {}
+        present = set()
         for file, receipt in self.read(connection, stamps, lock=True).items():
             stamp = stamps[file]
             if stamp.token <= receipt.token:
-                refused.add(file)
+                refused[file] = receipt
             elif stamp.version != NO_VERSION and stamp.version == receipt.version and receipt.token > stamp.asked:
                 present.add(file)
-        return Verdict(frozenset(refused), frozenset(present))
+        return Verdict(refused, frozenset(present))
 
     def record(self, connection: Connection, stamps: Mapping[str, Stamp]) -> None:
         """Write the receipts; the files were just written by the same transaction, and were not refused."""
@@ -105,17 +114,16 @@ class Receipts:
             return
         rows = [self._row(file, stamp) for file, stamp in sorted(stamps.items())]
         table = self._table
-        if self.dialect in ("sqlite", "postgresql"):
-            insert = upserting(self.dialect)(table)
-            update = insert.on_conflict_do_update(
-                index_elements=["state_id", "job", "file"],
-                set_={"token": insert.excluded.token, "version": insert.excluded.version},
-            )
-            connection.execute(update, rows)
+        insert = upserting(self.dialect)(table)
+        if mysql.is_one(self.dialect):
+            new = insert.inserted
+            connection.execute(insert.on_duplicate_key_update(token=new.token, version=new.version), rows)
             return
-        for chunk in in_chunks(stamps, PER_STATEMENT):
-            connection.execute(table.delete().where(self._mine(), table.c.file.in_(chunk)))
-        connection.execute(table.insert(), rows)
+        update = insert.on_conflict_do_update(
+            index_elements=["state_id", "job", "file"],
+            set_={"token": insert.excluded.token, "version": insert.excluded.version},
+        )
+        connection.execute(update, rows)
 
     def take(self, connection: Connection, file: str, stamp: Stamp) -> bool:
         """``judge`` and ``record`` in one statement, for SQLite and PostgreSQL: a fence whatever the caller's
@@ -174,31 +182,40 @@ def write_receipt(connection: Connection, *, state_id: str, job: str, file: str,
     from sqlalchemy import exc
 
     dialect = connection.dialect.name
+    if dialect not in SUPPORTED:
+        raise LoadError(f"the receipt of {file!r} for job {job!r}: {NOT_SUPPORTED.format(backend=dialect)}")
     receipts = Receipts(dialect, state_id, job)
     try:
         create_receipts(connection)
-        if dialect in ("sqlite", "postgresql"):
+        if not mysql.is_one(dialect):
             return receipts.take(connection, file, stamp)
         verdict = receipts.judge(connection, {file: stamp})
         if file not in verdict.refused:
             receipts.record(connection, {file: stamp})
-        return file not in verdict.refused | verdict.present
+        return file not in verdict.refused and file not in verdict.present
     except exc.SQLAlchemyError as error:
         raise LoadError(f"the receipt of {file!r} for job {job!r} cannot be written: {error}") from error
 
 
-def create_receipts(connection: Connection) -> None:
+def refusing_receipt(connection: Connection, *, state_id: str, job: str, file: str, stamp: Stamp) -> Receipt | None:
+    """The receipt for which ``write_receipt`` has just said no; None where it is this claim's own."""
+    receipt = Receipts(connection.dialect.name, state_id, job).read(connection, [file]).get(file)
+    own = receipt is None or receipt.token < stamp.token or receipt == Receipt(stamp.token, stamp.version)
+    return None if own else receipt
+
+
+def create_receipts(connection: Connection, schema: str | None = None) -> None:
     """Make the table of the receipts where it is not there."""
     from sqlalchemy import inspect
     from sqlalchemy.schema import CreateTable
 
-    if inspect(connection).has_table(TABLE):
+    if inspect(connection).has_table(TABLE, schema):
         return
     if connection.dialect.name == "postgresql":
         # Workers make the table at the same time, and CREATE … IF NOT EXISTS does not wait there. Until the end of the
         # transaction, so never when the table is there.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('_mmmeta_receipts'))")
-    table = receipts_table(connection.dialect.name)
+    table = receipts_table(connection.dialect.name, schema, connection.dialect)
     if connection.dialect.name == "sqlite":
         # A caller's transaction may not have the write lock yet, and another worker make the table meanwhile.
         connection.execute(CreateTable(table, if_not_exists=True))
@@ -206,24 +223,35 @@ def create_receipts(connection: Connection) -> None:
         table.create(connection, checkfirst=True)
 
 
-def receipts_table(dialect: str) -> Table:
-    """The table as SQLAlchemy sees it; made with ``table.create(connection, checkfirst=True)``."""
-    from sqlalchemy import BigInteger, Column, MetaData, String, Table, Text
+def receipts_table(dialect: str, schema: str | None = None, making: Dialect | None = None) -> Table:
+    """The table as SQLAlchemy sees it; made with ``table.create(connection, checkfirst=True)``.
 
-    text = Text() if dialect in ("sqlite", "postgresql") else String(255)
+    Args:
+        making: of a connection to the database where it is to be made; needed for MariaDB and MySQL.
+    """
+    from sqlalchemy import BigInteger, Column, MetaData, Table, Text
+
+    def text(length: int) -> Any:
+        return mysql.text_type(making, length) if making is not None and mysql.is_one(dialect) else Text()
+
     return Table(
         TABLE,
         MetaData(),
-        Column("state_id", text, primary_key=True),
-        Column("job", text, primary_key=True),
-        Column("file", text, primary_key=True),
+        Column("state_id", text(40), primary_key=True),
+        Column("job", text(128), primary_key=True),
+        Column("file", text(mysql.ID_CHARACTERS), primary_key=True),
         Column("token", BigInteger, nullable=False),
-        Column("version", text, nullable=False),
+        Column("version", text(100), nullable=False),
+        schema=schema,
     )
 
 
 def upserting(dialect: str) -> Any:
-    """``insert`` of SQLite or PostgreSQL, the two that know ``ON CONFLICT``."""
+    """``insert`` of a database, with its way to overwrite what is there."""
+    if mysql.is_one(dialect):
+        from sqlalchemy.dialects import mysql as dialects
+
+        return dialects.insert
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 

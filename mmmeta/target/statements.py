@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmmeta.target import mysql
 from mmmeta.target.receipts import upserting
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def upsert(connection: Connection, table: Table, bound: Sequence[Mapping[str, An
 
     if not bound:
         return
-    if connection.dialect.name in ("sqlite", "postgresql"):
+    if not mysql.is_one(connection.dialect.name):
         insert = upserting(connection.dialect.name)(table)
         others = {column: insert.excluded[column.key] for column in table.c if column.key != "u"}
         statement = (
@@ -30,13 +31,15 @@ def upsert(connection: Connection, table: Table, bound: Sequence[Mapping[str, An
         )
         connection.execute(statement, list(bound))
         return
+    # ON DUPLICATE KEY would overwrite another file's row that somebody's own index takes for the same.
     uniques = [row["u"] for row in bound]
     there = {str(found) for (found,) in connection.execute(select(table.c.u).where(table.c.u.in_(uniques)))}
     if new := [row for row in bound if row["u"] not in there]:
         connection.execute(table.insert(), new)
     # A parameter must not have a column's name in an UPDATE.
     if old := [{**row, "the_unique": row["u"]} for row in bound if row["u"] in there]:
-        connection.execute(table.update().where(table.c.u == bindparam("the_unique")), old)
+        mine = mysql.exactly(connection.dialect, table.c.u, bindparam("the_unique"))
+        connection.execute(table.update().where(mine), old)
 
 
 def append(connection: Connection, table: Table, bound: Sequence[Mapping[str, Any]]) -> None:
@@ -51,5 +54,7 @@ def delete(connection: Connection, table: Table, bound: Sequence[Mapping[str, An
 
     if bound:
         # A parameter must not have a column's name.
-        statement = table.delete().where(table.c.u == bindparam("the_unique"))
-        connection.execute(statement, [{"the_unique": row["u"]} for row in bound])
+        unique: Any = bindparam("the_unique")
+        dialect = connection.dialect
+        mine = mysql.exactly(dialect, table.c.u, unique) if mysql.is_one(dialect.name) else table.c.u == unique
+        connection.execute(table.delete().where(mine), [{"the_unique": row["u"]} for row in bound])

@@ -13,17 +13,34 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError, TargetError
 from mmmeta.masking import without_secrets_of
-from mmmeta.target.columns import TargetColumns, WantedColumns, column_name
-from mmmeta.target.engine import READING, concerns_all, is_missing, lost, open_engine, sqlite_file, takes_nothing
-from mmmeta.target.receipts import Receipts, Stamp, create_receipts
+from mmmeta.target import mysql
+from mmmeta.target.columns import TargetColumns, WantedColumns
+from mmmeta.target.engine import (
+    READING,
+    concerns_all,
+    is_missing,
+    lost,
+    may_go_another_time,
+    open_engine,
+    sqlite_file,
+    takes_nothing,
+)
+from mmmeta.target.fitness import Unfit, refuse_unfilled
+from mmmeta.target.names import NO_SCHEMAS, read_table_name
+from mmmeta.target.receipts import Receipt, Receipts, Stamp, create_receipts
+from mmmeta.target.registry import read_version
 from mmmeta.target.statements import Statement, append, delete, upsert
-from mmmeta.target.tables import TargetTable, prepare, read_columns, read_version, sqlalchemy_table
+from mmmeta.target.tables import TargetTable, prepare, read_columns, sqlalchemy_table
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
 ROUNDS = 20
 """How often a batch is tried again because other workers change the table's columns meanwhile."""
+
+
+DEADLOCKS = 5
+"""How often a batch is tried again because the database broke it off for another worker's."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +66,13 @@ class Written:
         written: files that are in the target now (or out of it), with their receipts.
         refused: files that another worker wrote under the same or a larger token; nothing was changed.
         failed: file → why the target did not take it; the others of the batch are in.
+        receipts: of the refused files.
     """
 
     written: int
     refused: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    receipts: Mapping[str, Receipt] = field(default_factory=dict, compare=False)
 
 
 class SqlTarget:
@@ -64,7 +83,7 @@ class SqlTarget:
 
     Args:
         url: a SQLAlchemy URL.
-        table: the table's name, taken literally.
+        table: the table's name, taken literally, but for a dot: ``schema.table``.
         wanted: which columns are written, and whether a file has one row or one a version; the name of the unique key
             alone stands for one row a file with all keys.
 
@@ -73,12 +92,17 @@ class SqlTarget:
     """
 
     def __init__(self, url: str, table: str, wanted: str | WantedColumns) -> None:
-        if column_name(table, ()) != table or table.lower().startswith(("_mmmeta_", "sqlite_")):
-            raise LoadError(f"{table!r} cannot be the name of a table: 1 to 63 bytes, not _mmmeta_… or sqlite_…")
+        try:
+            self.at = read_table_name(table)
+        except ValueError as error:
+            raise LoadError(str(error)) from None
         self.table = table
         self.wanted = WantedColumns(wanted) if isinstance(wanted, str) else wanted
         self._given = url
         self._engine, self.url = open_engine(url)
+        if self.at.schema is not None and self._engine.dialect.name == "sqlite":
+            self._engine.dispose()
+            raise LoadError(f"{self.url}: {NO_SCHEMAS.format(table=table)}")
         self._there: TargetTable | None = None
         self._fixed: dict[str, str] = {}
 
@@ -118,18 +142,22 @@ class SqlTarget:
 
         if len({row.unique for row in rows}) != len(rows):
             raise ValueError("a file comes twice in one batch")
-        receipts = Receipts(self._engine.dialect.name, state_id, job)
+        receipts = Receipts(self._engine.dialect.name, state_id, job, self.at.schema)
+        deadlocks = 0
         for _ in range(ROUNDS):
             with self._errors():
                 try:
                     written = self._attempt(statement, rows, receipts)
                     if written is not None:
                         return written
-                    with self._engine.begin() as connection:
+                    with mysql.alone(self._engine, self.table), self._engine.begin() as connection:
                         values = [] if statement is delete else [row.values for row in rows]
-                        prepare(connection, self.table, self.wanted, values, self._fixed)
+                        prepare(connection, self.at, self.wanted, values, self._fixed)
                 except exc.DBAPIError as error:
                     # The columns that one row asks for, or a row that costs the connection.
+                    if may_go_another_time(error) and deadlocks < DEADLOCKS:
+                        deadlocks += 1
+                        continue
                     if len(rows) == 1 or (self._takes_nothing(error) if lost(error) else concerns_all(error)):
                         raise
                     return self._apart(statement, rows, state_id, job)
@@ -139,7 +167,7 @@ class SqlTarget:
     def _apart(self, statement: Statement, rows: Sequence[TargetRow], state_id: str, job: str) -> Written:
         """Each row in a transaction of its own, with the columns that it asks for."""
         written = 0
-        refused: list[str] = []
+        refused: dict[str, Receipt] = {}
         failed: dict[str, str] = {}
         for row in rows:
             try:
@@ -150,9 +178,9 @@ class SqlTarget:
                 failed[row.unique] = str(error).removeprefix(f"{self.name}: ")
             else:
                 written += one.written
-                refused += one.refused
+                refused |= one.receipts
                 failed |= one.failed
-        return Written(written, tuple(sorted(refused)), failed)
+        return Written(written, tuple(sorted(refused)), failed, refused)
 
     @property
     def is_missing(self) -> bool:
@@ -206,15 +234,17 @@ class SqlTarget:
             there = self._current(connection)
             columns = None if there is None else there.columns
             if columns is None and removing and not self._has_table(connection):
-                create_receipts(connection)
+                create_receipts(connection, self.at.schema)
             elif columns is None or (not removing and columns.needs(row.values for row in rows)):
                 return None
+            if columns is not None and not removing:
+                refuse_unfilled(columns)
             bound, failed = _bind(columns, rows, removing=removing)
             stamps = {row.unique: row.stamp for row in rows if row.unique in bound}
             table = None if there is None else there.table
             if together:
                 written, refused = _carry_out_part(connection, statement, table, receipts, bound, stamps)
-                return Written(written, tuple(sorted(refused)), failed)
+                return Written(written, tuple(sorted(refused)), failed, refused)
             return self._one_by_one(connection, statement, table, receipts, bound, stamps, failed)
 
     def _one_by_one(
@@ -235,7 +265,7 @@ class SqlTarget:
         from sqlalchemy import exc
 
         total = 0
-        overtaken: set[str] = set()
+        overtaken: dict[str, Receipt] = {}
         # In one order, as their receipts are locked, against deadlocks.
         for unique in sorted(bound):
             one = {unique: bound[unique]}
@@ -251,23 +281,25 @@ class SqlTarget:
             else:
                 total += written
                 overtaken |= refused
-        return Written(total, tuple(sorted(overtaken)), failed)
+        return Written(total, tuple(sorted(overtaken)), failed, overtaken)
 
     def _has_table(self, connection: Connection) -> bool:
         from sqlalchemy import inspect
 
-        return inspect(connection).has_table(self.table)
+        return self.at.is_there(inspect(connection))
 
     def _current(self, connection: Connection) -> TargetTable | None:
         """The table as this transaction sees it, and nobody changes its columns until it ends."""
         there = self._there
         if there is not None:
             if connection.dialect.name == "postgresql":
-                quote = connection.dialect.identifier_preparer.quote_identifier
-                connection.exec_driver_sql(f"LOCK TABLE {quote(self.table)} IN ROW EXCLUSIVE MODE")
-            if there.columns.version == read_version(connection, self.table):
+                connection.exec_driver_sql(f"LOCK TABLE {self.at.quoted(connection)} IN ROW EXCLUSIVE MODE")
+            elif mysql.is_one(connection.dialect.name):
+                # Nobody changes a table that a transaction has read.
+                connection.exec_driver_sql(f"SELECT 1 FROM {self.at.quoted(connection)} LIMIT 0")
+            if there.columns.version == read_version(connection, self.at):
                 return there
-        columns = read_columns(connection, self.table, self.wanted, self._fixed)
+        columns = read_columns(connection, self.at, self.wanted, self._fixed)
         self._there = None if columns is None else TargetTable(columns, sqlalchemy_table(columns))
         return self._there
 
@@ -278,6 +310,8 @@ class SqlTarget:
 
         try:
             yield
+        except Unfit as error:
+            raise TargetError(f"{self.url}, {error}") from error
         except exc.SQLAlchemyError as error:
             message = f"{self.name}: {self._reason(error)}"
             raise (TargetError if self._takes_nothing(error) else LoadError)(message) from error
@@ -307,15 +341,15 @@ def _carry_out_part(
     receipts: Receipts,
     bound: Mapping[str, dict[str, Any]],
     stamps: Mapping[str, Stamp],
-) -> tuple[int, frozenset[str]]:
-    """Rows and their receipts, of the batch or of one file; gives how many are in, and which were overtaken.
+) -> tuple[int, Mapping[str, Receipt]]:
+    """Rows and their receipts, of the batch or of one file; gives how many are in, and by which receipts others are not.
 
     Args:
         table: None where there is no table, and so no row to remove.
     """
     verdict = receipts.judge(connection, stamps)
     present = verdict.present if statement is append else frozenset()
-    wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused | present}
+    wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused and unique not in present}
     if table is not None:
         statement(connection, table, list(wanted.values()))
     done = {unique: stamps[unique] for unique in (*wanted, *present)}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from mmmeta.errors import LoadError
 from mmmeta.masking import without_secrets_of
 from mmmeta.target.engine import READING, open_engine, sqlite_file
+from mmmeta.target.inspecting import describe
+from mmmeta.target.names import read_table_name
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def view_table(url: str, table: str, *, count: bool) -> TableView | None:
     Raises:
         LoadError: the database cannot be opened or read.
     """
-    from sqlalchemy import exc, func, inspect, select
+    from sqlalchemy import exc, func, select
     from sqlalchemy import table as named
     from sqlalchemy.types import NullType
 
@@ -47,8 +49,11 @@ def view_table(url: str, table: str, *, count: bool) -> TableView | None:
             return None  # connecting would make it
         with engine.connect() as connection:
             connection = connection.execution_options(**{READING: True})
-            found = inspect(connection).get_columns(table)
-            rows = connection.scalar(select(func.count()).select_from(named(table))) if count else None
+            at = read_table_name(table)
+            found = describe(connection, at)
+            rows = (
+                connection.scalar(select(func.count()).select_from(named(at.name, schema=at.schema))) if count else None
+            )
     except exc.NoSuchTableError:
         return None
     except exc.SQLAlchemyError as error:

@@ -74,6 +74,8 @@ def _run_job(
             # By now the job has recorded what it finished and given back the rest; its report is lost.
             _tell_of_interruption(context, m, job, progress.done, see_more)
             raise
+        if report.behind_words is not None:
+            context.log.warning(report.behind_words)
         standing = reporting.Standing.of(m, job)
         # What is left elsewhere is no news of a run for partitions.
         shown = report if only is None else replace(report, pending=job.due(only))

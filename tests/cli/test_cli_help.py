@@ -36,7 +36,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_work(run: Run) -> None:
     listed = [
         line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line.startswith("  ") and line[2] != " "
     ]
-    verbs = ["generate", "update", "run", "status", "jobs", "why", "check", "inspect", "find", "dump", "store"]
+    verbs = ["generate", "update", "run", "status", "jobs", "why", "check", "inspect", "state", "find", "dump", "store"]
     assert listed[: len(verbs)] == verbs
 
 

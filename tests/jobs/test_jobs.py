@@ -309,14 +309,15 @@ def test_download(archive: Archive, tmp_path: Path) -> None:
 
 
 def test_load(archive: Archive, tmp_path: Path) -> None:
-    """Metadata rows into a table, once; again when the content changed."""
+    """Metadata rows into a table, once; again when the content changed, where the job says so."""
     archive.server.layout.config.parent.mkdir()
     archive.server.layout.config.write_text("metadata:\n  unique: id\n")
     for name in "abc":
         archive.write(name, id=name, pages=1, tags=["x"])
     archive.deliver()
     target = tmp_path / "target.db"
-    job = archive.client.job("import", load={"to": f"sqlite:///{target}", "table": "documents"}, batch_size=2)
+    load = {"to": f"sqlite:///{target}", "table": "documents"}
+    job = archive.client.job("import", load=load, batch_size=2, rerun_on="content")
     assert (job.run().done, job.run().done) == (3, 0)
     archive.write("b", {"id": "b", "content_hash": "changed", "pages": 2})
     archive.write("c", {"id": "c", "content_hash": "c", "pages": 3})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from archives import Archive
-from sql_target import columns_of, delete, identify_by_id, publish, query
+from sql_target import columns_of, delete, identify_by_id, publish, query, quoted, told
 
 from mmmeta import Job, Metadir
 from mmmeta.errors import JobError, MmmetaError, TargetError
@@ -33,13 +33,13 @@ def test_append_adds_a_row_for_each_version(archive: Archive, url: str) -> None:
     publish(archive, {"a": {"pages": 2, "content_hash": "2"}})
     assert job.run().done == 1
     wanted = [("a", 1), ("a", 2), ("b", 1)]
-    assert query(url, "SELECT id, pages FROM documents ORDER BY id, pages") == wanted
+    assert told(url, "SELECT id, pages FROM documents ORDER BY id, pages") == wanted
     job.retry(files=["b"])
     assert job.run().done == 1
-    assert query(url, "SELECT id, pages FROM documents ORDER BY id, pages") == [*wanted, ("b", 1)]
+    assert told(url, "SELECT id, pages FROM documents ORDER BY id, pages") == [*wanted, ("b", 1)]
     job.forget()
     assert job.run().done == 2
-    assert query(url, "SELECT count(*) FROM documents") == [(6,)]
+    assert told(url, "SELECT count(*) FROM documents") == [(6,)]
 
 
 def test_a_version_that_returns_is_a_version(archive: Archive, url: str) -> None:
@@ -80,7 +80,7 @@ def test_chosen_columns(archive: Archive, url: str) -> None:
     assert job.run().done == 2
     names = ["id", "pages", "published", "heading", "x:y", "ok", "nowhere"]
     assert columns_of(url) == names
-    assert query(url, "SELECT * FROM documents ORDER BY id") == [
+    assert told(url, "SELECT * FROM documents ORDER BY id") == [
         ("a", 3, "2026-01-01", "A", 1, True, None),
         ("b", None, None, "B", None, None, None),
     ]
@@ -88,7 +88,7 @@ def test_chosen_columns(archive: Archive, url: str) -> None:
     publish(archive, {"b": {"content_hash": "2", "nowhere": 7, "new": 1}})
     assert job.run().done == 1
     assert columns_of(url) == names
-    assert query(url, "SELECT nowhere, heading FROM documents WHERE id = 'b'") == [(7, None)]
+    assert told(url, "SELECT nowhere, heading FROM documents WHERE id = 'b'") == [(7, None)]
 
 
 def test_columns_as_a_mapping_and_a_renamed_unique_key(archive: Archive, url: str) -> None:
@@ -127,7 +127,7 @@ def test_a_chosen_name_that_is_not_free(archive: Archive, url: str) -> None:
     assert load(archive, url).run().done == 1
     with pytest.raises(TargetError, match="column 'pages' is there already"):
         load(archive, url, "other", columns={"pages": "title"}).run()
-    assert query(url, "SELECT title, pages FROM documents") == [("A", 1)]
+    assert told(url, "SELECT title, pages FROM documents") == [("A", 1)]
 
 
 def test_two_jobs_with_different_ideas_of_one_column(archive: Archive, url: str) -> None:
@@ -277,7 +277,7 @@ def test_a_metadata_key_named_as_the_contents_column(archive: Archive, url: str)
         assert job.run().done == 1
     assert query(url, "SELECT text FROM documents") == [("the document",)]
     other = next(name for name in columns_of(url) if name.startswith("text_"))
-    assert query(url, f'SELECT "{other}" FROM documents') == [("the key",)]
+    assert query(url, f"SELECT {quoted(url, other)} FROM documents") == [("the key",)]
 
 
 # Taking out, and looking

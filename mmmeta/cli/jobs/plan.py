@@ -38,7 +38,7 @@ def verb(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
     \b
     --json, a line a job: {metadir, path, job, files, bytes, newly_selected,
       left, left_done, retract, changed, redefined, lacking: {key: files},
-      condition_words, outdated, problem}
+      never_again, without_content, condition_words, outdated, problem}
     """
 
     def show(target: Target, names: list[JobName]) -> int:
@@ -101,6 +101,12 @@ def _sentences(name: JobName, job: Job, plan: Plan) -> list[str]:
     if limit is not None and limit.bytes is not None and (plan.bytes or 0) > limit.bytes:
         sentences.append(f"at most {format_size(limit.bytes)} a run, so the rest waits for the next")
     sentences += [f"no {key}: {files_text(count)} cannot match" for key, count in plan.lacking.items()]
+    if plan.never_again is not None:
+        sentences.append(f"what is done comes again only if a person says so: {plan.never_again}")
+    if plan.without_content:
+        sentences.append(
+            f"without a content key: {files_text(plan.without_content)}; any change of their metadata makes them due again"
+        )
     if plan.problem is not None:
         sentences.append(f"cannot run: {plan.problem}")
     return sentences

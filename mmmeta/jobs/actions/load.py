@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.config.model import Config
 from mmmeta.errors import JobError, LoadError, MmmetaError, TargetError
-from mmmeta.files.claim import version_of
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import Action, Done, claim_of, file_failed
+from mmmeta.jobs.versions import rules_of, version_name
 from mmmeta.layout import Layout
 from mmmeta.project.actions import LoadAction
 from mmmeta.project.job import JobConfig
@@ -80,7 +80,8 @@ class Load(Action):
         content = self._config.metadata.content
         elsewhere = {file.unique_value: self._elsewhere(place) for file, place in done}
         files = [file for file, _ in done if elsewhere[file.unique_value] is None]
-        version = [version_of(self._job.rerun_on, content, file, file.fingerprint) for file in files]
+        rules = rules_of(self._job, content)
+        version = [version_name(rules, file, file.fingerprint) for file in files]
         sought = [Sought(file.unique_value, name, file.get(content)) for file, name in zip(files, version, strict=True)]
         column = next((name for name, key in self._keys.items() if key == content), content)
         found = missing(self._target, sought, content=column, state_id=self._state_id, job=self._job.name)
@@ -151,7 +152,9 @@ class Load(Action):
                 message = f"{self._target.name}: {written.failed[name]}"
                 outcomes.append(Outcome(claim, "LoadError", message))
             elif name in written.refused:
-                outcomes.append(Outcome(claim, "LoadError", "another worker has taken this file over since"))
+                message = "another worker has taken this file over since"
+                ahead = claim.ahead(written.receipts[name])
+                outcomes.append(Outcome(claim, "LoadError", message, place=self.place(file), ahead=ahead))
             else:
                 outcomes.append(Outcome(claim, bytes=sizes.get(name), place=self.place(file)))
         return outcomes

@@ -83,6 +83,21 @@ class Claim:
     place: Place | None = None
 
 
+class Ahead(NamedTuple):
+    """A receipt that refused a claim.
+
+    Where the claim is still the ledger's last one of the file, the ledger has never given such a token out: it is an older
+    copy of itself, and the target knows better.
+
+    Attributes:
+        token: of the receipt.
+        same: whether it is of the very version that was claimed.
+    """
+
+    token: int
+    same: bool
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a claimed file ended; ``error_type`` is None where it was done.
@@ -95,6 +110,7 @@ class Outcome:
         place: where the result is now, where the action knows.
         over: the file whose place this was: an earlier version of the same document, which has none any more.
         vacant: a place of the file's where nothing is: it was given in vain, or what was there was removed.
+        ahead: the receipt for which nothing was done.
     """
 
     claim: Claim
@@ -105,6 +121,7 @@ class Outcome:
     place: Place | None = None
     over: str | None = None
     vacant: Place | None = None
+    ahead: Ahead | None = None
 
     def __post_init__(self) -> None:
         message = _shown(self.error_message)
@@ -122,7 +139,12 @@ class Outcome:
 @dataclass(frozen=True)
 class Settled:
     """What the ledger made of an outcome: ``done``, ``skipped`` (undone, or deleted meanwhile), ``failed``, ``dead``,
-    ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another)."""
+    ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another).
+
+    Attributes:
+        behind: whether the ledger was behind the target: ``done`` in the version that was claimed, else given back.
+    """
 
     outcome: Outcome
     status: str
+    behind: bool = False

@@ -65,6 +65,8 @@ class JobRules:
         on_delete: ``"ignore"``, or ``"action"``: a file that is deleted after it was done is handed to the action.
         fingerprint: of the whole definition, the action included.
         index: make indexes over the keys that the condition selects on.
+        falls_back: where the content key is compared, a file that has none is told apart by its metadata: nobody knows
+            when its document changes. Not so where people named the keys, nor in what was recorded before there was this.
     """
 
     name: str
@@ -77,6 +79,7 @@ class JobRules:
     fingerprint: str
     on_delete: str = IGNORE
     index: bool = True
+    falls_back: bool = False
 
     @property
     def selection(self) -> str:
@@ -95,6 +98,7 @@ class JobRules:
                 "backoff": self.backoff,
                 "order_by": self.order_by,
                 "on_delete": self.on_delete,
+                "falls_back": self.falls_back,
             },
             sort_keys=True,
         )
@@ -121,7 +125,11 @@ class JobRules:
 
     def compares_as(self, other: JobRules) -> bool:
         """Whether versions of files are told apart as under ``other``."""
-        return (self.rerun_on, self.content_key) == (other.rerun_on, other.content_key)
+        return (self.rerun_on, self.content_key, self.falls_back) == (
+            other.rerun_on,
+            other.content_key,
+            other.falls_back,
+        )
 
     def retry_after(self, attempt: int) -> float:
         """Seconds from the failure of this attempt (from 1) until the file is due again."""
@@ -148,4 +156,5 @@ def rules_from(name: str, selection: str, rules: str, fingerprint: str) -> JobRu
         order_by=values["order_by"],
         fingerprint=fingerprint,
         on_delete=values["on_delete"],
+        falls_back=values.get("falls_back", False),
     )

@@ -157,6 +157,9 @@ class Ledger(ABC):
     def settle(self, outcomes: Sequence[Outcome], *, run_id: str | None, worker: str) -> list[Settled]:
         """Record how claimed files ended, in their order; a claim that another worker has raised since changes nothing.
 
+        A file for which a target has a receipt that this ledger never gave a token for is done where the receipt is of
+        the version that was claimed, and goes back untried otherwise; its next token is larger than the receipt's.
+
         A file that changed meanwhile, or was deleted, is looked at again at once. One that was done over an earlier version
         of its document takes that one's place.
         """

@@ -25,6 +25,7 @@ from mmmeta.state.ledger.rules import (
     JobRules,
     latest_due,
 )
+from mmmeta.state.ledger.sqlite.behind import is_received, raise_tokens
 from mmmeta.state.ledger.sqlite.offers import Offers
 from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, read_place, stored_place
 from mmmeta.state.ledger.store import Ledger
@@ -264,13 +265,23 @@ class Claims(Ledger):
         settled: list[Settled] = []
         for outcome in outcomes:
             claim = held.get(outcome.claim.file)
-            lost = claim is None or claim.token != outcome.claim.token
-            settled.append(Settled(outcome, "lost" if lost else self._status_after(outcome)))
-        ours = [entry for entry in settled if entry.status != "lost"]
+            if claim is None or claim.token != outcome.claim.token:
+                settled.append(Settled(outcome, "lost"))
+            elif outcome.ahead is None:
+                settled.append(Settled(outcome, self._status_after(outcome)))
+            elif is_received(self._connection, outcome.claim, outcome.ahead):
+                done = replace(outcome, error_type=None, error_message=None, error_lines=None)
+                settled.append(Settled(done, self._status_after(done), behind=True))
+            else:
+                settled.append(Settled(outcome, "pending", behind=True))
+        untried = {entry.outcome.claim.file: entry.outcome.claim for entry in settled if entry.status == "pending"}
+        ours = [entry for entry in settled if entry.status not in ("lost", "pending")]
         self._write_outcomes(ours)
         for entry in ours:
             if entry.outcome.vacant is not None:
                 self._let_go(entry.outcome.claim.file, entry.outcome.vacant)
+        self.release(list(untried.values()))
+        raise_tokens(self._connection, self.rules.name, [entry for entry in settled if entry.behind])
         changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
         if changed:
             self._offers.look_again([claim.file for claim in changed])
@@ -299,6 +310,7 @@ class Claims(Ledger):
                     entry.outcome.bytes,
                 )
                 for entry in settled
+                if entry.outcome.claim.file not in untried
             ],
         )
         return settled

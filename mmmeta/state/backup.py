@@ -1,0 +1,125 @@
+"""Copies of a state db: made with SQLite's own backup while others write, and put back into the same file.
+
+A copy that was put back is older than what jobs have done since. Targets with receipts tell the ledger (``ledger/sqlite/behind``),
+and a document that is in its place is not fetched again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from mmmeta.errors import MmmetaError, StateDbError
+from mmmeta.layout import Layout
+from mmmeta.sqlite.connection import connect, set_journal_mode
+from mmmeta.state.database import StateDatabase
+from mmmeta.state.db import Merged, merged_of
+from mmmeta.state.liveness import living
+
+BEFORE = ".before-restore"
+"""Suffix of what was there before a copy was put back; one such is kept."""
+
+
+def back_up(state: Path, target: Path) -> Merged:
+    """Copy a state db into one file, as of one moment, whoever writes meanwhile; gives what it has merged.
+
+    The file appears whole or not at all. An older copy of a state db is replaced.
+
+    Raises:
+        StateDbError: there is no state db, or the target is something else, or cannot be written.
+    """
+    if not state.exists():
+        raise StateDbError(f"no state db at {state}: there is nothing to copy")
+    if target.is_dir() or not target.parent.is_dir():
+        where = "is a folder: give the name of a file" if target.is_dir() else "cannot be made: its folder is not there"
+        raise StateDbError(f"{target} {where}")
+    if target.exists() and (target.samefile(state) or not _is_state_db(target)):
+        raise StateDbError(f"{target} is there and is no copy of a state db: it was left as it is. Give another name")
+    with closing(StateDatabase(state)) as database:
+        merged = merged_of(database)
+        if merged is None:
+            raise StateDbError(f"{state} has merged nothing yet: there is nothing to copy")
+        _copy(database, target)
+    return merged
+
+
+def restore(source: Path, layout: Layout) -> Merged:
+    """Put a copy of a state db back; gives what it has merged. What was there is kept beside it (``BEFORE``).
+
+    Raises:
+        StateDbError: the copy is none or damaged, or workers are at work. Nothing was changed.
+    """
+    state = layout.state
+    if state.exists() and source.exists() and source.samefile(state):
+        raise StateDbError(f"{source} is the state db itself. Give the copy that is to be put back")
+    with closing(StateDatabase(source)) as database:
+        merged = merged_of(database)
+        if merged is None:
+            raise StateDbError(
+                f"{source} {'has merged nothing yet' if source.exists() else 'is not there'}: give a copy of a state db"
+            )
+        damage = database.why_damaged()
+        if damage is not None:
+            raise StateDbError(f"{source} is damaged ({damage}): give another copy. The state db is as it was")
+        workers = living(layout.workers)
+        if workers:
+            raise StateDbError(
+                f"{len(workers)} worker{' is' if len(workers) == 1 else 's are'} at work on {layout.base}: what they do now "
+                "would be forgotten. Wait for the end of their runs, or end them"
+            )
+        try:
+            with database.reading() as reading:
+                reading.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opened before its place may be taken
+                _set_aside(state)
+                state.parent.mkdir(parents=True, exist_ok=True)
+                with closing(connect(state, "rwc", _write_ahead)) as writing:
+                    reading.backup(writing)
+        except (OSError, sqlite3.Error) as error:
+            raise StateDbError(f"{state} cannot be written: {error}; what was there is in {state}{BEFORE}") from error
+    return merged
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    set_journal_mode(connection, "WAL")
+
+
+def _is_state_db(path: Path) -> bool:
+    with closing(StateDatabase(path)) as database:
+        try:
+            return merged_of(database) is not None
+        except MmmetaError:
+            return False
+
+
+def _copy(database: StateDatabase, target: Path) -> None:
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with database.reading() as reading, closing(sqlite3.connect(temporary)) as writing:
+            reading.backup(writing)
+            writing.execute("PRAGMA journal_mode=DELETE")  # one file at rest
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except (OSError, sqlite3.Error) as error:
+        raise StateDbError(f"{target} cannot be written: {error}") from error
+    finally:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+
+
+def _set_aside(state: Path) -> None:
+    """Keep what is there; what cannot be read is moved away with its log, for nothing can be written over it."""
+    if not state.exists():
+        return
+    before = state.with_name(state.name + BEFORE)
+    with closing(StateDatabase(state)) as database:
+        if database.why_damaged() is None:
+            _copy(database, before)
+            return
+    for suffix in ("", "-wal", "-shm"):
+        path = state.with_name(state.name + suffix)
+        if path.exists():
+            os.replace(path, before.with_name(before.name + suffix))

@@ -1,0 +1,32 @@
+"""A ledger that is behind its receipts: an older copy of itself was put back, and a target has tokens that it never gave out.
+
+Nothing has to be looked for: such a receipt refuses the claim, and the claim is still the ledger's last one of the file. What
+is in the target in the version that was claimed counts as done; the rest goes back untried, with a token that is larger than
+the receipt's from then on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from mmmeta.state.ledger.outcomes import Ahead, Claim, Settled
+
+
+def is_received(connection: sqlite3.Connection, claim: Claim, ahead: Ahead) -> bool:
+    """Whether a claimed file counts as done for its receipt; not where a person has just asked for it anew."""
+    (base,) = connection.execute("SELECT value FROM info WHERE name = 'token_base'").fetchone()
+    return ahead.same and not base < claim.asked == claim.token - 1
+
+
+def raise_tokens(connection: sqlite3.Connection, job: str, behind: Sequence[Settled]) -> None:
+    """Raise the tokens of these files to those of their receipts. What a person has asked for anew was asked for after them."""
+    connection.executemany(
+        "UPDATE ledger SET token = max(token, ?1), asked = CASE WHEN ?2 THEN max(asked, ?1) ELSE asked END "
+        "WHERE job = ?3 AND file = ?4",
+        [
+            (ahead.token, entry.status == "pending" and ahead.same, job, entry.outcome.claim.file)
+            for entry in behind
+            if (ahead := entry.outcome.ahead) is not None
+        ],
+    )
