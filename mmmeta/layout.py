@@ -142,7 +142,5 @@ def why_misplaced(base: Path) -> str | None:
     with suppress(OSError), os.scandir(base) as entries:
         for entry in islice(entries, _LOOKED_INTO):
             if os.path.exists(os.path.join(entry.path, METADIR, "meta.db")):
-                return (
-                    f"there is a metadir in {entry.path}: name that folder, or let the sync copy what is in it into {base}"
-                )
+                return f"there is a metadir in {entry.path}: name that folder, or let the sync copy what is in it into {base}"
     return None

@@ -117,7 +117,9 @@ class Publisher:
         try:
             write_atomic(self._layout.announced, content.encode())  # last, because it says that the others are right
         except OSError as error:
-            raise MetadataDbError(f"{self._layout.announced} cannot be written: {error.strerror}; {remedy_of(error)}") from error
+            raise MetadataDbError(
+                f"{self._layout.announced} cannot be written: {error.strerror}; {remedy_of(error)}"
+            ) from error
 
     def _announced(self) -> str | None:
         """What the store speaks of, as ``publish`` wrote it down; None where nothing readable says so."""

@@ -64,6 +64,7 @@ class Server:
     def config(self) -> Config:
         """As it was read last."""
         if self._config is None:
+            self.refuse_legacy()  # an old one's config.yml has other keys, which shall not be what is said
             self._config = load_config(self.layout.config)
         return self._config
 
@@ -113,7 +114,7 @@ class Server:
             ConfigError, LegacyMetadirError, MetadataDbError
         """
         self.publisher.flush()
-        self.refuse_legacy()  # its config.yml has other keys, which shall not be what is said
+        self.refuse_legacy()
         self.reload_config()
         self.recover()
 
@@ -181,7 +182,9 @@ class Server:
         try:
             write_atomic(self.layout.server_mark, b"metadata is written here\n")
         except OSError as error:
-            raise MetadataDbError(f"{self.layout.server_mark} cannot be written: {error.strerror}; {remedy_of(error)}") from error
+            raise MetadataDbError(
+                f"{self.layout.server_mark} cannot be written: {error.strerror}; {remedy_of(error)}"
+            ) from error
 
     # Writing
 

@@ -259,7 +259,11 @@ class MetadataWriter:
         mass = is_mass_deletion(self.deleted, before, left)
         named = self.deleted == self._by_hand and self.deleted < MASS_DELETION_MINIMUM
         if mass and not named and not self.allow_mass_delete:
-            none = " Nothing was found where they come from: is a disk not mounted, a folder moved?" if self.found_none else ""
+            none = (
+                " Nothing was found where they come from: is a disk not mounted, a folder moved?"
+                if self.found_none
+                else ""
+            )
             raise MassDeletionError(
                 f"{mass_deletion_text(self.deleted, before, alive)}{none} If they are really gone, repeat with "
                 "allow_mass_delete=True (`--allow-mass-delete`)"

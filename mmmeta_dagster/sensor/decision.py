@@ -176,11 +176,11 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
     published, merged = situation.published, situation.merged
     if merged is None:
         if published is not None:
-            before = next((run for run in situation.runs if run.phase is Phase.SUCCEEDED), None)
+            merger = next((run for run in situation.runs if run.phase is Phase.SUCCEEDED), None)
             nothing = (
                 "nothing was merged yet"
-                if before is None
-                else f"and what was merged is gone, which run {before.name} and others have done: did a sync delete local/? "
+                if merger is None
+                else f"and what was merged is gone, which run {merger.name} and others have done: did a sync delete local/? "
                 "Exclude it, and put the state db back from a backup if there is one"
             )
             yield f"the remote has metadata of {_published(published)}, {nothing}"

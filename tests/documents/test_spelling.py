@@ -138,7 +138,5 @@ def test_a_document_beside_its_metadata_comes_before_the_web(tmp_path: Path) -> 
     """In any form of its name."""
     (tmp_path / apart("é.pdf")).write_bytes(b"x")
     values = {"public_url": "https://example.org/x"}
-    found = document_source(
-        values.get, remote_url=None, file_name=composed("é.pdf"), source=None, files_root=tmp_path
-    )
+    found = document_source(values.get, remote_url=None, file_name=composed("é.pdf"), source=None, files_root=tmp_path)
     assert found == str(tmp_path / apart("é.pdf"))

@@ -42,7 +42,7 @@ def test_a_full_disk_is_no_matter_of_permissions(archive: Archive, monkeypatch: 
         return full() if Path(os.fsdecode(path)).parent.name == "workers" else real(path, *args, **options)
 
     monkeypatch.setattr(os, "open", full_workers)
-    with pytest.raises(MmmetaError, match="No space left on device; .*make room on the disk"):
+    with pytest.raises(MmmetaError, match=r"No space left on device; .*make room on the disk"):
         archive.client.job("look").run(nothing)
     monkeypatch.undo()
     monkeypatch.setattr(state_module, "write_status", full)

@@ -193,7 +193,7 @@ def test_a_file_name_that_is_not_utf8_is_an_ordinary_file(archive: Archive) -> N
         assert (report.revision, report.deleted, report.problem_count) == (1, 0, 0)
     assert [file.source for file in archive.server.files] == ["caf\\xe9/x\\xff.json"]
     os.unlink(folder + b"/x.pdf")
-    assert archive.server.generate(ensure_files=True).deleted == 1
+    assert archive.server.generate(ensure_files=True, allow_mass_delete=True).deleted == 1
 
 
 def test_what_is_no_regular_file_is_set_aside(archive: Archive) -> None:

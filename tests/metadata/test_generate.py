@@ -168,7 +168,9 @@ def test_a_copied_folder_changes_nothing(archive: Archive, unique: str, remember
     archive.server.layout.config.write_text(f"metadata: {{unique: {unique}}}\n")
     revision = archive.server.generate(no_meta=True).revision
     for copy in ("a", "z"):
-        shutil.copytree(folder, archive.server_path / copy, copy_function=shutil.copy)  # as cp -r: with times of its own
+        shutil.copytree(
+            folder, archive.server_path / copy, copy_function=shutil.copy
+        )  # as cp -r: with times of its own
     if not remembered:
         archive.server.layout.scan_db.unlink()
     report = archive.server.generate(no_meta=True)
@@ -447,7 +449,9 @@ def test_a_replacement_that_sets_everything_aside_says_why(archive: Archive, con
         archive.write(f"f{number}")
     archive.server.generate()
     archive.server.layout.config.write_text(f"metadata: {{{config}}}\n")
-    with pytest.raises(MassDeletionError, match=r"3 metadata files were set aside, the first is f0\.json: .*foreign_id"):
+    with pytest.raises(
+        MassDeletionError, match=r"3 metadata files were set aside, the first is f0\.json: .*foreign_id"
+    ):
         archive.server.generate(replace=True)
     assert len(archive.server.files) == 3
 

@@ -89,9 +89,7 @@ def test_what_is_settled_is_not_read_again(archive: Archive, monkeypatch: pytest
     assert read_count(archive.server, monkeypatch) == 0
 
 
-def test_a_files_root_that_cannot_be_written_has_a_margin(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_files_root_that_cannot_be_written_has_a_margin(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its clock cannot be asked, and may lag some minutes behind."""
     real, root = tempfile.TemporaryFile, archive.server.layout.files_root
 

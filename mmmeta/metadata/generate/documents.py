@@ -15,7 +15,6 @@ from mmmeta.errors import Problem
 from mmmeta.metadata.generate.walk import Entry, display_path, keys_of, real_path
 from mmmeta.reports import FirstFew
 
-
 CONTENT_HASH = "content_hash"
 """The key under which a document that has no metadata file tells its SHA-1."""
 

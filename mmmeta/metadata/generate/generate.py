@@ -25,7 +25,7 @@ from mmmeta.errors import MassDeletionError, MetadirNotFoundError, Problem
 from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import Head, drop_tables, revision_digest
+from mmmeta.metadata.db import Head, drop_tables
 from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
@@ -198,7 +198,7 @@ class _Gathering:
                 dropped = drop_tables(connection, database, self._config.metadata.unique) if options.replace else None
                 writer = MetadataWriter(connection, database, self._config.metadata.unique, now, dropped)
                 writer.allow_mass_delete = options.allow_mass_delete
-                if not _fits(scan, connection, writer.head):
+                if not scan.fits(connection, writer.head):
                     scan.forget()
                 self._gather(connection, writer)
                 head = self._finish(writer)
@@ -256,7 +256,9 @@ class _Gathering:
             problems = self._reader.problems
             if not problems.count:
                 raise
-            raise MassDeletionError(f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}") from None
+            raise MassDeletionError(
+                f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}"
+            ) from None
 
     def _read_all(self, walk: Walk, writer: MetadataWriter) -> None:
         scan, reader = self._scan, self._reader
@@ -290,7 +292,11 @@ class _Gathering:
 
     def _beats(self, record: Record, other: Record, known: Known | None) -> bool:
         """Which of two with one unique value counts; of documents that are copies of each other the one that is known."""
-        if known is not None and known.source in (record.source, other.source) and self._are_copies(record, other.values):
+        if (
+            known is not None
+            and known.source in (record.source, other.source)
+            and self._are_copies(record, other.values)
+        ):
             return record.source == known.source
         return precedence(record) > precedence(other)
 
@@ -389,12 +395,3 @@ def _shared(found: str, writer: MetadataWriter) -> tuple[Shared, ...]:
 
 class _DryRun(Exception):
     """Rolls the transaction back after everything was counted."""
-
-
-def _fits(scan: ScanDb, connection: sqlite3.Connection, head: Head) -> bool:
-    """Whether the history of this metadata db contains what the scan was made with."""
-    belongs = scan.belongs_to()
-    if belongs is None:
-        return False
-    metadata_id, revision, digest = belongs
-    return metadata_id == head.id and revision <= head.revision and revision_digest(connection, revision) == digest

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmmeta.errors import MmmetaError
+from mmmeta.metadata.db import Head, revision_digest
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path
 from mmmeta.sqlite.connection import BUSY_TIMEOUT
 from mmmeta.sqlite.statements import quote_identifier
@@ -130,6 +131,14 @@ class ScanDb:
         if isinstance(metadata_id, str) and isinstance(revision, int) and isinstance(digest, bytes):
             return metadata_id, revision, digest
         return None
+
+    def fits(self, connection: sqlite3.Connection, head: Head) -> bool:
+        """Whether the history of a metadata db contains what this memory was made with."""
+        belongs = self.belongs_to()
+        if belongs is None:
+            return False
+        metadata_id, revision, digest = belongs
+        return metadata_id == head.id and revision <= head.revision and revision_digest(connection, revision) == digest
 
     def begin(self) -> None:
         """Start a run; a second generate of the same metadir waits here.

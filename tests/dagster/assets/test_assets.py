@@ -125,8 +125,7 @@ def test_an_archive_that_is_not_there_is_one_line(
     assert not result.success
     failure = failure_of(result, "state_db").user_failure_data
     assert failure.description == (
-        f"There is no metadata db: {empty_archive.client / '_mmmeta'} is not there yet; run what makes it, or "
-        "sync it"
+        f"There is no metadata db: {empty_archive.client / '_mmmeta'} is not there yet; run what makes it, or sync it"
     )
     assert "\n" not in failure.description
     assert not empty_archive.client.exists()
