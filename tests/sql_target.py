@@ -74,7 +74,7 @@ def delete(archive: Archive, *names: str) -> None:
     """Remove metadata files for good, and let the client know."""
     for name in names:
         archive.remove(name)
-    archive.publish(ensure=True)
+    archive.publish(ensure=True, allow_mass_delete=True)
     archive.client.update()
 
 

@@ -173,7 +173,7 @@ def undoing(archive: Archive, tmp_path: Path, to: str = "target", **rules: Any) 
 
 def taken_down(archive: Archive) -> None:
     archive.remove("a")
-    archive.server.generate(ensure=True)
+    archive.server.generate(ensure=True, allow_mass_delete=True)
     archive.sync()
     archive.client.update()
 

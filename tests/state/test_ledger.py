@@ -321,7 +321,7 @@ def test_what_was_dismissed_before_it_was_undone_is_done_anew_when_it_returns(ar
     job = archive.client.job("import", attempts=1, on_delete="action")
     run(job)
     archive.remove("a")
-    archive.publish(ensure=True)
+    archive.publish(ensure=True, allow_mass_delete=True)
     archive.sync()
     archive.client.update()
     job.run(fail)
