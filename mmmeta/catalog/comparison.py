@@ -8,13 +8,14 @@ a moment, both sides counting as UTC where they carry no offset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from mmmeta.catalog.expressions import FALSE, TRUE, Expression, all_of, any_of
 from mmmeta.clock import to_microseconds
+from mmmeta.filters import Kind
 
 _INT64 = 1 << 63
 _AFTER_ALL_DIGITS = ":"
@@ -47,6 +48,18 @@ def matches_absent(op: str, value: Any) -> bool:
     if op == "notin":
         return any(item is True for item in value) and not any(item is False or item is None for item in value)
     return False
+
+
+def compile_mismatch(key: Expression, kinds: Collection[Kind]) -> Fragment:
+    """What has a value under a key, and one of none of these kinds."""
+    tests = {
+        Kind.TEXT: key.is_text,
+        Kind.NUMBER: any_of([key.is_number, key.is_big]),
+        Kind.BOOL: key.is_bool,
+        Kind.DATE: all_of([key.is_text, f"mmmeta_moment({key.cell}) IS NOT NULL"]),
+    }
+    fits = any_of([tests[kind] for kind in Kind if kind in kinds])
+    return Fragment(f"{key.cell} IS NOT NULL AND NOT ifnull(({fits}), 0)")
 
 
 def join_all(parts: Sequence[Fragment]) -> Fragment:

@@ -10,7 +10,7 @@ from mmmeta.errors import JobError
 from mmmeta.filters import describe
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
-from mmmeta.state.candidates import SIZE_KEYS, lacking_keys
+from mmmeta.state.candidates import SIZE_KEYS, Mismatch, lacking_keys, mismatches
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Plan:
         changed: whether the selection is another one than at the last run.
         redefined: whether something else of the definition is: the action, its target, a rule.
         lacking: key of the selection → files that cannot match because they have no such key.
+        mismatched: what the selection cannot be compared with, such as ``05.04.2024`` with a date.
         condition_words: the selection in words.
         outdated: whether metadata waits for an update; a plan knows only what is merged.
         problem: why the action cannot work, such as a function that cannot be imported; None where nothing is known.
@@ -41,6 +42,7 @@ class Plan:
     changed: bool
     redefined: bool
     lacking: dict[str, int]
+    mismatched: tuple[Mismatch, ...]
     condition_words: str
     outdated: bool
     problem: str | None
@@ -69,6 +71,7 @@ def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
         changed=evaluation.changed,
         redefined=redefined,
         lacking=lacking_keys(catalog, config.condition),
+        mismatched=mismatches(catalog, config.condition),
         condition_words=describe(config.condition),
         outdated=bench.state.has_news(),
         problem=_problem(bench),
