@@ -230,10 +230,11 @@ class Catalog:
         limit: int | None = None,
         offset: int = 0,
     ) -> list[dict[str, Any]]:
-        """Each combination of values of these keys once; what is absent comes as None."""
+        """Each combination of values of these keys once, in their order; what is absent comes as None, and first."""
         where, parameters = self._where(condition, deleted)
         cells = ", ".join(f"{self.compiler.value(key)}, {self.compiler.kind(key)}" for key in keys)
-        sql = f"SELECT DISTINCT {cells} FROM files WHERE {where} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
+        order = ", ".join(str(2 * at + 1) for at in range(len(keys)))
+        sql = f"SELECT DISTINCT {cells} FROM files WHERE {where} ORDER BY {order} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
         with self._database.reading() as connection:
             rows = connection.execute(sql, parameters).fetchall()
             combinations = [

@@ -211,13 +211,26 @@ def _like(key: Expression, op: str, value: str) -> Fragment:
 
 
 def _starts_with(key: Expression, op: str, value: str) -> Fragment:
-    return _typed(key.is_text, f"{key.cell} >= ? AND {key.cell} < ?", value, value + "\U0010ffff")
+    """As ``like`` with a ``%`` after the value, which means itself: ASCII letters in either case."""
+    stretch = caseless(value)
+    parts = [Fragment(f"{key.cell} >= ? AND {key.cell} < ?", [stretch, stretch + "\U0010ffff"])] if stretch else []
+    if stretch != value:
+        parts.append(Fragment(f"lower(substr({key.cell}, 1, {len(value)})) = lower(?)", [value]))
+    parts.append(Fragment(f"{key.cell} IS NOT NULL"))
+    inside = join_all(parts)
+    return _typed(key.is_text, inside.sql, *inside.parameters)
+
+
+def caseless(text: str) -> str:
+    """The beginning of a text up to its first ASCII letter: one stretch of an index holds all that begins with it."""
+    return next((text[:at] for at, letter in enumerate(text) if letter.isascii() and letter.isalpha()), text)
 
 
 def _ends_with(key: Expression, op: str, value: str) -> Fragment:
+    """As ``like`` with a ``%`` before the value, which means itself: ASCII letters in either case."""
     if not value:
-        return Fragment(key.is_text if key.is_text == FALSE else all_of([f"{key.cell} IS NOT NULL", key.is_text]))
-    return _typed(key.is_text, f"substr({key.cell}, -{len(value)}) = ?", value)
+        return _typed(key.is_text, f"{key.cell} IS NOT NULL")
+    return _typed(key.is_text, f"lower(substr({key.cell}, -{len(value)})) = lower(?)", value)
 
 
 _COMPILERS: dict[str, Callable[[Expression, str, Any], Fragment]] = {
