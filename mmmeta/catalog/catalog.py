@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from mmmeta.catalog.columns import KeyColumns
 from mmmeta.catalog.compiler import Compiler
-from mmmeta.catalog.expressions import all_of
+from mmmeta.catalog.expressions import FALSE, all_of
 from mmmeta.chunks import in_chunks
-from mmmeta.filters import All, Condition, condition_keys
+from mmmeta.filters import All, Compare, Condition, Not, condition_keys
 from mmmeta.sqlite.damage import STUMBLES, Damage
 from mmmeta.sqlite.database import Database
 from mmmeta.sqlite.statements import execute_in_chunks
@@ -199,6 +199,28 @@ class Catalog:
             (count,) = connection.execute(f"SELECT count(*) FROM files{chosen}", parameters).fetchone()
         return int(count)
 
+    def mismatched(self, comparison: Compare, outside: Condition, most: int) -> tuple[int, dict[str, Any]]:
+        """How many files outside of a condition have a value of a kind that one of its comparisons does not take; and some
+        of them, by their unique values, with what they have, ``most`` at most."""
+        fragment = self.compiler.mismatch(comparison)
+        if fragment.sql == FALSE:
+            return 0, {}
+        where, parameters = self._where(Not(outside), False)
+        chosen = f"FROM files WHERE {where} AND ({fragment.sql})"
+        key = comparison.key
+        some = f"SELECT {self.unique_sql}, {self.compiler.value(key)}, {self.compiler.kind(key)} {chosen} LIMIT ?"
+        with self._database.reading() as connection:
+            (count,) = connection.execute(f"SELECT count(*) {chosen}", (*parameters, *fragment.parameters)).fetchone()
+            if not count:
+                return 0, {}
+            rows = connection.execute(some, (*parameters, *fragment.parameters, most)).fetchall()
+        return int(count), {str(name): cell_value(cell, kind) for name, cell, kind in rows}
+
+    def is_mismatched(self, name: str, comparison: Compare) -> bool:
+        """Whether the file of this unique value has a value of a kind that a comparison does not take."""
+        fragment = self.compiler.mismatch(comparison)
+        return any(self._of_named("1", [name], f"WHERE {fragment.sql}", fragment.parameters))
+
     def distinct(
         self,
         keys: Sequence[str],
@@ -208,10 +230,11 @@ class Catalog:
         limit: int | None = None,
         offset: int = 0,
     ) -> list[dict[str, Any]]:
-        """Each combination of values of these keys once; what is absent comes as None."""
+        """Each combination of values of these keys once, in their order; what is absent comes as None, and first."""
         where, parameters = self._where(condition, deleted)
         cells = ", ".join(f"{self.compiler.value(key)}, {self.compiler.kind(key)}" for key in keys)
-        sql = f"SELECT DISTINCT {cells} FROM files WHERE {where} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
+        order = ", ".join(str(2 * at + 1) for at in range(len(keys)))
+        sql = f"SELECT DISTINCT {cells} FROM files WHERE {where} ORDER BY {order} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
         with self._database.reading() as connection:
             rows = connection.execute(sql, parameters).fetchall()
             combinations = [

@@ -8,13 +8,14 @@ a moment, both sides counting as UTC where they carry no offset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from mmmeta.catalog.expressions import FALSE, TRUE, Expression, all_of, any_of
 from mmmeta.clock import to_microseconds
+from mmmeta.filters import Kind
 
 _INT64 = 1 << 63
 _AFTER_ALL_DIGITS = ":"
@@ -47,6 +48,18 @@ def matches_absent(op: str, value: Any) -> bool:
     if op == "notin":
         return any(item is True for item in value) and not any(item is False or item is None for item in value)
     return False
+
+
+def compile_mismatch(key: Expression, kinds: Collection[Kind]) -> Fragment:
+    """What has a value under a key, and one of none of these kinds."""
+    tests = {
+        Kind.TEXT: key.is_text,
+        Kind.NUMBER: any_of([key.is_number, key.is_big]),
+        Kind.BOOL: key.is_bool,
+        Kind.DATE: all_of([key.is_text, f"mmmeta_moment({key.cell}) IS NOT NULL"]),
+    }
+    fits = any_of([tests[kind] for kind in Kind if kind in kinds])
+    return Fragment(f"{key.cell} IS NOT NULL AND NOT ifnull(({fits}), 0)")
 
 
 def join_all(parts: Sequence[Fragment]) -> Fragment:
@@ -198,13 +211,26 @@ def _like(key: Expression, op: str, value: str) -> Fragment:
 
 
 def _starts_with(key: Expression, op: str, value: str) -> Fragment:
-    return _typed(key.is_text, f"{key.cell} >= ? AND {key.cell} < ?", value, value + "\U0010ffff")
+    """As ``like`` with a ``%`` after the value, which means itself: ASCII letters in either case."""
+    stretch = caseless(value)
+    parts = [Fragment(f"{key.cell} >= ? AND {key.cell} < ?", [stretch, stretch + "\U0010ffff"])] if stretch else []
+    if stretch != value:
+        parts.append(Fragment(f"lower(substr({key.cell}, 1, {len(value)})) = lower(?)", [value]))
+    parts.append(Fragment(f"{key.cell} IS NOT NULL"))
+    inside = join_all(parts)
+    return _typed(key.is_text, inside.sql, *inside.parameters)
+
+
+def caseless(text: str) -> str:
+    """The beginning of a text up to its first ASCII letter: one stretch of an index holds all that begins with it."""
+    return next((text[:at] for at, letter in enumerate(text) if letter.isascii() and letter.isalpha()), text)
 
 
 def _ends_with(key: Expression, op: str, value: str) -> Fragment:
+    """As ``like`` with a ``%`` before the value, which means itself: ASCII letters in either case."""
     if not value:
-        return Fragment(key.is_text if key.is_text == FALSE else all_of([f"{key.cell} IS NOT NULL", key.is_text]))
-    return _typed(key.is_text, f"substr({key.cell}, -{len(value)}) = ?", value)
+        return _typed(key.is_text, f"{key.cell} IS NOT NULL")
+    return _typed(key.is_text, f"lower(substr({key.cell}, -{len(value)})) = lower(?)", value)
 
 
 _COMPILERS: dict[str, Callable[[Expression, str, Any], Fragment]] = {

@@ -10,9 +10,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mmmeta.catalog.columns import REMOTE, KeyColumns
-from mmmeta.catalog.comparison import Fragment, compile_comparison, join_all, join_any, matches_absent
+from mmmeta.catalog.comparison import (
+    Fragment,
+    compile_comparison,
+    compile_mismatch,
+    join_all,
+    join_any,
+    matches_absent,
+)
 from mmmeta.catalog.expressions import FALSE, TRUE, Expression, SystemExpression
-from mmmeta.filters import Ago, All, Compare, Condition, Not
+from mmmeta.filters import Ago, All, Compare, Condition, Not, kinds_taken
 
 
 class Compiler:
@@ -46,6 +53,14 @@ class Compiler:
         parts = [self.compile(part) for part in condition.parts]
         return join_all(parts) if isinstance(condition, All) else join_any(parts)
 
+    def mismatch(self, compare: Compare) -> Fragment:
+        """What has a value that is never meant by a comparison, because it is of another kind than it takes."""
+        kinds = kinds_taken(compare)
+        expressions = self.expressions(compare.key) if kinds else []
+        if not expressions:
+            return Fragment(FALSE)
+        return self._first([(expression, compile_mismatch(expression, kinds)) for expression in expressions])
+
     def value(self, key: str) -> str:
         """The cell of a key as one SQL expression, to order by; NULL for a key that nobody has."""
         expressions = self.expressions(key)
@@ -71,11 +86,16 @@ class Compiler:
         if not expressions:
             return Fragment(TRUE if matches_absent(compare.op, compare.value) else FALSE)
         value = self._resolve(compare.value)
-        if len(expressions) == 1:
-            return compile_comparison(expressions[0], compare.op, value)
-        local, remote = expressions
-        ours = compile_comparison(local, compare.op, value)
-        theirs = compile_comparison(remote, compare.op, value)
+        return self._first(
+            [(expression, compile_comparison(expression, compare.op, value)) for expression in expressions]
+        )
+
+    def _first(self, places: Sequence[tuple[Expression, Fragment]]) -> Fragment:
+        """What holds of the client's value where it has one, else of the remote's."""
+        (local, ours), *others = places
+        if not others:
+            return ours
+        ((_, theirs),) = others
         return Fragment(
             f"CASE WHEN {local.present} THEN {ours.sql} ELSE {theirs.sql} END", ours.parameters + theirs.parameters
         )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.catalog.columns import REMOTE
+from mmmeta.catalog.comparison import caseless
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.expressions import FALSE, SystemExpression
 from mmmeta.errors import MmmetaError, near_misses
@@ -46,6 +47,8 @@ def _is_helped(compiler: Compiler, comparison: Compare) -> bool:
     # Null, true and false mean files without the key as well, and usually about half of all.
     if comparison.op not in _ASKING or any(value is None or isinstance(value, bool) for value in values):
         return False
+    if comparison.op == "startswith" and not caseless(str(comparison.value)):
+        return False  # its letters stand in the index in two places
     expressions = compiler.expressions(comparison.key)
     # Where the client has values of its own they come first, and SQLite has to look at both.
     if len(expressions) != 1 or expressions[0].owner != REMOTE:

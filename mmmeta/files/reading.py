@@ -119,7 +119,8 @@ class ReadableFiles:
         deleted: bool | None = False,
         **filters: Any,
     ) -> Iterator[dict[str, Any]]:
-        """Each combination of values of these keys once, as ``{key: value}``; what is absent comes as None."""
+        """Each combination of values of these keys once, as ``{key: value}``, in their order; what is absent comes as None,
+        and first."""
         if not keys or not all(isinstance(key, str) for key in keys):
             raise UnsupportedOperationError("distinct takes names of keys; filters go by name: distinct('a', b=1)")
         catalog = self._catalog()

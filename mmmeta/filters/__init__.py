@@ -1,5 +1,5 @@
-"""The filter language, without SQL: conditions as a tree (``conditions``), as people type them and in words (``text``), and
-as mappings (``mappings``). Its names, and those for the durations and sizes that stand in filters, are imported from here.
+"""The filter language, without SQL: conditions as a tree (``conditions``), as people type them and in words (``text``), as
+mappings (``mappings``), and what kinds of values they take (``kinds``). Its names, and those for the durations and sizes that stand in filters, are imported from here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mmmeta.filters.conditions import (
     to_json,
     walk,
 )
+from mmmeta.filters.kinds import Kind, kinds_in_words, kinds_taken
 from mmmeta.filters.mappings import parse, to_where
 from mmmeta.filters.text import describe, parse_text
 from mmmeta.quantities import format_duration, format_size, parse_duration, parse_size
@@ -32,6 +33,7 @@ __all__ = [
     "AnyOf",
     "Compare",
     "Condition",
+    "Kind",
     "Not",
     "Scalar",
     "Value",
@@ -42,6 +44,8 @@ __all__ = [
     "format_size",
     "from_json",
     "grows_with_time",
+    "kinds_in_words",
+    "kinds_taken",
     "parse",
     "parse_duration",
     "parse_size",

@@ -11,7 +11,7 @@ from mmmeta.filters import describe
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.versions import never_again, without_content
-from mmmeta.state.candidates import SIZE_KEYS, lacking_keys
+from mmmeta.state.candidates import SIZE_KEYS, Mismatch, lacking_keys, mismatches
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Plan:
         never_again: why no change makes a done file due again, in a sentence; None where one does.
         without_content: files that the job means and that have no content key: any change of their metadata makes them
             due again.
+        mismatched: what the selection cannot be compared with, such as ``05.04.2024`` with a date.
         condition_words: the selection in words.
         outdated: whether metadata waits for an update; a plan knows only what is merged.
         problem: why the action cannot work, such as a function that cannot be imported; None where nothing is known.
@@ -47,6 +48,7 @@ class Plan:
     lacking: dict[str, int]
     never_again: str | None
     without_content: int
+    mismatched: tuple[Mismatch, ...]
     condition_words: str
     outdated: bool
     problem: str | None
@@ -77,6 +79,7 @@ def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
         lacking=lacking_keys(catalog, config.condition),
         never_again=never_again(bench.rules, catalog.unique),
         without_content=without_content(bench.rules, catalog),
+        mismatched=mismatches(catalog, config.condition),
         condition_words=describe(config.condition),
         outdated=bench.state.has_news(),
         problem=_problem(bench),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.errors import JobError, near_misses
-from mmmeta.filters import All, Condition, describe, walk
+from mmmeta.filters import All, Condition, describe, kinds_in_words, kinds_taken, walk
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.versions import again_when
 from mmmeta.state.ledger.rules import REASONS
@@ -96,8 +97,12 @@ def explain(bench: Bench, file: str) -> Explanation:
     unmet = []
     for part in _parts(bench.rules.condition):
         if not catalog.among([file], part, deleted=None):
-            keys = sorted({comparison.key for comparison in walk(part)})
-            actual = ", ".join(f"{key}: {json_text(values[key])}" if key in values else f"no {key}" for key in keys)
+            # Of comparisons with one key, what its value is not counts where none could be true of it.
+            unfit: dict[str, set[str]] = {}
+            for comparison in walk(part):
+                odd = catalog.is_mismatched(file, comparison)
+                unfit.setdefault(comparison.key, set()).add(kinds_in_words(kinds_taken(comparison)) if odd else "")
+            actual = ", ".join(_has(key, values, unfit[key]) for key in sorted(unfit))
             unmet.append(Unmet(describe(part), f"The file has {actual}"))
     with bench.looking() as view:
         known = view.entry(bench.config.name, file)
@@ -128,6 +133,13 @@ def unknown_file(bench: Bench, file: str) -> JobError:
     longer = [name for name in names if file and name.startswith(file)][:3]
     hint = f" Did you mean {' or '.join(map(repr, longer))}?" if longer else near_misses(file, names)
     return JobError(f"there is no file {file!r}: give its {catalog.unique}.{hint}")
+
+
+def _has(key: str, values: Mapping[str, Any], unfit: set[str]) -> str:
+    if key not in values:
+        return f"no {key}"
+    kinds = "" if "" in unfit else f", which {' and '.join(sorted(unfit))}"
+    return f"{key}: {json_text(values[key])}{kinds}"
 
 
 def _parts(condition: Condition) -> tuple[Condition, ...]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
 from mmmeta.catalog.compiler import Compiler
 from mmmeta.catalog.indexes import make_missing
 from mmmeta.chunks import PER_STATEMENT, in_chunks
-from mmmeta.filters import Compare, Condition, walk
+from mmmeta.filters import All, Compare, Condition, Not, kinds_in_words, kinds_taken, walk
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.outcomes import Candidate
 from mmmeta.state.ledger.rules import METADATA, NEVER, JobRules
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 SIZE_KEYS = ("size", "file_size", "_file_size", "content_length", "headers:content-length")
 """Where metadata tells how many bytes a document has; the first that a file has counts."""
+
+NAMED = 3
+"""Files of one mismatch that are named; all are counted."""
 
 
 class Candidates:
@@ -136,12 +141,39 @@ def told_size(get: Callable[[str], object]) -> int:
 
 
 def lacking_keys(catalog: Catalog, condition: Condition) -> dict[str, int]:
-    """Key → how many files do not have it, for the keys that a condition asks for; those that all files have are left
-    out, and so are those compared with true and false, for which absent counts as false."""
+    """Key → how many files a condition does not mean and do not have it, for the keys that it asks for; those that all
+    files have are left out, and so are those compared with true and false, for which absent counts as false."""
     keys = {
         comparison.key
         for comparison in walk(condition)
         if comparison.value is not None and not isinstance(comparison.value, bool)
     }
-    counts = {key: catalog.count(Compare(key, "=", None)) for key in sorted(keys)}
+    counts = {key: catalog.count(All((Compare(key, "=", None), Not(condition)))) for key in sorted(keys)}
     return {key: count for key, count in counts.items() if count}
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Files that a selection does not mean and that have under a key what one of its comparisons can never be true of.
+
+    Attributes:
+        what: in words: ``is no date``.
+        files: how many.
+        such_as: unique value → what the file has, of the first few.
+    """
+
+    key: str
+    what: str
+    files: int
+    such_as: dict[str, Any]
+
+
+def mismatches(catalog: Catalog, condition: Condition) -> tuple[Mismatch, ...]:
+    """What a condition cannot be compared with, by key and kind of value."""
+    asked = {(comparison.key, kinds_taken(comparison)): comparison for comparison in walk(condition)}
+    found = []
+    for (key, kinds), comparison in asked.items():
+        files, such_as = catalog.mismatched(comparison, condition, NAMED)
+        if files:
+            found.append(Mismatch(key, kinds_in_words(kinds), files, such_as))
+    return tuple(found)

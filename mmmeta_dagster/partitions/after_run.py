@@ -131,7 +131,8 @@ def _there(context: dg.AssetExecutionContext, metadir: MetadirConfig, config: Jo
     """The partitions that Dagster has of a job, windows in their order."""
     assert config.partitions is not None
     if config.partitions.every is None:
-        return context.instance.get_dynamic_partitions(dynamic_name(metadir.name, config.name, config.partitions))
+        name = dynamic_name(metadir.name, config.name, config.partitions)
+        return list(context.instance.get_dynamic_partitions(name))
     return list(windows(config.partitions).get_partition_keys())
 
 

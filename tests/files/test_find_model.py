@@ -106,9 +106,9 @@ def compare(cell: Any, op: str, value: Any) -> bool:
     if not isinstance(cell, str):
         return False
     if op == "startswith":
-        return cell.startswith(value)
+        return ascii_lower(cell).startswith(ascii_lower(value))
     if op == "endswith":
-        return cell.endswith(value)
+        return ascii_lower(cell).endswith(ascii_lower(value))
     pattern = "".join({"%": ".*", "_": "."}.get(letter, re.escape(letter)) for letter in ascii_lower(value))
     matches = re.fullmatch(pattern, ascii_lower(cell), re.DOTALL)
     return (matches is None) == op.startswith("not")

@@ -13,10 +13,15 @@ from mmmeta.cli.problems import DONE, ERROR, note_error, worst
 from mmmeta.cli.targets import Target, find_targets
 from mmmeta.errors import MmmetaError
 from mmmeta.quantities import format_size
+from mmmeta.values import json_text
 
 if TYPE_CHECKING:
     from mmmeta.jobs.job import Job, Plan
     from mmmeta.metadir import Metadir
+    from mmmeta.state.candidates import Mismatch
+
+WIDTH = 40
+"""Letters of a value that is named; a longer one is cut."""
 
 
 @click.command("plan")
@@ -38,7 +43,8 @@ def verb(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
     \b
     --json, a line a job: {metadir, path, job, files, bytes, newly_selected,
       left, left_done, retract, changed, redefined, lacking: {key: files},
-      never_again, without_content, condition_words, outdated, problem}
+      never_again, without_content, mismatched: [{key, what, files, such_as:
+      {file: value}}], condition_words, outdated, problem}
     """
 
     def show(target: Target, names: list[JobName]) -> int:
@@ -107,6 +113,15 @@ def _sentences(name: JobName, job: Job, plan: Plan) -> list[str]:
         sentences.append(
             f"without a content key: {files_text(plan.without_content)}; any change of their metadata makes them due again"
         )
+    sentences += [_of_mismatch(mismatch) for mismatch in plan.mismatched]
     if plan.problem is not None:
         sentences.append(f"cannot run: {plan.problem}")
     return sentences
+
+
+def _of_mismatch(mismatch: Mismatch) -> str:
+    texts = {file: json_text(value) for file, value in mismatch.such_as.items()}
+    such_as = ", ".join(
+        f"{file}: {text if len(text) <= WIDTH else text[: WIDTH - 1] + '…'}" for file, text in texts.items()
+    )
+    return f"{mismatch.key} {mismatch.what}: {files_text(mismatch.files)} cannot match, such as {such_as}"
