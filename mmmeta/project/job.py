@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -104,8 +105,12 @@ class JobConfig(Model):
         PartitionsConfig | None, Field(description="Dagster's partitions: windows of time, or values of a coarse key")
     ] = None
 
+    _beside: str | None = PrivateAttr(default=None)
+
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:
+        folder = (info.context or {}).get("folder")
+        self._beside = None if folder is None else str(folder)
         check_name(self.name, "job")
         actions = [word for word in ACTIONS if getattr(self, word) is not None]
         if len(actions) > 1:
@@ -114,6 +119,12 @@ class JobConfig(Model):
         if not actions and (info.context or {}).get("needs_action"):
             raise ValueError(f"{self.name!r} has nothing to do. Give it one of download:, load:, call: and command:")
         return self
+
+    @property
+    def beside(self) -> str | None:
+        """Folder of the project file that this stands in, where the module of a ``call`` may be; None for a job made in
+        Python."""
+        return self._beside
 
     @property
     def action(self) -> DownloadAction | LoadAction | CallAction | CommandAction | None:
