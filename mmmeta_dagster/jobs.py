@@ -5,8 +5,9 @@ Each is one run in one process: the update first, then what it is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from copy import copy
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -88,9 +89,10 @@ def _without_partitions(
     plain = [
         asset.replace_attributes(partitions_def=None)
         if isinstance(asset, dg.AssetSpec)
-        else asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=None))
+        else _unbound(asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=None)), _Asset)
         for asset in assets
     ]
+    checks = [_unbound(check, _Checks) for check in checks]
     taken = [asset.required_resource_keys for asset in (*plain, *checks) if not isinstance(asset, dg.AssetSpec)]
     # Dagster wants these resources now, but which they are may only be known where everything is put together. So the
     # job is made of the same graph once more, without any: the definitions that it joins give it theirs.
@@ -104,6 +106,35 @@ def _without_partitions(
         executor_def=dg.in_process_executor,
         asset_layer=resolved.asset_layer,
     )
+
+
+class _Asset(dg.AssetsDefinition):
+    """An asset that keeps no resources for itself.
+
+    Whoever runs a part of a job makes a job of this part's assets, and what they have kept would stand in place of the
+    resources that the job was given later.
+    """
+
+    def with_resources(self, resource_defs: Mapping[str, dg.ResourceDefinition]) -> dg.AssetsDefinition:
+        return self
+
+
+class _Checks(dg.AssetChecksDefinition):
+    """Checks that do the same."""
+
+    def with_resources(self, resource_defs: Mapping[str, dg.ResourceDefinition]) -> dg.AssetChecksDefinition:
+        return self
+
+
+Kept = TypeVar("Kept", bound=dg.AssetsDefinition)
+
+
+def _unbound(asset: dg.AssetsDefinition, kind: type[Kept]) -> Kept:
+    """A copy that keeps no resources for itself."""
+    copied = copy(asset)
+    copied.__class__ = kind
+    assert isinstance(copied, kind)
+    return copied
 
 
 def build_jobs(
