@@ -13,6 +13,7 @@ import dagster as dg
 
 from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
+from mmmeta.project.dagster.run_tags import run_tag_text
 from mmmeta_dagster import keys
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
@@ -168,8 +169,9 @@ def build_jobs(
             keys.single_job(metadir.name, name),
             [keys.STATE_DB, name],
             f"Updates, then runs {name}.",
+            job.run_tags,
         )
-        for name in metadir.jobs
+        for name, job in metadir.jobs.items()
     ]
     if metadir.checks.enabled:
         jobs.append(_checks_job(metadir, translator))
@@ -187,12 +189,17 @@ def build_jobs(
 
 
 def _job(
-    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, name: str, assets: list[str], description: str
+    metadir: MetadirConfig,
+    translator: DagsterMmmetaTranslator,
+    name: str,
+    assets: list[str],
+    description: str,
+    run_tags: Mapping[str, Any] | None = None,
 ) -> DagsterJob:
     selection = _selection(metadir, translator, assets)
     # The assets' checks come along, each asset's after it, unless they have a clock of their own.
     by_the_clock = metadir.schedules.checks is not None
-    return _asset_job(metadir, name, selection.without_checks() if by_the_clock else selection, description)
+    return _asset_job(metadir, name, selection.without_checks() if by_the_clock else selection, description, run_tags)
 
 
 def _checks_job(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> DagsterJob:
@@ -210,12 +217,23 @@ def _selection(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, name
     return dg.AssetSelection.assets(*(key_of(translator, asset) for asset in wanted))
 
 
-def _asset_job(metadir: MetadirConfig, name: str, selection: dg.AssetSelection, description: str) -> DagsterJob:
+def run_tags_of(metadir: MetadirConfig, own: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """What the project file gives runs as tags; those of a job stand in place of the metadir's."""
+    return {key: run_tag_text(value) for key, value in {**metadir.run_tags, **(own or {})}.items()}
+
+
+def _asset_job(
+    metadir: MetadirConfig,
+    name: str,
+    selection: dg.AssetSelection,
+    description: str,
+    run_tags: Mapping[str, Any] | None = None,
+) -> DagsterJob:
     return dg.define_asset_job(
         name,
         selection=selection,
         description=description,
-        tags={keys.TAG_METADIR: metadir.name, keys.TAG_PATH: str(metadir.path)},
+        tags={**run_tags_of(metadir, run_tags), keys.TAG_METADIR: metadir.name, keys.TAG_PATH: str(metadir.path)},
         # A process for each step costs 3 to 4 seconds and wins nothing: the work inside a step is batched.
         executor_def=dg.in_process_executor,
     )

@@ -26,6 +26,7 @@ from mmmeta.project.actions import PROTOCOLS, CallAction, CommandAction, Downloa
 from mmmeta.project.base import Model
 from mmmeta.project.dagster.fields import AssetPath, AutomationText, Group, Kinds, Owner, TagKey, TagText
 from mmmeta.project.dagster.partitions import PartitionsConfig
+from mmmeta.project.dagster.run_tags import RunTags
 from mmmeta.project.fields import (
     Count,
     Duration,
@@ -90,7 +91,10 @@ class JobConfig(Model):
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None
     index: Annotated[bool, Field(description="make indexes over the keys that where selects on")] = True
     fail_run_above: Annotated[Share | None, Field(description="share of failed files that fails the run itself")] = None
-    tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
+    tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags of the asset")] = {}
+    run_tags: Annotated[
+        RunTags, Field(description="Dagster tags of the runs that are for this job: dagster/max_runtime, ...")
+    ] = {}
     owners: Annotated[list[Owner], EmptyIsList, Field(description="Dagster owners")] = []
     key: Annotated[AssetPath | None, Field(description="Dagster asset key: part/part; metadir/job unless given")] = None
     group: Annotated[Group | None, Field(description="Dagster asset group; the metadir's name unless given")] = None
@@ -149,7 +153,7 @@ class JobConfig(Model):
 
         Selection, action and the rules about which file is due take part; how the work is cut up (``workers``,
         ``batch_size``, ``lease``), how its files are found (``index``), how it is shown (``tags``, ``owners``,
-        ``automation``, ``partitions``) and a database's password do not.
+        ``automation``, ``partitions``), how Dagster runs it (``run_tags``) and a database's password do not.
 
         Args:
             selection: of the same job with another selection, in its stored form.
