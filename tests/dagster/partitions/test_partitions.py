@@ -328,6 +328,27 @@ def test_a_part_of_an_import_takes_resources_from_wherever_they_come(
     assert seen == ["top"] * 5
 
 
+def test_partitions_that_a_person_has_deleted_do_not_return(scraped: Archive, instance: dg.DagsterInstance) -> None:
+    """Neither by an update with news nor by an import that does their files; a new value still becomes one, and a person may
+    add a deleted one again."""
+    execute(scraped, instance, "archive_update")
+    instance.delete_dynamic_partition(PUBLISHERS, "Ministry 0")
+    scraped.write("new", "contract", publisher={"name": "Another"})
+    scraped.write("old", "contract", publisher={"name": "Ministry, 0"})
+    scraped.publish()
+    result = execute(scraped, instance)
+    assert result.success
+    assert sorted(instance.get_dynamic_partitions(PUBLISHERS)) == ["(none)", "Another", "Ministry 1"]
+    assert metadata_of_last(result, "load_all")["files outside of partitions"] == 3
+    for key in ("(none)", "Another", "Ministry 1"):
+        instance.delete_dynamic_partition(PUBLISHERS, key)
+    execute(scraped, instance, "archive_update")
+    assert list(instance.get_dynamic_partitions(PUBLISHERS)) == []
+    instance.add_dynamic_partitions(PUBLISHERS, ["Ministry 0"])
+    execute(scraped, instance)
+    assert list(instance.get_dynamic_partitions(PUBLISHERS)) == ["Ministry 0"]
+
+
 def metadata_of_last(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
     """What the materialization that is of no partition says."""
     event = result.asset_materializations_for_node(f"archive__{asset}")[-1]
