@@ -5,13 +5,15 @@ Each is one run in one process: the update first, then what it is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from copy import copy
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
+from mmmeta.project.dagster.run_tags import run_tag_text
 from mmmeta_dagster import keys
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
@@ -88,9 +90,10 @@ def _without_partitions(
     plain = [
         asset.replace_attributes(partitions_def=None)
         if isinstance(asset, dg.AssetSpec)
-        else asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=None))
+        else _unbound(asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=None)), _Asset)
         for asset in assets
     ]
+    checks = [_unbound(check, _Checks) for check in checks]
     taken = [asset.required_resource_keys for asset in (*plain, *checks) if not isinstance(asset, dg.AssetSpec)]
     # Dagster wants these resources now, but which they are may only be known where everything is put together. So the
     # job is made of the same graph once more, without any: the definitions that it joins give it theirs.
@@ -104,6 +107,35 @@ def _without_partitions(
         executor_def=dg.in_process_executor,
         asset_layer=resolved.asset_layer,
     )
+
+
+class _Asset(dg.AssetsDefinition):
+    """An asset that keeps no resources for itself.
+
+    Whoever runs a part of a job makes a job of this part's assets, and what they have kept would stand in place of the
+    resources that the job was given later.
+    """
+
+    def with_resources(self, resource_defs: Mapping[str, dg.ResourceDefinition]) -> dg.AssetsDefinition:
+        return self
+
+
+class _Checks(dg.AssetChecksDefinition):
+    """Checks that do the same."""
+
+    def with_resources(self, resource_defs: Mapping[str, dg.ResourceDefinition]) -> dg.AssetChecksDefinition:
+        return self
+
+
+Kept = TypeVar("Kept", bound=dg.AssetsDefinition)
+
+
+def _unbound(asset: dg.AssetsDefinition, kind: type[Kept]) -> Kept:
+    """A copy that keeps no resources for itself."""
+    copied = copy(asset)
+    copied.__class__ = kind
+    assert isinstance(copied, kind)
+    return copied
 
 
 def build_jobs(
@@ -137,8 +169,9 @@ def build_jobs(
             keys.single_job(metadir.name, name),
             [keys.STATE_DB, name],
             f"Updates, then runs {name}.",
+            job.run_tags,
         )
-        for name in metadir.jobs
+        for name, job in metadir.jobs.items()
     ]
     if metadir.checks.enabled:
         jobs.append(_checks_job(metadir, translator))
@@ -156,12 +189,17 @@ def build_jobs(
 
 
 def _job(
-    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, name: str, assets: list[str], description: str
+    metadir: MetadirConfig,
+    translator: DagsterMmmetaTranslator,
+    name: str,
+    assets: list[str],
+    description: str,
+    run_tags: Mapping[str, Any] | None = None,
 ) -> DagsterJob:
     selection = _selection(metadir, translator, assets)
     # The assets' checks come along, each asset's after it, unless they have a clock of their own.
     by_the_clock = metadir.schedules.checks is not None
-    return _asset_job(metadir, name, selection.without_checks() if by_the_clock else selection, description)
+    return _asset_job(metadir, name, selection.without_checks() if by_the_clock else selection, description, run_tags)
 
 
 def _checks_job(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> DagsterJob:
@@ -179,12 +217,23 @@ def _selection(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, name
     return dg.AssetSelection.assets(*(key_of(translator, asset) for asset in wanted))
 
 
-def _asset_job(metadir: MetadirConfig, name: str, selection: dg.AssetSelection, description: str) -> DagsterJob:
+def run_tags_of(metadir: MetadirConfig, own: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """What the project file gives runs as tags; those of a job stand in place of the metadir's."""
+    return {key: run_tag_text(value) for key, value in {**metadir.run_tags, **(own or {})}.items()}
+
+
+def _asset_job(
+    metadir: MetadirConfig,
+    name: str,
+    selection: dg.AssetSelection,
+    description: str,
+    run_tags: Mapping[str, Any] | None = None,
+) -> DagsterJob:
     return dg.define_asset_job(
         name,
         selection=selection,
         description=description,
-        tags={keys.TAG_METADIR: metadir.name, keys.TAG_PATH: str(metadir.path)},
+        tags={**run_tags_of(metadir, run_tags), keys.TAG_METADIR: metadir.name, keys.TAG_PATH: str(metadir.path)},
         # A process for each step costs 3 to 4 seconds and wins nothing: the work inside a step is batched.
         executor_def=dg.in_process_executor,
     )

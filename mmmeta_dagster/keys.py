@@ -77,6 +77,11 @@ def automation_sensor(metadir: str) -> str:
     return f"{metadir}_automation"
 
 
+def automation_sensor_of(metadir: str, job: str) -> str:
+    """The same for one job that has run tags of its own."""
+    return f"{metadir}_{job}_automation"
+
+
 def resource(metadir: str) -> str:
     """The resource that opens the metadir; one's own assets take it by this name."""
     return f"{metadir}_metadir"

@@ -18,7 +18,7 @@ from mmmeta_dagster.assets.build import build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, job_of, with_jobs
 from mmmeta_dagster.checks.build import build_checks
 from mmmeta_dagster.files_seen import layout_of, why_not_there
-from mmmeta_dagster.jobs import build_jobs, imported, specs
+from mmmeta_dagster.jobs import build_jobs, imported, run_tags_of, specs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.build import build_remote_sensor
@@ -132,16 +132,9 @@ def _of_metadir(
     # By name: Dagster would have to make a copy of what holds a job whose resources come later.
     sensor = build_remote_sensor(metadir=followed, job=keys.import_job(metadir.name), translator=translator)
     sensors: list[dg.SensorDefinition] = [sensor]
-    automated = [spec.key for spec in specs(assets) if spec.automation_condition is not None]
-    if automated:
-        sensors.append(
-            dg.AutomationConditionSensorDefinition(
-                keys.automation_sensor(metadir.name),
-                target=dg.AssetSelection.assets(*automated),
-                default_status=dg.DefaultSensorStatus.RUNNING,
-                description="Runs the jobs that have an automation condition.",
-            )
-        )
+    sensors += _automation(
+        metadir, [spec.key for spec in specs(assets) if spec.automation_condition is not None], translator
+    )
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
@@ -150,6 +143,32 @@ def _of_metadir(
         sensors=sensors,
         resources=ours,
     )
+
+
+def _automation(
+    metadir: MetadirConfig, automated: list[dg.AssetKey], translator: DagsterMmmetaTranslator
+) -> list[dg.SensorDefinition]:
+    """The sensors that evaluate automation conditions: one, and one for each job whose runs have tags of their own."""
+    tagged = {
+        key_of(translator, MetadirAsset(metadir, name, job)): job for name, job in metadir.jobs.items() if job.run_tags
+    }
+    common = [key for key in automated if key not in tagged]
+    each = [(keys.automation_sensor(metadir.name), common, run_tags_of(metadir))] if common else []
+    each += [
+        (keys.automation_sensor_of(metadir.name, job.name), [key], run_tags_of(metadir, job.run_tags))
+        for key, job in tagged.items()
+        if key in automated
+    ]
+    return [
+        dg.AutomationConditionSensorDefinition(
+            name,
+            target=dg.AssetSelection.assets(*assets),
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            run_tags=run_tags,
+            description="Runs the jobs that have an automation condition.",
+        )
+        for name, assets, run_tags in each
+    ]
 
 
 def warn_of_missing(metadirs: Mapping[str, MetadirConfig]) -> None:

@@ -83,6 +83,7 @@ def _schedule(
         name=called,
         **({"job_name": dagster_job} if job is None else {"job": job}),
         cron_schedule=cron,
+        execution_timezone=metadir.schedules.timezone,
         execution_fn=evaluate,
         description=f"{what} Skips when the run before is still alive, so that a slow one is never doubled.",
         default_status=dg.DefaultScheduleStatus.RUNNING,

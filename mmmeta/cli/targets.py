@@ -9,7 +9,6 @@ several metadirs in the project file and nothing else said, ``generate`` takes t
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,9 +59,6 @@ class Target:
         if self.config is None:
             return mmmeta(self.path, self.files_root)
         config = self.config
-        if self.project is not None and str(self.project.parent) not in sys.path:
-            # A job's function may stand in a module beside the project file. Last, so that it hides nothing installed.
-            sys.path.append(str(self.project.parent))
         if self.files_root is not None:
             config = config.model_copy(update={"files_root": str(Path(self.files_root).expanduser().absolute())})
         if state := os.environ.get(STATE_ENVIRONMENT):

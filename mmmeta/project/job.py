@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -25,6 +26,7 @@ from mmmeta.project.actions import LARGEST_DOCUMENT, PROTOCOLS, CallAction, Comm
 from mmmeta.project.base import Model
 from mmmeta.project.dagster.fields import AssetPath, AutomationText, Group, Kinds, Owner, TagKey, TagText
 from mmmeta.project.dagster.partitions import PartitionsConfig
+from mmmeta.project.dagster.run_tags import RunTags
 from mmmeta.project.fields import (
     Count,
     Duration,
@@ -92,7 +94,10 @@ class JobConfig(Model):
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None
     index: Annotated[bool, Field(description="make indexes over the keys that where selects on")] = True
     fail_run_above: Annotated[Share | None, Field(description="share of failed files that fails the run itself")] = None
-    tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags")] = {}
+    tags: Annotated[dict[TagKey, TagText], EmptyIsMapping, Field(description="Dagster tags of the asset")] = {}
+    run_tags: Annotated[
+        RunTags, Field(description="Dagster tags of the runs that are for this job: dagster/max_runtime, ...")
+    ] = {}
     owners: Annotated[list[Owner], EmptyIsList, Field(description="Dagster owners")] = []
     key: Annotated[AssetPath | None, Field(description="Dagster asset key: part/part; metadir/job unless given")] = None
     group: Annotated[Group | None, Field(description="Dagster asset group; the metadir's name unless given")] = None
@@ -107,8 +112,12 @@ class JobConfig(Model):
         PartitionsConfig | None, Field(description="Dagster's partitions: windows of time, or values of a coarse key")
     ] = None
 
+    _beside: str | None = PrivateAttr(default=None)
+
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:
+        folder = (info.context or {}).get("folder")
+        self._beside = None if folder is None else str(folder)
         check_name(self.name, "job")
         actions = [word for word in ACTIONS if getattr(self, word) is not None]
         if len(actions) > 1:
@@ -126,6 +135,12 @@ class JobConfig(Model):
     def reruns_by_default(self) -> bool:
         """Whether ``rerun_on`` was not given and follows from the action."""
         return "rerun_on" not in self.model_fields_set
+
+    @property
+    def beside(self) -> str | None:
+        """Folder of the project file that this stands in, where the module of a ``call`` may be; None for a job made in
+        Python."""
+        return self._beside
 
     @property
     def action(self) -> DownloadAction | LoadAction | CallAction | CommandAction | None:
@@ -150,7 +165,7 @@ class JobConfig(Model):
 
         Selection, action and the rules about which file is due take part; how the work is cut up (``workers``,
         ``batch_size``, ``lease``), how its files are found (``index``), how it is shown (``tags``, ``owners``,
-        ``automation``, ``partitions``) and a database's password do not.
+        ``automation``, ``partitions``), how Dagster runs it (``run_tags``) and a database's password do not.
 
         Args:
             selection: of the same job with another selection, in its stored form.

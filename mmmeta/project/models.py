@@ -25,7 +25,8 @@ from mmmeta.config.yaml_file import KeyPath
 from mmmeta.layout import METADIR
 from mmmeta.project.base import Model
 from mmmeta.project.dagster.checks import Checks, ChecksConfig
-from mmmeta.project.dagster.fields import Cron
+from mmmeta.project.dagster.fields import Cron, TimeZone
+from mmmeta.project.dagster.run_tags import RunTags
 from mmmeta.project.download_targets import check_download_targets
 from mmmeta.project.fields import (
     BasePath,
@@ -57,7 +58,9 @@ class SensorConfig(Model):
 
 
 class Schedules(Model):
-    """Cron schedules, in Dagster's time zone."""
+    """Cron schedules."""
+
+    timezone: Annotated[TimeZone | None, Field(description="of the schedules: Europe/Berlin; UTC unless given")] = None
 
     generate: Annotated[Cron | None, Field(description="when to look for new metadata files, at a server")] = None
     import_: Annotated[Cron | None, Field(alias="import", description="when to update and run every job")] = None
@@ -109,6 +112,10 @@ class MetadirConfig(Model):
     sync: Annotated[None, BeforeValidator(_reserved)] = None
     sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
     schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
+    run_tags: Annotated[
+        RunTags,
+        Field(description="Dagster tags of all runs of this metadir: dagster/priority, dagster-k8s/config, ..."),
+    ] = {}
     checks: Annotated[Checks, Field(description="Dagster's asset checks; false for none")] = ChecksConfig()
     jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
     _project_file: Path | None = PrivateAttr(default=None)

@@ -100,7 +100,7 @@ def mmmeta_asset(
         where: which files, as in the project file; all unless given.
         rules: what a job of the project file can have: ``rerun_on``, ``attempts``, ``backoff``, ``lease``, ``timeout``,
             ``on_delete``, ``batch_size``, ``workers``, ``limit``, ``order_by``, ``fail_run_above``, and ``key``,
-            ``group``, ``kinds``, ``tags``, ``owners`` of the asset, and its ``partitions``:
+            ``group``, ``kinds``, ``tags``, ``owners`` of the asset, ``run_tags`` of its runs, and its ``partitions``:
             ``{"by": "retrieved_at", "every": "day", "start": "2024-01-01"}`` or ``{"by": "publisher:name"}``.
         description: the function's docstring unless given.
 

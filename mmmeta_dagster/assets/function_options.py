@@ -31,6 +31,7 @@ class JobRules(TypedDict, total=False):
     group: str | None
     kinds: list[str]
     tags: Mapping[str, Any]
+    run_tags: Mapping[str, Any]
     owners: list[str]
     partitions: Mapping[str, Any] | None
 

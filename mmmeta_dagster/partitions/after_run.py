@@ -17,7 +17,15 @@ from mmmeta.jobs.job import Job
 from mmmeta.masking import visible
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.partitions.definition import asked_for, distinct, dynamic_name, partition_of, spread, windows
+from mmmeta_dagster.partitions.definition import (
+    asked_for,
+    distinct,
+    dynamic_name,
+    ever,
+    partition_of,
+    spread,
+    windows,
+)
 
 CHUNK = 5_000
 """Partitions added at once: each is a variable of one SQL statement, and a database takes a limited number."""
@@ -38,8 +46,9 @@ def add_new_partitions(
     for job in metadir.jobs.values():
         if job.partitions is None or job.partitions.every is not None:
             continue
-        there = context.instance.get_dynamic_partitions(dynamic_name(metadir.name, job.name, job.partitions))
-        if not news and there:
+        name = dynamic_name(metadir.name, job.name, job.partitions)
+        there = context.instance.get_dynamic_partitions(name)
+        if not news and (there or context.instance.get_dynamic_partitions(ever(name))):
             continue
         # One more than may be there, to see whether there are more.
         values = distinct(m, job.partitions.by, max(job.partitions.limit, len(there)) + 1, job.where)
@@ -54,8 +63,11 @@ def _add(
     assert job.partitions is not None
     name, limit = dynamic_name(metadir.name, job.name, job.partitions), job.partitions.limit
     there = set(context.instance.get_dynamic_partitions(name))
-    new = [key for key in dict.fromkeys(wanted) if key not in there]
+    known = set(context.instance.get_dynamic_partitions(ever(name)))  # what a person has deleted stays so
+    new = [key for key in dict.fromkeys(wanted) if key not in there | known]
     added = new[: max(0, limit - len(there))]
+    for chunk in in_chunks([key for key in (*sorted(there), *added) if key not in known], CHUNK):
+        _add_chunk(context.instance, ever(name), chunk)
     for chunk in in_chunks(added, CHUNK):
         _add_chunk(context.instance, name, chunk)
     if added:

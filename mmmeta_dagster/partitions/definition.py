@@ -51,6 +51,11 @@ def dynamic_name(metadir: str, job: str, partitions: PartitionsConfig) -> str:
     return f"{metadir}/{job}/{partitions.by}"
 
 
+def ever(name: str) -> str:
+    """Where Dagster keeps all partitions of a name that were ever there: what is here only was deleted by a person."""
+    return f"{name} (ever)"
+
+
 def windows(partitions: PartitionsConfig) -> dg.TimeWindowPartitionsDefinition:
     """Dagster's definition of windows of time."""
     # The window that is not over yet is one, too: what comes into it later is due like anything else.

@@ -13,6 +13,7 @@ from mmmeta_dagster.assets.publications import is_told, materialization
 from mmmeta_dagster.jobs import DagsterJob, imported
 from mmmeta_dagster.sensor.decision import decide
 from mmmeta_dagster.sensor.observe import observe
+from mmmeta_dagster.sensor.outside import told_outside
 from mmmeta_dagster.sensor.situation import Cursor, Situation
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 
@@ -42,8 +43,9 @@ def build_remote_sensor(
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         situation = observe(followed, context.instance)
-        decision = decide(situation, Cursor.parse(context.cursor), clock())
-        news = []
+        now = clock()
+        decision = decide(situation, Cursor.parse(context.cursor), now)
+        news: list[dg.AssetMaterialization] = []
         remembered = decision.cursor
         if situation.published is not None and _is_news(metadir, situation, remembered):
             told = is_told(context.instance, metadir, translator, situation.published)
@@ -51,7 +53,9 @@ def build_remote_sensor(
             news = [] if event is None else [event]
             if told or news:  # else a sync replaces it at this moment: the next tick sees it
                 remembered = replace(remembered, reported=situation.published)
-        cursor = remembered.dump()
+        done, marks = told_outside(context.instance, metadir, translator, situation, remembered.told, now)
+        news += done
+        cursor = replace(remembered, told=marks).dump()
         if decision.gave_up:
             context.log.error(decision.reason)
         if decision.run_key is None:

@@ -198,7 +198,7 @@ def _ask(situation: Situation, cursor: Cursor, now: datetime, why: str, attempt:
     asks = cursor.asks + 1
     # Dagster uses a run key once for ever. Who resets the cursor erases the count, and nobody the time.
     key = f"{situation.mark}-{attempt}-{asks}-{now:%Y%m%dT%H%M%S%fZ}"
-    asked = Cursor(situation.mark, attempt, now, key, asks, reported=cursor.reported)
+    asked = Cursor(situation.mark, attempt, now, key, asks, reported=cursor.reported, told=cursor.told)
     reason = f"T{why[1:]}." if why.startswith("the ") else f"{why}."
     return Decision(reason, asked, key, attempt, lost)
 

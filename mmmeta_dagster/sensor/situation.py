@@ -149,6 +149,7 @@ class Cursor:
         asked_at: when, the last time; ``run_key`` of that request.
         asks: all asks together, since somebody has reset the cursor last.
         gave_up: whether giving up on this situation was announced.
+        told: name of an asset → mark of how it stood when Dagster was told last of what was done outside of it.
         reported: raw text of the publication that was last reported to Dagster as news of the metadata db.
     """
 
@@ -159,6 +160,7 @@ class Cursor:
     asks: int = 0
     gave_up: bool = False
     reported: str = ""
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def dump(self) -> str:
         """The text that Dagster keeps."""
@@ -167,7 +169,7 @@ class Cursor:
 
     def rested(self) -> Cursor:
         """Without what was asked for: it was achieved."""
-        return Cursor(asks=self.asks, reported=self.reported)
+        return Cursor(asks=self.asks, reported=self.reported, told=self.told)
 
     @classmethod
     def parse(cls, text: str | None) -> Cursor:

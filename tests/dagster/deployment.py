@@ -73,18 +73,22 @@ class Deployment:
 
 
 @contextmanager
-def deployed(root: Path) -> Iterator[Deployment]:
-    """Run it on the project file in a folder; stop it at the end, with all that it started."""
+def deployed(root: Path, settings: str = "") -> Iterator[Deployment]:
+    """Run it on the project file in a folder; stop it at the end, with all that it started.
+
+    Args:
+        settings: what stands in its dagster.yaml as well.
+    """
     home = root / "dagster_home"
     home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    (home / "dagster.yaml").write_text(f"telemetry:\n  enabled: false\n{settings}")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = root / "log"
     with pytest.MonkeyPatch.context() as patch, log.open("wb") as out:
         patch.setenv("DAGSTER_HOME", str(home))
-        patch.setenv("PYTHONPATH", str(root))
+        patch.setenv("PYTHONPATH", str(root), prepend=os.pathsep)
         patch.delenv("MMMETA_PROJECT", raising=False)
         # Two processes that both find no database make the same tables at the same time, and one of them breaks off.
         with dg.DagsterInstance.get() as instance:

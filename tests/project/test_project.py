@@ -315,6 +315,7 @@ def test_the_fingerprint_follows_what_the_job_would_do() -> None:
         {"batch_size": 7},
         {"lease": "5m"},
         {"tags": {"a": "b"}},
+        {"run_tags": {"a": "b"}},
         {"owners": ["a@b.de"]},
         {"automation": "x"},
         {"fail_run_above": 0.5},
@@ -377,7 +378,7 @@ def test_the_json_schema_knows_every_key_and_no_other() -> None:
     assert set(schema["properties"]) == {"version", "metadirs"}
     assert set(definitions["MetadirConfig"]["properties"]) == set(MetadirConfig.model_fields) - {"name", "sync"}
     assert set(definitions["JobConfig"]["properties"]) == set(JobConfig.model_fields) - {"name"}
-    assert set(definitions["Schedules"]["properties"]) == {"generate", "import", "checks", "retry"}
+    assert set(definitions["Schedules"]["properties"]) == {"generate", "import", "checks", "retry", "timezone"}
     assert definitions["MetadirConfig"]["required"] == ["path"]
     text = json.dumps(schema)
     for name in definitions:

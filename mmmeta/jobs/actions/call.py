@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -104,13 +105,18 @@ def _wrong_arguments(function: Callable[[Any], object]) -> str | None:
     return None
 
 
-def import_function(name: str, job: str) -> Callable[[Any], object]:
+def import_function(name: str, job: str, beside: str | None = None) -> Callable[[Any], object]:
     """Import ``package.module:function``.
+
+    Args:
+        beside: a folder in which the module may stand as well, whoever runs the job: that of the project file.
 
     Raises:
         JobError: module or function is not there; the message names the near misses.
     """
     module_name, _, attribute = name.partition(":")
+    if beside is not None and beside not in sys.path:
+        sys.path.append(beside)  # last, so that it hides nothing installed
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

@@ -43,7 +43,7 @@ def make_action(
     if isinstance(action, LoadAction):
         return Load(action, config, layout, job, state_id)
     if isinstance(action, CallAction):
-        return CallFunction(import_function(action.function, job.name), batched=action.batch)
+        return CallFunction(import_function(action.function, job.name, job.beside), batched=action.batch)
     if isinstance(action, CommandAction):
         return Command(action, config, layout, job.name, job.timeout, run_id)
     raise JobError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
@@ -30,6 +31,14 @@ def _cron(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError('needs a schedule in quotes: "*/15 * * * *"')
     return check_cron(value)
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # not in the tz database, or what could climb out of its folder
+        raise ValueError(f"{name!r} is no time zone. Write Europe/Berlin or UTC") from None
+    return name
 
 
 def _tag(value: object) -> object:
@@ -85,6 +94,7 @@ def _kinds(kinds: list[str]) -> list[str]:
 _TAG_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "number"}]}
 
 Cron = Annotated[str, BeforeValidator(_cron), TEXT_SCHEMA]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
 Group = Annotated[str, AfterValidator(_group)]
 AssetPath = Annotated[str, AfterValidator(_asset_path)]
 Kinds = Annotated[list[str], AfterValidator(_kinds)]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmmeta.config.validation import InnerError
 from mmmeta.project.base import Model
+from mmmeta.project.dagster.fields import TimeZone
 from mmmeta.project.fields import Count
 
 EVERY = ("hour", "day", "week", "month")
@@ -45,14 +45,6 @@ def _start(value: object) -> object:
     return value
 
 
-def _timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # not in the tz database, or what could climb out of its folder
-        raise ValueError(f"{name!r} is no time zone. Write Europe/Berlin or UTC") from None
-    return name
-
-
 def _possible(count: int) -> int:
     if count > RECOMMENDED:
         raise ValueError(f"Dagster recommends {RECOMMENDED:,} partitions at most. Choose a coarser key, or a time")
@@ -73,9 +65,7 @@ class PartitionsConfig(Model):
         WithJsonSchema({"type": "string", "minLength": 1}),
         Field(description="a day of the first window: 2024-01-01; files before it belong to no partition"),
     ] = None
-    timezone: Annotated[
-        str | None, AfterValidator(_timezone), Field(description="where windows begin at midnight; UTC unless given")
-    ] = None
+    timezone: Annotated[TimeZone | None, Field(description="where windows begin at midnight; UTC unless given")] = None
     at_most: Annotated[
         Count | None, AfterValidator(_possible), Field(description="partitions of a coarse key's values at most")
     ] = None

@@ -124,7 +124,11 @@ def _execute(archive: Archive, home: Path) -> subprocess.Popen[str]:
             *("-m", "mmmeta_dagster.definitions", "-j", "archive_import"),
         ],
         cwd=archive.root,
-        env={**clean, "DAGSTER_HOME": str(home), "PYTHONPATH": str(archive.root)},
+        env={
+            **clean,
+            "DAGSTER_HOME": str(home),
+            "PYTHONPATH": os.pathsep.join([str(archive.root), clean.get("PYTHONPATH", "")]),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -299,6 +299,64 @@ def test_a_function_of_one_s_own_with_partitions(scraped: Archive, instance: dg.
     assert sorted(seen) == [f"day{day}.txt on top" for day in (1, 2, 3, 4)] + ["undated.txt on top"]
 
 
+def test_a_part_of_an_import_can_be_run(scraped: Archive, each_instance: dg.DagsterInstance) -> None:
+    """As "Materialize selected" and "re-execute from asset failure" do: some assets of the job, with their checks."""
+    assert execute(scraped, each_instance, asset_selection=[keys.asset_key("archive", "state_db")]).success
+    assert scraped.looked == []
+    part = execute(scraped, each_instance, asset_selection=[LOOK, keys.asset_key("archive", "download_all")])
+    assert part.success
+    assert len(scraped.looked) == 5
+    assert LOOK in {check.asset_key for check in part.get_asset_check_evaluations()}
+    assert metadata(part, "download_all")["done"] == 5
+    assert not part.asset_materializations_for_node("archive__load_all")
+    assert each_instance.get_materialized_partitions(LOOK) == {f"2026-05-0{day}" for day in range(1, 5)}
+
+
+def test_a_part_of_an_import_takes_resources_from_wherever_they_come(
+    scraped: Archive, instance: dg.DagsterInstance
+) -> None:
+    """Those that are merged later too."""
+    seen: list[str] = []
+
+    @mmmeta_asset(metadir=scraped.config, partitions={"by": "publisher:name"})
+    def extract(file: File, shelf: Shelf) -> None:
+        seen.append(shelf.name)
+
+    without = build_definitions(metadirs={"archive": scraped.config}, assets=[extract])
+    merged = dg.Definitions.merge(without, dg.Definitions(resources={"shelf": Shelf(name="top")}))
+    job = merged.resolve_job_def("archive_import")
+    assert job.execute_in_process(instance=instance, asset_selection=[keys.asset_key("archive", "state_db")]).success
+    assert job.execute_in_process(instance=instance, asset_selection=[keys.asset_key("archive", "extract")]).success
+    assert seen == ["top"] * 5
+
+
+def test_partitions_that_a_person_has_deleted_do_not_return(scraped: Archive, instance: dg.DagsterInstance) -> None:
+    """Neither by an update with news nor by an import that does their files; a new value still becomes one, and a person may
+    add a deleted one again."""
+    execute(scraped, instance, "archive_update")
+    instance.delete_dynamic_partition(PUBLISHERS, "Ministry 0")
+    scraped.write("new", "contract", publisher={"name": "Another"})
+    scraped.write("old", "contract", publisher={"name": "Ministry, 0"})
+    scraped.publish()
+    result = execute(scraped, instance)
+    assert result.success
+    assert sorted(instance.get_dynamic_partitions(PUBLISHERS)) == ["(none)", "Another", "Ministry 1"]
+    assert metadata_of_last(result, "load_all")["files outside of partitions"] == 3
+    for key in ("(none)", "Another", "Ministry 1"):
+        instance.delete_dynamic_partition(PUBLISHERS, key)
+    execute(scraped, instance, "archive_update")
+    assert list(instance.get_dynamic_partitions(PUBLISHERS)) == []
+    instance.add_dynamic_partitions(PUBLISHERS, ["Ministry 0"])
+    execute(scraped, instance)
+    assert list(instance.get_dynamic_partitions(PUBLISHERS)) == ["Ministry 0"]
+
+
+def metadata_of_last(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    """What the materialization that is of no partition says."""
+    event = result.asset_materializations_for_node(f"archive__{asset}")[-1]
+    return {name: value.value for name, value in event.metadata.items()}
+
+
 def test_another_run_may_add_the_same_partitions_meanwhile(instance: dg.DagsterInstance) -> None:
     """Between look and leap: what the other one added is there, the rest is added."""
 

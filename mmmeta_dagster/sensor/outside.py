@@ -1,0 +1,134 @@
+"""What was merged and done outside of Dagster, by ``mmmeta run`` or a script of one's own, as materializations.
+
+Else the asset graph would call the state db out of date until an import, and a job's files undone, although all is there. It
+is told from status.json, when nobody works any more, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from mmmeta.project import MetadirConfig
+from mmmeta.state.status import JobStatus, Status
+from mmmeta_dagster import keys
+from mmmeta_dagster.assets.publications import version_of
+from mmmeta_dagster.assets.versions import tags_of_last
+from mmmeta_dagster.files_seen import layout_of
+from mmmeta_dagster.heartbeat import latest_beat
+from mmmeta_dagster.runs import FRESH
+from mmmeta_dagster.sensor.situation import Situation
+from mmmeta_dagster.shown.wording import files
+from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
+
+_RUN, _EVALUATED = 0, 1
+"""Places in a job's mark: who worked on it, and up to where its selection was evaluated; counts of files follow."""
+
+
+def told_outside(
+    instance: dg.DagsterInstance,
+    metadir: MetadirConfig,
+    translator: DagsterMmmetaTranslator,
+    situation: Situation,
+    told: Mapping[str, str],
+    now: datetime,
+) -> tuple[list[dg.AssetMaterialization], dict[str, str]]:
+    """What Dagster is to be told, and what it was told then: name of the asset → a mark of how it stood.
+
+    Args:
+        told: the marks as they were; none where nobody remembers.
+    """
+    status, marks = situation.merged, dict(told)
+    if (
+        status is None
+        or status.revision is None
+        or situation.state_problem is not None
+        or _is_busy(metadir, situation, now)
+    ):
+        return [], marks
+    state_db = key_of(translator, MetadirAsset(metadir, keys.STATE_DB))
+    version = f"{status.metadata_id}-{status.digest}"
+    events = []
+    if told.get(keys.STATE_DB) != version:
+        marks[keys.STATE_DB] = version
+        if tags_of_last(instance, state_db).get(keys.TAG_DATA_VERSION) != version:
+            events.append(_of_state_db(metadir, translator, state_db, status, version))
+    for name, job in metadir.jobs.items():
+        seen = status.jobs.get(name)
+        if seen is None:
+            continue
+        mark = [seen.run_id, seen.evaluated, seen.done, seen.failed, seen.dead, seen.skipped]
+        marks[name] = json.dumps(mark)
+        if told.get(name) == marks[name] or (seen.run_id is not None and instance.has_run(seen.run_id)):
+            continue
+        key = key_of(translator, MetadirAsset(metadir, name, job))
+        last = tags_of_last(instance, key)
+        before = json.loads(told[name]) if name in told else None
+        if not (_is_unheard_of(seen, last) if before is None else _is_news(mark, before)):
+            continue
+        did = before is None or mark[_EVALUATED + 1 :] != before[_EVALUATED + 1 :]
+        now_at = hashlib.blake2b(marks[name].encode(), digest_size=8).hexdigest()
+        of_job = now_at if did else last.get(keys.TAG_DATA_VERSION, now_at)
+        events.append(_of_job(key, seen, {keys.TAG_DATA_VERSION: of_job, _made_of(state_db): version}))
+    return events, marks
+
+
+def _is_busy(metadir: MetadirConfig, situation: Situation, now: datetime) -> bool:
+    """Whether a run may be about to tell of itself, or somebody is in the middle of it."""
+    beat = latest_beat(layout_of(metadir))
+    return (
+        situation.somebody_works
+        or any(run.is_alive(now) for run in situation.runs)
+        or (beat is not None and now - beat <= FRESH)
+    )
+
+
+def _is_unheard_of(seen: JobStatus, last: Mapping[str, str]) -> bool:
+    """Where nobody remembers: whether a job has done something and Dagster has never heard of it."""
+    return bool(seen.done) and not last
+
+
+def _is_news(mark: list[Any], before: list[Any]) -> bool:
+    """Whether files were worked on, or looked for in what is new; not where somebody else has only evaluated the selection."""
+    return mark[_EVALUATED + 1 :] != before[_EVALUATED + 1 :] or (
+        mark[_RUN] != before[_RUN] and mark[_EVALUATED] != before[_EVALUATED]
+    )
+
+
+def _of_state_db(
+    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, key: dg.AssetKey, status: Status, version: str
+) -> dg.AssetMaterialization:
+    published = status.remote_last_updated
+    metadata_db = key_of(translator, MetadirAsset(metadir, keys.METADATA_DB))
+    made_of = {} if published is None else {_made_of(metadata_db): version_of(published)}
+    return dg.AssetMaterialization(
+        key,
+        description="Merged outside of Dagster; this is what was found here.",
+        metadata={keys.META_REVISION: status.revision},
+        tags={keys.TAG_DATA_VERSION: version, **made_of},
+    )
+
+
+def _of_job(key: dg.AssetKey, seen: JobStatus, tags: Mapping[str, str]) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        key,
+        description="Done outside of Dagster; this is what was found here.",
+        metadata={
+            keys.META_SUMMARY: f"worked on outside of Dagster: {files(seen.done)} done in all",
+            keys.META_DONE_IN_ALL: seen.done,
+            keys.META_DUE_LATER: seen.failed,
+            keys.META_DEAD_IN_ALL: seen.dead,
+            keys.META_SET_ASIDE_IN_ALL: seen.skipped,
+            keys.META_PENDING: seen.pending,
+        },
+        tags=dict(tags),
+    )
+
+
+def _made_of(key: dg.AssetKey) -> str:
+    return f"{keys.TAG_INPUT_DATA_VERSION}/{key.to_user_string()}"
