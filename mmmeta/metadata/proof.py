@@ -9,12 +9,13 @@ is made.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 
 from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import META_SYSTEM
 from mmmeta.chunks import in_chunks
-from mmmeta.errors import DigestMismatchError
+from mmmeta.errors import DigestMismatchError, MmmetaError
 from mmmeta.fingerprints import deleted_fingerprint, digest_bytes, digest_sum, fingerprint
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head
@@ -55,7 +56,7 @@ def prove_whole(connection: sqlite3.Connection, database: MetadataDatabase, head
         raise Damage(reason)
     columns = KeyColumns.load(connection, REMOTE, head.unique)
     prove_columns(connection, columns)
-    _prove_text(connection, [*(name for name in META_SYSTEM if name != "__fingerprint"), *columns.sql])
+    _prove_text(connection, columns, [*(name for name in META_SYSTEM if name != "__fingerprint"), *columns.sql])
     total = 0
     cursor = connection.execute("SELECT __fingerprint FROM files")
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):
@@ -153,12 +154,25 @@ def prove_cells(columns: KeyColumns, rows: sqlite3.Cursor) -> None:
     # Closed at once, for a statement that an error keeps open would keep the database attached.
     with closing(rows):
         for row in rows:
-            found = fingerprint(columns.decode(row[_WIDTH:], row[_TYPES], row[_MORE]))
+            try:
+                found = fingerprint(columns.decode(row[_WIDTH:], row[_TYPES], row[_MORE]))
+            except (Damage, MmmetaError) as error:
+                raise Damage(f"the file {row[0]!r:.80} cannot be read: {error}", columns.schema) from error
             if row[_FINGERPRINT] != (deleted_fingerprint(found) if row[_DELETED] else found):
                 raise Damage(f"the cells of the file {row[0]!r:.80} are not what its fingerprint says", columns.schema)
 
 
-def _prove_text(connection: sqlite3.Connection, names: list[str]) -> None:
+def _named(connection: sqlite3.Connection, columns: KeyColumns, names: Sequence[str]) -> str:
+    """The first file that has bytes in one of these columns, as the end of a sentence; nothing where it is bad text."""
+    of_bytes = " OR ".join(f"typeof({name}) = 'blob'" for name in names)
+    rows = connection.execute(
+        f"SELECT CAST({columns.unique_sql} AS TEXT) FROM files WHERE typeof({columns.unique_sql}) = 'text' "
+        f"AND ({of_bytes}) LIMIT 1"
+    ).fetchall()
+    return f": the file {rows[0][0]!r:.80}" if rows else ""
+
+
+def _prove_text(connection: sqlite3.Connection, columns: KeyColumns, names: list[str]) -> None:
     """All text is UTF-8: handing it to Python shows that it is, fastest as one text a row."""
     connection.create_function("mmmeta_is_text", 1, lambda text: 0, deterministic=True)
     for chunk in in_chunks(names, _ARGUMENTS):
@@ -168,4 +182,4 @@ def _prove_text(connection: sqlite3.Connection, names: list[str]) -> None:
         except sqlite3.OperationalError as error:
             if not any(words in str(error) for words in ("user-defined function", "JSON cannot hold")):
                 raise
-            raise Damage("it holds text that is not UTF-8") from error
+            raise Damage(f"it holds bytes, or text that is not UTF-8{_named(connection, columns, chunk)}") from error

@@ -319,6 +319,10 @@ class Database(ABC):
             return self.error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s", "try again")
         if not reading and "disk I/O" in text and self._writer is not None and self._was_replaced():
             return self._taken_away()  # between two looks at it
+        if "full" in text:
+            return self.error(
+                f"cannot grow: {text}", "make room on the disk, or where temporary files lie (SQLITE_TMPDIR)"
+            )
         own = self._own_error()
         if own is not None:
             return own
@@ -326,12 +330,12 @@ class Database(ABC):
             return self.damaged("to read it takes more steps than anything of its size can")
         if tells_damage(error):
             return self.damaged(text)
-        if "full" in text:
-            return self.error(f"cannot grow: {text}", "make room on the disk")
         if reading and ("readonly" in text or "unable to open" in text):
             return self.error("cannot be opened for reading", PERMISSIONS)
         if "readonly" in text:  # said also to those who only want to see what a transaction would give
             return self.error("may only be read here", PERMISSIONS)
         if "unable to open" in text:
             return self.error(f"cannot be used: {text}", PERMISSIONS)
+        if "disk I/O" in text:
+            return self.error(f"cannot be read or written: {text}", "look whether its disk is full or broken")
         return self.error(f"cannot be used: {text}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmmeta.errors import MmmetaError, StateDbError
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.sqlite.connection import Connection, set_journal_mode, size_of, was_interrupted
-from mmmeta.sqlite.damage import Damage, tells_damage
+from mmmeta.sqlite.damage import Damage, tells_place
 from mmmeta.sqlite.database import Database
 
 __all__ = ["StateDatabase"]
@@ -77,10 +77,12 @@ class StateDatabase(Database):
             return metadata
         if isinstance(error, Damage):
             return metadata if error.schema == "remote" else self
+        if tells_place(error):
+            return self  # the one that is written
         if not metadata.is_sound():
             return metadata
         # Where neither shows it, the one that was brought by a sync.
-        return metadata if tells_damage(error) and self.is_sound() else self
+        return metadata if self.is_sound() else self
 
     # Connections
 
