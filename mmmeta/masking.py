@@ -24,8 +24,9 @@ _USER = re.compile(r"(?<=://)[^/?#@\s]*:[^\s]*@(?=[^@\s])|(?<=://)[^/?#@\s]+@")
 the last @ of the word; rather is an address told too short than a password shown."""
 
 _SAID = re.compile(
-    r"(?i)\b(authorization\s*[:=]\s*(?:(?:basic|bearer|token)\s+)?|bearer\s+|(?:[a-z0-9_-]*(?:password|passwd|secret|token|"
-    r"api[_-]?key|access[_-]?key(?:[_-]?id)?))[\"']?\s*[=:]\s*[\"']?)([^\s\"'&;,]{4,})"
+    r"""(?i)\b(authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token)\s+)?|bearer\s+"""
+    r"""|[a-z0-9_-]*(?:password|passwd|secret|token|api_?-?key|access_?-?key(?:_?-?id)?)(?:["']\s*:\s*["']|=["']?))"""
+    r"""([^\s"'&;,]{4,})"""
 )
 """A secret that a program names as such: ``password=…``, ``"token": "…"``, ``Authorization: Bearer …``."""
 

@@ -287,9 +287,13 @@ class Catalog:
         remote = self.owners[0]
         end = width + len(remote.ordered)
         local: dict[str, Any] = {}
-        if len(self.owners) > 1 and self.owners[1].slots:
-            local = self.owners[1].decode(raw[end:], system["__local_types"], system["__local_more"])
-        return FileRow(raw[1], remote.decode(raw[width:end], system["__types"], system["__more"]), local, system)
+        try:
+            theirs = remote.decode(raw[width:end], system["__types"], system["__more"])
+            if len(self.owners) > 1 and self.owners[1].slots:
+                local = self.owners[1].decode(raw[end:], system["__local_types"], system["__local_more"])
+        except Damage as error:
+            raise Damage(f"the file {raw[1]!r:.80}: {error}", error.schema) from error
+        return FileRow(raw[1], theirs, local, system)
 
 
 def cell_value(cell: Any, kind: str | None) -> Any:

@@ -25,6 +25,13 @@ _MOST_VALUES = 100_000
 _MOST_BYTES = 10_000_000
 """Size of one file. Nobody writes more by hand."""
 
+_LONGEST_NUMBER = 300
+"""Characters of a number; Python cannot write out what a few more can mean, and 1:1:1… takes it minutes to add up."""
+
+_SHOWN = 80
+"""Characters of a value that a message repeats."""
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _MAPPING, _SEQUENCE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 _MERGE, _EQUALS = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"
 _BARE_OPERATOR = re.compile(r"(?:^|[{,\s])([<>!]=?|<>)\s*:")
@@ -55,7 +62,7 @@ class Document:
 
     def problem(self, key: KeyPath, reason: str) -> InvalidFileError:
         """The error that names this file, the key's line, the key and the reason."""
-        return self.error(reason, path=self.path, line=self.line(key), key=key_text(key) or None)
+        return self.error(_cut(reason), path=self.path, line=self.line(key), key=key_text(key) or None)
 
     def at(self, key: KeyPath) -> Any:
         """The value at a key path. Raises KeyError, IndexError or TypeError where there is none."""
@@ -69,10 +76,11 @@ def key_text(key: KeyPath) -> str:
     """A key path as people write it: ``metadirs.archive.owners[0]``, ``where["headers:content-type"]``."""
     text = ""
     for part in key:
-        if isinstance(part, str) and _PLAIN.fullmatch(part):
-            text += f".{part}" if text else part
+        name = part if isinstance(part, int) or len(part) <= _SHOWN else f"{part[:_SHOWN]}…"
+        if isinstance(name, str) and _PLAIN.fullmatch(name):
+            text += f".{name}" if text else name
         else:
-            text += f"[{part}]" if isinstance(part, int) else f'["{part}"]'
+            text += f"[{name}]" if isinstance(name, int) else f'["{name}"]'
     return text
 
 
@@ -100,10 +108,12 @@ def read_yaml(path: Path, error: type[InvalidFileError]) -> Document:
         _Builder(document, text).build()
     except yaml.reader.ReaderError as problem:
         line = text[: problem.position].count("\n") + 1
-        raise error(f"has a character that YAML does not allow: {problem.character!r}", path=path, line=line) from None
+        raise error(
+            f"has a character that YAML does not allow: {problem.character!r:.80}", path=path, line=line
+        ) from None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
-        what = " ".join(part for part in (problem.context, problem.problem) if part)
+        what = f"{' '.join(part for part in (problem.context, problem.problem) if part):.300}"
         where = mark.line + 1 if mark else None
         raise error(f"is not valid YAML: {what}{_quoting_hint(text, where)}", path=path, line=where) from None
     except RecursionError:
@@ -132,7 +142,7 @@ class _Builder:
 
     def _fail(self, node: yaml.Node, key: KeyPath, reason: str) -> InvalidFileError:
         line = node.start_mark.line + 1
-        return self._document.error(reason, path=self._document.path, line=line, key=key_text(key) or None)
+        return self._document.error(_cut(reason), path=self._document.path, line=line, key=key_text(key) or None)
 
     def _value(self, node: yaml.Node, key: KeyPath) -> Any:
         self._count += 1
@@ -160,12 +170,16 @@ class _Builder:
         # A plain = is an old YAML type of its own; here it is an operator.
         if node.tag == _EQUALS:
             return node.value
+        if len(node.value) > _LONGEST_NUMBER and node.tag in _NUMBERS:
+            raise self._fail(node, key, f"has {len(node.value):,} characters as a number. Quote it if it is text")
         try:
             return self._loader.construct_object(node)
         except yaml.YAMLError:
             raise self._fail(node, key, _unknown_tag(node)) from None
-        except (ValueError, OverflowError) as problem:
-            raise self._fail(node, key, f"{node.value!r} is not a value: {problem}. Quote it if it is text") from None
+        # What PyYAML's own constructors stumble over where a tag promises what the text is not: !!bool x, !!int "".
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            tag = node.tag.removeprefix("tag:yaml.org,2002:")
+            raise self._fail(node, key, f"{_short(node.value)} is no {tag:.40}. Quote it if it is text") from None
 
     def _mapping(self, node: yaml.MappingNode, key: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -205,11 +219,21 @@ class _Builder:
         if isinstance(name, str):
             return name
         kind = "true or false" if isinstance(name, bool) else "null" if name is None else f"a {type(name).__name__}"
-        raise self._fail(node, key, f'YAML reads the key {node.value} as {kind}. Quote it: "{node.value}"')
+        raise self._fail(node, key, f'YAML reads the key {node.value:.80} as {kind}. Quote it: "{node.value:.80}"')
+
+
+def _cut(reason: str) -> str:
+    """A reason that repeats no page of what was written: its beginning, and its end, where the remedy stands."""
+    return reason if len(reason) <= 800 else f"{reason[:500]} … {reason[-250:]}"
+
+
+def _short(text: str) -> str:
+    """A value in a message, which is to say something else."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"
 
 
 def _unknown_tag(node: yaml.Node) -> str:
-    return f"{node.tag} is a YAML tag that is not supported here. Write a plain value, or quote it if it is text"
+    return f"{node.tag:.80} is a YAML tag that is not supported here. Write a plain value, or quote it if it is text"
 
 
 def _quoting_hint(text: str, line: int | None) -> str:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -129,7 +130,9 @@ def temporary(target: Path, root: Path) -> Iterator[tuple[BinaryIO, Path]]:
         name = folder / secrets.token_hex(12)
         with suppress(FileNotFoundError):  # an empty folder was cleared away just now
             handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-            _lock(handle)
+            # Waits for whoever looks just now whether a killed process has left it; not every file system knows locks.
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
             if _names(name, handle):
                 break
             os.close(handle)  # it was taken for what a killed process had left
@@ -149,12 +152,15 @@ def parts_folder(target: Path, root: Path) -> Path:
 
 
 def _make_parts(folder: Path) -> None:
-    with suppress(FileExistsError):
+    """Make the folder, which another process may clear away at any moment."""
+    try:
         folder.mkdir()
-    if folder.is_symlink() or not folder.is_dir():
-        raise DownloadError(
-            f"{folder}: is in the way of temporary files, which lie in a folder of this name; move it away"
-        )
+    except FileExistsError:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.lstat(folder).st_mode):
+                raise DownloadError(
+                    f"{folder}: is in the way of temporary files, which lie in a folder of this name; move it away"
+                ) from None
 
 
 def clear_parts(root: Path) -> None:

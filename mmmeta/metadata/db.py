@@ -73,11 +73,12 @@ def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema
     }
     if not has_our_tables(names):
         raise no_metadata_db(names, database)
-    prove_schema(connection, schema)
     if "info" not in names:
         raise Damage("its table info is missing", schema)
+    prove_schema(connection, schema, only=("info",))
     info = read_info(connection, schema)
     check_format(info, "metadata", database.path, METADATA_FORMAT, "mmmeta generate")
+    prove_schema(connection, schema)
     checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
     return Head(info["id"], info["revision"], info["digest"], info["unique"], info["alive"])
 

@@ -12,7 +12,7 @@ from contextlib import closing
 
 from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import META_SYSTEM
-from mmmeta.errors import DigestMismatchError
+from mmmeta.errors import DigestMismatchError, MmmetaError
 from mmmeta.fingerprints import deleted_fingerprint, digest_bytes, fingerprint
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head
@@ -134,7 +134,10 @@ def prove_cells(columns: KeyColumns, rows: sqlite3.Cursor) -> int:
     with closing(rows):
         try:
             for row in rows:
-                found = fingerprint(columns.decode(row[_WIDTH:], row[_TYPES], row[_MORE]))
+                try:
+                    found = fingerprint(columns.decode(row[_WIDTH:], row[_TYPES], row[_MORE]))
+                except (Damage, MmmetaError) as error:
+                    raise Damage(f"the file {row[0]!r:.80} cannot be read: {error}", columns.schema) from error
                 if row[_DELETED]:
                     found = deleted_fingerprint(found)
                 if row[_FINGERPRINT] != found:

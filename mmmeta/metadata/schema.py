@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Sequence
 
 from mmmeta.catalog.tables import CREATE_INFO, CREATE_REGISTRY
 from mmmeta.sqlite.damage import Damage
@@ -45,18 +46,21 @@ _TABLES = {
 _INDEX = re.compile(r"CREATE INDEX (IF NOT EXISTS )?(@|\w+) ON (@|\w+) ?\((@|\w+)(, ?(@|\w+))*\)")
 
 
-def prove_schema(connection: sqlite3.Connection, schema: str = "main") -> None:
+def prove_schema(connection: sqlite3.Connection, schema: str = "main", *, only: Sequence[str] = tuple(_TABLES)) -> None:
     """The tables of a metadata db are tables, with the columns and rules that mmmeta gives them, and nothing acts by itself.
 
     What a person has put beside them (other tables, views) is nobody's business here; it is not read.
+
+    Args:
+        only: of these tables.
 
     Raises:
         Damage: names the table.
     """
     rows = connection.execute(
         "SELECT type, name, tbl_name, rootpage, substr(sql, 1, ?) FROM "
-        f"{quote_identifier(schema)}.sqlite_master WHERE tbl_name IN ({', '.join('?' * len(_TABLES))}) OR type = 'trigger'",
-        (_LARGEST_STATEMENT + 1, *_TABLES),
+        f"{quote_identifier(schema)}.sqlite_master WHERE tbl_name IN ({', '.join('?' * len(only))}) OR type = ?",
+        (_LARGEST_STATEMENT + 1, *only, "trigger" if "files" in only else None),
     )
     found = set()
     for kind, name, table, root, sql in rows.fetchall():
@@ -66,7 +70,7 @@ def prove_schema(connection: sqlite3.Connection, schema: str = "main") -> None:
             raise Damage("it has a trigger, which mmmeta never makes", schema)
         elif not (kind == "index" and _is_real(root) and (sql is None or _INDEX.fullmatch(_plain(sql)))):
             raise Damage(f"its table {table} is not one that mmmeta makes", schema)
-    missing = sorted(_TABLES.keys() - found)
+    missing = sorted(set(only) - found)
     if missing:
         raise Damage(f"its table {missing[0]} is missing", schema)
 

@@ -69,8 +69,14 @@ _SCRIPT_FIRST = re.compile(
 )
 """Programs whose first operand is code, or is run."""
 
-_HANDS_OVER = re.compile(r"(ba|da|a|k|mk|pdk|z)?sh|(python|pypy)[\d.]*|node(js)?|Rscript|ruby[\d.]*|php[\d.]*")
-"""Interpreters that hand what stands behind a script over to it; perl is none, for it may open such a name as a pipe."""
+_HANDS_OVER = {
+    re.compile(r"(ba|da|a|k|mk|pdk|z)?sh"): re.compile(r"-[eux]+"),
+    re.compile(r"(python|pypy)[\d.]*"): re.compile(r"-[uBsSEOI]+"),
+    re.compile(r"perl[\d.]*"): re.compile(r"-[wTt]+"),
+    re.compile(r"node(js)?|Rscript|ruby[\d.]*|php[\d.]*"): re.compile(r"(?!)"),
+}
+"""Interpreters that hand what stands behind a script over to it, each with the options that may stand before it. Under others,
+such as perl's -n, a value could be opened as a pipe."""
 
 _WRAPPER = re.compile(r"env|nice|ionice|timeout|nohup|setsid|stdbuf|chrt|taskset|time|xvfb-run")
 """Programs that do nothing but run the one behind them."""
@@ -139,8 +145,11 @@ def behind_script(run: Sequence[str]) -> int | None:
     for at, word in enumerate(run):
         if at and not _WRAPPER.fullmatch(os.path.basename(run[0])):
             return None
-        if not _HANDS_OVER.fullmatch(os.path.basename(word)):
+        flags = next((flags for name, flags in _HANDS_OVER.items() if name.fullmatch(os.path.basename(word))), None)
+        if flags is None:
             continue
+        while flags.fullmatch(run[at + 1] if at + 1 < len(run) else ""):
+            at += 1
         rest = [*run[at + 1 : at + 3], "", ""]
         if _CODE_OPTION.fullmatch(rest[0]) and rest[1] and "{" not in rest[1] and not rest[1].startswith(("-", "+")):
             return at + 3

@@ -32,6 +32,12 @@ def is_busy(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in ("locked", "busy"))
 
 
+def tells_place(error: Exception) -> bool:
+    """Whether an error of SQLite is about where a file lies, not about what is in it: a full disk, permissions, a lock."""
+    words = ("locked", "busy", "full", "readonly", "unable to open", "disk I/O")
+    return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in words)
+
+
 def tells_damage(error: Exception) -> bool:
     """Whether an error of SQLite says that the file is damaged."""
     if isinstance(error, (Damage, UnicodeDecodeError)):

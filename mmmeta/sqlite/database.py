@@ -362,6 +362,10 @@ class Database(ABC):
             return self.error(f"is being written by another process for more than {BUSY_TIMEOUT:.0f} s", "try again")
         if not reading and "disk I/O" in text and self._writer is not None and self._was_replaced():
             return self._taken_away()  # between two looks at it
+        if "full" in text:
+            return self.error(
+                f"cannot grow: {text}", "make room on the disk, or where temporary files lie (SQLITE_TMPDIR)"
+            )
         own = self._own_error() if reading or self.read_only else None
         if own is not None:
             return own
@@ -369,8 +373,6 @@ class Database(ABC):
             return self.damaged("to read it takes more steps than anything of its size can")
         if tells_damage(error):
             return self._damaged(error, text)
-        if "full" in text:
-            return self.error(f"cannot grow: {text}", "make room on the disk")
         if "unable to open" in text:
             return self._not_opened(text, reading=reading)
         if "disk I/O" in text:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmmeta.errors import MmmetaError, StateDbError
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.sqlite.connection import Connection, set_journal_mode, size_of, was_interrupted
-from mmmeta.sqlite.damage import Damage, tells_damage
+from mmmeta.sqlite.damage import Damage, tells_place
 from mmmeta.sqlite.database import Database
 from mmmeta.sqlite.forks import inside
 from mmmeta.writing import make_folder
@@ -79,12 +79,12 @@ class StateDatabase(Database):
             return metadata
         if isinstance(error, Damage):
             return metadata if error.schema == "remote" else self
-        if "disk I/O" in str(error) and "READ" not in getattr(error, "sqlite_errorname", "READ"):
-            return self  # the other one is only read
+        if tells_place(error) and not _may_be_read_error(error):
+            return self  # the one that is written
         if not metadata.is_sound():
             return metadata
         # Where neither shows it, the one that was brought by a sync.
-        return metadata if tells_damage(error) and self.is_sound() else self
+        return metadata if self.is_sound() else self
 
     # Connections
 
@@ -127,3 +127,8 @@ def kind_to_read(path: Path) -> str:
     if not log.exists() or (not log.stat().st_size and not index.exists()):
         return "immutable"
     return "ro"
+
+
+def _may_be_read_error(error: Exception) -> bool:
+    """Whether a disk could not be read, be it the other file's; before Python 3.11 SQLite's reason is not told."""
+    return "disk I/O" in str(error) and "READ" in getattr(error, "sqlite_errorname", "READ")

@@ -18,11 +18,14 @@ from mmmeta.documents.web import HTTP, WebSources
 from mmmeta.errors import DownloadError, StoreAccessError
 from mmmeta.layout import METADIR, Layout
 from mmmeta.masking import shown
-from mmmeta.store.store import LARGEST, Store
+from mmmeta.store.store import Store
 from mmmeta.store.text import decode, read_moment
 
 TIMEOUT = 10.0
 """Seconds until a remote that does not answer is given up."""
+
+LARGEST = 64 * 1024
+"""Bytes of a value of the store; what is larger is something else, and is not read to its end."""
 
 _STORE = f"{METADIR}/_store"
 _PUBLISHED, _REVISION = "remote_last_updated", "remote_revision"

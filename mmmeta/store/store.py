@@ -27,7 +27,7 @@ __all__ = ["Store", "StoreValue"]
 LOCAL_PREFIX = "local_"
 """Keys that begin so are kept out of what is synced."""
 
-LARGEST = 64 * 1024
+LARGEST = 10_000_000
 """Bytes of a value; what is larger is something else, and is not read to its end."""
 
 LONGEST_KEY = 200
@@ -181,12 +181,12 @@ class Store(MutableMapping[str, Any]):
 
 
 def _is_plain(folder: Path) -> bool:
-    """Whether a folder is where it seems to be, no link on the way."""
+    """Whether nothing on the way to a folder is a link or a pipe."""
     try:
         require_plain(folder)
     except OSError:
         return False
-    return folder.is_dir()
+    return True
 
 
 def _absent(key: str) -> datetime | None:

@@ -17,6 +17,7 @@ from mmmeta.documents.digests import digest_kind
 from mmmeta.documents.source import document_source
 from mmmeta.documents.transfer import Downloaded, download, download_into
 from mmmeta.errors import DownloadError, UnsafeNameError
+from mmmeta.layout import PARTS
 
 CONTENT = b"a contract\n" * 50_000
 
@@ -269,8 +270,8 @@ def test_the_mode_follows_the_umask(document: Path, target: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_killed_download_leaves_no_target_and_its_part_is_taken_over(remote: Path, target: Path) -> None:
-    """SIGKILL in the middle of the stream; afterwards one hidden part, and none after the next attempt."""
+def test_a_killed_download_leaves_no_target_and_its_part_is_cleared_away(remote: Path, target: Path) -> None:
+    """SIGKILL in the middle of the stream; afterwards one part in a folder of its own, and none after the next attempt."""
     document = remote / "large"
     with document.open("wb") as file:
         file.truncate(1 << 30)
@@ -291,9 +292,8 @@ def test_a_killed_download_leaves_no_target_and_its_part_is_taken_over(remote: P
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    left = names(target.parent)
-    assert len(left) == 1
-    assert left[0].startswith(".")
+    assert names(target.parent) == [PARTS]
+    assert len(names(target.parent / PARTS)) == 1
     document.write_bytes(CONTENT)
     download(str(document), target, allowed_roots=[remote])
     assert [target.name] == names(target.parent)
@@ -302,15 +302,13 @@ def test_a_killed_download_leaves_no_target_and_its_part_is_taken_over(remote: P
 
 def test_a_part_that_somebody_else_writes_is_not_touched(document: Path, target: Path) -> None:
     """A stalled worker keeps its part; the next one uses another name, and both end whole."""
-    download(str(document), target, allowed_roots=[document.parent])
-    mark = hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
-    target.unlink()
-    with (target.parent / f".{mark}.part").open("wb") as stalled:
+    (target.parent / PARTS).mkdir()
+    with (target.parent / PARTS / "stalled").open("wb") as stalled:
         fcntl.flock(stalled, fcntl.LOCK_EX)
         stalled.write(b"half")
         stalled.flush()
         assert download(str(document), target, allowed_roots=[document.parent]).fetched
-        assert (target.parent / f".{mark}.part").read_bytes() == b"half"
+        assert (target.parent / PARTS / "stalled").read_bytes() == b"half"
     assert target.read_bytes() == CONTENT
 
 

@@ -40,6 +40,8 @@ CODE = [
     ["find", ".", "-exec", "./{title}", ";"],
     ["ssh", "host", "{title}"],
     ["tar", "xf", "x", "{title}"],
+    ["grep", "-c", "-e", "x{title}", "{__path}"],
+    ["env", "A={title}", "tool"],
     ["any-program", "{title}"],
     ["any-program", "x{title}"],
     ["any-program", "-x{title}"],

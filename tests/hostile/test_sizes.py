@@ -44,7 +44,7 @@ def test_a_store_value_without_an_end(archive: Archive) -> None:
     """Named; the other values are read, and the files stay what they were."""
     client_with_own(archive)
     sparse(archive.client.layout.store / "evil")
-    with pytest.raises(StoreAccessError, match=r"evil cannot be read: has more than 65,536 bytes"):
+    with pytest.raises(StoreAccessError, match=r"evil cannot be read: has more than 10,000,000 bytes"):
         archive.client.store["evil"]
     assert archive.client.store["remote_revision"] == 1
     assert archive.client.inspect().problems
@@ -57,8 +57,8 @@ def test_a_store_value_without_an_end(archive: Archive) -> None:
 
 def test_a_value_that_could_not_be_read_is_not_written(archive: Archive) -> None:
     """Before anything is there."""
-    with pytest.raises(StoreValueError, match="more than 65,536 bytes"):
-        archive.server.store["text"] = "x" * 70_000
+    with pytest.raises(StoreValueError, match="more than 10,000,000 bytes"):
+        archive.server.store["text"] = "x" * 10_000_001
     assert "text" not in archive.server.store
 
 

@@ -456,8 +456,8 @@ def test_metadata_is_no_code(run: list[str]) -> None:
         ["python", "-m", "tool", "-c", "{n}"],
         ["python", "script.py", "-c", "{title}"],
         ["perl", "-w", "script.pl", "{title}"],
-        ["grep", "-c", "-e", "x{title}", "{__path}"],
-        ["env", "A={n}", "tool", "-c", "{n}"],
+        ["python", "-u", "script.py", "{title}"],
+        ["nice", "sh", "-eu", "script.sh", "{title}"],
     ],
     ids=lambda run: " ".join(run),
 )

@@ -89,7 +89,7 @@ CASES: dict[str, tuple[Callable[[Archive], bytes], type[MmmetaError], str]] = {
     "no tables": (lambda archive: foreign(archive, "x") and foreign_empty(archive), MetadataDbError, "has no tables"),
     "foreign": (lambda archive: foreign(archive, "users"), LegacyMetadirError, "another program"),
     "legacy": (lambda archive: foreign(archive, "files", "meta"), LegacyMetadirError, "0.1-0.4"),
-    "foreign info": (lambda archive: foreign(archive, "info"), MetadataDbError, "no such column"),
+    "foreign info": (lambda archive: foreign(archive, "info"), MetadataDbError, "table info is not one"),
     "a state db": (lambda archive: state_db(archive), FormatError, "not a metadata db"),
 }
 
