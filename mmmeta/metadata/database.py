@@ -25,6 +25,8 @@ from mmmeta.writing import make_folder
 
 __all__ = ["MetadataDatabase"]
 
+_WRITE_AGAIN = "at the server run `mmmeta generate`, or what was inserting, again; at a client sync the metadir again"
+
 
 class MetadataDatabase(Database):
     """The metadata db's file. An open read keeps the server from committing, so give connections back soon.
@@ -152,20 +154,21 @@ class MetadataDatabase(Database):
 
     def _check_header(self) -> str:
         """Recognise what a sync tool may have left; returns the kind of connection to read with."""
-        reason = None
+        reason, is_empty = None, False
         for _ in range(2):  # twice, for a commit may have come between two looks
             try:
                 with IN_USE.peek(self.path) as header:
                     if header is None:
                         return "ro"
-                    reason = _why_not_readable(header, self.path)
+                    reason, is_empty = _why_not_readable(header, self.path), not header
             except OSError as error:
                 raise self.error(f"cannot be read: {error.strerror}", remedy_of(error)) from error
             if self.has_hot_journal():
                 return "ro"  # in the middle of a change; SQLite knows what to do
             if reason is None:
                 return "immutable" if is_wal(header) and not self._has_live_log() else "ro"
-        raise self.error(reason or "")
+        # One that the first write has left, which was killed, needs no backup.
+        raise self.error(reason or "", _WRITE_AGAIN if is_empty else None)
 
     def _has_live_log(self) -> bool:
         """Whether a write-ahead log lies beside the metadata db, and a program that uses it.

@@ -26,6 +26,7 @@ from mmmeta.state.ledger.store import LedgerStore
 from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
 from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.store.store import Store
+from mmmeta.store.text import decode
 from mmmeta.writing import write_atomic
 
 LOCAL_UPDATED = "local_last_updated"
@@ -183,8 +184,11 @@ class State:
                     f"{self.database.path} has no file {unique_value!r}: it came after the last update; run update() first"
                 )
             outdated = note_saved(connection, {*changed, *removed}, revision)
+        lags = self._lags(merged)
+        if lags:
+            self._tell_store(merged)
         # Once is enough: further saves say nothing new until somebody evaluates, and that writes status.json anew.
-        if (outdated and (self._told is None or self._told != file_version(self.layout.status))) or self._lags(merged):
+        if lags or (outdated and (self._told is None or self._told != file_version(self.layout.status))):
             self.write_status()
             self._told = file_version(self.layout.status)
 
@@ -195,6 +199,14 @@ class State:
         self._compared = True
         known = read_status(self.layout.status)
         return known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != _named(merged)
+
+    def _tell_store(self, merged: Merged) -> None:
+        """What an update that was killed meant to say in the store."""
+        updated = decode(merged.remote_last_updated or "")
+        if isinstance(updated, datetime) and self.store.get(LOCAL_UPDATED) != updated:
+            self.store[LOCAL_UPDATED] = updated
+        if self.store.get(LOCAL_REVISION) != merged.revision:
+            self.store[LOCAL_REVISION] = merged.revision
 
     # status.json
 

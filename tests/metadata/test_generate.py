@@ -278,6 +278,26 @@ def test_a_scan_db_of_which_only_parts_are_damaged_is_thrown_away(archive: Archi
         assert [file["n"] for file in archive.server.files] == [number]
 
 
+def test_a_damaged_scan_db_that_cannot_be_removed_is_named(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clear error, and nothing was changed."""
+    archive.write("a")
+    archive.server.generate()
+    scan = archive.server.layout.scan_db
+    scan.write_bytes(b"no database" * 1_000)
+    unlink = Path.unlink
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        if self == scan:
+            raise PermissionError(13, "Permission denied", str(self))
+        unlink(self, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(MmmetaError, match=f"{scan}: is damaged.*cannot be removed: Permission denied"):
+            archive.server.generate()
+    assert archive.server.generate().unchanged == 1
+
+
 def test_a_metadata_db_whose_schema_is_no_text_is_named(archive: Archive) -> None:
     """SQLite's message quotes the schema, and Python cannot read that."""
     archive.write("a")

@@ -261,6 +261,26 @@ def test_save_before_the_first_update_merges_first(archive: Archive) -> None:
     assert archive.client_files() == {"a": {"content_hash": "a", "imported": True}}
 
 
+def test_a_save_after_an_update_that_was_killed_says_what_is_merged(archive: Archive) -> None:
+    """In status.json and in the store, as an update would have; the first save of a process looks."""
+    archive.write("a")
+    archive.deliver()
+    store, layout = archive.client.store, archive.client.layout
+    updated = store["local_last_updated"]
+    layout.status.unlink()
+    del store["local_revision"]
+    del store["local_last_updated"]
+    archive.client.close()
+    with Metadir(archive.client_path) as client:
+        for value in (1, 2):
+            file = client.files.get("a")
+            assert file is not None
+            file["mine"] = value
+            file.save()
+    assert layout.status.exists()
+    assert (store["local_revision"], store["local_last_updated"]) == (1, updated)
+
+
 def test_a_save_writes_only_what_was_set(archive: Archive) -> None:
     """Two stale objects of one file do not undo each other."""
     archive.write("a")

@@ -287,6 +287,20 @@ def test_a_first_write_beside_one_that_is_refused_is_kept(archive: Archive) -> N
             assert code_of == 0 or "UniqueValueError" in error or "try again" in error, error
 
 
+def test_a_server_whose_first_write_was_killed_is_told_to_write_again(archive: Archive) -> None:
+    """Before or after it was marked as a server; and the next write goes on."""
+    archive.write("a")
+    for marked in (False, True):
+        archive.server.layout.local.mkdir(parents=True, exist_ok=True)
+        archive.server.layout.meta_db.write_bytes(b"")
+        if marked:
+            archive.server.layout.server_mark.write_text("metadata is written here\n")
+        with pytest.raises(MetadataDbError, match="at the server run `mmmeta generate`") as raised:
+            list(archive.server.files)
+        assert "restore" not in str(raised.value)
+    assert archive.server.generate().added == 1
+
+
 def test_folders_where_databases_should_be_are_named(archive: Archive) -> None:
     """For both databases."""
     archive.write("a")

@@ -11,7 +11,6 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -372,7 +371,16 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
 
 
 def discard(path: Path) -> None:
-    """Throw the memory away; everything is read again."""
+    """Throw the memory away; everything is read again.
+
+    Raises:
+        MmmetaError: it cannot be removed.
+    """
     for suffix in ("", "-journal", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).unlink()
+        try:
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise MmmetaError(
+                f"{path}: is damaged, or its disk gives errors, and cannot be removed: {error.strerror}; remove it, for "
+                "it is only a memory of what generate saw"
+            ) from error
