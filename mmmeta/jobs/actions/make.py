@@ -32,7 +32,7 @@ def make_action(
     """
     action = job.action
     if isinstance(action, DownloadAction):
-        return Download(action, config, layout, job.timeout, places)
+        return Download(action, config, layout, job.timeout, places, job.backoff)
     if isinstance(action, LoadAction):
         return Load(action, config, layout, job, state_id)
     if isinstance(action, CallAction):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 ERROR_LINES = 4_000
@@ -77,6 +78,18 @@ class Claim:
     place: Place | None = None
 
 
+class Postponed(NamedTuple):
+    """Why a file's attempt does not count.
+
+    Attributes:
+        until: aware UTC; when it is due again.
+        asked: whether it was tried, and refused; else nobody has touched it.
+    """
+
+    until: datetime
+    asked: bool
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a claimed file ended; ``error_type`` is None where it was done.
@@ -88,6 +101,7 @@ class Outcome:
         bytes: of the document.
         place: where the result is now, where the action knows.
         over: the file whose place this was: an earlier version of the same document, which has none any more.
+        postponed: it is neither done nor failed: what it needs asks to wait.
     """
 
     claim: Claim
@@ -97,6 +111,7 @@ class Outcome:
     bytes: int | None = None
     place: Place | None = None
     over: str | None = None
+    postponed: Postponed | None = None
 
     def __post_init__(self) -> None:
         message = storable(self.error_message)
@@ -114,7 +129,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Settled:
     """What the ledger made of an outcome: ``done``, ``skipped`` (undone, or deleted meanwhile), ``failed``, ``dead``,
-    ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another)."""
+    ``postponed``, ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another)."""
 
     outcome: Outcome
     status: str
