@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 @settings_options
 @click.pass_context
 def verb(ctx: click.Context, jobs: tuple[str, ...], dead: bool, limit: int | None, as_json: bool) -> None:
-    """List the files that failed, with the error and when they are tried again; and those that are postponed.
+    """List the files that failed, with the error and when they are tried again.
 
-    The last that failed come first; without JOB those of all jobs. A table shows 50 files unless --limit is given.
-    `--json` also has the last lines of the traceback.
+    Those that wait for a web server are among them as postponed. The last that failed come first; without JOB those of
+    all jobs. A table shows 50 files unless --limit is given. `--json` also has the last lines of the traceback.
 
     \b
     Examples:
