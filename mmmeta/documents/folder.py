@@ -132,7 +132,8 @@ def temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     with os.fdopen(handle, "wb") as part:
         try:
-            os.ftruncate(handle, 0)
+            if os.fstat(handle).st_size:  # of a new file it would be a transaction of the file system's for nothing
+                os.ftruncate(handle, 0)
             yield part, name
         finally:
             # Still under the lock: after it, the name may be somebody else's.
