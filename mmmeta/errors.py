@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 
 class MmmetaError(Exception):
@@ -172,6 +173,22 @@ class JobFailedError(MmmetaError):
 
 class DownloadError(MmmetaError):
     """A document could not be fetched, or is not what the metadata says (size, digest). The target was not touched."""
+
+
+class PostponedError(DownloadError):
+    """A web server asks to wait, or was silent just now. No file is to blame: it is tried again later, nothing is to do.
+
+    Attributes:
+        host: name, and port where it is not the usual one.
+        until: aware UTC.
+        asked: whether the host itself has said so for this document; False where it was not asked at all.
+    """
+
+    def __init__(self, message: str, *, host: str, until: datetime, asked: bool) -> None:
+        super().__init__(message)
+        self.host = host
+        self.until = until
+        self.asked = asked
 
 
 class MissingPackageError(DownloadError):

@@ -99,7 +99,7 @@ def _retry(metadir: MetadirConfig, now: datetime) -> Evaluation:
     if status is None:
         return dg.SkipReason("Nothing was merged yet, or status.json cannot be read; an import writes it anew.")
     waiting = {
-        name: (job.failed, job.earliest_due)
+        name: (job.due_later, job.earliest_due)
         for name, job in status.jobs.items()
         if name in metadir.jobs and job.earliest_due is not None
     }

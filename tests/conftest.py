@@ -37,6 +37,9 @@ def _no_mmmeta_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer's shell has set does not reach the tests."""
     for name in ("MMMETA", "MMMETA_FILES_ROOT", "MMMETA_STATE", "MMMETA_PROJECT"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        for spelt in (name, name.upper()):
+            monkeypatch.delenv(spelt, raising=False)
 
 
 @pytest.fixture

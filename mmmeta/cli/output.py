@@ -19,6 +19,7 @@ from mmmeta.masking import visible
 
 if TYPE_CHECKING:
     from mmmeta.cli.targets import Target
+    from mmmeta.state.ledger.view import Waiting
 
 UNENCODABLE = "backslashreplace"
 """What becomes of characters that an encoding has not: ``\\u0434``."""
@@ -112,6 +113,11 @@ def counts_text(numbers: Mapping[str, int | None]) -> str:
 def count_text(number: int, noun: str) -> str:
     """``1 problem``, ``1,200 problems``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def waiting_text(waiting: Waiting) -> str:
+    """``12 files waiting for example.org, which answered 429 Too Many Requests, until 2026-05-01 12:00:00``."""
+    return f"{files_text(waiting.files)} {waiting.reason}, until {moment_text(waiting.until)}"
 
 
 def files_text(number: int) -> str:

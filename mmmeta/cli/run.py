@@ -16,7 +16,7 @@ from mmmeta.cli.jobs.names import JobName, jobs_to_run, note_dead
 from mmmeta.cli.jobs.plan import tell_plan
 from mmmeta.cli.lock import run_lock
 from mmmeta.cli.options import dry_run_option, json_option, settings_options
-from mmmeta.cli.output import counts_text, echo_report, listing, note, plain, say
+from mmmeta.cli.output import counts_text, echo_report, listing, note, plain, say, waiting_text
 from mmmeta.cli.problems import DONE, ERROR, WITH_PROBLEMS, act_on, failure_text, note_error, worst
 from mmmeta.cli.progress import progress_bar
 from mmmeta.cli.targets import Target, find_targets
@@ -162,6 +162,7 @@ def _tell(name: JobName, report: RunReport) -> None:
             "failed": report.failed,
             "dead": report.dead,
             "lost": report.lost,
+            "postponed": report.postponed,
         }
     )
     dead_before = max(0, report.all_dead - report.dead)
@@ -173,6 +174,8 @@ def _tell(name: JobName, report: RunReport) -> None:
         # Where something was done, by which run: `mmmeta jobs history --run` tells the rest.
         facts.append(f"run {report.run_id[:8]}")
     say(f"{name.full}: {'; '.join(filter(None, [done or 'nothing to do', left]))} ({', '.join(facts)})")
+    for one in report.waiting:
+        note(f"  {name.full}: {waiting_text(one)}")
     failures = [f"  {failure.file}: {failure_text(failure.error_type, failure.message)}" for failure in report.failures]
     listing(f"  failed in {name.full}:", failures)
     if report.behind_words is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
     from mmmeta.state.status import JobStatus, Status
 
-COLUMNS = ("pending", "claimed", "done", "failed", "dead", "skipped")
+COLUMNS = ("pending", "claimed", "done", "failed", "postponed", "dead", "skipped")
 """Numbers of files in the table of jobs, in the order of its columns: fields of ``JobStatus``."""
 
 ALWAYS = ("pending", "done", "failed")

@@ -32,6 +32,8 @@ def make_place(root: Path, name: str) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         resolved = root.resolve(strict=True)
+        if len(parts) == 1:
+            return resolved / parts[0]
         folder = _inside(resolved, resolved.joinpath(*parts[:-1]), name)
         folder.mkdir(parents=True, exist_ok=True)
         # Once more: what was there may have been a link to nowhere, and what is there now counts.

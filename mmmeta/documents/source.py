@@ -68,13 +68,17 @@ class Deadline:
         self._end = time.monotonic() + seconds
         self._stopped = stopped
 
+    def is_stopped(self) -> bool:
+        """Whether the run was ended from outside."""
+        return self._stopped is not None and self._stopped.is_set()
+
     def left(self) -> float:
         """Seconds that are left.
 
         Raises:
             DownloadError: none are, or the run was stopped.
         """
-        if self._stopped is not None and self._stopped.is_set():
+        if self.is_stopped():
             raise DownloadError(f"{self._what}: given up because the run was stopped")
         left = self._end - time.monotonic()
         if left <= 0:

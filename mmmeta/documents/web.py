@@ -1,23 +1,26 @@
-"""Documents elsewhere: web servers and object stores, through fsspec.
+"""Documents elsewhere: web servers through urllib3, object stores through fsspec.
 
 Metadata must not choose what is opened, so only the protocols of an allow-list are; an address that chains file systems
-(``a::b``) never is. fsspec's own configuration (``FSSPEC_S3_ENDPOINT_URL``, ``~/.config/fsspec``) holds here.
+(``a::b``) never is. For object stores fsspec's own configuration (``FSSPEC_S3_ENDPOINT_URL``, ``~/.config/fsspec``) holds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import re
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmmeta.documents.source import CHUNK, Deadline, Source, protocol_of, reason
+from mmmeta.documents.hosts import Hosts
+from mmmeta.documents.source import Deadline, Source, protocol_of, reason
 from mmmeta.errors import DownloadError, MissingPackageError
 from mmmeta.masking import shown
+
+if TYPE_CHECKING:
+    from mmmeta.documents.http_client import HttpClient
 
 HTTP = ("http", "https")
 
@@ -31,7 +34,7 @@ BLOCK = 8 * 1024 * 1024
 """Bytes of an object store's document fetched by one request; each worker holds one block in memory."""
 
 LOOK_EVERY = 0.5
-"""Seconds until a stopped run is noticed while a server is silent."""
+"""Seconds until a stopped run is noticed while an object store is silent."""
 
 CLOSING = 10.0
 """Seconds that closing connections may take."""
@@ -42,23 +45,33 @@ _PACKAGES = {"gs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _VERSION_KEYS = ("size", "ETag", "etag", "LastModified", "last_modified", "generation", "mtime")
 """What tells the versions of an object apart, in the words of the file systems."""
 
-_ENCODED = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
-
 
 class WebSources:
-    """fsspec's file systems, one for each protocol, used by all threads of a run.
+    """Connections to web servers, and fsspec's file systems, one for each protocol; used by all threads of a run.
 
     Args:
         protocols: those that may be read.
-        by_url: take what a URL says about host and user of a file system (``sftp://user@host/path``). For one place that
-            a person named, never for what metadata names.
+        by_url: take what a URL says about host and user of a file system (``sftp://user@host/path``), and what web servers
+            send encoded in its decoded form. For one place that a person named, never for what metadata names.
+        headers: sent to web servers with every request.
+        hosts: which web servers are not to be asked now.
     """
 
-    def __init__(self, protocols: Sequence[str], *, by_url: bool = False) -> None:
+    def __init__(
+        self,
+        protocols: Sequence[str],
+        *,
+        by_url: bool = False,
+        headers: Mapping[str, str] | None = None,
+        hosts: Hosts | None = None,
+    ) -> None:
         self._protocols = tuple(protocols)
         self._by_url = by_url
+        self._headers = dict(headers or {})
+        self._hosts = hosts or Hosts()
         self._lock = threading.Lock()
         self._systems: dict[str, Any] = {}
+        self._http: HttpClient | None = None
 
     @contextmanager
     def open(self, url: str, deadline: Deadline) -> Iterator[Source]:
@@ -66,24 +79,31 @@ class WebSources:
 
         Raises:
             MissingPackageError: the protocol's package is not installed.
+            PostponedError: the web server is not to be asked now.
             DownloadError: the protocol is not allowed, or the document cannot be had.
         """
         protocol = self._checked(url)
-        system = self._system(protocol, url)
-        if protocol in HTTP:
-            source = HttpSource(system, url, self._protocols, deadline, decoded=self._by_url)
+        if protocol not in HTTP:
+            yield ObjectSource(self._system(protocol, url), url, deadline)
+            return
+        client = self._client(url)
+        from mmmeta.documents.http_source import HttpSource
+
+        with client.reading(deadline) as reading:
+            source = HttpSource(client, url, reading, stall=STALL, redirects=REDIRECTS, decoded=self._by_url)
             try:
                 source.request()
                 yield source
             finally:
                 source.close()
-        else:
-            yield ObjectSource(system, url, deadline)
 
     def close(self) -> None:
         """Close connections."""
         with self._lock:
             systems, self._systems = self._systems, {}
+            client, self._http = self._http, None
+        if client is not None:
+            client.close()
         for system in systems.values():
             # s3fs has another name for it; what has neither closes itself when it is collected.
             session = getattr(system, "_session", None) or getattr(system, "_s3", None)
@@ -102,124 +122,39 @@ class WebSources:
             raise DownloadError(f"{shown(url)}: is not read from there; this job reads {known}")
         return protocol
 
-    def _system(self, protocol: str, url: str) -> Any:
-        family = "http" if protocol in HTTP else protocol
+    def _client(self, url: str) -> HttpClient:
         with self._lock:
-            if family not in self._systems:
+            if self._http is None:
+                try:
+                    import urllib3  # noqa: F401 - first, so that what is missing is named
+
+                    from mmmeta.documents.http_client import HttpClient
+                except ImportError as error:
+                    raise _missing(url, error) from error
+                self._http = HttpClient(self._protocols, self._headers, self._hosts)
+            return self._http
+
+    def _system(self, protocol: str, url: str) -> Any:
+        with self._lock:
+            if protocol not in self._systems:
                 try:
                     import fsspec
 
-                    if family == "http":
-                        import aiohttp  # noqa: F401 - only used later
-
                     # fsspec keeps instances for each thread for ever; one of our own serves all threads of this run.
                     if self._by_url:
-                        self._systems[family], _ = fsspec.url_to_fs(url, skip_instance_cache=True)
+                        self._systems[protocol], _ = fsspec.url_to_fs(url, skip_instance_cache=True)
                     else:
-                        self._systems[family] = fsspec.filesystem(
-                            family, skip_instance_cache=True, **(_as_sent(fsspec) if family == "http" else {})
-                        )
+                        self._systems[protocol] = fsspec.filesystem(protocol, skip_instance_cache=True)
                 except (ImportError, ValueError) as error:
-                    name = EXTRAS.get(protocol) or _PACKAGES.get(protocol) or f"the fsspec package for {protocol}://"
-                    hint = f"install {name}" if protocol in EXTRAS else f"install mmmeta[http] and {name}"
-                    raise MissingPackageError(
-                        f"{shown(url)}: {protocol}:// cannot be read here ({reason(error)}); {hint}"
-                    ) from error
-            return self._systems[family]
+                    raise _missing(url, error) from error
+            return self._systems[protocol]
 
 
-def _as_sent(fsspec: Any) -> dict[str, Any]:
-    """Options of a session that decodes nothing, with what fsspec's own configuration says beside it."""
-    configured = fsspec.config.conf.get("http", {}).get("client_kwargs", {})
-    return {"client_kwargs": {**configured, "auto_decompress": False}}
-
-
-class HttpSource:
-    """The answer of a web server, as it goes over the line.
-
-    Args:
-        decoded: the session decodes what is encoded, and the length that the server tells is not that of what comes.
-    """
-
-    may_be_empty = False
-
-    def __init__(
-        self, system: Any, url: str, protocols: Sequence[str], deadline: Deadline, *, decoded: bool = False
-    ) -> None:
-        self.size: int | None = None
-        self.encoding: str | None = None
-        self.content_type: str | None = ""
-        self._decoded = decoded
-        self._system = system
-        self._url = url
-        self._protocols = protocols
-        self._deadline = deadline
-        self._response: Any = None
-
-    def request(self) -> None:
-        """Ask, follow redirects, and look at the answer's head."""
-        self._run(self._ask)
-        response = self._response
-        way = [*(answer.url for answer in response.history), response.url]
-        for url in way:
-            if url.scheme not in self._protocols:
-                raise self._error(f"leads to {url.scheme}://, which this job does not read")
-        if response.status != 200:
-            where = f" (at {shown(str(response.url))})" if len(way) > 1 else ""
-            raise self._error(f"the server answered {response.status} {response.reason or ''}".rstrip() + where)
-        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-        encoding = ", ".join(response.headers.getall("Content-Encoding", ())).strip().lower()
-        encoding = "" if encoding == "identity" else encoding
-        if not (self._decoded and encoding):
-            self.size = response.content_length
-            self.encoding = encoding or None
-
-    async def _ask(self) -> None:
-        from aiohttp import ClientTimeout
-        from yarl import URL
-
-        session = await self._system.set_session()
-        # What is encoded already must stay as it is, for its signature covers it.
-        url = URL(self._url, encoded=bool(_ENCODED.fullmatch(self._url)))
-        self._response = await session.get(
-            url,
-            **{
-                **self._system.kwargs,
-                "headers": {**self._system.kwargs.get("headers", {}), "Accept-Encoding": "identity"},
-                "timeout": ClientTimeout(total=None, sock_connect=STALL, sock_read=STALL),
-                "max_redirects": REDIRECTS,
-            },
-        )
-
-    def chunks(self) -> Iterator[bytes]:
-        content = self._response.content
-        while chunk := self._run(lambda: content.read(CHUNK)):
-            yield chunk
-
-    def verify(self, size: int) -> None:
-        if self.size is not None and size != self.size:
-            raise self._error(f"cut short: the server announced {self.size} bytes and sent {size}")
-
-    def close(self) -> None:
-        if self._response is not None:
-            self._system.loop.call_soon_threadsafe(self._response.close)
-
-    def _run(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        import aiohttp
-
-        try:
-            return run(work, self._system.loop, self._deadline)
-        except aiohttp.TooManyRedirects as error:
-            raise self._error(f"redirects more than {REDIRECTS} times") from error
-        except aiohttp.ClientPayloadError as error:
-            raise self._error(f"cut short: {reason(error)}") from error
-        except aiohttp.ServerTimeoutError as error:
-            raise self._error(f"the server was silent for {STALL:g} seconds") from error
-        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, OSError) as error:
-            raise self._error(f"{type(error).__name__}: {reason(error)}") from error
-
-    def _error(self, text: str) -> DownloadError:
-        return DownloadError(f"{shown(self._url)}: {text}")
+def _missing(url: str, error: Exception) -> MissingPackageError:
+    protocol = protocol_of(url)
+    name = EXTRAS.get(protocol) or _PACKAGES.get(protocol) or f"the fsspec package for {protocol}://"
+    hint = f"install {name}" if protocol in EXTRAS else f"install mmmeta[http] and {name}"
+    return MissingPackageError(f"{shown(url)}: {protocol}:// cannot be read here ({reason(error)}); {hint}")
 
 
 class ObjectSource:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog, FileRow
+from mmmeta.documents.hosts import Closed
 from mmmeta.files.claim import FileClaim
 from mmmeta.files.file import File
 from mmmeta.filters import Condition
@@ -19,6 +20,7 @@ from mmmeta.state.evaluation import Evaluation, evaluate
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.store import Ledger, LedgerView
+from mmmeta.state.ledger.view import Waiting
 from mmmeta.state.liveness import Worker
 from mmmeta.state.state import State
 from mmmeta.state.status import JobStatus
@@ -177,12 +179,27 @@ class Bench:
         with self.looking() as view:
             return view.put_there(places)
 
+    def hosts(self) -> dict[str, Closed]:
+        """Which hosts are not to be asked for a time, as all runs know it."""
+        with self.looking() as view:
+            return view.hosts()
+
+    def note_hosts(self, news: Mapping[str, Closed | None]) -> None:
+        """Tell all runs which hosts are not to be asked for a time; None for one that answers again."""
+        with self.changing() as ledger:
+            ledger.note_hosts(news)
+
     # What the ledger says
 
     def status(self) -> JobStatus:
         """The job in numbers, as the ledger has it now; all 0 if somebody made it forget the job meanwhile."""
         with self.looking() as view:
             return view.status(self.config.name, self.state.clock()) or JobStatus(self.rules.fingerprint)
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """The files that are postponed, by what they wait for."""
+        with self.looking() as view:
+            return tuple(view.waiting(self.config.name))
 
     def due(self, limit: int | None = None) -> list[str]:
         """The unique values of the files that could run now, in the order of the runs."""

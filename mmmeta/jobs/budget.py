@@ -26,6 +26,11 @@ class Budget:
         self._sizes: dict[str, int] = {}
 
     @property
+    def counts_bytes(self) -> bool:
+        """Whether it shows only after a file how much is left."""
+        return self._bytes is not None
+
+    @property
     def spent(self) -> bool:
         """Whether nothing is left."""
         return (self.files is not None and self.files <= 0) or (self._bytes is not None and self._bytes <= 0)
@@ -49,7 +54,7 @@ class Budget:
     def spend(self, outcomes: Sequence[Outcome]) -> None:
         """Take off what was worked on."""
         if self.files is not None:
-            self.files -= len(outcomes)
+            self.files -= sum(outcome.postponed is None for outcome in outcomes)
         if self._bytes is not None:
             # What the action reports, else, where it does not read documents itself, what the metadata tells.
             for outcome in outcomes:

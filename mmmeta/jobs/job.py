@@ -30,7 +30,7 @@ from mmmeta.reports import Progress
 from mmmeta.state.evaluation import Evaluation
 from mmmeta.state.ledger.rules import LEFT, JobRules
 from mmmeta.state.ledger.store import Ledger
-from mmmeta.state.ledger.view import Attempt, LedgerEntry
+from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
 from mmmeta.state.state import State
 from mmmeta.state.status import JobStatus
 
@@ -153,6 +153,10 @@ class Job:
         """
         self._state.ensure()
         return explain(self._bench, file)
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """The files that are postponed because their web server asked for it, by server and reason."""
+        return self._bench.waiting()
 
     def set_aside(self) -> dict[str, int]:
         """Reason → how many files were set aside unprocessed: ``Deleted``, ``LeftSelection``, ``Retracted``."""

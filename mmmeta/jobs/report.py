@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mmmeta.errors import JobFailedError
 from mmmeta.state.ledger.outcomes import Settled
+from mmmeta.state.ledger.view import Waiting
 
 FAILURES_KEPT = 1_000
 """Failures named in a report; all are counted."""
@@ -33,7 +34,9 @@ class RunReport:
         attempted: files that the action was given, each once, by how it ended last: ``done``, ``retracted`` (undone after
             they were deleted), ``failed`` (due again later) and ``dead``.
         lost: files whose claim passed to another worker while this one was at it.
-        pending: files left for the next run; ``due_later`` ones failed and wait.
+        postponed: files whose web server asks to wait; that is no attempt, and they are due again by themselves.
+        waiting: of all files of the job that are postponed, whenever that was, how many wait for what.
+        pending: files left for the next run; ``due_later`` ones failed, or are postponed, and wait.
         all_dead: files of the job that are dead, whenever they died: they wait for a person.
         bytes: of the documents.
         duration: seconds.
@@ -52,6 +55,7 @@ class RunReport:
     failed: int
     dead: int
     lost: int
+    postponed: int
     pending: int
     due_later: int
     all_dead: int
@@ -61,6 +65,7 @@ class RunReport:
     stopped: bool
     run_id: str | None
     behind: int = 0
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def behind_words(self) -> str | None:
@@ -93,14 +98,14 @@ class Tally:
     """Counts how files ended while a run goes on, each file once, by how it ended last.
 
     Attributes:
-        counts: ``done``, ``retracted``, ``failed``, ``dead``, ``lost`` → how many.
+        counts: ``done``, ``retracted``, ``failed``, ``dead``, ``lost``, ``postponed`` → how many.
         bytes: of the documents.
         failures: the first 1,000.
         behind: files of which the ledger did not know that they were done.
     """
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(("done", "retracted", "failed", "dead", "lost"), 0)
+        self.counts = dict.fromkeys(("done", "retracted", "failed", "dead", "lost", "postponed"), 0)
         self.bytes = 0
         self.failures: list[Failure] = []
         self._failed: dict[str, str] = {}
@@ -111,6 +116,11 @@ class Tally:
         """How many files the action was given."""
         return sum(self.counts.values())
 
+    @property
+    def attempted(self) -> int:
+        """Of these, those whose attempt counts."""
+        return self.total - self.counts["postponed"]
+
     def count(self, settled: Settled) -> None:
         """Count one file."""
         outcome = settled.outcome
@@ -119,7 +129,7 @@ class Tally:
         if settled.behind and status == "pending":  # given back untried; it comes again
             return
         if status in ("pending", "skipped"):  # it changed or went meanwhile; what was done was done nevertheless
-            status = "done" if outcome.ok else "failed"
+            status = "done" if outcome.ok else "postponed" if outcome.postponed else "failed"
         if outcome.ok and outcome.claim.retract and status != "lost":
             status = "retracted"
         self._recount(settled)
@@ -146,5 +156,5 @@ class Tally:
         if before is not None:
             self.counts[before] -= 1
             self.failures = [failure for failure in self.failures if failure.file != file]
-        if settled.status in ("failed", "dead"):
+        if settled.status in ("failed", "dead", "postponed"):
             self._failed[file] = settled.status

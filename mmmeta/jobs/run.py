@@ -6,7 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -34,6 +35,10 @@ REDONE_AT_MOST = 3
 
 LAST_WORDS = 1.0
 """Seconds that threads have to come to an end with the file at hand, when the run is to end at once."""
+
+INTERRUPTED = 15.0
+"""Seconds that threads have for the same where the action ends what they are at; only what nobody can end takes longer, such
+as finding a host's address."""
 
 LONGEST_WAIT = 0.5
 """Seconds that the main thread waits at once. Python does not wake it for a signal that comes in the moment before it
@@ -185,24 +190,30 @@ class Run:
 
     def _process_in_threads(self, work: Work, files: list[File]) -> None:
         workers = self._bench.config.workers
+        # As many wait as are at work, so that no thread has to wait for this one.
+        ahead = workers if self._budget.counts_bytes else 2 * workers
         queue = iter(files)
         running: set[Future[list[Outcome]]] = set()
+        ended: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
         with Threads[list[Outcome]](workers, f"mmmeta-{self._bench.config.name}") as threads, Caught() as caught:
             while True:
-                while len(running) < workers and not (self._finished() or self._overtaken()):
-                    file = next(queue, None)
-                    if file is None:
-                        break
-                    self._take_up([file])
-                    running.add(threads.submit(partial(self._within_time, work, [file])))
+                over = self._finished() or self._overtaken()
+                if over:
+                    running = _begun(running)
+                while not over and len(running) < ahead and (file := next(queue, None)) is not None:
+                    future = threads.submit(partial(self._take_up_and_work, work, file))
+                    running.add(future)
+                    future.add_done_callback(ended.put)  # waiting for the first of them would cost more than many files
                 if not running:
                     return
-                ready, running = wait(running, LONGEST_WAIT, return_when=FIRST_COMPLETED)
+                ready = {future for future in _all_of(ended) if not future.cancelled()}
+                running -= ready
                 self._take(ready)
+        running = _begun(running)
         # Ended early: what the threads have done, or cannot leave half done, must not count as untried.
         if isinstance(self._action, Interruptible):
             self._action.interrupt()
-            ready = wait(running).done
+            ready = wait(running, INTERRUPTED).done
         else:
             # Nothing can end a Python function from outside: who wants the end at once does not wait for it.
             ready = wait(running, None if isinstance(caught.error, Exception) else LAST_WORDS).done
@@ -253,6 +264,11 @@ class Run:
         """Before work on files begins; until their outcomes are recorded they are at hand."""
         self._at_hand.update({file.unique_value: file for file in files})
 
+    def _take_up_and_work(self, work: Work, file: File) -> list[Outcome]:
+        """In a thread: what waits for one is not at hand yet."""
+        self._take_up([file])
+        return self._within_time(work, [file])
+
     def _note(self, outcomes: list[Outcome]) -> None:
         self._outcomes.extend(outcomes)
         self._budget.spend(outcomes)
@@ -288,10 +304,10 @@ class Run:
             job=self._bench.config.name,
             selected=self._due() if self._selected is None else self._selected,
             left=evaluation.left,
-            attempted=self._tally.total,
+            attempted=self._tally.attempted,
             **self._tally.counts,
             pending=status.pending,
-            due_later=status.failed,
+            due_later=status.due_later,
             all_dead=status.dead,
             bytes=self._tally.bytes,
             duration=time.monotonic() - self._started,
@@ -299,4 +315,20 @@ class Run:
             stopped=self._stopped,
             run_id=self._run_id,
             behind=self._tally.behind,
+            waiting=self._bench.waiting() if status.postponed else (),
         )
+
+
+def _begun(futures: set[Future[list[Outcome]]]) -> set[Future[list[Outcome]]]:
+    """Those that were begun; the others are called off."""
+    return {future for future in futures if not future.cancel()}
+
+
+def _all_of(queue: SimpleQueue[Future[list[Outcome]]]) -> set[Future[list[Outcome]]]:
+    """What is in a queue; waits a moment where it is empty."""
+    found: set[Future[list[Outcome]]] = set()
+    with suppress(Empty):
+        found.add(queue.get(timeout=LONGEST_WAIT))
+        while True:
+            found.add(queue.get_nowait())
+    return found

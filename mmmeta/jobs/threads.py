@@ -26,7 +26,7 @@ class Threads(Generic[Result]):
         ]
 
     def submit(self, call: Callable[[], Result]) -> Future[Result]:
-        """Have it called by the next thread that is free."""
+        """Have it called by the next thread that is free; until then it can be cancelled."""
         future: Future[Result] = Future()
         self._calls.put((future, call))
         return future
@@ -43,6 +43,8 @@ class Threads(Generic[Result]):
     def _work(self) -> None:
         while (task := self._calls.get()) is not None:
             future, call = task
+            if not future.set_running_or_notify_cancel():
+                continue
             with Caught() as caught:
                 future.set_result(call())
             if caught.error is not None:

@@ -12,7 +12,7 @@ from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, kinds_in_words, kinds_taken, walk
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.versions import again_when
-from mmmeta.state.ledger.rules import REASONS
+from mmmeta.state.ledger.rules import POSTPONED, REASONS
 from mmmeta.state.ledger.view import Attempt, LedgerEntry
 from mmmeta.values import json_text
 
@@ -75,6 +75,8 @@ class Explanation:
         if known.status == "done":
             return f"{name}done {_time(known.settled_at)}{_run(known.run_id)}; again when {self.again}."
         why = f"{known.error_type}: {known.error_message}"
+        if known.status == "failed" and known.error_type == POSTPONED:
+            return f"{name}{known.error_message}, until {_time(known.due)}; no attempt is used up by that."
         if known.status == "failed":
             return f"{name}failed {known.attempts} of {self.most_attempts} times, tried again after {_time(known.due)}. Last: {why}"
         if known.status == "dead":

@@ -21,7 +21,16 @@ from mmmeta.errors import MmmetaError
 from mmmeta.masking import without_password
 from mmmeta.project.base import Model
 from mmmeta.project.code_arguments import misplaced
-from mmmeta.project.fields import FileNameTemplate, FolderPath, FunctionName, Size, SqlUrl, TableName
+from mmmeta.project.fields import (
+    TEXT_SCHEMA,
+    EmptyIsMapping,
+    FileNameTemplate,
+    FolderPath,
+    FunctionName,
+    Size,
+    SqlUrl,
+    TableName,
+)
 from mmmeta.project.load import LoadColumns, LoadContent
 from mmmeta.target.names import NO_SCHEMAS
 from mmmeta.values import RESERVED_PREFIX
@@ -36,6 +45,19 @@ LARGEST_DOCUMENT = 10_000_000_000
 DOCUMENT = "__path"
 """Placeholder of a command for the local path of the file's document; no metadata key begins like this."""
 
+OWN_HEADERS = (
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "accept-encoding",
+    "range",
+    "if-range",
+    "proxy-authorization",
+)
+"""Headers that a job cannot set: how a document comes over the line is not its affair."""
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LOCAL = ("file", "local")
 _MEDIA_TYPE = re.compile(r"[a-z]+/([a-z0-9.+-]+|\*)")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -103,6 +125,28 @@ def _media_type(text: str) -> str:
     return plain
 
 
+def _header_name(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of a header. Write Accept-Language")
+    if text.lower() in OWN_HEADERS:
+        raise ValueError(f"{text!r} is set by mmmeta itself. Leave it out")
+    return text
+
+
+def _header_value(value: object) -> object:
+    """Headers are text; nobody quotes a number in YAML."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _check_header(text: str) -> str:
+    # The value is not repeated: it may be a secret.
+    if not text.strip() or not text.isascii() or not text.isprintable():
+        raise ValueError("the value of a header needs letters, digits and signs of ASCII, in one line")
+    return text.strip()
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderText = Annotated[str, BeforeValidator(_header_value), AfterValidator(_check_header), TEXT_SCHEMA]
 Protocol = Annotated[str, AfterValidator(_protocol)]
 MediaType = Annotated[str, AfterValidator(_media_type)]
 Arguments = Annotated[
@@ -126,6 +170,29 @@ class DownloadAction(Model):
         Field(description="what web servers have to send, such as application/pdf or image/*, where no digest tells"),
     ] = None
     max: Annotated[Size, Field(description="larger documents fail, alone: 500MB, 20GB")] = LARGEST_DOCUMENT
+    user_agent: Annotated[
+        HeaderText | None,
+        Field(description="who is asking, as web servers are told; mmmeta and its version unless given"),
+    ] = None
+    headers: Annotated[
+        dict[HeaderName, HeaderText],
+        EmptyIsMapping,
+        Field(description="further headers for web servers: Accept-Language: de", repr=False),
+    ] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> DownloadAction:
+        names = [name.lower() for name in self.headers]
+        for index, name in enumerate(names):
+            if name in names[:index] or (name == "user-agent" and self.user_agent is not None):
+                said = list(self.headers)[index]
+                raise InnerError(f"{said!r} is said twice. Leave one of them", ("headers", said))
+        return self
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """What web servers are told beside what every request has."""
+        return {**({} if self.user_agent is None else {"User-Agent": self.user_agent}), **self.headers}
 
 
 class LoadAction(Model):

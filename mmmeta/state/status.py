@@ -36,10 +36,11 @@ class JobStatus:
         claimed: in a worker's hands.
         done: finished.
         failed: tried and due again later.
+        postponed: due again later without a fault of theirs: their web server asks to wait.
         dead: attempts used up; waits for a person.
         skipped: set aside.
         due: how many could run now.
-        earliest_due: aware UTC; when the next retry is due.
+        earliest_due: aware UTC; when the next of those that are due later is due.
         lease_until: aware UTC; when the last claim ends.
         heartbeat: aware UTC; when a worker last showed that it lives.
         run_id: the run whose files are claimed; where none are, the one that last worked on it.
@@ -63,6 +64,12 @@ class JobStatus:
     run_id: str | None = None
     evaluated_at: datetime | None = None
     evaluated: int = 0
+    postponed: int = 0
+
+    @property
+    def due_later(self) -> int:
+        """How many files are due again by themselves: those that failed, and those that are postponed."""
+        return self.failed + self.postponed
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,7 @@ def _job(content: Mapping[str, Any]) -> JobStatus:
         run_id=_text_or_none(content, "run_id"),
         evaluated_at=_moment_or_none(content, "evaluated_at"),
         evaluated=_count(content, "evaluated"),
+        postponed=_count(content, "postponed"),
     )
 
 

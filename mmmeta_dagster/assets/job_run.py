@@ -12,6 +12,7 @@ from mmmeta import Metadir, RunReport
 from mmmeta.filters import describe
 from mmmeta.jobs.job import Job
 from mmmeta.project import MetadirConfig
+from mmmeta.state.ledger.rules import POSTPONED
 from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, brings_news, checks_told, ending
@@ -120,7 +121,11 @@ def _tell_of_interruption(
     context: dg.AssetExecutionContext, metadir: Metadir, job: Job, settled: int, see_more: str
 ) -> None:
     """What a run did before it was terminated, from the ledger: as a line of its log, and in the asset's plots."""
-    failed = [entry for entry in job.files(("failed", "dead")) if entry.run_id == context.run.run_id]
+    failed = [
+        entry
+        for entry in job.files(("failed", "dead"))
+        if entry.run_id == context.run.run_id and entry.error_type != POSTPONED
+    ]
     links = links_of(metadir, (entry.file for entry in failed))
     metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), see_more, links)
     context.log.warning(f"{job.name} was {metadata[keys.META_SUMMARY]}")

@@ -103,7 +103,7 @@ def failures(m: Metadir, name: str, limit: float) -> Found:
     numbers = {
         keys.META_SHARE: share,
         keys.META_LIMIT: f"{limit:.1%}",
-        keys.META_DUE_LATER: standing.failed,
+        keys.META_DUE_LATER: standing.due_later,
         keys.META_DEAD_IN_ALL: standing.dead,
         keys.META_DONE_IN_ALL: standing.done,
     }

@@ -241,7 +241,7 @@ def _due(
     if seen.pending:  # what is due beyond that are retries
         return f"{files(max(seen.due, seen.pending))} due"
     if seen.earliest_due is not None and _gathered_until(seen) <= now:
-        return f"{retries(seen.failed)} due again since {clock_text(seen.earliest_due)}"
+        return f"{retries(seen.due_later)} due again since {clock_text(seen.earliest_due)}"
     if seen.claimed and (why := _abandoned(seen, situation, now)) is not None:
         return f"{files(seen.claimed)} claimed by {why}"
     if seen.evaluated < state_revision:
@@ -254,7 +254,7 @@ def _due(
 def _gathered_until(seen: JobStatus) -> datetime:
     """When to ask for a job's retries: a while after the first one is due, or at once where it is the only one."""
     assert seen.earliest_due is not None
-    return seen.earliest_due + (GATHER_RETRIES if seen.failed > 1 else timedelta())
+    return seen.earliest_due + (GATHER_RETRIES if seen.due_later > 1 else timedelta())
 
 
 def _abandoned(seen: JobStatus, situation: Situation, now: datetime) -> str | None:
@@ -357,6 +357,8 @@ def _standing(seen: JobStatus, now: datetime) -> str:
         words.append(f"{seen.claimed} claimed" + (f" until {clock_text(seen.lease_until)}" if seen.lease_until else ""))
     if seen.failed:
         words.append(f"{seen.failed} failed")
+    if seen.postponed:
+        words.append(f"{seen.postponed} waiting for web servers")
     if seen.earliest_due is not None and _gathered_until(seen) > now:
         words.append(f"next retry at {clock_text(_gathered_until(seen))}")
     if seen.dead:

@@ -18,6 +18,7 @@ from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
 from mmmeta_dagster.shown.files_done import linked
 from mmmeta_dagster.shown.markdown import Link, bullets, sentences, table
+from mmmeta_dagster.shown.wording import clock_text
 
 FAILURE_HEAD = ("file", "why", "attempts", "now")
 
@@ -154,7 +155,7 @@ def standing_numbers(standing: Standing) -> dict[str, Any]:
     counts = standing.counts
     return {
         keys.META_PENDING: counts.pending,
-        keys.META_DUE_LATER: counts.failed,
+        keys.META_DUE_LATER: counts.due_later,
         keys.META_DONE_IN_ALL: counts.done,
         keys.META_DEAD_IN_ALL: counts.dead,
         keys.META_SET_ASIDE_IN_ALL: counts.skipped,
@@ -181,11 +182,15 @@ def _left_behind(report: RunReport, standing: JobStatus) -> Iterator[str]:
     in_all = " in all" if report.attempted else ""
     if standing.failed > report.failed:
         yield f"{standing.failed} failed{in_all}, due again later"
+    for one in report.waiting:
+        yield f"{one.files} {one.reason}, until {clock_text(one.until)}"
     if standing.dead > report.dead:
         yield f"{standing.dead} dead{in_all}, waiting for a person"
 
 
 def _of_this_run(report: RunReport) -> str:
+    if not report.attempted and report.postponed:
+        return "nothing could be tried"
     if not report.attempted:
         return "nothing was pending" if not report.pending else f"nothing could be claimed, {report.pending} pending"
     size = f" ({format_size(report.bytes)})" if report.bytes else ""

@@ -257,8 +257,7 @@ def test_other_file_systems_are_read_if_the_job_says_so(target: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "module", "advice"),
     [
-        ("https://h/x", "aiohttp", "install mmmeta[http]"),
-        ("https://h/x", "fsspec", "install mmmeta[http]"),
+        ("https://h/x", "urllib3", "install mmmeta[http]"),
         ("s3://b/x", "s3fs", "install mmmeta[s3]"),
         ("gs://b/x", "gcsfs", "install mmmeta[http] and gcsfs"),
     ],

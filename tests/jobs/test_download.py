@@ -386,7 +386,7 @@ def test_each_kind_of_address_has_its_own_grammar(
 @pytest.mark.parametrize(
     ("address", "module", "advice"),
     [
-        ("https://h/x", "aiohttp", "install mmmeta[http]"),
+        ("https://h/x", "urllib3", "install mmmeta[http]"),
         ("s3://b/x", "s3fs", "install mmmeta[s3]"),
         ("gs://b/x", "gcsfs", "install mmmeta[http] and gcsfs"),
     ],

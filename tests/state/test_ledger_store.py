@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from archives import SettableClock
 
+from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
 from mmmeta.filters import All
-from mmmeta.state.ledger.outcomes import Candidate, Claim, Outcome, Place
-from mmmeta.state.ledger.rules import ACTION, LEFT, LONGEST_BACKOFF, JobRules
+from mmmeta.state.ledger.outcomes import Candidate, Claim, Outcome, Place, Postponed
+from mmmeta.state.ledger.rules import ACTION, LEFT, LONGEST_BACKOFF, POSTPONED, JobRules
 from mmmeta.state.ledger.store import Ledger, LedgerStore
 
 RULES = JobRules(
@@ -397,3 +399,53 @@ def test_the_history_tells_each_try(ledgers: LedgerStore, clock: SettableClock) 
             view.history(run_id="")
         with pytest.raises(JobError, match="no status"):
             view.entries("job", ["gone"])
+
+
+def postpone(ledgers: LedgerStore, until: datetime, *, asked: bool = True) -> list[str]:
+    with ledgers.changing(RULES) as ledger:
+        outcomes = [Outcome(entry, POSTPONED, "waiting", postponed=Postponed(until, asked)) for entry in claim(ledger)]
+        return [entry.status for entry in ledger.settle(outcomes, run_id="run", worker=WORKER)]
+
+
+def test_what_is_postponed_has_its_attempts_before_it(ledgers: LedgerStore, clock: SettableClock) -> None:
+    """However often; it is due when it was said, a little later each time it was asked in vain."""
+    offer(ledgers, candidate("a"))
+    for waits in (0, 1, 3, 7):
+        until = clock.now + timedelta(seconds=10)
+        assert postpone(ledgers, until) == ["postponed"]
+        with ledgers.looking() as view:
+            entry = view.entry("job", "a")
+            status = view.status("job", clock.now)
+            waiting = view.waiting("job")
+        assert entry is not None
+        assert status is not None
+        assert (entry.status, entry.attempts, entry.due) == ("failed", 0, until + timedelta(seconds=waits))
+        assert (status.failed, status.postponed, status.due) == (0, 1, 0)
+        assert [(one.reason, one.files, one.until) for one in waiting] == [("waiting", 1, entry.due)]
+        clock.forward(seconds=10 + waits)
+    assert work(ledgers, "Error") == ["a failed"]
+    clock.forward(days=2)
+    assert postpone(ledgers, clock.now, asked=False) == ["postponed"]
+    with ledgers.looking() as view:
+        assert [attempt.status for attempt in view.history()] == ["failed", *["postponed"] * 4]
+        entry = view.entry("job", "a")
+    assert entry is not None
+    assert entry.attempts == 1
+    assert work(ledgers) == ["a done"]
+
+
+def test_hosts_that_wait_are_known_to_all(ledgers: LedgerStore, clock: SettableClock) -> None:
+    """Until they answer again, or a person asks for a retry; what ended long ago is forgotten."""
+    offer(ledgers, candidate("a"))
+    now = clock.now.timestamp()
+    busy, old = Closed(now + 60, 2, "answered 503"), Closed(now - 100_000, 1, "was silent")
+    with ledgers.changing(RULES) as ledger:
+        ledger.note_hosts({"a.example": busy, "b.example": busy, "old.example": old})
+    with ledgers.changing(RULES) as ledger:
+        ledger.note_hosts({"b.example": None})
+    with ledgers.looking() as view:
+        assert view.hosts() == {"a.example": busy}
+    with ledgers.changing(RULES) as ledger:
+        ledger.retry(dead=False, files=None)
+    with ledgers.looking() as view:
+        assert view.hosts() == {}

@@ -12,6 +12,7 @@ from mmmeta.cli.output import echo_json, files_text, first_shown, moment_text, n
 from mmmeta.cli.problems import DONE, failure_text
 from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import Target
+from mmmeta.state.ledger.rules import POSTPONED
 
 if TYPE_CHECKING:
     from mmmeta.jobs.job import LedgerEntry
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 def verb(ctx: click.Context, jobs: tuple[str, ...], dead: bool, limit: int | None, as_json: bool) -> None:
     """List the files that failed, with the error and when they are tried again.
 
-    The last that failed come first; without JOB those of all jobs. A table shows 50 files unless --limit is given.
-    `--json` also has the last lines of the traceback.
+    Those that wait for a web server are among them as postponed. The last that failed come first; without JOB those of
+    all jobs. A table shows 50 files unless --limit is given. `--json` also has the last lines of the traceback.
 
     \b
     Examples:
@@ -59,10 +60,11 @@ def verb(ctx: click.Context, jobs: tuple[str, ...], dead: bool, limit: int | Non
 
 
 def _draw(name: JobName, found: list[LedgerEntry], most: int | None, dead: bool) -> None:
+    postponed = sum(entry.error_type == POSTPONED for entry in found)
     rows = [
         [
             entry.file,
-            entry.status,
+            "postponed" if entry.error_type == POSTPONED else entry.status,
             entry.attempts,
             moment_text(entry.due) if entry.status == "failed" else "",
             failure_text(entry.error_type, entry.error_message),
@@ -71,7 +73,8 @@ def _draw(name: JobName, found: list[LedgerEntry], most: int | None, dead: bool)
     ]
     if rows:
         draw_table(["file", "status", "attempts", "due after", "error"], rows, numbers=["attempts"], below=["error"])
-    sentence = f"{name.full}: {files_text(len(found))} {'dead' if dead else 'failed'}"
+    sentence = f"{name.full}: {files_text(len(found) - postponed)} {'dead' if dead else 'failed'}"
+    sentence += f", {postponed:,} postponed" if postponed else ""
     note(first_shown(sentence, len(rows), len(found)))
     if any(entry.status == "dead" for entry in found):
         note_dead(name.full)

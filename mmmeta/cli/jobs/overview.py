@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmmeta.cli.jobs.names import JobName, ledger_jobs, project_jobs
-from mmmeta.cli.output import age_text, echo_report, files_text, moment_text, note
+from mmmeta.cli.output import age_text, echo_report, files_text, moment_text, note, waiting_text
 from mmmeta.cli.problems import DONE, act_on
 from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import Target, find_targets
@@ -19,6 +19,7 @@ from mmmeta.errors import MmmetaError
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
+    from mmmeta.state.ledger.view import Waiting
     from mmmeta.state.status import JobStatus
 
 COUNTS = ("pending", "claimed", "done", "failed", "dead")
@@ -27,7 +28,7 @@ COUNTS = ("pending", "claimed", "done", "failed", "dead")
 IDLE = timedelta(days=30)
 """How long a job that no project file has must not have run until it is asked whether it is gone."""
 
-NUMBERS = (*COUNTS, "skipped", "due", "earliest_due", "heartbeat")
+NUMBERS = (*COUNTS, "postponed", "skipped", "due", "earliest_due", "heartbeat")
 """What a row takes over from the status of the job."""
 
 
@@ -41,8 +42,9 @@ class JobRow:
         changed: whether its definition is another one than at the last run.
         selection: in words; None where only the ledger knows the job.
         selected: files that the selection means now.
-        pending, claimed, done, failed, dead, skipped, due, earliest_due, heartbeat: as in ``JobStatus``.
+        pending, claimed, done, failed, postponed, dead, skipped, due, earliest_due, heartbeat: as in ``JobStatus``.
         oldest_pending: since when the file waits that waits longest.
+        waiting: the postponed files, by what they wait for.
         set_aside: reason → files.
         problem: why it cannot run.
     """
@@ -56,12 +58,14 @@ class JobRow:
     claimed: int | None = None
     done: int | None = None
     failed: int | None = None
+    postponed: int | None = None
     dead: int | None = None
     skipped: int | None = None
     due: int | None = None
     earliest_due: datetime | None = None
     heartbeat: datetime | None = None
     oldest_pending: datetime | None = None
+    waiting: tuple[Waiting, ...] = ()
     set_aside: dict[str, int] = field(default_factory=dict)
     problem: str | None = None
 
@@ -101,6 +105,7 @@ def _row(metadir: Metadir, name: JobName) -> JobRow:
         selected=job.selected() if name.in_project else None,
         **({} if status is None else {number: getattr(status, number) for number in NUMBERS}),
         oldest_pending=None if status is None else job.oldest_pending(),
+        waiting=job.waiting() if status is not None and status.postponed else (),
         set_aside={} if status is None else job.set_aside(),
         problem=job.problem() if name.in_project else None,
     )
@@ -152,7 +157,8 @@ def _sentences(row: JobRow) -> list[str]:
         sentences.append("new: the next update or run selects; see `mmmeta jobs plan`")
     elif row.changed:
         sentences.append("its definition changed; see `mmmeta jobs plan` before the next update or run")
-    if row.earliest_due is not None:
+    sentences += [waiting_text(one) for one in row.waiting]
+    if row.earliest_due is not None and row.failed:
         sentences.append(f"the next failed file is tried again after {moment_text(row.earliest_due)}")
     sentences += [
         f"set aside: {files_text(count)}: {REASONS.get(reason, reason)}"

@@ -14,31 +14,39 @@ from typing import Protocol
 from mmmeta.config.model import Config
 from mmmeta.documents.digests import Digest
 from mmmeta.documents.folder import clear_parts, find_place, folder_trouble, remove_document
+from mmmeta.documents.hosts import BACKOFF, Closed, Hosts
 from mmmeta.documents.rendering import render_name
 from mmmeta.documents.source import TIMEOUT, Deadline, reason
 from mmmeta.documents.transfer import difference, download_into
 from mmmeta.documents.web import WebSources
-from mmmeta.errors import DownloadError, JobError, MissingPackageError, MmmetaError
+from mmmeta.errors import DownloadError, JobError, MissingPackageError, MmmetaError, PostponedError
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import Action, Done, claim_of, file_failed
 from mmmeta.jobs.actions.document import digest_in, source_of
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
 from mmmeta.project.actions import DownloadAction
-from mmmeta.state.ledger.outcomes import Outcome, Place
+from mmmeta.state.ledger.outcomes import Outcome, Place, Postponed
+from mmmeta.state.ledger.rules import POSTPONED
 
 PROMISED_SIZE_KEYS = ("size", "file_size", "_file_size")
 """Where metadata promises the bytes of a document. Not a crawler's header, which tells what went over the line."""
 
 
 class Places(Protocol):
-    """Who has which place; the ledger knows."""
+    """Who has which place, and which hosts are not to be asked; the ledger knows."""
 
     def reserve(self, places: Mapping[str, Place]) -> dict[str, File]:
         """Give claimed files their places; file → whose place it is, for those that could not have theirs."""
 
     def put_there(self, places: Mapping[str, Place]) -> set[str]:
         """Those of these files at whose place jobs work, or have worked: what stands there a job has put there."""
+
+    def hosts(self) -> dict[str, Closed]:
+        """The hosts that are not to be asked for a time."""
+
+    def note_hosts(self, news: Mapping[str, Closed | None]) -> None:
+        """Tell all runs of these, and of those that answer again."""
 
 
 class Download(Action):
@@ -49,6 +57,7 @@ class Download(Action):
     Args:
         timeout: seconds for one document.
         places: asked before anything is written; without it nobody's place is looked at.
+        backoff: seconds that a host gets which is silent, or asks to wait and does not say for how long.
     """
 
     batched = False
@@ -61,6 +70,7 @@ class Download(Action):
         layout: Layout,
         timeout: float | None = None,
         places: Places | None = None,
+        backoff: float = BACKOFF,
     ) -> None:
         self._root = Path(action.to)
         self._name = action.name
@@ -69,22 +79,26 @@ class Download(Action):
         self._timeout = timeout or TIMEOUT
         self._content_type = action.content_type
         self._largest = action.max
-        self._web = WebSources(action.protocols)
+        self._hosts = Hosts(backoff)
+        self._web = WebSources(action.protocols, headers=action.sent_headers, hosts=self._hosts)
         self._stopped = threading.Event()
         self._places = places
         self._rivals: dict[str, File] = {}
         self._strange: set[str] = set()
         self._cleared = False
         self._free = threading.Condition()
-        self._busy: set[Path] = set()
+        self._busy: set[str] = set()
+        self._target: str | None = None
 
     def prepare(self, files: Sequence[File]) -> None:
         """Reserve the places of a batch at once, which costs a commit."""
+        self._target = None
         if not self._cleared:
             self._cleared = True
             clear_parts(self._root)
         if self._places is None:
             return
+        self._hosts.learn(self._places.hosts())
         wanted = {}
         for file in files:
             claim = claim_of(file)
@@ -97,10 +111,14 @@ class Download(Action):
         self._rivals = self._places.reserve(wanted) if wanted else {}
 
     def place(self, file: File) -> Place:
-        return Place(str(self._root.resolve(strict=False)), render_name(self._name, file.get))
+        if self._target is None:  # followed once for a batch: that costs as much as a rename
+            self._target = str(self._root.resolve(strict=False))
+        return Place(self._target, render_name(self._name, file.get))
 
     def process(self, files: Sequence[File]) -> list[Outcome]:
         outcomes = [self._download(file) for file in files]
+        if self._places is not None and (news := self._hosts.news()):
+            self._places.note_hosts(news)
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _download(self, file: File) -> Outcome | None:
@@ -128,6 +146,8 @@ class Download(Action):
         except MissingPackageError as error:
             # No file is to blame: the run ends, and nobody's attempts are used up.
             raise JobError(f"documents cannot be downloaded: {error}") from error
+        except PostponedError as error:
+            return Outcome(claim, POSTPONED, str(error), postponed=Postponed(error.until, error.asked))
         except (MmmetaError, OSError) as error:
             if self._stopped.is_set():
                 return None
@@ -151,21 +171,21 @@ class Download(Action):
         Raises:
             DownloadError: names the other file and the remedy.
         """
-        path = find_place(self._root, place.name)
+        key = place.key
         with self._free:
-            self._free.wait_for(lambda: path not in self._busy)
-            self._busy.add(path)
+            self._free.wait_for(lambda: key not in self._busy)
+            self._busy.add(key)
         try:
             rival = self._rivals.get(file.unique_value)
             if rival is not None and not self._same_document(rival, file, source):
                 raise DownloadError(
-                    f"{path}: belongs to another file of this name, {rival.unique_value}; was left. Give the job a "
+                    f"{self._root / place.name}: belongs to another file of this name, {rival.unique_value}; was left. Give the job a "
                     "`name` that tells them apart, such as {content_hash}-{_file_name}"
                 )
             yield
         finally:
             with self._free:
-                self._busy.remove(path)
+                self._busy.remove(key)
                 self._free.notify_all()
 
     def _same_document(self, other: File, file: File, source: str) -> bool:

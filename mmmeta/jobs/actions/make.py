@@ -39,7 +39,7 @@ def make_action(
             reason = why_no_target(Path(action.to), kept_from_remotes([job], [layout.state]))
             if reason is not None:
                 raise JobError(f"job {job.name!r}: {reason}. Give it a folder of its own")
-        return Download(action, config, layout, job.timeout, places)
+        return Download(action, config, layout, job.timeout, places, job.backoff)
     if isinstance(action, LoadAction):
         return Load(action, config, layout, job, state_id)
     if isinstance(action, CallAction):

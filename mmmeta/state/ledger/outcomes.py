@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from mmmeta.masking import shown
@@ -98,6 +99,18 @@ class Ahead(NamedTuple):
     same: bool
 
 
+class Postponed(NamedTuple):
+    """Why a file's attempt does not count.
+
+    Attributes:
+        until: aware UTC; when it is due again.
+        asked: whether it was tried, and refused; else nobody has touched it.
+    """
+
+    until: datetime
+    asked: bool
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a claimed file ended; ``error_type`` is None where it was done.
@@ -111,6 +124,7 @@ class Outcome:
         over: the file whose place this was: an earlier version of the same document, which has none any more.
         vacant: a place of the file's where nothing is: it was given in vain, or what was there was removed.
         ahead: the receipt for which nothing was done.
+        postponed: it is neither done nor failed: what it needs asks to wait.
     """
 
     claim: Claim
@@ -122,6 +136,7 @@ class Outcome:
     over: str | None = None
     vacant: Place | None = None
     ahead: Ahead | None = None
+    postponed: Postponed | None = None
 
     def __post_init__(self) -> None:
         message = _shown(self.error_message)
@@ -139,7 +154,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Settled:
     """What the ledger made of an outcome: ``done``, ``skipped`` (undone, or deleted meanwhile), ``failed``, ``dead``,
-    ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another).
+    ``postponed``, ``pending`` (it changed meanwhile) or ``lost`` (the claim had passed to another).
 
     Attributes:
         behind: whether the ledger was behind the target: ``done`` in the version that was claimed, else given back.

@@ -31,6 +31,9 @@ REASONS = {
     DISMISSED: "failed for the last time, and a person has dismissed it; another version of it comes as any other",
 }
 
+POSTPONED = "Postponed"
+"""Error type of files that are due later through no fault of theirs, with none of their attempts used."""
+
 WORKER_DIED = "WorkerDied"
 LEASE_ENDED = "LeaseEnded"
 INTERRUPTED = "Interrupted"
@@ -140,6 +143,12 @@ class JobRules:
 def latest_due(now: datetime) -> float:
     """Seconds since 1970; a file that is due later than this failed under a clock that was ahead, and is due at once."""
     return now.timestamp() + LONGEST_BACKOFF * (1 + JITTER)
+
+
+def wait_beyond(times: int) -> float:
+    """Seconds that a postponed file waits longer than what it waits for, which has refused it so often in a row: one that is
+    always refused must not come before all others each time."""
+    return min(2.0 ** min(times, 60) - 1, LONGEST_BACKOFF)
 
 
 def rules_from(name: str, selection: str, rules: str, fingerprint: str) -> JobRules:

@@ -15,9 +15,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from mmmeta.documents.hosts import Closed
 from mmmeta.state.ledger.outcomes import Candidate, Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import JobRules
-from mmmeta.state.ledger.view import Attempt, LedgerEntry
+from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
 from mmmeta.state.status import JobStatus
 
 Current = Callable[[Sequence[str]], Iterable[Candidate]]
@@ -161,8 +162,13 @@ class Ledger(ABC):
         the version that was claimed, and goes back untried otherwise; its next token is larger than the receipt's.
 
         A file that changed meanwhile, or was deleted, is looked at again at once. One that was done over an earlier version
-        of its document takes that one's place.
+        of its document takes that one's place. One that is postponed is due again then, with the attempts it had before; a
+        little later if it was refused several times in a row.
         """
+
+    @abstractmethod
+    def note_hosts(self, news: Mapping[str, Closed | None]) -> None:
+        """Remember, for all jobs, which hosts are not to be asked for a time; None for one that answers again."""
 
     @abstractmethod
     def release(self, claims: Sequence[Claim]) -> None:
@@ -185,7 +191,8 @@ class Ledger(ABC):
     @abstractmethod
     def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
         """Make failed files (and dead ones) pending now, or just the named ones, done ones included unless they are
-        deleted; all their attempts are before them. Named files that were dismissed come, too. Returns how many."""
+        deleted; all their attempts are before them. Named files that were dismissed come, too. Hosts that were not to be
+        asked are asked again. Returns how many."""
 
     @abstractmethod
     def dismiss(self, files: Sequence[str] | None) -> int:
@@ -307,6 +314,14 @@ class LedgerView(ABC):
     @abstractmethod
     def oldest_pending(self, job: str) -> datetime | None:
         """When the file that has waited longest was selected; reads all pending rows of the job."""
+
+    @abstractmethod
+    def hosts(self) -> dict[str, Closed]:
+        """The hosts that are not to be asked for a time, or were not until a moment ago."""
+
+    @abstractmethod
+    def waiting(self, job: str) -> list[Waiting]:
+        """The files of a job that are postponed, by reason; those that are due first come first."""
 
     @abstractmethod
     def set_aside(self, job: str) -> dict[str, int]:

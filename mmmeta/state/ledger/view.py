@@ -34,12 +34,28 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Files of a job that are postponed for one reason.
+
+    Attributes:
+        reason: what they wait for and why, such as ``waiting for example.org, which answered 429 Too Many Requests``.
+        files: how many.
+        until: aware UTC; when the first of them is due.
+    """
+
+    reason: str
+    files: int
+    until: datetime
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One try of one file; times are aware UTC.
 
     Attributes:
         status: ``done``, ``failed``, ``dead`` (failed for the last time), ``lost`` (the claim had passed to another),
-            ``retracted`` (undone after the file was deleted), ``adopted`` or ``dismissed``.
+            ``retracted`` (undone after the file was deleted), ``postponed`` (refused, and not counted), ``adopted`` or
+            ``dismissed``.
         worker: None where no worker was needed.
     """
 

@@ -102,7 +102,7 @@ def test_trouble_at_the_remote_changes_nothing_but_the_words() -> None:
 
 @pytest.fixture
 def web() -> Iterator[Web]:
-    pytest.importorskip("aiohttp", reason="mmmeta[http] is not installed")
+    pytest.importorskip("urllib3", reason="mmmeta[http] is not installed")
     with Web().running() as server:
         yield server
 

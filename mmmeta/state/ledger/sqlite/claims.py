@@ -15,16 +15,19 @@ from typing import NamedTuple
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import to_text
-from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
+from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Postponed, Settled
 from mmmeta.state.ledger.rules import (
     INTERRUPTED,
     LEASE_ENDED,
+    LONGEST_BACKOFF,
     REASONS,
     RETRACTED,
     WORKER_DIED,
     JobRules,
     latest_due,
+    wait_beyond,
 )
+from mmmeta.state.ledger.sqlite.attempts import note_attempts, refusals
 from mmmeta.state.ledger.sqlite.behind import is_received, raise_tokens
 from mmmeta.state.ledger.sqlite.offers import Offers
 from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, read_place, stored_place
@@ -292,26 +295,10 @@ class Claims(Ledger):
                 else replace(entry, status=now.get(entry.outcome.claim.file, entry.status))
                 for entry in settled
             ]
-        self._connection.executemany(
-            "INSERT INTO attempts (job, file, token, run_id, worker, started_at, ended_at, status, error_type, "
-            "error_message, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    self.rules.name,
-                    entry.outcome.claim.file,
-                    entry.outcome.claim.token,
-                    run_id,
-                    worker,
-                    held[entry.outcome.claim.file].since if entry.status != "lost" else None,
-                    self._stamp,
-                    _attempt_status(entry),
-                    entry.outcome.error_type,
-                    entry.outcome.error_message,
-                    entry.outcome.bytes,
-                )
-                for entry in settled
-                if entry.outcome.claim.file not in untried
-            ],
+        since = {file: claim.since for file, claim in held.items()}
+        tried = [entry for entry in settled if entry.outcome.claim.file not in untried]
+        note_attempts(
+            self._connection, self.rules.name, tried, since=since, now=self._stamp, run_id=run_id, worker=worker
         )
         return settled
 
@@ -335,6 +322,8 @@ class Claims(Ledger):
         return held
 
     def _status_after(self, outcome: Outcome) -> str:
+        if outcome.postponed is not None:
+            return "postponed"
         if outcome.ok:
             return "skipped" if outcome.claim.retract else "done"
         return "dead" if outcome.claim.attempt >= self.rules.attempts else "failed"
@@ -344,14 +333,16 @@ class Claims(Ledger):
         for entry in settled:
             outcome, retract = entry.outcome, entry.outcome.claim.retract
             due = None
-            if entry.status == "failed":
+            if outcome.postponed is not None:
+                due = self._due_after(outcome.claim.file, outcome.postponed)
+            elif entry.status == "failed":
                 due = self._now.timestamp() + self.rules.retry_after(outcome.claim.attempt)
             # What failed to be undone may be half undone: it counts as not done, and is where it was.
-            basis = "none" if retract else "tried" if outcome.ok else "kept"
+            basis = "tried" if outcome.ok and not retract else "kept" if outcome.postponed or not retract else "none"
             place = self._kept_place(outcome)
             rows.append(
                 (
-                    entry.status,
+                    "failed" if outcome.postponed else entry.status,  # due again later, as those that failed are
                     due,
                     RETRACTED if entry.status == "skipped" else outcome.error_type,
                     REASONS[RETRACTED] if entry.status == "skipped" else outcome.error_message,
@@ -364,15 +355,23 @@ class Claims(Ledger):
                     self.rules.name,
                     outcome.claim.file,
                     outcome.claim.token,
+                    outcome.postponed is not None,
                 )
             )
         self._connection.executemany(
             "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
             "settled_at = ?7, lease_until = NULL, worker = NULL, "
-            "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, target = ?10, place = ?11 "
+            "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, target = ?10, place = ?11, "
+            "attempts = attempts - ?15 "
             "WHERE job = ?12 AND file = ?13 AND token = ?14",
             rows,
         )
+
+    def _due_after(self, file: str, postponed: Postponed) -> float:
+        """When a postponed file is due: then, and a little later each time in a row that it was tried for nothing."""
+        times = refusals(self._connection, self.rules.name, file) if postponed.asked else 0
+        latest = self._now.timestamp() + LONGEST_BACKOFF
+        return min(postponed.until.timestamp() + wait_beyond(times), latest)
 
     def _kept_place(self, outcome: Outcome) -> Place | None:
         """Where the result of a file is now: where it was, or where the action put it; but not where another has put its
@@ -428,13 +427,3 @@ class Claims(Ledger):
 
 def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _attempt_status(settled: Settled) -> str:
-    """How an attempt went, whatever the ledger makes of it."""
-    outcome = settled.outcome
-    if settled.status == "lost":
-        return "lost"
-    if not outcome.ok:
-        return "dead" if settled.status == "dead" else "failed"
-    return "retracted" if outcome.claim.retract else "done"

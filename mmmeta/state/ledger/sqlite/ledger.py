@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from mmmeta.clock import from_text, to_text
+from mmmeta.documents.hosts import Closed
 from mmmeta.state.ledger.outcomes import Candidate, Place
 from mmmeta.state.ledger.rules import (
     DISMISSED,
@@ -22,6 +23,7 @@ from mmmeta.state.ledger.rules import (
     rules_from,
 )
 from mmmeta.state.ledger.sqlite.claims import Claims
+from mmmeta.state.ledger.sqlite.hosts import forget_hosts, note_hosts
 from mmmeta.state.ledger.sqlite.tables import stored_place
 from mmmeta.state.ledger.store import Adopted, Current, Known, Offered
 from mmmeta.values import RESERVED_PREFIX
@@ -80,6 +82,9 @@ class SqliteLedger(Claims):
     def redefine(self, known: JobRules, current: Current) -> None:
         self._offers.redefine(known, current)
 
+    def note_hosts(self, news: Mapping[str, Closed | None]) -> None:
+        note_hosts(self._connection, news, self._now.timestamp())
+
     # What people ask for
 
     def retry(self, *, dead: bool, files: Sequence[str] | None) -> int:
@@ -90,6 +95,7 @@ class SqliteLedger(Claims):
             # It waits since it was asked for, not since it was first selected.
             "selected_at = CASE WHEN status = 'failed' THEN selected_at ELSE ? END WHERE job = ?"
         )
+        forget_hosts(self._connection)
         name = self.rules.name
         if files is None:
             return sum(

@@ -99,7 +99,7 @@ _TRIGGERS = (
 
 _INDEXES = (
     "CREATE INDEX ledger_pending ON ledger (job, priority, file) WHERE status = 'pending'",
-    "CREATE INDEX ledger_failed ON ledger (job, due) WHERE status = 'failed'",
+    "CREATE INDEX ledger_failed ON ledger (job, due, error_type) WHERE status = 'failed'",
     "CREATE INDEX ledger_claimed ON ledger (job, lease_until) WHERE status = 'claimed'",
     "CREATE INDEX ledger_dead ON ledger (job) WHERE status = 'dead'",
     "CREATE INDEX ledger_skipped ON ledger (job) WHERE status = 'skipped'",

@@ -9,12 +9,14 @@ from typing import Any
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import from_text, to_text
+from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
 from mmmeta.state.ledger.outcomes import Place
-from mmmeta.state.ledger.rules import STATUSES, JobRules, latest_due, rules_from
+from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
+from mmmeta.state.ledger.sqlite.hosts import read_hosts
 from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, read_place
 from mmmeta.state.ledger.store import LedgerView
-from mmmeta.state.ledger.view import Attempt, LedgerEntry
+from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
 from mmmeta.state.liveness import boot_id, boot_seconds
 from mmmeta.state.status import JobStatus
 
@@ -48,10 +50,10 @@ class SqliteLedgerView(LedgerView):
         counts = dict(
             self._connection.execute("SELECT status, files FROM ledger_counts WHERE job = ?", (job,)).fetchall()
         )
-        due_now, earliest = self._connection.execute(
-            "SELECT count(*) FILTER (WHERE due <= ?1 OR due > ?2), min(due) FILTER (WHERE due <= ?2) "
-            "FROM ledger INDEXED BY ledger_failed WHERE job = ?3 AND status = 'failed'",
-            (now.timestamp(), latest_due(now), job),
+        due_now, earliest, postponed = self._connection.execute(
+            "SELECT count(*) FILTER (WHERE due <= ?1 OR due > ?2), min(due) FILTER (WHERE due <= ?2), "
+            "count(*) FILTER (WHERE error_type = ?4) FROM ledger INDEXED BY ledger_failed WHERE job = ?3 AND status = 'failed'",
+            (now.timestamp(), latest_due(now), job, POSTPONED),
         ).fetchone()
         lease, boot = self._connection.execute(
             "SELECT max(lease_until), max(boot) FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'",
@@ -66,7 +68,8 @@ class SqliteLedgerView(LedgerView):
             pending=counts.get("pending", 0),
             claimed=counts.get("claimed", 0),
             done=counts.get("done", 0),
-            failed=counts.get("failed", 0),
+            failed=counts.get("failed", 0) - postponed,
+            postponed=postponed,
             dead=counts.get("dead", 0),
             skipped=counts.get("skipped", 0),
             due=counts.get("pending", 0) + due_now,
@@ -224,6 +227,17 @@ class SqliteLedgerView(LedgerView):
             "SELECT min(selected_at) FROM ledger INDEXED BY ledger_pending WHERE job = ? AND status = 'pending'", (job,)
         ).fetchone()
         return _moment(text)
+
+    def hosts(self) -> dict[str, Closed]:
+        return read_hosts(self._connection)
+
+    def waiting(self, job: str) -> list[Waiting]:
+        rows = self._connection.execute(
+            "SELECT error_message, count(*), min(due) FROM ledger INDEXED BY ledger_failed "
+            "WHERE job = ? AND status = 'failed' AND error_type = ? GROUP BY error_message ORDER BY 3, 1",
+            (job, POSTPONED),
+        )
+        return [Waiting(text, files, datetime.fromtimestamp(due, timezone.utc)) for text, files, due in rows]
 
     def set_aside(self, job: str) -> dict[str, int]:
         rows = self._connection.execute(
