@@ -140,15 +140,18 @@ def _not_whole(situation: Situation) -> str:
 
 
 def _is_achieved(situation: Situation, cursor: Cursor, now: datetime) -> bool:
-    """Whether what was asked for is done where nothing is left to ask for: a look, say, which leaves everything as it was.
+    """Whether what was asked for is done where nothing is left to ask for, and not merely out of sight.
 
-    What is asked for next in another situation begins at one anyway. So only the same one counts, and not while it may come
-    back: with a run that goes on, or with files in a worker's hands.
+    Files in a worker's hands may come back, and so may a publication that cannot be seen; in the situation that was asked
+    for none was to be seen anyway, where it is the same.
     """
     held = situation.merged is not None and any(
         seen.claimed for name, seen in situation.merged.jobs.items() if name in situation.jobs
     )
-    return cursor.situation == situation.mark and not held and not any(run.is_alive(now) for run in situation.runs)
+    if held or any(run.is_alive(now) for run in situation.runs):
+        return False
+    in_sight = situation.published is not None and situation.on_its_way is None
+    return in_sight or cursor.situation == situation.mark
 
 
 def _wait(situation: Situation, now: datetime) -> str | None:

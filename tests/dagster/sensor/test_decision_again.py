@@ -162,7 +162,7 @@ def test_run_keys_are_never_used_twice() -> None:
     used = set()
     cursor, now = Cursor(), NOW
     for published in [NEW, OLD, NEW, OLD] * 5:
-        where = situation(published, attempts=100)
+        where = situation(published)
         for _ in range(3):
             now += LONGEST_PAUSE
             decision = decide(where, cursor, now)
