@@ -55,17 +55,17 @@ def titles(path: Path) -> set[str]:
 def look(archive: Archive, files: dict[str, bytes], own: dict[str, str]) -> bool:
     """Update with these files; whether it was merged. Own values stay, and what is seen is one publication, never two."""
     bring(archive.client.layout.metadir, files)
-    problem = None
+    said = None
     with Metadir(archive.client_path) as client:
         try:
             client.update()
         except MmmetaError as error:
-            problem = str(error)
-    assert problem is None or "\n" not in problem
+            said = str(error)
+    assert said is None or "\n" not in said
     bring(archive.client.layout.metadir, {**files, "config.yml": b""})
     found = own_values(archive.client_path)
     assert {name: found[name] for name in own} == own
-    return problem is None
+    return said is None
 
 
 def test_every_subset_of_old_and_new_files(archive: Archive) -> None:
