@@ -29,6 +29,7 @@ class Plan:
         lacking: key of the selection → files that cannot match because they have no such key.
         condition_words: the selection in words.
         outdated: whether metadata waits for an update; a plan knows only what is merged.
+        elsewhere: what is done elsewhere than where the job points now, in a sentence; None where nothing is.
         problem: why the action cannot work, such as a function that cannot be imported; None where nothing is known.
     """
 
@@ -43,6 +44,7 @@ class Plan:
     lacking: dict[str, int]
     condition_words: str
     outdated: bool
+    elsewhere: str | None
     problem: str | None
 
 
@@ -71,6 +73,7 @@ def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
         lacking=lacking_keys(catalog, config.condition),
         condition_words=describe(config.condition),
         outdated=bench.state.has_news(),
+        elsewhere=bench.elsewhere(),
         problem=_problem(bench),
     )
 

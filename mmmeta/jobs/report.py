@@ -39,6 +39,7 @@ class RunReport:
         duration: seconds.
         failures: the first 1,000.
         stopped: whether the run was asked to stop before it was through.
+        elsewhere: what is done elsewhere than where the job points now, in a sentence; None where nothing is.
     """
 
     job: str
@@ -58,6 +59,7 @@ class RunReport:
     failures: tuple[Failure, ...]
     stopped: bool
     run_id: str | None
+    elsewhere: str | None = None
 
     @property
     def failed_share(self) -> float:

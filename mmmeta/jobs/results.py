@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mmmeta.chunks import in_chunks
 from mmmeta.errors import MmmetaError
@@ -34,10 +34,12 @@ class Results:
     Attributes:
         known: whether anybody knows where to look; not so for functions and commands.
         done: how many files the ledger calls done.
-        looked: how many of them were looked for; deleted ones, and what a sample leaves out, were not.
+        looked: how many of them were looked for; deleted ones, versions that later ones have replaced, and what a sample
+            leaves out, were not.
         missing: how many of these are not there, in the version that the state db has.
         named: unique value → why, in words that follow "but", of the first ones.
         problem: why looking came to an end before its time, in words; None where it did not.
+        elsewhere: what is done elsewhere than where the job points now, in a sentence; None where nothing is.
     """
 
     known: bool
@@ -46,6 +48,7 @@ class Results:
     missing: int = 0
     named: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
+    elsewhere: str | None = None
 
 
 def look_for_results(
@@ -61,6 +64,11 @@ def look_for_results(
     Raises:
         StateDbError: the state db cannot be read.
     """
+    found = _look(bench, sample, keep, progress)
+    return replace(found, elsewhere=bench.elsewhere())
+
+
+def _look(bench: Bench, sample: int | None, keep: int, progress: Progress | None) -> Results:
     names, done = _done(bench, sample)
     looked = 0
     missing = FirstFew[tuple[str, str]](keep)
@@ -95,7 +103,9 @@ def _files(bench: Bench, names: list[str]) -> Iterator[list[Done]]:
     for chunk in in_chunks(names, AT_ONCE):
         with bench.looking() as view:
             places = view.places(bench.config.name, chunk)
-        yield [Done(file, places.get(name)) for name, file in bench.files(chunk).items() if not file.deleted]
+            replaced = view.replaced(bench.config.name, chunk)
+        files = bench.files([name for name in chunk if name not in replaced])
+        yield [Done(file, places.get(name)) for name, file in files.items() if not file.deleted]
 
 
 def _done(bench: Bench, sample: int | None) -> tuple[list[str], int]:

@@ -268,4 +268,5 @@ class Run:
             failures=tuple(self._tally.failures),
             stopped=self._stopped,
             run_id=self._run_id,
+            elsewhere=self._bench.elsewhere(),
         )

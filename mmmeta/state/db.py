@@ -32,8 +32,8 @@ from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.sqlite.tables import create_ledger
 
-STATE_FORMAT = 2
-"""Of the state db; another one is refused. Format 1 had a ledger that joined the files, and was never released."""
+STATE_FORMAT = 3
+"""Of the state db; another one is refused. Formats 1 and 2, with other ledgers, were never released."""
 
 _ENTRIES = (
     "id",

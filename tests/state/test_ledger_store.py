@@ -61,6 +61,11 @@ def statuses(ledgers: LedgerStore, *names: str) -> list[str | None]:
     return [None if entry is None else entry.status for entry in entries]
 
 
+def owners(ledger: Ledger, places: dict[str, Place]) -> dict[str, str]:
+    """Reserve places; whose those are that could not be had."""
+    return {file: " ".join(one.file for one in holders) for file, holders in ledger.reserve(places).items()}
+
+
 def test_what_is_meant_is_pending_in_its_order(ledgers: LedgerStore) -> None:
     """What is not meant never shows."""
     offer(
@@ -202,11 +207,11 @@ def test_a_place_is_one_files(ledgers: LedgerStore) -> None:
     here = {"a": Place("/docs", "Ä.pdf")}
     with ledgers.changing(RULES) as ledger:
         claims = claim(ledger)
-        assert ledger.reserve(here) == {}
-        assert ledger.reserve({"b": Place("/docs", "a\u0308.PDF")}) == {"b": "a"}
-        assert ledger.reserve({"b": Place("/other", "Ä.pdf")}) == {}
+        assert owners(ledger, here) == {}
+        assert owners(ledger, {"b": Place("/docs", "a\u0308.PDF")}) == {"b": "a"}
+        assert owners(ledger, {"b": Place("/other", "Ä.pdf")}) == {}
         ledger.settle([Outcome(claims[0], place=here["a"])], run_id=None, worker=WORKER)
-        assert ledger.reserve({"b": Place("/docs", "ä.pdf")}) == {"b": "a"}
+        assert owners(ledger, {"b": Place("/docs", "ä.pdf")}) == {"b": "a"}
     with ledgers.looking() as view:
         assert view.places("job", ["a", "b"]) == here
 
@@ -219,7 +224,7 @@ def test_what_failed_holds_no_place(ledgers: LedgerStore) -> None:
         first, second = claim(ledger)
         ledger.reserve({"a": place})
         ledger.settle([Outcome(first, "ValueError")], run_id=None, worker=WORKER)
-        assert ledger.reserve({"b": place}) == {}
+        assert owners(ledger, {"b": place}) == {}
         ledger.settle([Outcome(second, place=place)], run_id=None, worker=WORKER)
     with ledgers.looking() as view:
         assert view.places("job", ["a", "b"]) == {"b": place}
@@ -231,8 +236,8 @@ def test_a_later_version_takes_the_place_over(ledgers: LedgerStore) -> None:
     place = Place("/docs", "x.pdf")
     with ledgers.changing(RULES) as ledger:
         claims = {entry.file: entry for entry in claim(ledger)}
-        assert ledger.reserve({"old": place, "new": place}) == {"new": "old"}
-        ledger.settle([Outcome(claims["new"], place=place, over="old")], run_id=None, worker=WORKER)
+        assert owners(ledger, {"old": place, "new": place}) == {"new": "old"}
+        ledger.settle([Outcome(claims["new"], place=place, over=("old",))], run_id=None, worker=WORKER)
         ledger.settle([Outcome(claims["old"], place=place)], run_id=None, worker=WORKER)
     with ledgers.looking() as view:
         assert view.places("job", ["old", "new"]) == {"new": place}
@@ -246,9 +251,9 @@ def test_a_later_version_that_fails_takes_nothing_over(ledgers: LedgerStore) -> 
     offer(ledgers, candidate("new"), candidate("stranger"))
     with ledgers.changing(RULES) as ledger:
         claims = {entry.file: entry for entry in claim(ledger)}
-        assert ledger.reserve({"new": place, "stranger": place}) == {"new": "old", "stranger": "old"}
-        ledger.settle([Outcome(claims["new"], "ValueError", over="old")], run_id=None, worker=WORKER)
-        assert ledger.reserve({"stranger": place}) == {"stranger": "old"}
+        assert owners(ledger, {"new": place, "stranger": place}) == {"new": "old", "stranger": "old"}
+        ledger.settle([Outcome(claims["new"], "ValueError", over=("old",))], run_id=None, worker=WORKER)
+        assert owners(ledger, {"stranger": place}) == {"stranger": "old"}
     with ledgers.looking() as view:
         assert view.places("job", ["old", "new"]) == {"old": place}
 
@@ -262,9 +267,9 @@ def test_what_is_to_be_undone_holds_its_place_until_it_is(ledgers: LedgerStore) 
     offer(ledgers, candidate("a", deleted=True), candidate("b"), rules=rules)
     with ledgers.changing(rules) as ledger:
         claims = {entry.file: entry for entry in claim(ledger)}
-        assert ledger.reserve({"b": place}) == {"b": "a"}
+        assert owners(ledger, {"b": place}) == {"b": "a"}
         ledger.settle([Outcome(claims["a"])], run_id=None, worker=WORKER)
-        assert ledger.reserve({"b": place}) == {}
+        assert owners(ledger, {"b": place}) == {}
 
 
 def test_names_that_are_swapped_free_each_other(ledgers: LedgerStore) -> None:
@@ -278,7 +283,7 @@ def test_names_that_are_swapped_free_each_other(ledgers: LedgerStore) -> None:
     offer(ledgers, candidate("a", "2"), candidate("b", "2"))
     with ledgers.changing(RULES) as ledger:
         claims = claim(ledger)
-        assert ledger.reserve({"a": two, "b": one}) == {}
+        assert owners(ledger, {"a": two, "b": one}) == {}
         ledger.settle([Outcome(claims[0], place=two), Outcome(claims[1], place=one)], run_id=None, worker=WORKER)
     with ledgers.looking() as view:
         assert view.places("job", ["a", "b"]) == {"a": two, "b": one}
@@ -289,8 +294,8 @@ def test_a_place_is_a_whole_path(ledgers: LedgerStore) -> None:
     offer(ledgers, candidate("a"), candidate("b"))
     with ledgers.changing(RULES) as ledger:
         claim(ledger)
-        assert ledger.reserve({"a": Place("/docs/x", "y.pdf")}) == {}
-        assert ledger.reserve({"b": Place("/docs", "x/y.pdf")}) == {"b": "a"}
+        assert owners(ledger, {"a": Place("/docs/x", "y.pdf")}) == {}
+        assert owners(ledger, {"b": Place("/docs", "x/y.pdf")}) == {"b": "a"}
 
 
 def test_forgetting_one_job_keeps_the_place_of_another(ledgers: LedgerStore) -> None:
@@ -305,7 +310,7 @@ def test_forgetting_one_job_keeps_the_place_of_another(ledgers: LedgerStore) -> 
     with ledgers.changing(other) as ledger:
         ledger.forget()
     with ledgers.changing(RULES) as ledger:
-        assert ledger.reserve({"b": place}) == {"b": "a"}
+        assert owners(ledger, {"b": place}) == {"b": "a"}
 
 
 def test_of_two_files_at_one_place_one_is_adopted(ledgers: LedgerStore) -> None:

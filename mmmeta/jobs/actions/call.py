@@ -10,7 +10,7 @@ from typing import Any
 
 from mmmeta.errors import JobError, near_misses
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Action, claim_of, failed
+from mmmeta.jobs.actions.action import Action, claim_of, failed, undone_here
 from mmmeta.jobs.actions.caught import Caught, end_process, ends_the_run
 from mmmeta.state.ledger.outcomes import Outcome
 
@@ -76,7 +76,7 @@ class CallFunction(Action):
             raise TypeError("the function returned a generator, which nobody goes through: nothing was done")
 
     def retract(self, files: Sequence[File]) -> list[Outcome]:
-        return self.process(files)
+        return undone_here(self.process(files))
 
 
 def _unfit(function: Callable[[Any], object]) -> str | None:

@@ -16,16 +16,27 @@ from typing import NamedTuple
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import to_text
-from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
+from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules
 from mmmeta.state.ledger.sqlite.offers import Offers
-from mmmeta.state.ledger.sqlite.tables import read_place, stored_place
+from mmmeta.state.ledger.sqlite.places import Kept, Places
+from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
 from mmmeta.state.ledger.store import Ledger
 from mmmeta.state.liveness import boot_id, boot_seconds, is_dead
 
 _GIVEN_BACK = (
     "SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, worker = NULL "
     "WHERE job = ? AND status = 'claimed'"
+)
+
+
+_SETTLE = (
+    "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
+    "settled_at = ?7, lease_until = NULL, worker = NULL, "
+    "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, "
+    "target = CASE WHEN ?10 THEN ?11 ELSE target END, place = CASE WHEN ?10 THEN ?12 ELSE place END, "
+    "mark = CASE WHEN ?10 THEN ?13 ELSE mark END, replaced_by = CASE WHEN ?10 THEN ?14 ELSE replaced_by END "
+    "WHERE job = ?15 AND file = ?16 AND token = ?17"
 )
 
 
@@ -63,6 +74,7 @@ class Claims(Ledger):
         self._now = now
         self._stamp = to_text(now)
         self._offers = Offers(connection, rules, self._stamp)
+        self._places = Places(connection, rules.name, self._stamp)
 
     def claim(
         self,
@@ -81,15 +93,24 @@ class Claims(Ledger):
         source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
         named = "" if among is None else f"AND file IN ({_marks(among)}) "
         rows = self._connection.execute(
-            "SELECT file, token + 1, attempts + 1, retract, asked, error_type IN (?, ?), target, place "
+            f"SELECT file, token + 1, attempts + 1, retract, asked, error_type IN (?, ?), replaced_by, {PLACE} "
             f"FROM {source} WHERE job = ? AND status = 'pending' {named}AND file NOT IN ({_marks(without)}) "
             f"ORDER BY {order} LIMIT ?",
             (WORKER_DIED, LEASE_ENDED, self.rules.name, *(among or ()), *without, count),
         ).fetchall()
         taken = list(takewhile(lambda row: not row[5], rows)) or rows[:1]
         claims = [
-            Claim(file, token, attempt, bool(undo), asked, read_place(target, place, file))
-            for file, token, attempt, undo, asked, _, target, place in taken
+            Claim(
+                file,
+                token,
+                attempt,
+                bool(undo),
+                asked,
+                read_place(at, file),
+                self._places.older(file) if undo else (),
+                replaced_by is not None,
+            )
+            for file, token, attempt, undo, asked, _, replaced_by, *at in taken
         ]
         until, boot = boot_seconds() + lease, boot_id()
         claimed = self._connection.executemany(
@@ -165,54 +186,8 @@ class Claims(Ledger):
             "UPDATE jobs SET heartbeat = ?, run_id = ? WHERE job = ?", (self._stamp, run_id, self.rules.name)
         )
 
-    def reserve(self, places: Mapping[str, Place]) -> dict[str, str]:
-        taken: dict[str, str] = {}
-        moved = {file: place.key for file, place in places.items()}
-        for file, place in places.items():
-            owner, job = self._owner(place) or (file, None)
-            if owner != file and moved.get(owner, place.key) == place.key and self._holds(owner, job, place):
-                taken[file] = owner
-            elif (owner, job) != (file, self.rules.name):
-                self._give_place(place, file)
-        return taken
-
-    def _owner(self, place: Place) -> tuple[str, str] | None:
-        """The file that was given a place last, and the job that it was given for."""
-        row: tuple[str, str] | None = self._connection.execute(
-            "SELECT file, job FROM places WHERE place = ?", (place.key,)
-        ).fetchone()
-        return row
-
-    def _give_place(self, place: Place, file: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", (place.key, file, self.rules.name))
-
-    def _holds(self, file: str, job: str | None, place: Place) -> bool:
-        """Whether a file is at work for a job that gave it a place, or was done there by any job."""
-        return any(
-            (row_job == job and status == "claimed") or at == place.key for row_job, status, at in self._rows_of(file)
-        )
-
-    def _rows_of(self, file: str) -> list[tuple[str, str, str | None]]:
-        """Each job's row of a file: job, status, and the key of its result's place.
-
-        One that was deleted holds nothing, whatever comes there is not what it left; but for one that is to be undone.
-        """
-        rows = self._connection.execute(
-            "SELECT job, status, target, place FROM ledger WHERE job IN (SELECT job FROM jobs) AND file = ? "
-            "AND (NOT deleted OR retract)",
-            (file,),
-        ).fetchall()
-        places = [read_place(target, name, file) for _, _, target, name in rows]
-        return [(row[0], row[1], None if place is None else place.key) for row, place in zip(rows, places, strict=True)]
-
-    def _take_over(self, file: str, owner: str, place: Place) -> None:
-        """Give a file the place of an earlier version of its document: that one has none any more."""
-        for job, _, at in self._rows_of(owner):
-            if at == place.key:
-                self._connection.execute(
-                    "UPDATE ledger SET target = NULL, place = NULL WHERE job = ? AND file = ?", (job, owner)
-                )
-        self._give_place(place, file)
+    def reserve(self, places: Mapping[str, Place]) -> dict[str, list[Holder]]:
+        return self._places.reserve(places)
 
     def settle(self, outcomes: Sequence[Outcome], *, run_id: str | None, worker: str) -> list[Settled]:
         held = self._held([outcome.claim.file for outcome in outcomes])
@@ -221,6 +196,8 @@ class Claims(Ledger):
             claim = held.get(outcome.claim.file)
             lost = claim is None or claim.token != outcome.claim.token
             settled.append(Settled(outcome, "lost" if lost else self._status_after(outcome)))
+            if lost:
+                self._places.lost(outcome)
         ours = [entry for entry in settled if entry.status != "lost"]
         self._write_outcomes(ours)
         changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
@@ -280,7 +257,6 @@ class Claims(Ledger):
         return "dead" if outcome.claim.attempt >= self.rules.attempts else "failed"
 
     def _write_outcomes(self, settled: Sequence[Settled]) -> None:
-        rows = []
         for entry in settled:
             outcome, retract = entry.outcome, entry.outcome.claim.retract
             due = None
@@ -288,8 +264,14 @@ class Claims(Ledger):
                 due = self._now.timestamp() + self.rules.retry_after(outcome.claim.attempt)
             # What failed to be undone may be half undone: it counts as not done, and is where it was.
             basis = "none" if retract else "tried" if outcome.ok else "kept"
-            place = self._kept_place(outcome)
-            rows.append(
+            kept = Kept()
+            if outcome.ok and retract:
+                self._places.undone(outcome.claim)
+            elif outcome.ok:
+                kept = self._places.keep(outcome)
+            # One by one: who has a place is read for the next.
+            self._connection.execute(
+                _SETTLE,
                 (
                     entry.status,
                     due,
@@ -300,37 +282,13 @@ class Claims(Ledger):
                     self._stamp,
                     basis,
                     retract and not outcome.ok,
-                    *stored_place(place, outcome.claim.file),
+                    outcome.ok,
+                    *kept,
                     self.rules.name,
                     outcome.claim.file,
                     outcome.claim.token,
-                )
+                ),
             )
-        self._connection.executemany(
-            "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
-            "settled_at = ?7, lease_until = NULL, worker = NULL, "
-            "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, target = ?10, place = ?11 "
-            "WHERE job = ?12 AND file = ?13 AND token = ?14",
-            rows,
-        )
-
-    def _kept_place(self, outcome: Outcome) -> Place | None:
-        """Where the result of a file is now: where it was, or where the action put it; but not where another has put its
-        own meanwhile."""
-        claim = outcome.claim
-        if outcome.ok and claim.retract:
-            return None
-        place = outcome.place if outcome.ok else claim.place
-        if place is None:
-            return None
-        owner, _ = self._owner(place) or (None, None)
-        if owner is None and place.name != claim.file:  # its own name is nobody else's
-            self._give_place(place, claim.file)
-        owner = owner or claim.file
-        if outcome.ok and owner == outcome.over:
-            self._take_over(claim.file, owner, place)
-            return place
-        return place if owner == claim.file else None
 
     def release(self, claims: Sequence[Claim]) -> None:
         sql = f"UPDATE ledger {_GIVEN_BACK} AND file = ? AND token = ?"

@@ -28,6 +28,10 @@ _COLUMNS = "file, priority, wanted, content, rev, deleted, meant"
 
 _NEW_COLUMNS = f"job, status, selected_at, token, asked, {_COLUMNS}"
 
+GONE = "gone"
+"""What a file was last done with whose document need not be there any more: no version is called so, so it is done anew if the
+file comes back."""
+
 _ROWS_AT_ONCE = 100
 """Rows in one statement."""
 
@@ -157,6 +161,13 @@ class Offers:
 
     def _write(self) -> None:
         """Note the version that counts, also of what is in somebody's hands or done long ago."""
+        # A document of a deleted file may have been removed by anybody: a file that is back is looked for, and done.
+        self._connection.execute(
+            "UPDATE ledger SET basis = ?1 WHERE job = ?2 AND file IN (SELECT file FROM temp.offered WHERE news AND NOT deleted) "
+            "AND deleted AND NOT retract AND +status = 'done' "
+            "AND target IN (SELECT id FROM targets WHERE job = ?2 AND naming <> '')",
+            (GONE, self._job),
+        )
         self._connection.execute(
             "UPDATE ledger SET (wanted, content, rev, deleted, meant, priority) = (SELECT offered.wanted, offered.content, "
             "offered.rev, offered.deleted, offered.meant, "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import from_text, to_text
 from mmmeta.errors import JobError
-from mmmeta.state.ledger.outcomes import Place
+from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.rules import STATUSES, JobRules, rules_from
-from mmmeta.state.ledger.sqlite.tables import read_place
+from mmmeta.state.ledger.sqlite.places import count_elsewhere, others_at
+from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
 from mmmeta.state.ledger.store import LedgerView
 from mmmeta.state.ledger.view import Attempt, LedgerEntry
 from mmmeta.state.liveness import boot_id, boot_seconds
@@ -20,7 +21,7 @@ from mmmeta.state.status import JobStatus
 
 _ENTRY = (
     "SELECT file, status, attempts, error_type, error_message, error_lines, run_id, bytes, retract, selected_at, "
-    "claimed_at, settled_at, due, target, place FROM ledger"
+    f"claimed_at, settled_at, due, {PLACE} FROM ledger"
 )
 
 
@@ -113,12 +114,29 @@ class SqliteLedgerView(LedgerView):
         found = {}
         for chunk in in_chunks(files, PER_STATEMENT):
             rows = self._connection.execute(
-                "SELECT file, target, place FROM ledger WHERE job = ? AND target IS NOT NULL "
+                f"SELECT file, {PLACE} FROM ledger WHERE job = ? AND target IS NOT NULL "
                 f"AND file IN ({', '.join('?' * len(chunk))})",
                 (job, *chunk),
             )
-            found.update({row[0]: place for row in rows if (place := read_place(row[1], row[2], row[0])) is not None})
+            found.update({file: place for file, *at in rows if (place := read_place(at, file)) is not None})
         return found
+
+    def others(self, places: Mapping[str, Sequence[Place]]) -> dict[str, list[Place]]:
+        return others_at(self._connection, places)
+
+    def replaced(self, job: str, files: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for chunk in in_chunks(files, PER_STATEMENT):
+            rows = self._connection.execute(
+                "SELECT file FROM ledger WHERE job = ? AND replaced_by IS NOT NULL "
+                f"AND file IN ({', '.join('?' * len(chunk))})",
+                (job, *chunk),
+            )
+            found.update(str(file) for (file,) in rows)
+        return found
+
+    def elsewhere(self, job: str, pointing: Pointing) -> tuple[Elsewhere, ...]:
+        return count_elsewhere(self._connection, job, pointing)
 
     def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
         found: list[LedgerEntry] = []
@@ -206,7 +224,7 @@ class SqliteLedgerView(LedgerView):
 
 
 def _entry(row: tuple[Any, ...]) -> LedgerEntry:
-    file, status, attempts, kind, message, lines, run_id, size, retract, *times, due, target, place = row
+    file, status, attempts, kind, message, lines, run_id, size, retract, *times, due, target, name, mark = row
     selected, claimed, settled = map(_moment, times)
     return LedgerEntry(
         file,
@@ -222,7 +240,7 @@ def _entry(row: tuple[Any, ...]) -> LedgerEntry:
         claimed,
         settled,
         None if due is None else datetime.fromtimestamp(due, timezone.utc),
-        read_place(target, place, file),
+        read_place((target, name, mark), file),
     )
 
 
