@@ -73,6 +73,9 @@ def _run_job(
             # By now the job has recorded what it finished and given back the rest; its report is lost.
             _tell_of_interruption(context, m, job, progress.done, see_more)
             raise
+        if report.elsewhere is not None:
+            again, keep = (metadir.command(f"jobs {verb} {name} --elsewhere") for verb in ("retry", "adopt"))
+            context.log.warning(f"{report.elsewhere}. Do them again: {again}; take them as they are: {keep}")
         standing = reporting.Standing.of(m, job)
         # What is left elsewhere is no news of a run for partitions.
         shown = report if only is None else replace(report, pending=job.due(only))

@@ -43,7 +43,8 @@ def verb(ctx: click.Context, as_json: bool) -> None:
     \b
     --json: {metadir, path, jobs: [{job, in_project, changed, selection,
       selected, pending, claimed, done, failed, dead, skipped, due,
-      earliest_due, oldest_pending, set_aside: {reason: files}, problem}]}
+      earliest_due, oldest_pending, set_aside: {reason: files}, elsewhere,
+      problem}]}
     """
     if ctx.invoked_subcommand is None:
         from mmmeta.cli.jobs.overview import show_overview

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.jobs.names import JobName, ledger_jobs, project_jobs
+from mmmeta.cli.jobs.names import JobName, ledger_jobs, note_elsewhere, project_jobs
 from mmmeta.cli.output import age_text, echo_report, files_text, moment_text, note
 from mmmeta.cli.problems import DONE, act_on
 from mmmeta.cli.tables import draw_table
@@ -40,6 +40,7 @@ class JobRow:
         pending, claimed, done, failed, dead, skipped, due, earliest_due: as in ``JobStatus``.
         oldest_pending: since when the file waits that waits longest.
         set_aside: reason → files.
+        elsewhere: what is done elsewhere than where it points now, in a sentence.
         problem: why it cannot run.
     """
 
@@ -58,6 +59,7 @@ class JobRow:
     earliest_due: datetime | None = None
     oldest_pending: datetime | None = None
     set_aside: dict[str, int] = field(default_factory=dict)
+    elsewhere: str | None = None
     problem: str | None = None
 
 
@@ -97,6 +99,7 @@ def _row(metadir: Metadir, name: JobName) -> JobRow:
         **({} if status is None else {number: getattr(status, number) for number in NUMBERS}),
         oldest_pending=None if status is None else job.oldest_pending(),
         set_aside={} if status is None else job.set_aside(),
+        elsewhere=None if status is None else job.elsewhere(),
         problem=job.problem() if name.in_project else None,
     )
 
@@ -120,6 +123,8 @@ def _tell(target: Target, updated: bool, rows: Sequence[JobRow]) -> None:
     for row in rows:
         for sentence in _sentences(row):
             note(f"{row.job}: {sentence}")
+        if row.elsewhere is not None:
+            note_elsewhere(f"{target.name}/{row.job}", row.elsewhere)
 
 
 def _number_text(value: int | None) -> str:
