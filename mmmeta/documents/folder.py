@@ -100,6 +100,23 @@ def remove_document(root: Path, path: Path) -> None:
         sync_folder(path.parent)
 
 
+def remove_parts(path: Path) -> None:
+    """Remove what killed downloads of a document have left beside it; what somebody is writing just now stays."""
+    for part in path.parent.glob(f".{_mark(path)}.*part"):
+        with suppress(FileNotFoundError):
+            handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if _lock(handle) and _names(part, handle):
+                    part.unlink()
+            finally:
+                os.close(handle)
+
+
+def _mark(target: Path) -> str:
+    """By which the temporary files of a document are known."""
+    return hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
+
+
 def _parts(root: Path, name: str) -> tuple[str, ...]:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or name.endswith("/") or ".." in parts or "\0" in name:
@@ -121,7 +138,7 @@ def temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     Its name follows from the target's, so that a killed process leaves at most one, which the next attempt takes over.
     A lock says whether somebody is still writing it; then another name is used.
     """
-    mark = hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
+    mark = _mark(target)
     name = target.parent / f".{mark}.part"
     handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     if not _lock(handle) or not _names(name, handle):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -414,3 +416,45 @@ def test_a_file_that_is_back_is_looked_for(by_id: Mirror) -> None:
     assert job.run().done == 2
     assert by_id.there() == {"a": "a", "b": "b"}
     assert (by_id.target / "b").stat().st_mtime_ns == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mmmeta import Metadir
+from mmmeta.jobs.actions import download
+from mmmeta.documents import transfer
+
+client, server, target, when = sys.argv[1:]
+if when == "within":
+    def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+    transfer.os.fsync = die
+else:
+    real = download.download_into
+    def die(*a, **k): real(*a, **k); os.kill(os.getpid(), signal.SIGKILL)
+    download.download_into = die
+m = Metadir(client, server)
+m.job("j", download={"to": target, "name": "x/{title}"}, on_delete="action").run()
+"""
+
+
+@pytest.mark.parametrize("when", ["within", "after"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_killed_download_of_a_file_that_is_deleted_then(when: str, before: bool, by_id: Mirror) -> None:
+    """Leaves nothing behind, of whichever version: no part, and no whole document that nobody could say was done."""
+    by_id.write("a", "first")
+    by_id.update()
+    job = by_id.job("x/{title}")
+    if before:
+        job.run()
+        by_id.write("a", "second")
+        by_id.update()
+    arguments = [str(by_id.archive.client_path), str(by_id.archive.server_path), str(by_id.target), when]
+    ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    assert ended.returncode == -9
+    assert len(by_id.there()) == 1 + (before and when == "within")
+    by_id.remove("a")
+    by_id.update()
+    report = job.run()
+    assert (report.retracted, failures(report)) == (1, {})
+    assert list(by_id.target.iterdir()) == []

@@ -337,6 +337,41 @@ def test_undoing_gives_the_place_up(ledgers: LedgerStore) -> None:
         assert view.places("job", ["a"]) == {}
 
 
+def test_what_is_left_of_an_undoing_that_failed_is_undone_when_the_file_goes_again(ledgers: LedgerStore) -> None:
+    """Also if it was back for a while, and nobody had done it yet."""
+    rules = replace(RULES, on_delete=ACTION)
+    offer(ledgers, candidate("a"), rules=rules)
+    work(ledgers, rules=rules, places={"a": Place("/docs", "x.pdf")})
+    offer(ledgers, candidate("a", deleted=True), rules=rules)
+    assert work(ledgers, "OSError", rules=rules) == ["a failed"]
+    offer(ledgers, candidate("a"), rules=rules)
+    offer(ledgers, candidate("a", deleted=True), rules=rules)
+    with ledgers.changing(rules) as ledger:
+        (undo,) = claim(ledger)
+    assert (undo.retract, undo.places) == (True, (Place("/docs", "x.pdf"),))
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_an_overtaken_worker_puts_somewhere_is_known(gone: bool, ledgers: LedgerStore) -> None:
+    """It is undone, also where the file was before; where another worker has done it there, it is done anew."""
+    rules = replace(RULES, on_delete=ACTION)
+    place = Place("/docs", "x.pdf")
+    offer(ledgers, candidate("a"), rules=rules)
+    with ledgers.changing(rules) as ledger:
+        (slow,) = claim(ledger)
+        ledger.reserve({"a": place})
+        ledger.release([slow])
+    assert work(ledgers, rules=rules, places={"a": place}) == ["a done"]
+    if gone:
+        offer(ledgers, candidate("a", deleted=True), rules=rules)
+        assert work(ledgers, rules=rules) == ["a skipped"]
+    with ledgers.changing(rules) as ledger:
+        (settled,) = ledger.settle([Outcome(slow, place=place)], run_id=None, worker=WORKER)
+        assert settled.status == "lost"
+        (again,) = claim(ledger)
+    assert (again.retract, again.places) == (gone, (place,))
+
+
 # What people ask for
 
 

@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from mmmeta.documents.digests import Digest
-from mmmeta.documents.folder import find_place, remove_document
+from mmmeta.documents.folder import find_place, remove_document, remove_parts
 from mmmeta.documents.source import reason
 from mmmeta.documents.transfer import difference
 from mmmeta.errors import DownloadError, MmmetaError
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import claim_of
-from mmmeta.state.ledger.outcomes import Place
+from mmmeta.state.ledger.outcomes import BEGUN, Place
 
 Promised = tuple[Digest | None, int | None]
 """Digest and size of a document, as far as they are known."""
@@ -64,7 +64,9 @@ class Removal:
         troubles = []
         for place in claim.places:
             try:
-                if not self._take_away(file, place, others) and not self._take_moved(file, place, others):
+                if place.mark == BEGUN:
+                    self._take_begun(file, place, others)
+                elif not self._take_away(file, place, others) and not self._take_moved(file, place, others):
                     _require_gone(place)
             except (MmmetaError, OSError) as error:
                 troubles.append(str(error) if isinstance(error, MmmetaError) else f"{place.target}: {reason(error)}")
@@ -97,11 +99,28 @@ class Removal:
         if any(_is_same(path, other) for other in others):
             return True
         other = difference(path, *(promise_of(place) or self._promised(file))) if path.exists() else None
-        if other is not None:
+        if other is not None and not self._is_present_version(file, path):
             # Somebody's own, or edited: only a person can tell.
             raise DownloadError(f"{other}, so it may not be this file's; was left. Remove it by hand")
         remove_document(root, path)
         return True
+
+    def _is_present_version(self, file: File, path: Path) -> bool:
+        """Whether a worker has put the latest version there, and died before it could say so."""
+        digest, _ = self._promised(file)
+        return digest is not None and difference(path, digest, None) is None
+
+    def _take_begun(self, file: File, place: Place, others: Sequence[Place]) -> None:
+        """Remove what a worker that died has left where it was to put the document: parts, or all of it."""
+        root = Path(place.target)
+        path = find_place(root, place.name)
+        remove_parts(path)
+        promised = self._promised(file)
+        whole = path.is_file() and not any(_is_same(path, other) for other in others)
+        if whole and promised != (None, None) and difference(path, *promised) is None:
+            remove_document(root, path)
+        elif not os.path.lexists(path) and root.is_dir():
+            remove_document(root, path)  # the folders that are empty now
 
     def _take_moved(self, file: File, place: Place, others: Sequence[Place]) -> bool:
         """Remove a document from where the job puts it now, for its folder may have been moved: where a digest tells that it

@@ -89,6 +89,10 @@ class Place(NamedTuple):
         return (self.target, self.name) == (other.target, other.name)
 
 
+BEGUN = "begun"
+"""In place of a mark: something was begun at a place, and nobody has said how it ended."""
+
+
 class Holder(NamedTuple):
     """A file that has a place which another one wants.
 
@@ -113,8 +117,8 @@ class Claim:
         asked: the token when a person last asked for the file anew. A target's receipt with a larger one tells of an
             import that the ledger never heard of.
         place: where the result of the last time is; None if there is none, or nobody knows.
-        older: where results of earlier versions still are, under other names or in other targets; told of what is to be
-            undone.
+        older: where results of earlier versions still are, under other names or in other targets, and where a worker that
+            died has begun one (``BEGUN``); told of what is to be undone.
         replaced: a later version of the document has taken the place, so that nothing of this one is there.
     """
 

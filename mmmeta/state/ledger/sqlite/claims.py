@@ -17,7 +17,7 @@ from typing import NamedTuple
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import to_text
 from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Settled
-from mmmeta.state.ledger.rules import LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules
+from mmmeta.state.ledger.rules import ACTION, LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules
 from mmmeta.state.ledger.sqlite.offers import Offers
 from mmmeta.state.ledger.sqlite.places import Kept, Places
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
@@ -197,8 +197,9 @@ class Claims(Ledger):
             lost = claim is None or claim.token != outcome.claim.token
             settled.append(Settled(outcome, "lost" if lost else self._status_after(outcome)))
             if lost:
-                self._places.lost(outcome)
+                self._places.lost(outcome, undo=self.rules.on_delete == ACTION)
         ours = [entry for entry in settled if entry.status != "lost"]
+        self._places.ended(entry.outcome.claim.file for entry in ours if not entry.outcome.claim.retract)
         self._write_outcomes(ours)
         changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
         if changed:
@@ -297,9 +298,11 @@ class Claims(Ledger):
             for claim in claims
             if self._connection.execute(sql, (self.rules.name, claim.file, claim.token)).rowcount
         ]
+        self._places.ended(ours)
         self._offers.look_again(ours)
 
     def give_back(self, worker: str) -> list[str]:
+        self._places.ended(self._claimed("worker = ?", worker))
         return self._give_back("worker = ?", worker)
 
     def _give_back(self, condition: str, parameter: str) -> list[str]:

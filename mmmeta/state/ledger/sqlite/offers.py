@@ -204,13 +204,16 @@ class Offers:
         )
 
     def _retract(self, scope: _Scope) -> int:
-        """Make pending, to be undone, what was done with files that are deleted now."""
+        """Make pending, to be undone, what was done with files that are deleted now, and what is left of it anyhow: a worker
+        died while it did or undid it."""
         if self._rules.on_delete != ACTION:
             return 0
         return self._connection.execute(
             "UPDATE ledger SET status = 'pending', retract = 1, attempts = 0, token = token + 1, due = NULL, "
             "selected_at = ?, error_type = NULL, error_message = NULL, error_lines = NULL "
-            f"WHERE job = ? AND {scope.sql} AND deleted AND basis IS NOT NULL AND NOT retract AND +status <> 'claimed'",
+            f"WHERE job = ? AND {scope.sql} AND deleted AND NOT retract AND +status <> 'claimed' AND (basis IS NOT NULL "
+            "OR (+status <> 'skipped' AND (target IS NOT NULL OR EXISTS (SELECT 1 FROM older_places AS o "
+            "WHERE o.job = ledger.job AND o.file = ledger.file))))",
             (self._stamp, self._job, *scope.parameters),
         ).rowcount
 

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from mmmeta.state.ledger.outcomes import Claim, Elsewhere, Holder, Outcome, Place, Pointing
+from mmmeta.state.ledger.outcomes import BEGUN, Claim, Elsewhere, Holder, Outcome, Place, Pointing
 from mmmeta.state.ledger.sqlite.offers import GONE
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
 
@@ -70,7 +70,23 @@ class Places:
                 taken[file] = holders
             else:
                 self._give(place, file)
+            # Who is killed may leave something here.
+            self._connection.execute(
+                "INSERT OR IGNORE INTO older_places VALUES (?, ?, ?, ?, ?)",
+                (self._job, file, place.target, place.name, BEGUN),
+            )
         return taken
+
+    def ended(self, files: Iterable[str]) -> None:
+        """Of what was begun with these files it is known how it ended."""
+        (any_older,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM older_places WHERE job = ?)", (self._job,)
+        ).fetchone()
+        if any_older:
+            self._connection.executemany(
+                "DELETE FROM older_places WHERE job = ? AND file = ? AND mark = ?",
+                [(self._job, file, BEGUN) for file in files],
+            )
 
     def keep(self, outcome: Outcome) -> Kept:
         """Where the result of a file that was done is from now on; what becomes of others that had the place."""
@@ -100,12 +116,33 @@ class Places:
         self._give(place, claim.file)
         return Kept(target, name, place.mark)
 
-    def lost(self, outcome: Outcome) -> None:
-        """A worker that was overtaken has put something into a place: what is done there is done anew."""
-        place = outcome.place
-        if place is not None and outcome.ok and not outcome.claim.retract:
-            self._do_again(
-                there for there in _there(self._connection, place) if there.is_done_at(place) and not there.deleted
+    def lost(self, outcome: Outcome, *, undo: bool) -> None:
+        """A worker that was overtaken has put something into a place: what is done there is done anew, and undone anew where
+        its own file was.
+
+        Args:
+            undo: deleted files are to be undone.
+        """
+        place, file = outcome.place, outcome.claim.file
+        if place is None or not outcome.ok or outcome.claim.retract or (not place.naming and place.name == file):
+            return
+        self._do_again(
+            there for there in _there(self._connection, place) if there.is_done_at(place) and not there.deleted
+        )
+        row = self._connection.execute(
+            f"SELECT status, deleted, {PLACE} FROM ledger WHERE job = ? AND file = ?", (self._job, file)
+        ).fetchone()
+        if row is None:
+            return
+        status, deleted, *at = row
+        now = read_place(at, file)
+        if now is None or not now.is_at(place):
+            self.remember_older(file, self._job, place)
+        if deleted and status == "skipped" and undo:
+            self._connection.execute(
+                "UPDATE ledger SET status = 'pending', retract = 1, attempts = 0, token = token + 1, selected_at = ?, "
+                "error_type = NULL, error_message = NULL WHERE job = ? AND file = ?",
+                (self._stamp, self._job, file),
             )
 
     def undone(self, claim: Claim) -> None:
