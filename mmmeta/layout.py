@@ -19,6 +19,8 @@ A state db in another place has what belongs to it beside it, so that several ma
 <state>
 <state>.status.json
 <state>.store/<key>
+<state>.workers/<worker>
+<state>.run.lock
 """
 
 from __future__ import annotations
@@ -106,7 +108,12 @@ class Layout:
     @cached_property
     def workers(self) -> Path:
         """Folder of the locks of the workers that run jobs now."""
-        return self.local / "workers"
+        return self._of_state("workers")
+
+    @cached_property
+    def run_lock(self) -> Path:
+        """What ``mmmeta run --exclusive`` holds."""
+        return self._of_state("run.lock")
 
     @cached_property
     def server_mark(self) -> Path:

@@ -1,6 +1,6 @@
 """The lock behind ``mmmeta run --exclusive``.
 
-Every run holds a shared lock on ``_mmmeta/local/run.lock``; an exclusive one gets it only when nobody else does. The
+Every run holds a shared lock on ``run.lock`` beside the state db; an exclusive one gets it only when nobody else does. The
 system gives the lock back when the process ends, however it ends, so nothing stale can stay behind.
 """
 
@@ -34,8 +34,8 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
     if dry_run or not layout.meta_db.is_file():
         yield
         return
-    path = layout.local / "run.lock"
-    made = [new for new in (layout.local, path) if not new.exists()]
+    path = layout.run_lock
+    made = [new for new in (path.parent, path) if not new.exists()]
     handle = _open(path)
     try:
         try:

@@ -176,11 +176,13 @@ def _abandon(bench: Bench, worker: Worker, keeper: Keeper) -> None:
 
 def _give_back(bench: Bench, worker: Worker, keeper: Keeper) -> None:
     keeper.__exit__()
+    holds = True
     try:
         if bench.state.database.exists():
             bench.give_back(worker.name)
+            holds = False
             bench.state.write_status()
     except (MmmetaError, OSError) as error:
         log.warning("job %s could not give back what it held: %s", bench.config.name, error)
     finally:
-        worker.stop()
+        worker.stop(holds=holds)

@@ -241,15 +241,12 @@ class Job:
     ) -> Adoption:
         """Take selected files for done, because somebody did them before: nothing is processed.
 
-        Later versions of them come as those of any other file.
+        Later versions of them come as those of any other file. Those not selected, done or claimed are left alone.
 
         Args:
             files: their unique values, or a single one.
             where: a filter, such as ``{"imported": True}`` for the flag of a script that the job replaces.
             dry_run: say what would happen, change nothing.
-
-        Returns:
-            What became of them; those that are not selected, done or claimed are left alone.
 
         Raises:
             UnknownKeyError: no file has a key of the filter: nothing was adopted.
@@ -387,14 +384,16 @@ class Job:
         worker = self._bench.worker()
         worker.start()
         run = Run(self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed)
+        finished = False
         try:
             with Keeper(self._bench, worker, run_id):
                 report = run.work(self.evaluate())
                 if self._bench.status().evaluated < self._state.ensure().state_revision:
                     self.evaluate()  # what the action has saved shall not look like news that came after the run
+                finished = True
                 return report
         finally:
-            worker.stop()
+            worker.stop(holds=not finished)
             doer.close()
             if self._state.database.exists():  # where the action has removed it, that error is the one to be seen
                 self._state.write_status()

@@ -1,8 +1,9 @@
 """Who works on this host, and the clock that leases are measured with.
 
 A worker holds a lock on a file of its own for as long as it lives; the kernel drops the lock when the process dies,
-however it dies. So a dead worker of this host is known at once, by a lock and not by a process number. Leases count in
-seconds since boot, which no one can set back; they are void after a reboot.
+however it dies. So a dead worker is known at once, by a lock and not by a process number. The locks lie beside the state
+db, for all who share that share them. A lock that cannot be seen proves nothing: then only the lease tells. Leases count in
+seconds since boot, which no one can set back.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import fcntl
 import os
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.errors import StateDbError
@@ -72,7 +74,7 @@ class Worker:
         self.name = f"{boot_id()}/{uuid.uuid4().hex[:16]}"
 
     def start(self) -> None:
-        """Take the lock, and sweep away those of dead workers that held nothing.
+        """Take the lock.
 
         Raises:
             StateDbError: the folder cannot be written.
@@ -87,8 +89,6 @@ class Worker:
 
     def _take(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for path in list(self._folder.iterdir()):
-            is_dead(self._folder, f"{boot_id()}/{path.name}")
         path = _path(self._folder, self.name)
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -100,46 +100,53 @@ class Worker:
                     return
             os.close(handle)
 
-    def stop(self) -> None:
-        """Let go of the lock."""
+    def stop(self, *, holds: bool = False) -> None:
+        """Let go of the lock.
+
+        Args:
+            holds: what it claimed may not have been given back. Then its lock stays, free, which tells that it is gone.
+        """
         if self._handle is not None:
-            _path(self._folder, self.name).unlink(missing_ok=True)
+            if not holds:
+                _path(self._folder, self.name).unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
 
 
 def is_dead(folder: Path, name: str) -> bool:
-    """Whether a worker is known to be gone: of this boot of this host, and its lock is free.
+    """Whether a worker is known to be gone: its lock is there, and free. False where there is no lock to be seen."""
+    with _free(_path(folder, name)) as free:
+        return free
 
-    False for a worker of another host: only its lease tells.
-    """
-    boot, _, _ = name.partition("/")
-    if boot != boot_id():
-        return False
-    path = _path(folder, name)
+
+def sweep(folder: Path, holders: Iterable[str]) -> None:
+    """Remove the locks of dead workers, but for those who still hold files: their locks are what tells."""
+    with suppress(OSError):
+        kept = {name.rpartition("/")[2] for name in holders}
+        for path in [path for path in folder.iterdir() if path.name not in kept]:
+            with _free(path) as free:
+                if free:
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _free(path: Path) -> Iterator[bool]:
+    """Whether a lock is there and nobody's; as long as the block runs it is ours then."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
     except OSError:
-        return False
+        yield False
+        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another's sweep may have come between the two lines above, and somebody's own file stand in its place.
+        free = os.path.samestat(os.fstat(handle), path.stat())
     except OSError:
-        return False
-    else:
-        return _remove(path, handle)
+        free = False
+    try:
+        yield free
     finally:
         os.close(handle)
-
-
-def _remove(path: Path, handle: int) -> bool:
-    """Remove a lock file whose lock we hold; False if another file stands in its place, which is somebody's own."""
-    with suppress(FileNotFoundError):
-        if not os.path.samestat(os.fstat(handle), path.stat()):
-            return False
-        path.unlink()
-    return True
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -58,7 +58,7 @@ def test_a_loop_of_ones_own(job: Job, archive: Archive) -> None:
     found = {entry.file: entry for entry in job.files(["done", "failed", "pending"])}
     assert {name: entry.status for name, entry in found.items()} == {"a": "done", "b": "failed", "c": "pending"}
     assert (found["a"].bytes, found["b"].error_message, found["c"].attempts) == (7, "no good", 0)
-    assert list((archive.client.layout.local / "workers").iterdir()) != []
+    assert list(archive.client.layout.workers.iterdir()) != []
 
 
 def test_what_is_not_held_cannot_be_settled(job: Job, archive: Archive) -> None:
@@ -75,7 +75,7 @@ def test_what_is_not_held_cannot_be_settled(job: Job, archive: Archive) -> None:
 
 def test_the_worker_rests_when_nothing_is_held(job: Job, archive: Archive) -> None:
     """No thread and no lock file stay behind; the next claim starts anew."""
-    workers = archive.client.layout.local / "workers"
+    workers = archive.client.layout.workers
     before = threading.active_count()
     for _ in range(2):
         files = job.claim(2)
@@ -234,13 +234,14 @@ def test_a_job_that_nobody_has_any_more_gives_its_files_back(job: Job, archive: 
     while threading.active_count() > before and time.monotonic() < until:
         time.sleep(0.01)
     assert threading.active_count() == before
-    assert list((archive.client.layout.local / "workers").iterdir()) == []
+    assert list(archive.client.layout.workers.iterdir()) == []
     assert {entry.status: entry.attempts for entry in job.files(["claimed", "pending"])} == {"pending": 0}
     assert names(job.claim(9)) == "abcde"
 
 
-def test_old_attempts_are_forgotten(archive: Archive) -> None:
+def test_old_attempts_are_forgotten(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by who never calls ``run``: at the end of the loop."""
+    monkeypatch.setattr("mmmeta.state.ledger.sqlite.ledger.HISTORY_KEPT", 1)
     clock = SettableClock()
     with Metadir(archive.client_path, clock=clock) as client:
         client.update()

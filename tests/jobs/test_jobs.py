@@ -157,7 +157,7 @@ def test_an_interrupted_run_gives_its_claims_back(
     assert (status.done, status.pending, status.claimed) == (2, 3, 0)
     assert job.run(nothing).done == 3
     assert {entry.attempts for entry in job.files("done")} == {1}
-    assert not list((archive.client.layout.local / "workers").iterdir())
+    assert not list(archive.client.layout.workers.iterdir())
 
 
 def test_ctrl_c_while_threads_work(archive: Archive) -> None:

@@ -158,8 +158,11 @@ def test_why_a_file_that_is_not_there(archive: Archive) -> None:
 # History, adopting, forgetting
 
 
-def test_history_is_kept_for_ninety_days(archive: Archive, clock: SettableClock) -> None:
+def test_history_is_kept_for_ninety_days(
+    archive: Archive, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By file and by run; the ledger itself forgets nothing."""
+    monkeypatch.setattr("mmmeta.state.ledger.sqlite.ledger.HISTORY_KEPT", 1)
     publish(archive, "a", "b")
     job = archive.client.job("import")
     job.run(nothing, run_id="first-run")

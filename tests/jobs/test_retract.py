@@ -190,13 +190,13 @@ def test_a_file_that_is_deleted_in_the_hands_of_a_dead_worker(archive: Archive, 
     job = archive.client.job("import", on_delete=on_delete, attempts=1)
     run(job)
     publish(archive, "a", content="2")
-    worker = Worker(archive.client.layout.local / "workers")
+    worker = Worker(archive.client.layout.workers)
     worker.start()
     job.evaluate()
     assert job._bench.claim(1, worker.name, None) is not None
     delete(archive, "a")
     job.evaluate()
-    worker.stop()
+    worker.stop(holds=True)
     assert run(job) == (["-a"] if on_delete == "action" else [])
     assert (job.status().dead, job.status().skipped) == (0, 1)
 
@@ -205,13 +205,13 @@ def test_a_new_version_that_comes_while_a_worker_dies(archive: Archive) -> None:
     """The old one was the last attempt; the new one is tried nevertheless."""
     publish(archive, "a")
     job = archive.client.job("import", attempts=1)
-    worker = Worker(archive.client.layout.local / "workers")
+    worker = Worker(archive.client.layout.workers)
     worker.start()
     job.evaluate()
     assert job._bench.claim(1, worker.name, None) is not None
     publish(archive, "a", content="2")
     job.evaluate()
-    worker.stop()
+    worker.stop(holds=True)
     assert run(job) == ["a"]
     assert job.status().done == 1
 
@@ -222,12 +222,12 @@ def test_a_file_that_is_back_after_a_worker_died_undoing_it(archive: Archive) ->
     job = undoing(archive)
     run(job)
     delete(archive, "a")
-    worker = Worker(archive.client.layout.local / "workers")
+    worker = Worker(archive.client.layout.workers)
     worker.start()
     job.evaluate()
     (file,) = job._bench.claim(1, worker.name, None) or ()
     assert file.claim is not None
     assert file.claim.retract
-    worker.stop()
+    worker.stop(holds=True)
     publish(archive, "a")
     assert run(job) == ["a"]

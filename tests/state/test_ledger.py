@@ -55,7 +55,7 @@ def claim(job: Job, count: int, worker: Worker) -> list[Claim]:
 @pytest.fixture
 def worker(archive: Archive) -> Iterator[Worker]:
     """A living worker of the client's."""
-    made = Worker(archive.client.layout.local / "workers")
+    made = Worker(archive.client.layout.workers)
     made.start()
     yield made
     made.stop()
@@ -381,7 +381,7 @@ def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Worker) -> N
     job.evaluate()
     with ledger(job) as opened:
         late = opened.claim(1, worker=worker.name, run_id=None, lease=-1)
-    other = Worker(archive.client.layout.local / "workers")
+    other = Worker(archive.client.layout.workers)
     other.start()
     (taken,) = claim(job, 1, other)
     assert taken.token > late[0].token
@@ -398,12 +398,12 @@ def test_claims_of_a_dead_worker_come_back_at_once(archive: Archive, worker: Wor
     """Its lock is free; a living one keeps its claims. The file comes alone, for it may have been the reason."""
     publish(archive, "a", "b", "c", "d")
     job = archive.client.job("import", attempts=2)
-    dead = Worker(archive.client.layout.local / "workers")
+    dead = Worker(archive.client.layout.workers)
     dead.start()
     claim(job, 2, dead)
     claim(job, 1, worker)
-    assert not is_dead(archive.client.layout.local / "workers", dead.name)
-    dead.stop()
+    assert not is_dead(archive.client.layout.workers, dead.name)
+    dead.stop(holds=True)
     batches: list[list[str]] = []
     job.run(lambda files: batches.append([file.unique_value for file in files]), batch=True)
     assert batches == [["a"], ["b"], ["d"]]
@@ -415,10 +415,10 @@ def test_a_file_that_kills_its_workers_is_dead_at_last(archive: Archive) -> None
     publish(archive, "a", "b")
     job = archive.client.job("import", attempts=2)
     for _ in range(2):
-        victim = Worker(archive.client.layout.local / "workers")
+        victim = Worker(archive.client.layout.workers)
         victim.start()
         assert claim(job, 1, victim)[0].file == "a"
-        victim.stop()
+        victim.stop(holds=True)
     assert run(job) == "b"
     (entry,) = job.files("dead")
     assert (entry.file, entry.attempts, entry.error_type) == ("a", 2, "WorkerDied")
@@ -426,11 +426,14 @@ def test_a_file_that_kills_its_workers_is_dead_at_last(archive: Archive) -> None
     assert run(job) == "a"
 
 
-def test_leases_of_another_boot_are_void(archive: Archive, worker: Worker) -> None:
+def test_leases_of_another_boot_are_void(archive: Archive) -> None:
     """After a reboot everything claimed is pending, and the attempt does not count."""
     publish(archive, "a")
     job = archive.client.job("import", attempts=1)
-    claim(job, 1, worker)
+    gone = Worker(archive.client.layout.workers)
+    gone.start()
+    claim(job, 1, gone)
+    gone.stop(holds=True)
     with archive.client._backend.state.database.atomic() as connection:
         connection.execute("UPDATE ledger SET boot = 'another'")
     assert run(job) == "a"

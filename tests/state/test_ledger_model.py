@@ -148,13 +148,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def crash(self, count: int) -> None:
         """A worker takes files and dies; nobody can tell until the next one claims."""
-        worker = Worker(self.archive.client.layout.local / "workers")
+        worker = Worker(self.archive.client.layout.workers)
         worker.start()
         self.model.evaluate(self.rules)
         self.model.take_back()
         files = self._bench_claim(worker.name, count)
         self._check_claims(files, count, worker.name)
-        worker.stop()
+        worker.stop(holds=True)
         for file in files:
             self.model.entries[file.unique_value].gone = True
 

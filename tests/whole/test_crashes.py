@@ -115,7 +115,7 @@ def test_killed_workers_lose_and_double_nothing(archive: Archive, tmp_path: Path
         tokens = dict(state.execute("SELECT file, token FROM ledger").fetchall())
         assert state.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert tokens == receipts
-    assert not list((archive.client.layout.local / "workers").iterdir())
+    assert not list(archive.client.layout.workers.iterdir())
 
 
 PROCESS = """

@@ -98,9 +98,10 @@ def forget_local(archive: Archive) -> None:
 
 
 def test_a_damaged_metadata_db_is_one_clear_error_and_is_never_half_merged(archive: Archive) -> None:
-    """At a client before its first update: an error leaves nothing behind, and what was merged can be read."""
+    """At a client before its first update: an error leaves nothing behind, and what was merged is what was published."""
     fill(archive)
     archive.publish()
+    expected = {file.unique_value: dict(file) for file in archive.server.files}
     metadir = archive.client.layout.metadir
     sound = archive.client.layout.meta_db.read_bytes()
     refused = 0
@@ -115,6 +116,7 @@ def test_a_damaged_metadata_db_is_one_clear_error_and_is_never_half_merged(archi
                 assert str(client.layout.meta_db) in errors[0], (how, errors)
                 assert not (metadir / "local").exists(), (how, errors)
             else:
+                assert {file.unique_value: dict(file) for file in client.files} == expected, how
                 verbs = ("find", "filter", "distinct", "status", "is_outdated", "save", "job", "update")
                 assert try_everything(client, *verbs) == [], how
     assert refused > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
+from datetime import datetime
 
 from mmmeta.filters import Condition, condition_keys, from_json, to_json
 
@@ -37,10 +38,16 @@ LEASE_ENDED = "LeaseEnded"
 STATUSES = ("pending", "claimed", "done", "failed", "dead", "skipped")
 
 LONGEST_BACKOFF = 86_400.0
-"""Seconds; a file that failed is due again after a day at the latest."""
+"""Seconds; a file that failed is due again after a day at the latest, give or take the jitter."""
+
+JITTER = 0.25
+"""By how much of itself a backoff is longer or shorter, by chance."""
 
 HISTORY_DAYS = 90
 """How long attempts are kept; longer costs space in the state db, about 200 bytes each."""
+
+HISTORY_KEPT = 100_000
+"""So many of the latest attempts are kept however old they are: a clock that is years ahead must not delete them."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,12 @@ class JobRules:
     def retry_after(self, attempt: int) -> float:
         """Seconds from the failure of this attempt (from 1) until the file is due again."""
         doubled = self.backoff * 2.0 ** min(attempt - 1, 60)
-        return min(doubled, LONGEST_BACKOFF) * random.uniform(0.75, 1.25)
+        return min(doubled, LONGEST_BACKOFF) * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def latest_due(now: datetime) -> float:
+    """Seconds since 1970; a file that is due later than this failed under a clock that was ahead, and is due at once."""
+    return now.timestamp() + LONGEST_BACKOFF * (1 + JITTER)
 
 
 def rules_from(name: str, selection: str, rules: str, fingerprint: str) -> JobRules:

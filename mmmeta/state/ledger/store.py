@@ -212,8 +212,8 @@ class Ledger(ABC):
 
     @abstractmethod
     def trim_history(self) -> None:
-        """Remove attempts that are older than ``HISTORY_DAYS``, and targets in which nothing is any more; the ledger keeps how
-        each file ended last."""
+        """Remove attempts that are older than ``HISTORY_DAYS`` and not among the latest ``HISTORY_KEPT``, and targets in which
+        nothing is any more; the ledger keeps how each file ended last."""
 
     @abstractmethod
     def due(self) -> list[str]:

@@ -17,12 +17,12 @@ from typing import NamedTuple
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import to_text
 from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Settled
-from mmmeta.state.ledger.rules import ACTION, LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules
+from mmmeta.state.ledger.rules import ACTION, LEASE_ENDED, REASONS, RETRACTED, WORKER_DIED, JobRules, latest_due
 from mmmeta.state.ledger.sqlite.offers import Offers
 from mmmeta.state.ledger.sqlite.places import Kept, Places
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
 from mmmeta.state.ledger.store import Ledger
-from mmmeta.state.liveness import boot_id, boot_seconds, is_dead
+from mmmeta.state.liveness import boot_id, boot_seconds, is_dead, sweep
 
 _GIVEN_BACK = (
     "SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, worker = NULL "
@@ -86,7 +86,7 @@ class Claims(Ledger):
         without: Sequence[str] = (),
         among: Sequence[str] | None = None,
     ) -> list[Claim]:
-        self._take_back()
+        self._take_back(lease)
         # Both keys in one direction: the index is read forwards or backwards, and nothing is sorted.
         order = "priority DESC, file DESC" if self.rules.descending else "priority, file"
         # By the names where they are given, else in the order of the index of what is pending.
@@ -127,24 +127,45 @@ class Claims(Ledger):
         self._beat(run_id)
         return claims
 
-    def _take_back(self) -> None:
+    def _take_back(self, lease: float) -> None:
         name = self.rules.name
-        self._connection.execute(
-            "UPDATE ledger INDEXED BY ledger_failed SET status = 'pending', due = NULL "
-            "WHERE job = ? AND status = 'failed' AND due <= ?",
-            (name, self._now.timestamp()),
-        )
-        # SQLite's state db is on one host: a lease of another boot is void, and the file is not to blame.
-        self._give_back("boot <> ?", boot_id())
-        workers = self._connection.execute(
-            "SELECT DISTINCT worker FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'", (name,)
+        for due, moment in (("due <= ?", self._now.timestamp()), ("due > ?", latest_due(self._now))):
+            self._connection.execute(
+                "UPDATE ledger INDEXED BY ledger_failed SET status = 'pending', due = NULL "
+                f"WHERE job = ? AND status = 'failed' AND {due}",
+                (name, moment),
+            )
+        held = self._connection.execute(
+            "SELECT DISTINCT worker, boot FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'",
+            (name,),
         ).fetchall()
-        for (worker,) in workers:
-            if is_dead(self._workers, worker):
+        for worker, boot in held:
+            if not is_dead(self._workers, worker):
+                if boot != boot_id():
+                    self._measure_anew(worker, lease)
+            elif boot == boot_id():
                 self._take_from(
                     "worker = ?", worker, WORKER_DIED, "the process that worked on it was killed or crashed"
                 )
+            else:
+                self._give_back("worker = ?", worker)  # the host was started anew: the file is not to blame
         self._take_from("lease_until <= ?", boot_seconds(), LEASE_ENDED, "its worker gave no sign of life for too long")
+        holders = self._connection.execute(
+            "SELECT DISTINCT worker FROM ledger INDEXED BY ledger_claimed "
+            "WHERE job IN (SELECT job FROM jobs) AND status = 'claimed'"
+        )
+        sweep(self._workers, [worker for (worker,) in holders])
+
+    def _measure_anew(self, worker: str, lease: float) -> None:
+        """Count a lease in this host's seconds from now on: those of another boot cannot be compared with them.
+
+        A worker of another host that lives renews it again and again, in its own.
+        """
+        self._connection.execute(
+            "UPDATE ledger INDEXED BY ledger_claimed SET lease_until = ?, boot = ? "
+            "WHERE job = ? AND status = 'claimed' AND worker = ?",
+            (boot_seconds() + lease, boot_id(), self.rules.name, worker),
+        )
 
     def _take_from(self, condition: str, parameter: str | float, error_type: str, message: str) -> None:
         """Take claims from a worker that is gone; a file that this happens to as often as it may fail is dead.
@@ -176,8 +197,9 @@ class Claims(Ledger):
 
     def renew(self, worker: str, lease: float, run_id: str | None) -> None:
         self._connection.execute(
-            "UPDATE ledger INDEXED BY ledger_claimed SET lease_until = ? WHERE job = ? AND status = 'claimed' AND worker = ?",
-            (boot_seconds() + lease, self.rules.name, worker),
+            "UPDATE ledger INDEXED BY ledger_claimed SET lease_until = ?, boot = ? "
+            "WHERE job = ? AND status = 'claimed' AND worker = ?",
+            (boot_seconds() + lease, boot_id(), self.rules.name, worker),
         )
         self._beat(run_id)
 

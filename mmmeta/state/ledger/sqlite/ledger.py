@@ -12,7 +12,15 @@ from functools import lru_cache
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.state.ledger.outcomes import Candidate, Place, Pointing
-from mmmeta.state.ledger.rules import DISMISSED, HISTORY_DAYS, REASONS, JobRules, rules_from
+from mmmeta.state.ledger.rules import (
+    DISMISSED,
+    HISTORY_DAYS,
+    HISTORY_KEPT,
+    REASONS,
+    JobRules,
+    latest_due,
+    rules_from,
+)
 from mmmeta.state.ledger.sqlite.claims import Claims
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
 from mmmeta.state.ledger.store import Adopted, Current, Known, Offered
@@ -219,22 +227,21 @@ class SqliteLedger(Claims):
     def trim_history(self) -> None:
         self._places.trim()
         before = to_text(self._now - timedelta(days=HISTORY_DAYS))
-        row = self._connection.execute("SELECT ended_at FROM attempts ORDER BY id LIMIT 1").fetchone()
-        while row is not None and row[0] < before:
+        deleted = 1
+        while deleted:
             # The oldest come first, so nothing is read that stays.
             deleted = self._connection.execute(
-                "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts ORDER BY id LIMIT 1000) AND ended_at < ?",
-                (before,),
+                "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts ORDER BY id LIMIT 1000) AND ended_at < ? "
+                "AND id <= (SELECT max(id) FROM attempts) - ?",
+                (before, HISTORY_KEPT),
             ).rowcount
-            row = self._connection.execute("SELECT ended_at FROM attempts ORDER BY id LIMIT 1").fetchone()
-            if not deleted:
-                break
 
     def due(self) -> list[str]:
         rows = self._connection.execute(
             "SELECT file FROM ledger INDEXED BY ledger_pending WHERE job = ?1 AND status = 'pending' "
-            "UNION ALL SELECT file FROM ledger INDEXED BY ledger_failed WHERE job = ?1 AND status = 'failed' AND due <= ?2",
-            (self.rules.name, self._now.timestamp()),
+            "UNION ALL SELECT file FROM ledger INDEXED BY ledger_failed WHERE job = ?1 AND status = 'failed' AND due <= ?2 "
+            "UNION ALL SELECT file FROM ledger INDEXED BY ledger_failed WHERE job = ?1 AND status = 'failed' AND due > ?3",
+            (self.rules.name, self._now.timestamp(), latest_due(self._now)),
         )
         return [str(file) for (file,) in rows]
 

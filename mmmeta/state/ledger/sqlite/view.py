@@ -11,7 +11,7 @@ from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import from_text, to_text
 from mmmeta.errors import JobError
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
-from mmmeta.state.ledger.rules import STATUSES, JobRules, rules_from
+from mmmeta.state.ledger.rules import STATUSES, JobRules, latest_due, rules_from
 from mmmeta.state.ledger.sqlite.places import count_elsewhere, others_at
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
 from mmmeta.state.ledger.store import LedgerView
@@ -50,9 +50,9 @@ class SqliteLedgerView(LedgerView):
             self._connection.execute("SELECT status, files FROM ledger_counts WHERE job = ?", (job,)).fetchall()
         )
         due_now, earliest = self._connection.execute(
-            "SELECT count(*) FILTER (WHERE due <= ?1), min(due) FROM ledger INDEXED BY ledger_failed "
-            "WHERE job = ?2 AND status = 'failed'",
-            (now.timestamp(), job),
+            "SELECT count(*) FILTER (WHERE due <= ?1 OR due > ?2), min(due) FILTER (WHERE due <= ?2) "
+            "FROM ledger INDEXED BY ledger_failed WHERE job = ?3 AND status = 'failed'",
+            (now.timestamp(), latest_due(now), job),
         ).fetchone()
         lease, boot = self._connection.execute(
             "SELECT max(lease_until), max(boot) FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'",
@@ -86,13 +86,15 @@ class SqliteLedgerView(LedgerView):
 
     def due(self, job: str, now: datetime, *, descending: bool, limit: int | None = None) -> list[str]:
         order = "priority DESC, file DESC" if descending else "priority, file"
-        # Two statements in one, so that each has its index; the first stops when it has enough, in the index's order.
+        # Three statements in one, so that each has its index; the first stops when it has enough, in the index's order.
         rows = self._connection.execute(
             "SELECT file FROM (SELECT * FROM (SELECT file, priority FROM ledger INDEXED BY ledger_pending "
             f"WHERE job = ?1 AND status = 'pending' ORDER BY {order} LIMIT ?3) "
             "UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
-            f"WHERE job = ?1 AND status = 'failed' AND due <= ?2) ORDER BY {order} LIMIT ?3",
-            (job, now.timestamp(), -1 if limit is None else limit),
+            "WHERE job = ?1 AND status = 'failed' AND due <= ?2 "
+            "UNION ALL SELECT file, priority FROM ledger INDEXED BY ledger_failed "
+            f"WHERE job = ?1 AND status = 'failed' AND due > ?4) ORDER BY {order} LIMIT ?3",
+            (job, now.timestamp(), -1 if limit is None else limit, latest_due(now)),
         )
         return [str(file) for (file,) in rows]
 
