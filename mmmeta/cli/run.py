@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.jobs.names import JobName, jobs_to_run, note_dead
+from mmmeta.cli.jobs.names import JobName, jobs_to_run, note_dead, note_elsewhere
 from mmmeta.cli.jobs.plan import tell_plan
 from mmmeta.cli.lock import run_lock
 from mmmeta.cli.options import dry_run_option, json_option, settings_options
@@ -182,6 +182,8 @@ def _tell(name: JobName, report: RunReport) -> None:
         note(f"  {report.behind_words}")
     if report.all_dead:
         note_dead(name.full, indent="  ")
+    if report.elsewhere is not None:
+        note_elsewhere(name.full, report.elsewhere, indent="  ")
 
 
 def _plan(job: Job, name: JobName, invocation: Invocation) -> JobResult:

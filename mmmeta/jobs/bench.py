@@ -13,6 +13,8 @@ from mmmeta.documents.hosts import Closed
 from mmmeta.files.claim import FileClaim
 from mmmeta.files.file import File
 from mmmeta.filters import Condition
+from mmmeta.jobs.actions.places import Rival
+from mmmeta.jobs.elsewhere import pointing_of, sentence
 from mmmeta.jobs.versions import rules_of, version_name
 from mmmeta.project.job import JobConfig
 from mmmeta.state.candidates import Candidates
@@ -167,12 +169,40 @@ class Bench:
             files = Candidates(self.state.database, self.state.catalog(warn=False), known.rules)
             ledger.under(known.rules).offer(files.named(names), None)
 
-    def reserve(self, places: Mapping[str, Place]) -> dict[str, File]:
-        """Give claimed files their places; file → whose place it is, for those that could not have theirs."""
+    # Places
+
+    def reserve(self, places: Mapping[str, Place]) -> dict[str, list[Rival]]:
+        """Give claimed files their places; file → who has its place, for those that could not have theirs."""
         with self.changing() as ledger:
             taken = ledger.reserve(places)
-        files = self.files(sorted(set(taken.values())))
-        return {file: files[owner] for file, owner in taken.items() if owner in files}
+        files = self.files(sorted({holder.file for holders in taken.values() for holder in holders}))
+        return {
+            file: [Rival(files[one.file], one.job, one.claimed) for one in holders if one.file in files]
+            for file, holders in taken.items()
+        }
+
+    def others(self, places: Mapping[str, Sequence[Place]]) -> dict[str, list[Place]]:
+        """Where other files are done by now that are at these places of files."""
+        with self.looking() as view:
+            return view.others(places)
+
+    def elsewhere(self) -> str | None:
+        """What is done elsewhere than where the job points now, and was not accepted, in a sentence; None where nothing is."""
+        pointing = pointing_of(self.config)
+        if pointing is None:
+            return None
+        with self.looking() as view:
+            return sentence(view.elsewhere(self.config.name, pointing), pointing)
+
+    def files_elsewhere(self, ledger: Ledger) -> list[str]:
+        """These files."""
+        pointing = pointing_of(self.config)
+        return [] if pointing is None else ledger.files_elsewhere(pointing)
+
+    def accept_elsewhere(self, ledger: Ledger) -> int:
+        """Take them as they are; how many they were."""
+        pointing = pointing_of(self.config)
+        return 0 if pointing is None else ledger.accept_elsewhere(pointing)
 
     def put_there(self, places: Mapping[str, Place]) -> set[str]:
         """Those of these files at whose place jobs work, or have worked: what stands there a job has put there."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mmmeta.fingerprints import DIGEST_MODULUS, digest_bytes
 from mmmeta.jobs.bench import Bench
+from mmmeta.jobs.elsewhere import what_to_do
 from mmmeta.jobs.results import look_for_results
 from mmmeta.reports import FirstFew, Progress
 from mmmeta.state.cells import read_cells
@@ -116,4 +117,6 @@ class Checker:
         self._problems.count += results.missing - len(results.named)
         if results.problem is not None:
             self._add(name, None, f"cannot be looked at: {results.problem}")
+        if results.elsewhere is not None:
+            self._add(name, None, f"{results.elsewhere}. {what_to_do(name)}")
         return results.known

@@ -187,11 +187,16 @@ class Job:
         with self._bench.looking() as view:
             return view.entry(self.name, file)
 
+    def elsewhere(self) -> str | None:
+        """What is done elsewhere than where the job points now, in a sentence; None where nothing is, or all was adopted."""
+        return self._bench.elsewhere()
+
     def retry(
         self,
         *,
         dead: bool = False,
         done: bool = False,
+        elsewhere: bool = False,
         only: Mapping[str, Any] | None = None,
         files: str | Sequence[str] | None = None,
         dry_run: bool = False,
@@ -201,6 +206,7 @@ class Job:
         They have all their attempts before them again. Returns how many; files in a worker's hands are left alone.
 
         Args:
+            elsewhere: just what is done elsewhere than where the job points now.
             only: of these the ones that this filter means, as in ``run``.
             files: their unique values, or a single one; nothing else is asked then.
 
@@ -216,7 +222,7 @@ class Job:
         with self._changing(dry_run) as (ledger, catalog):
             for name in unknown_names(catalog, names or ()):
                 raise unknown_file(self._bench, name)
-            return ledger.retry(dead=dead, files=names)
+            return ledger.retry(dead=dead, files=self._bench.files_elsewhere(ledger) if elsewhere else names)
 
     def dismiss(self, files: str | Sequence[str] | None = None, *, dry_run: bool = False) -> int:
         """Settle dead files for good: they are set aside, and nobody is reminded of them any more. Returns how many.
@@ -241,16 +247,12 @@ class Job:
     ) -> Adoption:
         """Take selected files for done, because somebody did them before: nothing is processed.
 
-        Later versions of them come as those of any other file.
+        Later versions of them come as those of any other file. Those not selected, done or claimed are left alone.
 
         Args:
             files: their unique values, or a single one.
             where: a filter, such as ``{"imported": True}`` for the flag of a script that the job replaces.
             dry_run: say what would happen, change nothing.
-
-        Returns:
-            How many files were adopted, and what became of the others; those that are not selected, done or claimed
-            are left alone.
 
         Raises:
             UnknownKeyError: no file has a key of the filter: nothing was adopted.
@@ -287,6 +289,11 @@ class Job:
         """That results are there although the ledger is new, in a sentence; None where nothing of that is seen."""
         return done_before(self._bench)
 
+    def adopt_elsewhere(self, *, dry_run: bool = False) -> int:
+        """Take what is done elsewhere than where the job points now as it is; returns how many files that are."""
+        with self._changing(dry_run) as (ledger, _):
+            return self._bench.accept_elsewhere(ledger)
+
     def forget(self, *, dry_run: bool = False) -> int:
         """Remove the job's part of the ledger; the next run does every file again. Returns how many were known."""
         if not self._state.database.exists():
@@ -311,10 +318,11 @@ class Job:
     # With a loop of one's own
 
     def claim(self, count: int = 1) -> list[File]:
-        """Take up to so many pending files for a loop of one's own; say of each ``done``, ``failed`` or ``release``.
+        """Take up to so many pending files for a loop of one's own; say of each ``done``, ``failed`` or ``release``. Where
+        such a loop puts things is its own affair: no place is reserved, and nobody but the loop can undo it.
 
-        Nobody else gets them meanwhile. ``file.claim`` has the attempt, whether the file is to be undone
-        (``retract``), and the receipt for an SQL database. None when nothing is pending: an empty list.
+        Nobody else gets them meanwhile. ``file.claim`` has the attempt, whether the file is to be undone (``retract``),
+        and the receipt for an SQL database. An empty list when nothing is pending.
         """
         self.evaluate()
         return self._hands.claim(count)

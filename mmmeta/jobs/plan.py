@@ -34,6 +34,7 @@ class Plan:
         mismatched: what the selection cannot be compared with, such as ``05.04.2024`` with a date.
         condition_words: the selection in words.
         outdated: whether metadata waits for an update; a plan knows only what is merged.
+        elsewhere: what is done elsewhere than where the job points now, in a sentence; None where nothing is.
         problem: why the action cannot work, such as a function that cannot be imported; None where nothing is known.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     mismatched: tuple[Mismatch, ...]
     condition_words: str
     outdated: bool
+    elsewhere: str | None
     problem: str | None
 
 
@@ -82,6 +84,7 @@ def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
         mismatched=mismatches(catalog, config.condition),
         condition_words=describe(config.condition),
         outdated=bench.state.has_news(),
+        elsewhere=bench.elsewhere(),
         problem=_problem(bench),
     )
 

@@ -44,6 +44,7 @@ class RunReport:
         stopped: whether the run was asked to stop before it was through.
         behind: files for which the target had receipts that the ledger knew nothing of: the state db is an older copy.
             Those that were there in their present version count as done, the others were done anew.
+        elsewhere: what is done elsewhere than where the job points now, in a sentence; None where nothing is.
     """
 
     job: str
@@ -65,6 +66,7 @@ class RunReport:
     stopped: bool
     run_id: str | None
     behind: int = 0
+    elsewhere: str | None = None
     waiting: tuple[Waiting, ...] = ()
 
     @property

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mmmeta.chunks import in_chunks
 from mmmeta.errors import MmmetaError
-from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Action, Done
+from mmmeta.jobs.actions.action import Done
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
 from mmmeta.reports import FirstFew, Progress
 from mmmeta.state.candidates import Candidates
-from mmmeta.state.ledger.outcomes import Place
 from mmmeta.state.ledger.store import LedgerView
 
 AT_ONCE = 500
@@ -38,10 +35,12 @@ class Results:
     Attributes:
         known: whether anybody knows where to look; not so for functions and commands.
         done: how many files the ledger calls done.
-        looked: how many of them were looked for; deleted ones, and what a sample leaves out, were not.
+        looked: how many of them were looked for; deleted ones, versions that later ones have replaced, and what a sample
+            leaves out, were not.
         missing: how many of these are not there, in the version that the state db has.
         named: unique value → why, in words that follow "but", of the first ones.
         problem: why looking came to an end before its time, in words; None where it did not.
+        elsewhere: what is done elsewhere than where the job points now, in a sentence; None where nothing is.
     """
 
     known: bool
@@ -50,6 +49,7 @@ class Results:
     missing: int = 0
     named: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
+    elsewhere: str | None = None
 
 
 def look_for_results(
@@ -65,6 +65,11 @@ def look_for_results(
     Raises:
         StateDbError: the state db cannot be read.
     """
+    found = _look(bench, sample, keep, progress)
+    return replace(found, elsewhere=bench.elsewhere())
+
+
+def _look(bench: Bench, sample: int | None, keep: int, progress: Progress | None) -> Results:
     names, done = _done(bench, sample)
     looked = 0
     missing = FirstFew[tuple[str, str]](keep)
@@ -82,7 +87,7 @@ def look_for_results(
             if found is None:
                 return Results(False, done)
             looked += len(files)
-            replaced = _replaced(bench, action, [entry for entry in files if entry.file.unique_value in found])
+            replaced = _replaced(bench, [entry for entry in files if entry.file.unique_value in found])
             for name, why in found.items():
                 if name not in replaced:
                     missing.add((name, why))
@@ -101,12 +106,14 @@ def _files(bench: Bench, names: list[str]) -> Iterator[list[Done]]:
     for chunk in in_chunks(names, AT_ONCE):
         with bench.looking() as view:
             places = view.places(bench.config.name, chunk)
-        yield [Done(file, places.get(name)) for name, file in bench.files(chunk).items() if not file.deleted]
+            replaced = view.replaced(bench.config.name, chunk)
+        files = bench.files([name for name in chunk if name not in replaced])
+        yield [Done(file, places.get(name)) for name, file in files.items() if not file.deleted]
 
 
-def _replaced(bench: Bench, action: Action, done: Sequence[Done]) -> set[str]:
+def _replaced(bench: Bench, done: Sequence[Done]) -> set[str]:
     """Those of these files whose result need not be there any more: the state db has a version that the job was not told of
-    yet, or another file's document, of a later version, has taken the place."""
+    yet."""
     if not done:
         return set()
     job, names = bench.config.name, [entry.file.unique_value for entry in done]
@@ -116,19 +123,7 @@ def _replaced(bench: Bench, action: Action, done: Sequence[Done]) -> set[str]:
     replaced = {
         entry.file for entry in candidates.named(names) if entry.wanted != versions.get(entry.file, entry.wanted)
     }
-    for file, place in done:
-        if place is None and (taken := _place(action, file)) is not None:
-            with bench.looking() as view:
-                owner = view.owner(taken)
-            if owner not in (None, file.unique_value):
-                replaced.add(file.unique_value)
     return replaced
-
-
-def _place(action: Action, file: File) -> Place | None:
-    with suppress(MmmetaError):  # without a name it has no place
-        return action.place(file)
-    return None
 
 
 def _done(bench: Bench, sample: int | None) -> tuple[list[str], int]:

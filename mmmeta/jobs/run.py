@@ -316,6 +316,7 @@ class Run:
             run_id=self._run_id,
             behind=self._tally.behind,
             waiting=self._bench.waiting() if status.postponed else (),
+            elsewhere=self._bench.elsewhere(),
         )
 
 

@@ -33,8 +33,7 @@ from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.sqlite.tables import create_ledger
 
 STATE_FORMAT = 3
-"""Of the state db; another one is refused. Formats 1 and 2 had a ledger that joined the files, and one numbering for the
-keys of both owners; they were never released."""
+"""Of the state db; another one is refused. Formats 1 and 2, with other ledgers, were never released."""
 
 _ENTRIES = (
     "id",

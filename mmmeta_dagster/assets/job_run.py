@@ -77,6 +77,9 @@ def _run_job(
             raise
         if report.behind_words is not None:
             context.log.warning(report.behind_words)
+        if report.elsewhere is not None:
+            again, keep = (metadir.command(f"jobs {verb} {name} --elsewhere") for verb in ("retry", "adopt"))
+            context.log.warning(f"{report.elsewhere}. Do them again: {again}; take them as they are: {keep}")
         standing = reporting.Standing.of(m, job)
         # What is left elsewhere is no news of a run for partitions.
         shown = report if only is None else replace(report, pending=job.due(only))

@@ -167,6 +167,9 @@ def results(m: Metadir, name: str, sample: int | None, command: str) -> Found:
         words = f"{looked}: {found.missing:,} not in place. Bring them back, or have them done again."
         files = " ".join(shlex.quote(file) for file in list(found.named)[:REDONE])
         return Found(False, words, numbers, command, f"jobs retry {name} {files}")
+    if found.elsewhere is not None:
+        words = f"{found.elsewhere}. Have them done again, or take them as they are (`jobs adopt {name} --elsewhere`)."
+        return Found(False, words, numbers, command, f"jobs retry {name} --elsewhere")
     return Found(True, f"{looked}: all in place.", numbers, command)
 
 

@@ -12,7 +12,8 @@ from mmmeta.cli.output import counts_text, echo_report, files_text, note, say
 from mmmeta.errors import JobError
 
 if TYPE_CHECKING:
-    from mmmeta.jobs.job import Adoption, Job
+    from mmmeta.jobs.adoption import Adoption
+    from mmmeta.jobs.job import Job
 
 
 @click.command("adopt")
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     "--where", "filters", multiple=True, metavar="FILTER", help="Files that a filter of `mmmeta find` selects."
 )
 @click.option("--present", is_flag=True, help="Files that are where the job puts them: in its table, in its folder.")
+@click.option("--elsewhere", is_flag=True, help="What is done elsewhere than where the job points now, as it is.")
 @click.option("--column", metavar="[TABLE.]COLUMN", help="Files whose unique value is in a column of the SQL database.")
 @click.option("--query", metavar="SQL", help="Files whose unique value is in the first column of a query.")
 @click.option("--database", metavar="URL", help="The database of --column and --query, unless it is the job's own.")
@@ -35,6 +37,7 @@ def verb(
     files: tuple[str, ...],
     filters: tuple[str, ...],
     present: bool,
+    elsewhere: bool,
     column: str | None,
     query: str | None,
     database: str | None,
@@ -45,7 +48,8 @@ def verb(
 
     So a switch to mmmeta does not do everything again. Nothing is processed; later versions of the files come as those
     of any other. Say in one way which files these are: by their unique values, by filters (which must all hold), by
-    what is in the job's target already, or by a column or a query of an SQL database.
+    what is in the job's target already, or by a column or a query of an SQL database. With --elsewhere nothing is said any
+    more of what was done before `to:`, `table:` or `name:` was changed.
 
     \b
     Examples:
@@ -59,13 +63,22 @@ def verb(
     --json: {metadir, path, job, named, adopted, already_done, claimed,
       not_selected, unknown, unknown_names, dry_run}
     """
-    ways = {"FILE": files, "--where": filters, "--present": present, "--column": column, "--query": query}
+    ways = {
+        "FILE": files,
+        "--where": filters,
+        "--present": present,
+        "--elsewhere": elsewhere,
+        "--column": column,
+        "--query": query,
+    }
     given = [way for way, value in ways.items() if value]
     if len(given) != 1:
         wrong = f", not {' and '.join(given)}" if given else ""
-        raise click.UsageError(f"Say in one way which files: FILE, --where, --present, --column or --query{wrong}.")
+        raise click.UsageError(f"Say in one way which files: {', '.join(list(ways)[:-1])} or --query{wrong}.")
     if database is not None and given[0] not in ("--column", "--query"):
         raise click.UsageError("--database goes with --column or --query.")
+    from mmmeta.jobs.adoption import Adoption
+
     condition = read_filters(filters)
     name = find_job(ctx, job)
     with name.target.open() as metadir:
@@ -77,6 +90,9 @@ def verb(
             adoption = found.adopt(where=to_where(condition), dry_run=dry_run)
         elif present:
             adoption = found.adopt_present(dry_run=dry_run)
+        elif elsewhere:
+            count = found.adopt_elsewhere(dry_run=dry_run)
+            adoption = Adoption(count, count, 0, 0, 0, 0, ())
         else:
             check_files(found, files)
             adoption = found.adopt(list(files) or _from_sql(found, column, query, database), dry_run=dry_run)

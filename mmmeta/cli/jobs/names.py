@@ -135,6 +135,13 @@ def note_dead(job: str, indent: str = "") -> None:
     note(f"{indent}or to settle them for good: mmmeta jobs dismiss {job}")
 
 
+def note_elsewhere(job: str, sentence: str, indent: str = "") -> None:
+    """What is done elsewhere than where a job points now, and what a person can do about it."""
+    note(f"{indent}{sentence}")
+    note(f"{indent}To do them again: mmmeta jobs retry {job} --elsewhere")
+    note(f"{indent}or to take them as they are: mmmeta jobs adopt {job} --elsewhere")
+
+
 def _by_full_name(jobs_of: Callable[[Target], list[JobName]], targets: Iterable[Target]) -> dict[str, JobName]:
     return {name.full: name for target in targets for name in jobs_of(target)}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmmeta.cli.jobs.names import JobName, ledger_jobs, project_jobs
+from mmmeta.cli.jobs.names import JobName, ledger_jobs, note_elsewhere, project_jobs
 from mmmeta.cli.output import age_text, echo_report, files_text, moment_text, note, waiting_text
 from mmmeta.cli.problems import DONE, act_on
 from mmmeta.cli.tables import draw_table
@@ -46,6 +46,7 @@ class JobRow:
         oldest_pending: since when the file waits that waits longest.
         waiting: the postponed files, by what they wait for.
         set_aside: reason → files.
+        elsewhere: what is done elsewhere than where it points now, in a sentence.
         problem: why it cannot run.
     """
 
@@ -67,6 +68,7 @@ class JobRow:
     oldest_pending: datetime | None = None
     waiting: tuple[Waiting, ...] = ()
     set_aside: dict[str, int] = field(default_factory=dict)
+    elsewhere: str | None = None
     problem: str | None = None
 
 
@@ -107,6 +109,7 @@ def _row(metadir: Metadir, name: JobName) -> JobRow:
         oldest_pending=None if status is None else job.oldest_pending(),
         waiting=job.waiting() if status is not None and status.postponed else (),
         set_aside={} if status is None else job.set_aside(),
+        elsewhere=None if status is None else job.elsewhere(),
         problem=job.problem() if name.in_project else None,
     )
 
@@ -130,6 +133,8 @@ def _tell(target: Target, updated: bool, rows: Sequence[JobRow]) -> None:
     for row in rows:
         for sentence in _sentences(row):
             note(f"{row.job}: {sentence}")
+        if row.elsewhere is not None:
+            note_elsewhere(f"{target.name}/{row.job}", row.elsewhere)
 
 
 def _number_text(value: int | None) -> str:

@@ -44,7 +44,7 @@ def verb(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
     --json, a line a job: {metadir, path, job, files, bytes, newly_selected,
       left, left_done, retract, changed, redefined, lacking: {key: files},
       never_again, without_content, mismatched: [{key, what, files, such_as:
-      {file: value}}], condition_words, outdated, problem}
+      {file: value}}], condition_words, outdated, elsewhere, problem}
     """
 
     def show(target: Target, names: list[JobName]) -> int:
@@ -85,6 +85,8 @@ def tell_plan(name: JobName, job: Job, plan: Plan) -> None:
 
 
 def _sentences(name: JobName, job: Job, plan: Plan) -> list[str]:
+    from mmmeta.jobs.elsewhere import what_to_do
+
     sentences = [f"selection: {plan.condition_words}"]
     if plan.changed:
         done = f", {plan.left_done:,} of them done" if plan.left_done else ""
@@ -94,7 +96,9 @@ def _sentences(name: JobName, job: Job, plan: Plan) -> list[str]:
         )
     elif plan.left:
         sentences.append(f"set aside, because deleted: {files_text(plan.left)}")
-    if plan.redefined:
+    if plan.elsewhere is not None:
+        sentences += [plan.elsewhere, what_to_do(name.full)]
+    elif plan.redefined:
         sentences.append(
             "the action, its target or a rule changed: what is done stays done; to do it again: "
             f"`mmmeta jobs retry {name.full} FILE…`, or `mmmeta jobs forget {name.full}` for all of it"

@@ -29,15 +29,19 @@ LEFT_ALONE = {
 @click.argument("job")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--dead", is_flag=True, help="Dead files, too.")
+@click.option("--elsewhere", is_flag=True, help="Just what is done elsewhere than where the job points now.")
 @dry_run_option
 @json_option
 @settings_options
 @click.pass_context
-def verb(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_run: bool, as_json: bool) -> None:
+def verb(
+    ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, elsewhere: bool, dry_run: bool, as_json: bool
+) -> None:
     """Make failed files due now, with all their attempts before them again.
 
     Dead ones only with --dead, or by name. Named files are done again even if they are done; a FILE is given by its
-    unique value. The next run takes them; files in a worker's hands are left alone.
+    unique value. The next run takes them; files in a worker's hands are left alone. After a change of `to:`, `table:` or
+    `name:`, --elsewhere has what is done somewhere else done anew where the job points now.
 
     \b
     Examples:
@@ -47,6 +51,8 @@ def verb(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_r
     \b
     --json: {metadir, path, job, retried, left_alone: {file: status}, dry_run}
     """
+    if elsewhere and (files or dead):
+        raise click.UsageError("--elsewhere goes with neither FILE nor --dead.")
     name = find_job(ctx, job)
     with name.target.open() as metadir:
         metadir.require_state()
@@ -54,8 +60,9 @@ def verb(ctx: click.Context, job: str, files: tuple[str, ...], dead: bool, dry_r
         check_files(found, files)
         # Looked at before, because afterwards all of them are pending.
         known = {file: _status(found.entry(file)) for file in files}
-        count = found.retry(dead=dead, files=list(dict.fromkeys(files)) or None, dry_run=dry_run)
-        waiting = len(found.files("dead")) if not files and not dead else 0
+        names = list(dict.fromkeys(files)) or None
+        count = found.retry(dead=dead, elsewhere=elsewhere, files=names, dry_run=dry_run)
+        waiting = len(found.files("dead")) if not (files or dead or elsewhere) else 0
     left_alone = {file: status for file, status in known.items() if status not in TAKEN}
     if as_json:
         echo_report(name.target, {"job": name.name, "retried": count, "left_alone": left_alone, "dry_run": dry_run})

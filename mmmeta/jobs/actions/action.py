@@ -84,6 +84,23 @@ def claim_of(file: File) -> FileClaim:
     return file.claim
 
 
+def undone_here(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """How undoing ended for an action that puts nothing anywhere: what another action of the job, which it had before, has
+    put somewhere is there still."""
+    return [
+        outcome if not (outcome.ok and outcome.claim.places) else failed(outcome.claim, _still_there(outcome.claim))
+        for outcome in outcomes
+    ]
+
+
+def _still_there(claim: Claim) -> JobError:
+    places = ", ".join(f"{place.name} in {place.target}" for place in claim.places)
+    return JobError(
+        f"what the job did before it had this action is still there: {places}. Remove it by hand, and settle this with "
+        "`mmmeta jobs dismiss`"
+    )
+
+
 def failed(claim: Claim, error: BaseException) -> Outcome:
     """The outcome of a file whose processing raised: type, message and the last lines of the traceback."""
     try:

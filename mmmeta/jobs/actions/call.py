@@ -11,7 +11,7 @@ from typing import Any
 
 from mmmeta.errors import JobError, near_misses
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Action, claim_of, file_failed
+from mmmeta.jobs.actions.action import Action, claim_of, file_failed, undone_here
 from mmmeta.jobs.actions.caught import Caught, end_process, ends_the_run
 from mmmeta.state.ledger.outcomes import Outcome
 
@@ -77,7 +77,7 @@ class CallFunction(Action):
             raise TypeError("the function returned a generator, which nobody goes through: nothing was done")
 
     def retract(self, files: Sequence[File]) -> list[Outcome]:
-        return self.process(files)
+        return undone_here(self.process(files))
 
 
 def _unfit(function: Callable[[Any], object]) -> str | None:

@@ -18,7 +18,7 @@ from mmmeta.documents.local import allowed_path
 from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import Action, claim_of, file_failed
+from mmmeta.jobs.actions.action import Action, claim_of, file_failed, undone_here
 from mmmeta.jobs.actions.arguments import fill_arguments, is_plain
 from mmmeta.jobs.actions.document import source_of
 from mmmeta.jobs.actions.program import Ended, run_program
@@ -73,7 +73,7 @@ class Command(Action):
         return [outcome for outcome in outcomes if outcome is not None]
 
     def retract(self, files: Sequence[File]) -> list[Outcome]:
-        return self.process(files)
+        return undone_here(self.process(files))
 
     def interrupt(self) -> None:
         self._stopped.set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.config.model import Config
@@ -14,10 +16,11 @@ from mmmeta.layout import Layout
 from mmmeta.project.actions import LoadAction
 from mmmeta.project.job import JobConfig
 from mmmeta.state.ledger.outcomes import Outcome, Place
+from mmmeta.target.identity import is_file, split_name, table_name
 
 if TYPE_CHECKING:
     from mmmeta.target.columns import WantedColumns
-    from mmmeta.target.target import TargetRow, Written
+    from mmmeta.target.target import SqlTarget, TargetRow, Written
 
 CONTENT_AT_ONCE = 32_000_000
 """Bytes of documents that are held in memory for one statement; a single larger one is written alone."""
@@ -41,51 +44,109 @@ class Load(Action):
         self._state_id = state_id
         self._wanted, self._keys, self._content = _wanted(action, config.metadata.unique, job.name)
         self._target = SqlTarget(action.to, action.table, self._wanted)
+        self._name = table_name(action.to, action.table)
 
     def process(self, files: Sequence[File]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for part, sizes in self._parts(files, outcomes):
-            outcomes += self._carry_out(self._target.write, part, sizes)
+            outcomes += self._carry_out(partial(self._target.write, job=self._job.name), part, sizes)
         return outcomes
 
     def retract(self, files: Sequence[File]) -> list[Outcome]:
-        """Remove the files' rows, all of them where each version has its own."""
-        outcomes: list[Outcome] = []
-        here = []
-        away = None
-        if self._target.is_missing:  # rows may be with it, and to connect would make an empty one
-            away = "the database is not there; bring it back, or make an empty one if it is really gone"
+        """Remove the files' rows, all of them where each version has its own, from every table that they were loaded into."""
+        troubles: dict[str, list[str]] = {}
+        tables: dict[str, list[File]] = {}
         for file in files:
-            elsewhere = self._elsewhere(claim_of(file).place)
-            trouble = f"{elsewhere}. Point the job there, or remove it by hand" if elsewhere is not None else away
-            if trouble is None:
-                here.append(file)
-            else:
-                error = LoadError(f"{self._target.name}: the row cannot be taken out: {trouble}")
-                outcomes.append(file_failed(claim_of(file), error))
-        return outcomes + (self._carry_out(self._target.remove, [(file, {}) for file in here], {}) if here else [])
+            places = claim_of(file).places or (self.place(file),)
+            for name in dict.fromkeys(place.target for place in places):
+                tables.setdefault(name, []).append(file)
+        databases: set[str] = set()
+        for name, part in tables.items():
+            url, table = split_name(name) or (name, "")
+            # A database has one receipt of a job and file; under it one table is fenced.
+            job = f"{self._job.name}:{table}" if url in databases else self._job.name
+            databases.add(url)
+            for outcome in self._remove_from(name, part, job):
+                if not outcome.ok:
+                    troubles.setdefault(outcome.claim.file, []).append(str(outcome.error_message))
+        outcomes = []
+        for file in files:
+            found = troubles.get(file.unique_value)
+            claim = claim_of(file)
+            outcomes.append(Outcome(claim) if found is None else file_failed(claim, LoadError("; ".join(found))))
+        return outcomes
+
+    def _remove_from(self, name: str, files: Sequence[File], job: str) -> list[Outcome]:
+        """Remove rows from one table, where it can be reached from here.
+
+        Args:
+            job: as the receipts name it.
+
+        Raises:
+            TargetError: the job's own target is out of order: no file is to blame.
+        """
+        if not self._is_reachable(name):
+            message = (
+                f"its row is in {name}, and the job loads into {self._name}. Point the job there, or remove it by hand"
+            )
+            return [file_failed(claim_of(file), LoadError(message)) for file in files]
+        try:
+            with self._reached(name) as target:
+                # A database that is away is no proof that the rows are gone; without a place nothing is known to be there.
+                known = [file for file in files if claim_of(file).places]
+                if target.is_missing and known:
+                    raise LoadError(f"{name}: the database is not there; bring it back, or remove the rows by hand")
+                return self._carry_out(partial(target.remove, job=job), [(file, {}) for file in files], {})
+        except MmmetaError as error:
+            if name == self._name and isinstance(error, TargetError):
+                raise
+            return [file_failed(claim_of(file), error) for file in files]
+
+    @contextmanager
+    def _reached(self, name: str) -> Iterator[SqlTarget]:
+        """The table of this name, which may be another than the job's."""
+        from mmmeta.target.target import SqlTarget
+
+        if name == self._name:
+            yield self._target
+            return
+        url, table = split_name(name) or ("", "")
+        with SqlTarget(self._action.to if self._is_in_own(name) else url, table, self._wanted) as target:
+            yield target
+
+    def _is_in_own(self, name: str) -> bool:
+        """Whether a table is in the database that the job loads into."""
+        known = split_name(name)
+        return known is not None and name == table_name(self._action.to, known[1])
+
+    def _is_reachable(self, name: str) -> bool:
+        """Whether this job knows how to reach a table: it has no other database's password."""
+        known = split_name(name)
+        return self._is_in_own(name) or (known is not None and is_file(known[0]))
 
     def place(self, file: File) -> Place:
-        return Place(self._target.name, file.unique_value)
-
-    def _elsewhere(self, place: Place | None) -> str | None:
-        """That a result is in another table than the job's, in a sentence; None where it is not."""
-        if place is None or place.target == self._target.name:
-            return None
-        return f"it was loaded into {place.target}, and the job loads into {self._target.name} now"
+        return Place(self._name, file.unique_value)
 
     def missing(self, done: Sequence[Done]) -> dict[str, str] | None:
+        tables: dict[str, list[File]] = {}
+        for file, place in done:
+            tables.setdefault(self._name if place is None else place.target, []).append(file)
+        found: dict[str, str] = {}
+        for name, files in tables.items():
+            if self._is_reachable(name):
+                with self._reached(name) as target:
+                    found.update(self._missing_in(target, files))
+        return found
+
+    def _missing_in(self, target: SqlTarget, files: Sequence[File]) -> dict[str, str]:
         from mmmeta.target.present import Sought, missing
 
         content = self._config.metadata.content
-        elsewhere = {file.unique_value: self._elsewhere(place) for file, place in done}
-        files = [file for file, _ in done if elsewhere[file.unique_value] is None]
         rules = rules_of(self._job, content)
         version = [version_name(rules, file, file.fingerprint) for file in files]
         sought = [Sought(file.unique_value, name, file.get(content)) for file, name in zip(files, version, strict=True)]
         column = next((name for name, key in self._keys.items() if key == content), content)
-        found = missing(self._target, sought, content=column, state_id=self._state_id, job=self._job.name)
-        return {**{name: trouble for name, trouble in elsewhere.items() if trouble is not None}, **found}
+        return missing(target, sought, content=column, state_id=self._state_id, job=self._job.name)
 
     def close(self) -> None:
         self._target.close()
@@ -140,7 +201,7 @@ class Load(Action):
         for file, values in part:
             rows.append(TargetRow(file.unique_value, values, claim_of(file).stamp))
         try:
-            written = write(rows, state_id=self._state_id, job=self._job.name)
+            written = write(rows, state_id=self._state_id)
         except TargetError:
             raise  # no file is to blame: the run ends, and nobody's attempts are used up
         except MmmetaError as error:

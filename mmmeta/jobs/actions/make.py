@@ -9,8 +9,9 @@ from mmmeta.errors import JobError
 from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.actions.call import CallFunction, import_function
 from mmmeta.jobs.actions.command import Command
-from mmmeta.jobs.actions.download import Download, Places
+from mmmeta.jobs.actions.download import Download
 from mmmeta.jobs.actions.load import Load
+from mmmeta.jobs.actions.places import Places
 from mmmeta.layout import Layout
 from mmmeta.project.actions import CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project.download_targets import kept_from_remotes, why_no_target

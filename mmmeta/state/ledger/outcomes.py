@@ -46,21 +46,71 @@ class Candidate(NamedTuple):
     meant: bool
 
 
+class Pointing(NamedTuple):
+    """Where a job puts what it makes.
+
+    Attributes:
+        target: a folder (absolute, links followed), or a database and table (without user and password).
+        naming: by which rule things get their names there, such as ``{title}.pdf``; empty where it is the files' own.
+    """
+
+    target: str
+    naming: str = ""
+
+
+class Elsewhere(NamedTuple):
+    """Files that are done, and not where their job points now.
+
+    Attributes:
+        target, naming: where the job pointed when they were done, as in ``Pointing``.
+        files: how many.
+    """
+
+    target: str
+    naming: str
+    files: int
+
+
 class Place(NamedTuple):
     """Where the result of a job for a file is.
 
     Attributes:
-        target: a folder (absolute, links followed), or a database and table (without a password).
+        target: as in ``Pointing``.
         name: of the document below the folder, or of the row.
+        mark: by what it is known again, a digest (``sha1:…``) or its bytes (``1234``); None where nobody knows.
+        naming: as in ``Pointing``.
     """
 
     target: str
     name: str
+    mark: str | None = None
+    naming: str = ""
 
     @property
     def key(self) -> str:
         """The whole place as the least careful file system tells names apart: neither case nor Unicode form counts."""
         return f"{self.target}/{unicodedata.normalize('NFC', unicodedata.normalize('NFC', self.name).lower())}"
+
+    def is_at(self, other: Place) -> bool:
+        """Whether both are spelled alike, whatever is known to be there."""
+        return (self.target, self.name) == (other.target, other.name)
+
+
+BEGUN = "begun"
+"""In place of a mark: something was begun at a place, and nobody has said how it ended."""
+
+
+class Holder(NamedTuple):
+    """A file that has a place which another one wants.
+
+    Attributes:
+        job: whose result is there, or is going to be.
+        claimed: it is in a worker's hands.
+    """
+
+    file: str
+    job: str
+    claimed: bool
 
 
 @dataclass(frozen=True)
@@ -74,6 +124,9 @@ class Claim:
         asked: the token when a person last asked for the file anew. A target's receipt with a larger one tells of an
             import that the ledger never heard of.
         place: where the result of the last time is; None if there is none, or nobody knows.
+        older: where results of earlier versions still are, under other names or in other targets, and where a worker that
+            died has begun one (``BEGUN``); told of what is to be undone.
+        replaced: a later version of the document has taken the place, so that nothing of this one is there.
     """
 
     file: str
@@ -82,6 +135,13 @@ class Claim:
     retract: bool = False
     asked: int = 0
     place: Place | None = None
+    older: tuple[Place, ...] = ()
+    replaced: bool = False
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All places where something of the file is known to be."""
+        return (*(() if self.place is None else (self.place,)), *self.older)
 
 
 class Ahead(NamedTuple):
@@ -121,8 +181,10 @@ class Outcome:
     Attributes:
         bytes: of the document.
         place: where the result is now, where the action knows.
-        over: the file whose place this was: an earlier version of the same document, which has none any more.
-        vacant: a place of the file's where nothing is: it was given in vain, or what was there was removed.
+        over: the files whose place this was: earlier versions of the same document, which have none any more.
+        beside: the files that have the same place with an equal document, and keep it.
+        replaced_by: the later version that has the place, where nothing was done for this one.
+        vacant: a place of the file's where nothing is, because it was given in vain.
         ahead: the receipt for which nothing was done.
         postponed: it is neither done nor failed: what it needs asks to wait.
     """
@@ -133,7 +195,9 @@ class Outcome:
     error_lines: str | None = None
     bytes: int | None = None
     place: Place | None = None
-    over: str | None = None
+    over: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    replaced_by: str | None = None
     vacant: Place | None = None
     ahead: Ahead | None = None
     postponed: Postponed | None = None

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mmmeta.documents.hosts import Closed
-from mmmeta.state.ledger.outcomes import Candidate, Claim, Outcome, Place, Settled
+from mmmeta.state.ledger.outcomes import Candidate, Claim, Elsewhere, Holder, Outcome, Place, Pointing, Settled
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
 from mmmeta.state.status import JobStatus
@@ -146,12 +146,12 @@ class Ledger(ABC):
         """Prolong this worker's leases, and say that the run lives."""
 
     @abstractmethod
-    def reserve(self, places: Mapping[str, Place]) -> dict[str, str]:
+    def reserve(self, places: Mapping[str, Place]) -> dict[str, list[Holder]]:
         """Give claimed files their places, each to one file: a place is taken while its file is in a worker's hands,
         and after it was done there, until that is undone. A file of these that moves to another place frees its old one.
 
         Returns:
-            file → whose place it is, for those that could not have theirs.
+            file → who has its place, for those that could not have theirs.
         """
 
     @abstractmethod
@@ -162,8 +162,9 @@ class Ledger(ABC):
         the version that was claimed, and goes back untried otherwise; its next token is larger than the receipt's.
 
         A file that changed meanwhile, or was deleted, is looked at again at once. One that was done over an earlier version
-        of its document takes that one's place. One that is postponed is due again then, with the attempts it had before; a
-        little later if it was refused several times in a row.
+        of its document takes that one's place. Where it was done before under another name, or in another target, is
+        remembered until it is undone. One that is postponed is due again then, with the attempts it had before; a little
+        later if it was refused several times in a row.
         """
 
     @abstractmethod
@@ -213,6 +214,14 @@ class Ledger(ABC):
         """
 
     @abstractmethod
+    def files_elsewhere(self, pointing: Pointing) -> list[str]:
+        """The files that are done, not deleted, and not where the job points now, unless that was accepted; sorted."""
+
+    @abstractmethod
+    def accept_elsewhere(self, pointing: Pointing) -> int:
+        """Take these as they are: nobody is told of them any more. Returns how many they are."""
+
+    @abstractmethod
     def forget(self) -> int:
         """Remove all that is known of the job; returns of how many files.
 
@@ -221,8 +230,8 @@ class Ledger(ABC):
 
     @abstractmethod
     def trim_history(self) -> None:
-        """Remove attempts that are older than ``HISTORY_DAYS`` and not among the latest ``HISTORY_KEPT``; the ledger keeps
-        how each file ended last."""
+        """Remove attempts that are older than ``HISTORY_DAYS`` and not among the latest ``HISTORY_KEPT``, and targets in which
+        nothing is any more; the ledger keeps how each file ended last."""
 
     @abstractmethod
     def due(self) -> list[str]:
@@ -269,16 +278,28 @@ class LedgerView(ABC):
         """Where the results of these files are, of those for which that is known."""
 
     @abstractmethod
-    def owner(self, place: Place) -> str | None:
-        """The file that is done with its result at a place; None where there is none."""
-
-    @abstractmethod
     def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
         """What ``rerun_on`` compares, of the version in which these files were done last."""
 
     @abstractmethod
     def put_there(self, places: Mapping[str, Place]) -> set[str]:
         """Those of these files at whose place jobs work, or have worked: what stands there a job has put there."""
+
+    @abstractmethod
+    def others(self, places: Mapping[str, Sequence[Place]]) -> dict[str, list[Place]]:
+        """Before what is at these places of files is undone: where other files are done there by now, and not deleted.
+
+        Args:
+            places: file → all its places.
+        """
+
+    @abstractmethod
+    def replaced(self, job: str, files: Sequence[str]) -> set[str]:
+        """Those of these files of which nothing is there, because a later version of the document has their place."""
+
+    @abstractmethod
+    def elsewhere(self, job: str, pointing: Pointing) -> tuple[Elsewhere, ...]:
+        """How many files are done, not deleted, and not where the job points now, unless that was accepted."""
 
     @abstractmethod
     def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:

@@ -179,6 +179,16 @@ def test_documents_in_place(archive: Archive, instance: dg.DagsterInstance) -> N
     assert archive.downloads == ["contract0.txt", "contract1.txt", "contract2.txt"]
 
 
+def test_results_that_are_elsewhere(archive: Archive, instance: dg.DagsterInstance) -> None:
+    """A changed target is said, with the command that has the files done where the job points now."""
+    execute(archive, instance)
+    archive.configure(archive.project.read_text().replace("loaded.db", "other.db"))
+    one = found(execute(archive, instance))["load_all", "results_in_place"]
+    assert not one.passed
+    assert str(one.description).startswith("5 files are done elsewhere than where the job points now: 5 in sqlite:///")
+    assert str(numbers(one)["what mends it"]).endswith("jobs retry load_all --elsewhere")
+
+
 def test_results_of_another_version_are_not_in_place(archive: Archive, instance: dg.DagsterInstance) -> None:
     """The receipt tells."""
     execute(archive, instance)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import to_text
-from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Postponed, Settled
+from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Postponed, Settled
 from mmmeta.state.ledger.rules import (
+    ACTION,
     INTERRUPTED,
     LEASE_ENDED,
     LONGEST_BACKOFF,
@@ -30,13 +31,25 @@ from mmmeta.state.ledger.rules import (
 from mmmeta.state.ledger.sqlite.attempts import note_attempts, refusals
 from mmmeta.state.ledger.sqlite.behind import is_received, raise_tokens
 from mmmeta.state.ledger.sqlite.offers import Offers
-from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, read_place, stored_place
+from mmmeta.state.ledger.sqlite.places import Kept, Places
+from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE, read_place
 from mmmeta.state.ledger.store import Ledger
 from mmmeta.state.liveness import boot_id, boot_seconds, is_dead, sweep
 
 _GIVEN_BACK = (
     "SET status = 'pending', attempts = attempts - 1, token = token + 1, lease_until = NULL, worker = NULL "
     "WHERE job = ? AND status = 'claimed'"
+)
+
+
+_SETTLE = (
+    "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
+    "settled_at = ?7, lease_until = NULL, worker = NULL, "
+    "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, "
+    "target = CASE WHEN ?10 THEN ?11 ELSE target END, place = CASE WHEN ?10 THEN ?12 ELSE place END, "
+    "mark = CASE WHEN ?10 THEN ?13 ELSE mark END, replaced_by = CASE WHEN ?10 THEN ?14 ELSE replaced_by END, "
+    "attempts = attempts - ?18 "
+    "WHERE job = ?15 AND file = ?16 AND token = ?17"
 )
 
 
@@ -74,6 +87,7 @@ class Claims(Ledger):
         self._now = now
         self._stamp = to_text(now)
         self._offers = Offers(connection, rules, self._stamp)
+        self._places = Places(connection, rules.name, self._stamp)
 
     def claim(
         self,
@@ -112,13 +126,22 @@ class Claims(Ledger):
         source = "ledger INDEXED BY ledger_pending" if among is None else "ledger"
         named = "" if among is None else f"AND file IN ({_marks(among)}) "
         rows = self._connection.execute(
-            f"SELECT file, token + 1, attempts + 1, retract, asked, target, place FROM {source} WHERE job = ? "
+            f"SELECT file, token + 1, attempts + 1, retract, asked, replaced_by, {PLACE} FROM {source} WHERE job = ? "
             f"AND status = 'pending' AND {IS_SUSPECT} = ? {named}AND file NOT IN ({_marks(without)}) ORDER BY {order} LIMIT ?",
             (self.rules.name, suspects, *(among or ()), *without, count),
         )
         return [
-            Claim(file, token, attempt, bool(undo), asked, read_place(target, place, file))
-            for file, token, attempt, undo, asked, target, place in rows.fetchall()
+            Claim(
+                file,
+                token,
+                attempt,
+                bool(undo),
+                asked,
+                read_place(at, file),
+                self._places.older(file) if undo else (),
+                replaced_by is not None,
+            )
+            for file, token, attempt, undo, asked, replaced_by, *at in rows.fetchall()
         ]
 
     def _take_back(self, lease: float) -> None:
@@ -207,61 +230,8 @@ class Claims(Ledger):
             "UPDATE jobs SET heartbeat = ?, run_id = ? WHERE job = ?", (self._stamp, run_id, self.rules.name)
         )
 
-    def reserve(self, places: Mapping[str, Place]) -> dict[str, str]:
-        taken: dict[str, str] = {}
-        moved = {file: place.key for file, place in places.items()}
-        for file, place in places.items():
-            owner, job = self._owner(place) or (file, None)
-            if owner != file and moved.get(owner, place.key) == place.key and self._holds(owner, job, place):
-                taken[file] = owner
-            elif (owner, job) != (file, self.rules.name):
-                self._give_place(place, file)
-        return taken
-
-    def _owner(self, place: Place) -> tuple[str, str] | None:
-        """The file that was given a place last, and the job that it was given for."""
-        row: tuple[str, str] | None = self._connection.execute(
-            "SELECT file, job FROM places WHERE place = ?", (place.key,)
-        ).fetchone()
-        return row
-
-    def _give_place(self, place: Place, file: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", (place.key, file, self.rules.name))
-
-    def _holds(self, file: str, job: str | None, place: Place) -> bool:
-        """Whether a file is at work for a job that gave it a place, or was done there by any job."""
-        return any(
-            (row_job == job and status == "claimed") or at == place.key for row_job, status, at in self._rows_of(file)
-        )
-
-    def _rows_of(self, file: str) -> list[tuple[str, str, str | None]]:
-        """Each job's row of a file: job, status, and the key of its result's place.
-
-        One that was deleted holds nothing, whatever comes there is not what it left; but for one that is to be undone.
-        """
-        rows = self._connection.execute(
-            "SELECT job, status, target, place FROM ledger WHERE job IN (SELECT job FROM jobs) AND file = ? "
-            "AND (NOT deleted OR retract)",
-            (file,),
-        ).fetchall()
-        places = [read_place(target, name, file) for _, _, target, name in rows]
-        return [(row[0], row[1], None if place is None else place.key) for row, place in zip(rows, places, strict=True)]
-
-    def _let_go(self, file: str, place: Place) -> None:
-        """A place where nothing is is nobody's again: what comes there by the next time is somebody's own."""
-        if not any(at == place.key for _, _, at in self._rows_of(file)):
-            self._connection.execute(
-                "DELETE FROM places WHERE place = ? AND file = ? AND job = ?", (place.key, file, self.rules.name)
-            )
-
-    def _take_over(self, file: str, owner: str, place: Place) -> None:
-        """Give a file the place of an earlier version of its document: that one has none any more."""
-        for job, _, at in self._rows_of(owner):
-            if at == place.key:
-                self._connection.execute(
-                    "UPDATE ledger SET target = NULL, place = NULL WHERE job = ? AND file = ?", (job, owner)
-                )
-        self._give_place(place, file)
+    def reserve(self, places: Mapping[str, Place]) -> dict[str, list[Holder]]:
+        return self._places.reserve(places)
 
     def settle(self, outcomes: Sequence[Outcome], *, run_id: str | None, worker: str) -> list[Settled]:
         held = self._held([outcome.claim.file for outcome in outcomes])
@@ -270,6 +240,7 @@ class Claims(Ledger):
             claim = held.get(outcome.claim.file)
             if claim is None or claim.token != outcome.claim.token:
                 settled.append(Settled(outcome, "lost"))
+                self._places.lost(outcome, undo=self.rules.on_delete == ACTION)
             elif outcome.ahead is None:
                 settled.append(Settled(outcome, self._status_after(outcome)))
             elif is_received(self._connection, outcome.claim, outcome.ahead):
@@ -279,10 +250,11 @@ class Claims(Ledger):
                 settled.append(Settled(outcome, "pending", behind=True))
         untried = {entry.outcome.claim.file: entry.outcome.claim for entry in settled if entry.status == "pending"}
         ours = [entry for entry in settled if entry.status not in ("lost", "pending")]
+        self._places.ended(entry.outcome.claim.file for entry in ours if not entry.outcome.claim.retract)
         self._write_outcomes(ours)
         for entry in ours:
             if entry.outcome.vacant is not None:
-                self._let_go(entry.outcome.claim.file, entry.outcome.vacant)
+                self._places.let_go(entry.outcome.claim.file, entry.outcome.vacant)
         self.release(list(untried.values()))
         raise_tokens(self._connection, self.rules.name, [entry for entry in settled if entry.behind])
         changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
@@ -329,7 +301,6 @@ class Claims(Ledger):
         return "dead" if outcome.claim.attempt >= self.rules.attempts else "failed"
 
     def _write_outcomes(self, settled: Sequence[Settled]) -> None:
-        rows = []
         for entry in settled:
             outcome, retract = entry.outcome, entry.outcome.claim.retract
             due = None
@@ -339,8 +310,14 @@ class Claims(Ledger):
                 due = self._now.timestamp() + self.rules.retry_after(outcome.claim.attempt)
             # What failed to be undone may be half undone: it counts as not done, and is where it was.
             basis = "tried" if outcome.ok and not retract else "kept" if outcome.postponed or not retract else "none"
-            place = self._kept_place(outcome)
-            rows.append(
+            kept = Kept()
+            if outcome.ok and retract:
+                self._places.undone(outcome.claim)
+            elif outcome.ok:
+                kept = self._places.keep(outcome)
+            # One by one: who has a place is read for the next.
+            self._connection.execute(
+                _SETTLE,
                 (
                     "failed" if outcome.postponed else entry.status,  # due again later, as those that failed are
                     due,
@@ -351,45 +328,20 @@ class Claims(Ledger):
                     self._stamp,
                     basis,
                     retract and not outcome.ok,
-                    *stored_place(place, outcome.claim.file),
+                    outcome.ok,
+                    *kept,
                     self.rules.name,
                     outcome.claim.file,
                     outcome.claim.token,
                     outcome.postponed is not None,
-                )
+                ),
             )
-        self._connection.executemany(
-            "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
-            "settled_at = ?7, lease_until = NULL, worker = NULL, "
-            "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, target = ?10, place = ?11, "
-            "attempts = attempts - ?15 "
-            "WHERE job = ?12 AND file = ?13 AND token = ?14",
-            rows,
-        )
 
     def _due_after(self, file: str, postponed: Postponed) -> float:
         """When a postponed file is due: then, and a little later each time in a row that it was tried for nothing."""
         times = refusals(self._connection, self.rules.name, file) if postponed.asked else 0
         latest = self._now.timestamp() + LONGEST_BACKOFF
         return min(postponed.until.timestamp() + wait_beyond(times), latest)
-
-    def _kept_place(self, outcome: Outcome) -> Place | None:
-        """Where the result of a file is now: where it was, or where the action put it; but not where another has put its
-        own meanwhile."""
-        claim = outcome.claim
-        if outcome.ok and claim.retract:
-            return None
-        place = outcome.place if outcome.ok else claim.place
-        if place is None:
-            return None
-        owner, _ = self._owner(place) or (None, None)
-        if owner is None and place.name != claim.file:  # its own name is nobody else's
-            self._give_place(place, claim.file)
-        owner = owner or claim.file
-        if outcome.ok and owner == outcome.over:
-            self._take_over(claim.file, owner, place)
-            return place
-        return place if owner == claim.file else None
 
     def release(self, claims: Sequence[Claim]) -> None:
         sql = f"UPDATE ledger {_GIVEN_BACK} AND file = ? AND token = ?"
@@ -398,6 +350,7 @@ class Claims(Ledger):
             for claim in claims
             if self._connection.execute(sql, (self.rules.name, claim.file, claim.token)).rowcount
         ]
+        self._places.ended(ours)
         self._offers.look_again(ours)
 
     def break_off(self, claims: Sequence[Claim]) -> None:
@@ -413,6 +366,7 @@ class Claims(Ledger):
         self._take({row[0]: bool(row[1]) for row in found if row is not None}, INTERRUPTED, message)
 
     def give_back(self, worker: str) -> list[str]:
+        self._places.ended(self._claimed("worker = ?", worker))
         return self._give_back("worker = ?", worker)
 
     def _give_back(self, condition: str, parameter: str) -> list[str]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
-from mmmeta.state.ledger.outcomes import Candidate, Place
+from mmmeta.state.ledger.outcomes import Candidate, Place, Pointing
 from mmmeta.state.ledger.rules import (
     DISMISSED,
     HISTORY_DAYS,
@@ -24,7 +24,7 @@ from mmmeta.state.ledger.rules import (
 )
 from mmmeta.state.ledger.sqlite.claims import Claims
 from mmmeta.state.ledger.sqlite.hosts import forget_hosts, note_hosts
-from mmmeta.state.ledger.sqlite.tables import stored_place
+from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
 from mmmeta.state.ledger.store import Adopted, Current, Known, Offered
 from mmmeta.values import RESERVED_PREFIX
 
@@ -137,17 +137,27 @@ class SqliteLedger(Claims):
         connection, name = self._connection, self.rules.name
         taken = self._taken_among(files)
         connection.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS adopted (file TEXT PRIMARY KEY, target TEXT, place TEXT, taken INTEGER)"
+            "CREATE TEMP TABLE IF NOT EXISTS adopted (file TEXT PRIMARY KEY, target INTEGER, place TEXT, mark TEXT, "
+            "taken INTEGER)"
         )
         connection.execute("DELETE FROM temp.adopted")
         connection.executemany(
-            "INSERT INTO temp.adopted VALUES (?, ?, ?, ?)",
-            ((file, *stored_place(place, file), file in taken) for file, place in files.items()),
+            "INSERT INTO temp.adopted VALUES (?, ?, ?, ?, ?)",
+            [
+                (
+                    file,
+                    *((None, None) if place is None else self._places.stored(place, file)),
+                    None if place is None else place.mark,
+                    file in taken,
+                )
+                for file, place in files.items()
+            ],
         )
         which = (
             "job = ? AND status IN ('pending', 'failed', 'dead') AND NOT retract "
             "AND file IN (SELECT file FROM temp.adopted WHERE NOT taken)"
         )
+        self._remember_older(which, files)
         connection.execute(
             "INSERT INTO attempts (job, file, token, started_at, ended_at, status) "
             f"SELECT job, file, token + 1, ?, ?, 'adopted' FROM ledger WHERE {which}",
@@ -156,7 +166,8 @@ class SqliteLedger(Claims):
         adopted = connection.execute(
             "UPDATE ledger SET status = 'done', basis = wanted, tried = wanted, attempts = 0, token = token + 1, "
             "due = NULL, run_id = NULL, error_type = NULL, error_message = NULL, error_lines = NULL, settled_at = ?, "
-            "(target, place) = (SELECT a.target, a.place FROM temp.adopted AS a WHERE a.file = ledger.file) "
+            "replaced_by = NULL, (target, place, mark) = (SELECT a.target, a.place, a.mark FROM temp.adopted AS a "
+            "WHERE a.file = ledger.file) "
             f"WHERE {which}",
             (self._stamp, name),
         ).rowcount
@@ -175,6 +186,16 @@ class SqliteLedger(Claims):
             statuses={status: count for status, count in statuses if status is not None},
             strangers=tuple(file for (file,) in strangers),
         )
+
+    def _remember_older(self, which: str, files: Mapping[str, Place | None]) -> None:
+        """Note what earlier versions of files that are adopted have left at other places."""
+        rows = self._connection.execute(
+            f"SELECT file, {PLACE} FROM ledger WHERE {which} AND target IS NOT NULL", (self.rules.name,)
+        ).fetchall()
+        for file, *at in rows:
+            before, now = read_place(at, file), files[file]
+            if before is not None and not (now is not None and before.is_at(now)):
+                self._places.remember_older(file, self.rules.name, before)
 
     def _taken_among(self, files: Mapping[str, Place | None]) -> set[str]:
         """Those of these files whose place another has, or one that was named before; the others get theirs."""
@@ -196,11 +217,21 @@ class SqliteLedger(Claims):
             (name,),
         )
         count = self._connection.execute("DELETE FROM ledger WHERE job = ?", (name,)).rowcount
+        self._places.forget()
         for table in ("ledger_counts", "attempts", "jobs"):
             self._connection.execute(f"DELETE FROM {table} WHERE job = ?", (name,))
         return int(count)
 
+    def files_elsewhere(self, pointing: Pointing) -> list[str]:
+        return self._places.files_elsewhere(pointing)
+
+    def accept_elsewhere(self, pointing: Pointing) -> int:
+        count = len(self._places.files_elsewhere(pointing))
+        self._places.accept(pointing)
+        return count
+
     def trim_history(self) -> None:
+        self._places.trim()
         before = to_text(self._now - timedelta(days=HISTORY_DAYS))
         deleted = 1
         while deleted:

@@ -28,6 +28,10 @@ _COLUMNS = "file, priority, wanted, content, rev, deleted, meant"
 
 _NEW_COLUMNS = f"job, status, selected_at, token, asked, {_COLUMNS}"
 
+GONE = "gone"
+"""What a file was last done with whose document need not be there any more: no version is called so, so it is done anew if the
+file comes back."""
+
 _ROWS_AT_ONCE = 100
 """Rows in one statement."""
 
@@ -157,6 +161,13 @@ class Offers:
 
     def _write(self) -> None:
         """Note the version that counts, also of what is in somebody's hands or done long ago."""
+        # A document of a deleted file may have been removed by anybody: a file that is back is looked for, and done.
+        self._connection.execute(
+            "UPDATE ledger SET basis = ?1 WHERE job = ?2 AND file IN (SELECT file FROM temp.offered WHERE news AND NOT deleted) "
+            "AND deleted AND NOT retract AND +status = 'done' "
+            "AND target IN (SELECT id FROM targets WHERE job = ?2 AND naming <> '')",
+            (GONE, self._job),
+        )
         self._connection.execute(
             "UPDATE ledger SET (wanted, content, rev, deleted, meant, priority) = (SELECT offered.wanted, offered.content, "
             "offered.rev, offered.deleted, offered.meant, "
@@ -193,13 +204,16 @@ class Offers:
         )
 
     def _retract(self, scope: _Scope) -> int:
-        """Make pending, to be undone, what was done with files that are deleted now."""
+        """Make pending, to be undone, what was done with files that are deleted now, and what is left of it anyhow: a worker
+        died while it did or undid it."""
         if self._rules.on_delete != ACTION:
             return 0
         return self._connection.execute(
             "UPDATE ledger SET status = 'pending', retract = 1, attempts = 0, token = token + 1, due = NULL, "
             "selected_at = ?, error_type = NULL, error_message = NULL, error_lines = NULL "
-            f"WHERE job = ? AND {scope.sql} AND deleted AND basis IS NOT NULL AND NOT retract AND +status <> 'claimed'",
+            f"WHERE job = ? AND {scope.sql} AND deleted AND NOT retract AND +status <> 'claimed' AND (basis IS NOT NULL "
+            "OR (+status <> 'skipped' AND (target IS NOT NULL OR EXISTS (SELECT 1 FROM older_places AS o "
+            "WHERE o.job = ledger.job AND o.file = ledger.file))))",
             (self._stamp, self._job, *scope.parameters),
         ).rowcount
 

@@ -1,10 +1,11 @@
-"""The ledger's tables: ``jobs``, ``ledger``, ``attempts``, ``places``, and the counts that triggers keep."""
+"""The ledger's tables: ``jobs``, ``ledger``, ``attempts``, what they know of places, and the counts that triggers keep."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from mmmeta.state.ledger.outcomes import Place
 from mmmeta.state.ledger.rules import SUSPECTS
@@ -51,16 +52,39 @@ CREATE TABLE ledger (
     settled_at TEXT,
     due REAL,                           -- failed: seconds since 1970 from when it may be tried again
     retract INTEGER NOT NULL DEFAULT 0, -- the file was deleted: what is due is to undo it
-    target TEXT,                        -- where the result is: folder, or database and table
+    target INTEGER,                     -- where the result is: id in `targets`
     place TEXT,                         -- and its name there; NULL where it is the file's own
+    mark TEXT,                          -- by what it is known again: digest or bytes
+    replaced_by TEXT,                   -- the later version of the document that has taken its place
     PRIMARY KEY (job, file)
 )"""
 
+_TARGETS = """
+CREATE TABLE targets (                  -- where each job has ever put results
+    id INTEGER PRIMARY KEY,
+    job TEXT NOT NULL,
+    target TEXT NOT NULL,               -- folder, or database and table
+    naming TEXT NOT NULL,               -- rule by which names are given there
+    accepted INTEGER NOT NULL DEFAULT 0, -- the job points elsewhere by now, and a person took what is here as it is
+    UNIQUE (job, target, naming)
+)"""
+
 _PLACES = """
-CREATE TABLE places (                   -- who was given a place last; it counts while that file is claimed, or done there
-    place TEXT PRIMARY KEY NOT NULL,    -- the whole path, neither case nor Unicode form of the name counting
+CREATE TABLE places (                   -- who was given a place; it counts while that file is claimed, or done there
+    place TEXT NOT NULL,                -- the whole path, neither case nor Unicode form of the name counting
     file TEXT NOT NULL,
-    job TEXT NOT NULL
+    job TEXT NOT NULL,
+    PRIMARY KEY (place, file, job)
+) WITHOUT ROWID"""
+
+_OLDER_PLACES = """
+CREATE TABLE older_places (             -- where results of earlier versions still are
+    job TEXT NOT NULL,
+    file TEXT NOT NULL,
+    target TEXT NOT NULL,
+    place TEXT NOT NULL,
+    mark TEXT,
+    PRIMARY KEY (job, file, target, place)
 ) WITHOUT ROWID"""
 
 _ATTEMPTS = """
@@ -111,19 +135,19 @@ IS_SUSPECT = f"ifnull(error_type IN ({', '.join(map(repr, SUSPECTS))}), 0)"
 """SQL: 1 for a file that comes alone, after all others; else 0."""
 
 
-def stored_place(place: Place | None, file: str) -> tuple[str | None, str | None]:
-    """A place as the columns ``target`` and ``place`` hold it."""
-    return (None, None) if place is None else (place.target, None if place.name == file else place.name)
+PLACE = "(SELECT t.target FROM targets AS t WHERE t.id = ledger.target), ledger.place, ledger.mark"
+"""Three columns of a query over ``ledger``, for ``read_place``."""
 
 
-def read_place(target: str | None, name: str | None, file: str) -> Place | None:
-    """The place that ``stored_place`` was given."""
-    return None if target is None else Place(target, file if name is None else name)
+def read_place(columns: Sequence[Any], file: str) -> Place | None:
+    """Where the result of a file is, as its row says."""
+    target, name, mark = columns
+    return None if target is None else Place(target, file if name is None else name, mark)
 
 
 def create_ledger(connection: sqlite3.Connection) -> None:
     """Make the empty tables, in the caller's transaction."""
-    for sql in (_JOBS, _LEDGER, _PLACES, _COUNTS, _ATTEMPTS, *_TRIGGERS, *_INDEXES):
+    for sql in (_JOBS, _LEDGER, _TARGETS, _PLACES, _OLDER_PLACES, _COUNTS, _ATTEMPTS, *_TRIGGERS, *_INDEXES):
         connection.execute(sql)
 
 

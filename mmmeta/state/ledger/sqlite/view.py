@@ -11,10 +11,11 @@ from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
-from mmmeta.state.ledger.outcomes import Place
+from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
 from mmmeta.state.ledger.sqlite.hosts import read_hosts
-from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, read_place
+from mmmeta.state.ledger.sqlite.places import count_elsewhere, others_at, were_given
+from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE, read_place
 from mmmeta.state.ledger.store import LedgerView
 from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
 from mmmeta.state.liveness import boot_id, boot_seconds
@@ -22,7 +23,7 @@ from mmmeta.state.status import JobStatus
 
 _ENTRY = (
     "SELECT file, status, attempts, error_type, error_message, error_lines, run_id, bytes, retract, selected_at, "
-    "claimed_at, settled_at, due, target, place FROM ledger"
+    f"claimed_at, settled_at, due, {PLACE} FROM ledger"
 )
 
 
@@ -134,21 +135,12 @@ class SqliteLedgerView(LedgerView):
         found = {}
         for chunk in in_chunks(files, PER_STATEMENT):
             rows = self._connection.execute(
-                "SELECT file, target, place FROM ledger WHERE job = ? AND target IS NOT NULL "
+                f"SELECT file, {PLACE} FROM ledger WHERE job = ? AND target IS NOT NULL "
                 f"AND file IN ({', '.join('?' * len(chunk))})",
                 (job, *chunk),
             )
-            found.update({row[0]: place for row in rows if (place := read_place(row[1], row[2], row[0])) is not None})
+            found.update({file: place for file, *at in rows if (place := read_place(at, file)) is not None})
         return found
-
-    def owner(self, place: Place) -> str | None:
-        row = self._connection.execute(
-            "SELECT l.file, l.target, l.place FROM places AS p JOIN ledger AS l ON l.job = p.job AND l.file = p.file "
-            "WHERE p.place = ? AND l.status = 'done'",
-            (place.key,),
-        ).fetchone()
-        there = None if row is None else read_place(row[1], row[2], row[0])
-        return row[0] if there is not None and there.key == place.key else None
 
     def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -159,20 +151,24 @@ class SqliteLedgerView(LedgerView):
         return found
 
     def put_there(self, places: Mapping[str, Place]) -> set[str]:
-        found = set()
-        for file, place in places.items():
-            given = self._connection.execute("SELECT 1 FROM places WHERE place = ?", (place.key,)).fetchone()
-            if given is not None or any(at.key == place.key for at in self._results_of(file)):
-                found.add(file)
+        return were_given(self._connection, places)
+
+    def others(self, places: Mapping[str, Sequence[Place]]) -> dict[str, list[Place]]:
+        return others_at(self._connection, places)
+
+    def replaced(self, job: str, files: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for chunk in in_chunks(files, PER_STATEMENT):
+            rows = self._connection.execute(
+                "SELECT file FROM ledger WHERE job = ? AND replaced_by IS NOT NULL "
+                f"AND file IN ({', '.join('?' * len(chunk))})",
+                (job, *chunk),
+            )
+            found.update(str(file) for (file,) in rows)
         return found
 
-    def _results_of(self, file: str) -> list[Place]:
-        """Where the results of all jobs for a file are; one that was adopted by name was given no place."""
-        rows = self._connection.execute(
-            "SELECT target, place FROM ledger WHERE job IN (SELECT job FROM jobs) AND file = ? AND target IS NOT NULL",
-            (file,),
-        )
-        return [place for target, name in rows if (place := read_place(target, name, file)) is not None]
+    def elsewhere(self, job: str, pointing: Pointing) -> tuple[Elsewhere, ...]:
+        return count_elsewhere(self._connection, job, pointing)
 
     def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
         found: list[LedgerEntry] = []
@@ -271,7 +267,7 @@ class SqliteLedgerView(LedgerView):
 
 
 def _entry(row: tuple[Any, ...]) -> LedgerEntry:
-    file, status, attempts, kind, message, lines, run_id, size, retract, *times, due, target, place = row
+    file, status, attempts, kind, message, lines, run_id, size, retract, *times, due, target, name, mark = row
     selected, claimed, settled = map(_moment, times)
     return LedgerEntry(
         file,
@@ -287,7 +283,7 @@ def _entry(row: tuple[Any, ...]) -> LedgerEntry:
         claimed,
         settled,
         None if due is None else datetime.fromtimestamp(due, timezone.utc),
-        read_place(target, place, file),
+        read_place((target, name, mark), file),
     )
 
 
