@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
-from mmmeta.errors import JobError, MmmetaError, UnknownKeyError, near_misses
+from mmmeta.errors import JobError, UnknownKeyError, near_misses
 from mmmeta.files.file import File
 from mmmeta.filters import parse
 from mmmeta.jobs.actions.action import Action
@@ -19,7 +18,7 @@ from mmmeta.jobs.adoption import Adoption, adopt, done_before, places_of, presen
 from mmmeta.jobs.asked_keys import AskedKeys
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.hands import Hands, One, Several
-from mmmeta.jobs.keeper import Keeper
+from mmmeta.jobs.keeper import at_work
 from mmmeta.jobs.plan import Plan, make_plan
 from mmmeta.jobs.report import Failure, RunReport
 from mmmeta.jobs.results import Results, look_for_results
@@ -391,25 +390,11 @@ class Job:
         else:
             state = self._state
             doer = make_action(self.config, state.config, state.layout, merged.state_id, run_id, self._bench)
-        worker = self._bench.worker()
-        worker.start()
-        run = Run(self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed)
-        try:
-            with Keeper(self._bench, worker, run_id):
-                report = run.work(self.evaluate())
-                if self._bench.status().evaluated < self._state.ensure().state_revision:
-                    self.evaluate()  # what the action has saved shall not look like news that came after the run
-        except BaseException:
-            # That the rest cannot be put in order, often for the same reason, is not what is to be seen.
-            for last in (partial(worker.stop, holds=True), doer.close, self._tell_status):
-                with suppress(MmmetaError, OSError):
-                    last()
-            raise
-        worker.stop()
-        doer.close()
-        self._tell_status()
+        with at_work(self._bench, doer, run_id) as worker:
+            run = Run(
+                self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed
+            )
+            report = run.work(self.evaluate())
+            if self._bench.status().evaluated < self._state.ensure().state_revision:
+                self.evaluate()  # what the action has saved shall not look like news that came after the run
         return report
-
-    def _tell_status(self) -> None:
-        if self._state.database.exists():
-            self._state.write_status()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 
+from mmmeta.errors import MmmetaError
+from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.bench import Bench
 from mmmeta.sqlite.forks import inside
 from mmmeta.state.liveness import Worker, boot_seconds
@@ -47,3 +52,27 @@ class Keeper:
             ledger.renew(self._worker.name, lease, self._run_id)
         self._worker.lease.prolong(until)
         self._bench.state.write_status()
+
+
+@contextmanager
+def at_work(bench: Bench, action: Action, run_id: str | None) -> Iterator[Worker]:
+    """A worker that lives as long as the block; at its end everything is put in order, however it ends."""
+    worker = bench.worker()
+    worker.start()
+    try:
+        with Keeper(bench, worker, run_id):
+            yield worker
+    except BaseException:
+        # That the rest cannot be put in order, often for the same reason, is not what is to be seen.
+        for last in (partial(worker.stop, holds=True), action.close, partial(_tell_status, bench)):
+            with suppress(MmmetaError, OSError):
+                last()
+        raise
+    worker.stop()
+    action.close()
+    _tell_status(bench)
+
+
+def _tell_status(bench: Bench) -> None:
+    if bench.state.database.exists():
+        bench.state.write_status()

@@ -207,7 +207,9 @@ class Server:
             writer.finish()
             if not marked:
                 self.mark()  # before the commit, and not by a write that is refused
-            self._last_writer = writer
+        self._last_writer = (
+            writer  # not before it is committed: what it remembers would be of tables that are not there
+        )
         written(writer)
 
     @contextmanager
@@ -227,7 +229,7 @@ class Server:
                 self._bulk = None
             bulk.finish()
             self.mark()
-            self._last_writer = bulk.writer
+        self._last_writer = bulk.writer
         written(bulk.writer)
 
     def refuse_in_bulk(self, verb: str) -> None:

@@ -78,7 +78,7 @@ def kept_from_remotes(
         folders.append(_real(project_file.parent))
     yield from (Kept(_place(path), f"the state db {path}") for path in states)
     for folder in folders:
-        if folder.exists():
+        if os.path.exists(folder):  # unlike the method, also where it may not be looked at
             yield Kept(folder, f"{folder}, from where Python imports")
     for job in jobs:
         if job.load is not None and (path := sqlite_file(job.load.to)) is not None:

@@ -6,7 +6,12 @@ tables say is checked where it is read, and what no mmmeta writes is a ``Damage`
 
 from __future__ import annotations
 
+import re
 import sqlite3
+
+_NOT_READ = re.compile(r"unable to get the page\. error code=(\d+)")
+_IO_ERROR = 10
+"""SQLITE_IOERR, the last byte of all its codes."""
 
 LARGEST_COUNT = 1 << 62
 """Revisions, tokens and counts beyond are damage; one more would not fit into SQLite's integers."""
@@ -78,4 +83,7 @@ def why_not_whole_pages(connection: sqlite3.Connection) -> str | None:
 
 def _found_by(connection: sqlite3.Connection, check: str) -> str | None:
     found = " ".join(str(connection.execute(f"PRAGMA {check}(1)").fetchone()[0]).split())
+    page = _NOT_READ.search(found)
+    if page is not None and int(page[1]) & 0xFF == _IO_ERROR:
+        raise sqlite3.OperationalError(f"disk I/O error ({found})")  # of the disk, which says nothing of the page
     return None if found == "ok" else found

@@ -23,12 +23,9 @@ from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_no
 from mmmeta.sqlite.forks import inside, is_cut_off, watch
 from mmmeta.sqlite.headers import Identity
 from mmmeta.sqlite.pool import Reader, Readers
+from mmmeta.sqlite.remedies import DISK, OPENING, PERMISSIONS, may_use, why_not_opened
 
 __all__ = ["Database"]
-
-_PERMISSIONS = "check the permissions of the file and its folder"
-_DISK = "look into the system's log, see whether there is room on the disk, and try again"
-_OPENING = "check the permissions of its folder, whether there is room, and the limit of open files (`ulimit -n`)"
 
 SUFFIXES = ("", "-journal", "-wal", "-shm")
 """What is behind the names of the files that SQLite opens."""
@@ -374,34 +371,19 @@ class Database(ABC):
         if tells_damage(error):
             return self._damaged(error, text)
         if "unable to open" in text:
-            return self._not_opened(text, reading=reading)
+            what = "cannot be opened for reading" if reading else f"cannot be used: {text}"
+            return self.error(*why_not_opened(self.path, what, write=not reading))
         if "disk I/O" in text:
-            return self.error(f"cannot be {'read' if reading else 'written'}: {text}", _DISK)
-        if "readonly" in text and not self._allowed(write=not reading):
+            return self.error(f"cannot be {'read' if reading else 'written'}: {text}", DISK)
+        if "readonly" in text and not may_use(self.path, write=not reading):
             # Said also to those who only want to see what a transaction would give.
-            return self.error("cannot be opened for reading" if reading else "may only be read here", _PERMISSIONS)
+            return self.error("cannot be opened for reading" if reading else "may only be read here", PERMISSIONS)
         if "readonly" in text:  # SQLite takes to reading where it could not open a file to write, whatever the reason
-            return self.error(f"could not be opened for writing: {text}", _OPENING)
+            return self.error(f"could not be opened for writing: {text}", OPENING)
         return self.error(f"cannot be used: {text}")
 
     def _damaged(self, error: sqlite3.Error, text: str) -> MmmetaError:
         """SQLite takes what a disk could not read for damage; a person must not move a sound file away for that."""
         if isinstance(error, Damage) or self.why_damaged() is not None:
             return self.damaged(text)
-        return self.error(f"could not be read and is sound now ({text})", _DISK)
-
-    def _not_opened(self, text: str, *, reading: bool) -> MmmetaError:
-        """SQLite does not say why. Not looked at by opening the file: closing it again would drop this process's locks."""
-        what = "cannot be opened for reading" if reading else f"cannot be used: {text}"
-        folder = self.path.parent
-        try:
-            os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        except OSError as error:
-            return self.error(f"{what} ({error.strerror})", remedy_of(error))
-        return self.error(what, _OPENING if self._allowed(write=not reading) else _PERMISSIONS)
-
-    def _allowed(self, *, write: bool) -> bool:
-        """Whether permissions let this process read the file, or write it and beside it."""
-        if not write:
-            return os.access(self.path, os.R_OK)
-        return os.access(self.path, os.R_OK | os.W_OK) and os.access(self.path.parent, os.W_OK)
+        return self.error(f"could not be read and is sound now ({text})", DISK)

@@ -18,6 +18,7 @@ from mmmeta.sqlite.connection import connect, set_journal_mode
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, merged_of
 from mmmeta.state.liveness import living
+from mmmeta.writing import make_folder
 
 BEFORE = ".before-restore"
 """Suffix of what was there before a copy was put back; one such is kept."""
@@ -74,7 +75,7 @@ def restore(source: Path, layout: Layout) -> Merged:
             with database.reading() as reading:
                 reading.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opened before its place may be taken
                 _set_aside(state)
-                state.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(state.parent)
                 with closing(connect(state, "rwc", _write_ahead)) as writing:
                     reading.backup(writing)
         except (OSError, sqlite3.Error) as error:

@@ -173,6 +173,8 @@ class Lane:
         found, text = [], str(error)
         # Where more and more calls fail, the error that is seen in the end may be about another file.
         subjects = subjects_of(self._shim.where) if point.how == "once" else (str(self._root),)
+        if "is sound now" in text:  # of two databases in one transaction SQLite does not say which could not be read
+            subjects = (str(self._root),)
         if not any(subject in text for subject in subjects):
             found.append(f"{subjects[0]} is to blame, and the error says: {text}")
         if wrong := [word for word in MISLEADING[point.error, point.how] if word in text]:
