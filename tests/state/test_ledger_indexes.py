@@ -45,7 +45,8 @@ def test_the_next_files_come_out_of_the_index_in_order(archive: Archive) -> None
         job.evaluate()
         steps = plans(archive.client, statements(archive.client, lambda job=job: job.release(*job.claim(1))))
         assert any("ledger_pending" in step for step, _ in steps)
-        assert not [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step[0]]
+        # The registry's few rows may be sorted.
+        assert not [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step[0] and "registry" not in step[1]]
 
 
 def _fail_b(file: Any) -> None:
