@@ -363,4 +363,5 @@ class Database(ABC):
         """Whether permissions let this process read the file, or write it and beside it."""
         if not write:
             return os.access(self.path, os.R_OK)
-        return os.access(self.path, os.R_OK | os.W_OK) and os.access(self.path.parent, os.W_OK)
+        there = os.access(self.path, os.R_OK | os.W_OK) or not os.path.lexists(self.path)
+        return there and os.access(self.path.parent, os.W_OK)
