@@ -80,11 +80,14 @@ def difference(path: Path, digest: object, size: int | None) -> str | None:
         return f"{path} is not there"
     except OSError as error:
         return f"{path} cannot be read: {reason(error)}"
-    with file:
-        if promised.size is not None and _size(file) != promised.size:
-            return f"{path} has {_size(file)} bytes and not {promised.size}"
-        if promised.kind is not None and _digest(file, promised.kind) != promised.digest:
-            return f"{path} has another {promised.kind} than {promised.digest}"
+    try:
+        with file:
+            if promised.size is not None and _size(file) != promised.size:
+                return f"{path} has {_size(file)} bytes and not {promised.size}"
+            if promised.kind is not None and _digest(file, promised.kind) != promised.digest:
+                return f"{path} has another {promised.kind} than {promised.digest}"
+    except OSError as error:
+        return f"{path} cannot be read: {reason(error)}"
     return None
 
 

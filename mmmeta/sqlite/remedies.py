@@ -16,7 +16,8 @@ def may_use(path: Path, *, write: bool) -> bool:
     """Whether permissions let this process read the file, or write it and beside it."""
     if not write:
         return os.access(path, os.R_OK)
-    return os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)
+    there = os.access(path, os.R_OK | os.W_OK) or not os.path.lexists(path)
+    return there and os.access(path.parent, os.W_OK)
 
 
 def why_not_opened(path: Path, what: str, *, write: bool) -> tuple[str, str]:
