@@ -47,7 +47,7 @@ def is_gone(layout: Layout) -> bool:
     return not os.path.isdir(layout.metadir) and why_misplaced(layout.base) is None
 
 
-def why_not_whole(layout: Layout) -> str | None:
+def why_not_readable(layout: Layout) -> str | None:
     """Why meta.db cannot be read yet, as a part of a sentence; None where nothing speaks against it.
 
     A file that is being copied in place is shorter than its header says. What is torn in the middle is found by the

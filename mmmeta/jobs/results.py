@@ -33,23 +33,23 @@ class Results:
     """What was found of what a job did.
 
     Attributes:
-        known: whether anybody knows where to look; not so for functions and commands.
         done: how many files the ledger calls done.
         looked: how many of them were looked for; deleted ones, versions that later ones have replaced, and what a sample
             leaves out, were not.
         missing: how many of these are not there, in the version that the state db has.
-        named: unique value → why, in words that follow "but", of the first ones.
+        named: unique value → what is there instead, of the first ones.
         problem: why looking came to an end before its time, in words; None where it did not.
+        known: whether anybody knows where to look; not so for functions and commands.
         elsewhere: what is done elsewhere than where the job points now, in a sentence; None where nothing is.
     """
 
-    known: bool
     done: int = 0
     looked: int = 0
     missing: int = 0
     named: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
     elsewhere: str | None = None
+    known: bool = True
 
 
 def look_for_results(
@@ -77,15 +77,15 @@ def _look(bench: Bench, sample: int | None, keep: int, progress: Progress | None
     try:
         action = make_action(bench.config, state.config, state.layout, bench.state_id)
     except MmmetaError as error:
-        return Results(True, done, problem=str(error))
+        return Results(done, problem=str(error))
     try:
         for files in _files(bench, names):
             try:
                 found = action.missing(files)
             except (MmmetaError, OSError) as error:
-                return Results(True, done, looked, missing.count, dict(missing.named), str(error))
+                return Results(done, looked, missing.count, dict(missing.named), str(error))
             if found is None:
-                return Results(False, done)
+                return Results(done, known=False)
             looked += len(files)
             replaced = _replaced(bench, [entry for entry in files if entry.file.unique_value in found])
             for name, why in found.items():
@@ -95,7 +95,7 @@ def _look(bench: Bench, sample: int | None, keep: int, progress: Progress | None
                 progress(bench.config.name, looked, None)
     finally:
         action.close()
-    return Results(True, done, looked, missing.count, dict(missing.named))
+    return Results(done, looked, missing.count, dict(missing.named))
 
 
 def _files(bench: Bench, names: list[str]) -> Iterator[list[Done]]:

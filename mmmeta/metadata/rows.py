@@ -12,7 +12,7 @@ from mmmeta.config.model import Config
 from mmmeta.errors import DuplicateFileError, MmmetaError, ValueNotSupportedError
 from mmmeta.filters import parse
 from mmmeta.metadata.records import KeyFilter, make_record, unique_value
-from mmmeta.metadata.writer import Known, MetadataWriter, Record
+from mmmeta.metadata.writer import KnownRow, MetadataWriter, Record
 from mmmeta.values import RESERVED_PREFIX, clean_and_flatten
 
 REPLACED = "replaced by a file with another unique value"
@@ -145,7 +145,7 @@ class RowWriter:
                 elif self._policy != CHANGE_ONLY:
                     self._put(make_record(values, self._config, None, None), there)
 
-    def _write_known(self, file: str, values: dict[str, Any], old: dict[str, Any], known: Known) -> None:
+    def _write_known(self, file: str, values: dict[str, Any], old: dict[str, Any], known: KnownRow) -> None:
         if self._policy == REFUSE:
             raise DuplicateFileError(
                 f"{self._unique}={file!r} is there already; use upsert(..., [{self._unique!r}]) to change it"
@@ -184,7 +184,7 @@ class RowWriter:
             record = record._replace(source=known.source, source_mtime=known.source_mtime)
         self._put(record, known)
 
-    def _put(self, record: Record, known: Known | None) -> None:
+    def _put(self, record: Record, known: KnownRow | None) -> None:
         if known is None or known.deleted or known.fingerprint != record.fingerprint:
             self._writer.put(record, known)
         self._written.append(record.file)

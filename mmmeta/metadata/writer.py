@@ -38,7 +38,7 @@ _ROWS_AT_ONCE = 100
 """Few enough to stay in the processor's cache until SQLite takes them."""
 
 
-class Known(NamedTuple):
+class KnownRow(NamedTuple):
     """What the metadata db holds of one file."""
 
     fingerprint: bytes
@@ -127,13 +127,13 @@ class MetadataWriter:
         self._begin(head, now)
         return True
 
-    def known(self, files: Sequence[str]) -> dict[str, Known]:
+    def known(self, files: Sequence[str]) -> dict[str, KnownRow]:
         """What is there of these files."""
         if not self.head.revision and not self.added:
             return {}
         if not self._waiting.isdisjoint(files):
             self.flush_rows()
-        return {row[0]: Known(*row[1:]) for row in execute_in_chunks(self._connection, self._known_sql, files)}
+        return {row[0]: KnownRow(*row[1:]) for row in execute_in_chunks(self._connection, self._known_sql, files)}
 
     def read(self, files: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The metadata of these files, deleted ones included."""
@@ -155,7 +155,7 @@ class MetadataWriter:
             f"SELECT files.{self.unique_sql} FROM files WHERE __deleted = 0 AND ({fragment.sql})", fragment.parameters
         ).fetchall()
 
-    def put(self, record: Record, known: Known | None) -> None:
+    def put(self, record: Record, known: KnownRow | None) -> None:
         """Write a file as alive; call it only where something differs from what is known."""
         if known is None:
             self.added += 1

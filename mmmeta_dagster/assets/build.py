@@ -10,7 +10,7 @@ from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, brings_news, checks_told, ending
 from mmmeta_dagster.assets.job_run import run_job
-from mmmeta_dagster.assets.publications import tell_of_merged, version_of
+from mmmeta_dagster.assets.publications import data_version_of, tell_of_merged
 from mmmeta_dagster.assets.step import LoggedProgress, opened, step
 from mmmeta_dagster.options import GenerateOptions, JobOptions, UpdateOptions
 from mmmeta_dagster.partitions.after_run import add_new_partitions
@@ -48,7 +48,7 @@ def _metadata_db(metadir: MetadirConfig, spec: dg.AssetSpec) -> dg.AssetsDefinit
             report = m.generate(**config.model_dump(), progress=LoggedProgress(context))
             published = m.store.raw(REMOTE_UPDATED)
         # The publication as version: a generate without news makes nothing downstream look out of date.
-        version = None if published is None else version_of(published)
+        version = None if published is None else data_version_of(published)
         metadata = reporting.of_generate(report)
         now = {name: metadata.get(name) for name in (keys.META_PROBLEMS, keys.META_PROBLEM_TABLE)}
         if report.notes:  # without, the last ones were about that run

@@ -20,7 +20,7 @@ from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirA
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from mmmeta_dagster.assets.function_options import AssetOptions, JobRules
+    from mmmeta_dagster.assets.function_options import AssetOptions, FunctionRules
 
 _made: WeakKeyDictionary[dg.OpDefinition, tuple[str, JobConfig]] = WeakKeyDictionary()
 
@@ -74,7 +74,7 @@ def mmmeta_asset(
     pool: str | None = None,
     op_tags: Mapping[str, Any] | None = None,
     code_version: str | None = None,
-    **rules: Unpack[JobRules],
+    **rules: Unpack[FunctionRules],
 ) -> Any:
     """Make an asset of a function that works on one file (parameter ``file``) or on a batch of them (``files``).
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmmeta_dagster.translator import DagsterMmmetaTranslator
 
 
-class JobRules(TypedDict, total=False):
+class FunctionRules(TypedDict, total=False):
     """What a job has in the project file as well, by the same names."""
 
     rerun_on: Literal["content", "metadata", "never"] | list[str]
@@ -36,7 +36,7 @@ class JobRules(TypedDict, total=False):
     partitions: Mapping[str, Any] | None
 
 
-class AssetOptions(JobRules, total=False):
+class AssetOptions(FunctionRules, total=False):
     """All that ``@mmmeta_asset`` takes beside the metadir."""
 
     name: str | None
@@ -52,7 +52,7 @@ class AssetOptions(JobRules, total=False):
     code_version: str | None
 
 
-RULES = tuple(JobRules.__annotations__)
+RULES = tuple(FunctionRules.__annotations__)
 OPTIONS = tuple(AssetOptions.__annotations__)
 
 _OTHERWISE = {

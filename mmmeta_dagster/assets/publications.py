@@ -23,7 +23,7 @@ def is_told(
     instance: dg.DagsterInstance, metadir: MetadirConfig, translator: DagsterMmmetaTranslator, published: str
 ) -> bool:
     """Whether a publication (the store's raw text) is the one that ``metadata_db`` was materialized with last."""
-    return tags_of_last(instance, _key(metadir, translator)).get(keys.TAG_DATA_VERSION) == version_of(published)
+    return tags_of_last(instance, _key(metadir, translator)).get(keys.TAG_DATA_VERSION) == data_version_of(published)
 
 
 def materialization(
@@ -43,7 +43,7 @@ def materialization(
         _key(metadir, translator),
         description="The remote has published; this is what was found here.",
         metadata=reporting.of_publication(moment, revision if type(revision) is int else None, size),
-        tags={keys.TAG_DATA_VERSION: version_of(published)},
+        tags={keys.TAG_DATA_VERSION: data_version_of(published)},
     )
 
 
@@ -64,10 +64,10 @@ def tell_of_merged(
             instance.report_runless_asset_event(event)
             told = True
     key = _key(metadir, translator).to_user_string()
-    return {f"{keys.TAG_INPUT_DATA_VERSION}/{key}": version_of(merged)} if told else {}
+    return {f"{keys.TAG_INPUT_DATA_VERSION}/{key}": data_version_of(merged)} if told else {}
 
 
-def version_of(published: str) -> str:
+def data_version_of(published: str) -> str:
     """The data version of a publication."""
     return published.strip()
 

@@ -17,7 +17,7 @@ from mmmeta.state.status import Status, file_identity, file_version, read_status
 from mmmeta.store.remote import Publication, read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
-from mmmeta_dagster.files_seen import is_gone, layout_of, mark_of_files, why_not_whole
+from mmmeta_dagster.files_seen import is_gone, layout_of, mark_of_files, why_not_readable
 from mmmeta_dagster.heartbeat import somebody_works
 from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.sensor.situation import JobWanted, Situation
@@ -43,7 +43,7 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         store_problem=store_problem,
         merged=status,
         state_problem=_state_problem(layout, status),
-        not_whole=why_not_whole(layout) or _why_older(metadir, layout, status),
+        not_whole=why_not_readable(layout) or _why_older(metadir, layout, status),
         is_gone=is_gone(layout),
         misplaced=why_misplaced(layout.base),
         announced=_announced(layout),

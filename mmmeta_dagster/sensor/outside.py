@@ -17,7 +17,7 @@ import dagster as dg
 from mmmeta.project import MetadirConfig
 from mmmeta.state.status import JobStatus, Status
 from mmmeta_dagster import keys
-from mmmeta_dagster.assets.publications import version_of
+from mmmeta_dagster.assets.publications import data_version_of
 from mmmeta_dagster.assets.versions import tags_of_last
 from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.heartbeat import latest_beat
@@ -105,7 +105,7 @@ def _of_state_db(
 ) -> dg.AssetMaterialization:
     published = status.remote_last_updated
     metadata_db = key_of(translator, MetadirAsset(metadir, keys.METADATA_DB))
-    made_of = {} if published is None else {_made_of(metadata_db): version_of(published)}
+    made_of = {} if published is None else {_made_of(metadata_db): data_version_of(published)}
     return dg.AssetMaterialization(
         key,
         description="Merged outside of Dagster; this is what was found here.",

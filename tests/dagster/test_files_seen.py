@@ -10,7 +10,7 @@ import pytest
 from small_archive import Archive
 
 from mmmeta import mmmeta
-from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_there, why_not_whole
+from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_readable, why_not_there
 
 WRITER = """
 import sqlite3, sys
@@ -37,7 +37,7 @@ def test_a_look_while_this_process_writes_leaves_it_the_write_lock(archive: Arch
         m.files.insert(content_hash="a")
         assert another_writer(layout.meta_db) == "database is locked"
         assert why_not_there(layout) is None
-        assert why_not_whole(layout) is None
+        assert why_not_readable(layout) is None
         mark_of_files(layout)
         assert another_writer(layout.meta_db) == "database is locked"
     assert another_writer(layout.meta_db) == "has the write lock"
@@ -55,9 +55,9 @@ def test_a_look_while_this_process_writes_leaves_it_the_write_lock(archive: Arch
 def test_a_metadata_db_that_is_not_whole_is_named(archive: Archive, begin: bytes, end: int | None, words: str) -> None:
     """By what its header says of it."""
     layout = layout_of(archive.config)
-    assert why_not_whole(layout) is None
+    assert why_not_readable(layout) is None
     layout.meta_db.write_bytes(begin + layout.meta_db.read_bytes()[:end])
-    reason = why_not_whole(layout)
+    reason = why_not_readable(layout)
     assert reason is not None
     assert reason.startswith(str(layout.meta_db))
     assert reason.endswith(words)

@@ -6,14 +6,14 @@ import sqlite3
 
 from mmmeta.config.model import Config
 from mmmeta.metadata.generate.memory import ScanDb
-from mmmeta.metadata.generate.reader import Reader, precedence
+from mmmeta.metadata.generate.reader import RecordReader, precedence
 from mmmeta.metadata.generate.walk import Walk, keys_of
 from mmmeta.metadata.records import make_record
 from mmmeta.metadata.writer import NO_DOCUMENT, NO_METADATA_FILE, MetadataWriter, Record
 
 
 def ensure_metadata_files(
-    connection: sqlite3.Connection, writer: MetadataWriter, scan: ScanDb, walk: Walk, reader: Reader
+    connection: sqlite3.Connection, writer: MetadataWriter, scan: ScanDb, walk: Walk, reader: RecordReader
 ) -> None:
     """Delete what has no metadata file any more; where another one has the same unique value, that takes over."""
     writer.flush_rows()
@@ -43,7 +43,7 @@ def ensure_metadata_files(
     writer.delete(orphans - set(heirs), NO_METADATA_FILE)
 
 
-def ensure_documents(writer: MetadataWriter, scan: ScanDb, reader: Reader, config: Config) -> None:
+def ensure_documents(writer: MetadataWriter, scan: ScanDb, reader: RecordReader, config: Config) -> None:
     """Delete the files whose document is missing, and take back those whose document is there again."""
     writer.flush_rows()
     documents = reader.documents

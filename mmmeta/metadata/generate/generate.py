@@ -29,9 +29,9 @@ from mmmeta.metadata.db import Head, drop_tables
 from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
-from mmmeta.metadata.generate.reader import Reader, precedence
+from mmmeta.metadata.generate.reader import RecordReader, precedence
 from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Walk, keys_of
-from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, Known, MetadataWriter, Record
+from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
 from mmmeta.values import RESERVED_PREFIX
 
@@ -183,7 +183,7 @@ class _Gathering:
         self._options = options
         self._scan = scan
         self._progress = progress
-        self._reader = Reader(root, config, no_meta=options.no_meta)
+        self._reader = RecordReader(root, config, no_meta=options.no_meta)
         self._read_count = 0
         self._records = 0
 
@@ -290,7 +290,7 @@ class _Gathering:
         for file, record in winners.items():
             self._write_one(record, known.get(file), writer)
 
-    def _beats(self, record: Record, other: Record, known: Known | None) -> bool:
+    def _beats(self, record: Record, other: Record, known: KnownRow | None) -> bool:
         """Which of two with one unique value counts; of documents that are copies of each other the one that is known."""
         if (
             known is not None
@@ -305,7 +305,7 @@ class _Gathering:
         content = record.values.get(CONTENT_HASH)
         return self._options.no_meta and content is not None and content == values.get(CONTENT_HASH)
 
-    def _write_one(self, record: Record, known: Known | None, writer: MetadataWriter) -> None:
+    def _write_one(self, record: Record, known: KnownRow | None, writer: MetadataWriter) -> None:
         if known is None:
             writer.put(record, None)
             return
@@ -319,7 +319,7 @@ class _Gathering:
         elif known.source != record.source and record.source is not None:
             writer.move(record.file, record.source, record.source_mtime)
 
-    def _loses(self, record: Record, known: Known, writer: MetadataWriter) -> bool:
+    def _loses(self, record: Record, known: KnownRow, writer: MetadataWriter) -> bool:
         """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path); or
         the document that it knows is still there, of which this is a copy."""
         assert known.source is not None
@@ -339,7 +339,7 @@ class _Gathering:
             return self._options.no_meta or self._reader.describes(key, record.file)
         return False
 
-    def _stays_deleted(self, record: Record, known: Known) -> bool:
+    def _stays_deleted(self, record: Record, known: KnownRow) -> bool:
         """A file deleted by hand returns when its metadata changes, one without document when that is back."""
         if known.deleted_reason == BY_HAND:
             return known.source == record.source and deleted_fingerprint(record.fingerprint) == known.fingerprint

@@ -20,7 +20,7 @@ PROBLEMS_KEPT = 1_000
 """Problems named in a report; all are counted."""
 
 
-class Reader:
+class RecordReader:
     """Reads metadata files, or describes the documents themselves (``no_meta``).
 
     Attributes:

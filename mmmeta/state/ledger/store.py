@@ -26,7 +26,7 @@ Current = Callable[[Sequence[str]], Iterable[Candidate]]
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownJob:
     """What the ledger was told of a job's definition.
 
     Attributes:
@@ -85,7 +85,7 @@ class Ledger(ABC):
     # What the selection means
 
     @abstractmethod
-    def known(self) -> Known | None:
+    def known(self) -> KnownJob | None:
         """What was evaluated last; None for a job that never was."""
 
     @abstractmethod

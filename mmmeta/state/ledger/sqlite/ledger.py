@@ -25,7 +25,7 @@ from mmmeta.state.ledger.rules import (
 from mmmeta.state.ledger.sqlite.claims import Claims
 from mmmeta.state.ledger.sqlite.hosts import forget_hosts, note_hosts
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
-from mmmeta.state.ledger.store import Adopted, Current, Known, Offered
+from mmmeta.state.ledger.store import Adopted, Current, KnownJob, Offered
 from mmmeta.values import RESERVED_PREFIX
 
 
@@ -34,13 +34,13 @@ class SqliteLedger(Claims):
 
     # What the selection means
 
-    def known(self) -> Known | None:
+    def known(self) -> KnownJob | None:
         row = self._connection.execute(
             "SELECT selection, rules, fingerprint, evaluated, evaluated_at FROM jobs WHERE job = ?", (self.rules.name,)
         ).fetchone()
         if row is None:
             return None
-        return Known(rules_from(self.rules.name, *row[:3]), row[3], from_text(row[4]))
+        return KnownJob(rules_from(self.rules.name, *row[:3]), row[3], from_text(row[4]))
 
     def under(self, rules: JobRules) -> SqliteLedger:
         return SqliteLedger(self._connection, rules, self._workers, self._now)
