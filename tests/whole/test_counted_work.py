@@ -114,7 +114,8 @@ def test_an_update_without_news_reads_no_files(archives: list[Path]) -> None:
 
     for found in (work(folder) for folder in archives):
         assert found.statements
-        assert [text for text in found.statements if "files" in text or text.startswith(("INSERT", "UPDATE"))] == []
+        asked = [text for text in found.statements if "sqlite_master" not in text]  # which tables there are
+        assert [text for text in asked if "files" in text or text.startswith(("INSERT", "UPDATE"))] == []
 
 
 def test_an_update_costs_what_changed(archives: list[Path]) -> None:

@@ -233,14 +233,16 @@ class SqliteLedger(Claims):
     def trim_history(self) -> None:
         self._places.trim()
         before = to_text(self._now - timedelta(days=HISTORY_DAYS))
-        deleted = 1
-        while deleted:
+        first = "SELECT id, ended_at FROM attempts ORDER BY id LIMIT 1"
+        row = self._connection.execute(first).fetchone()
+        (last,) = self._connection.execute("SELECT max(id) FROM attempts").fetchone()
+        while row is not None and row[0] <= last - HISTORY_KEPT and row[1] < before:
             # The oldest come first, so nothing is read that stays.
             deleted = self._connection.execute(
-                "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts ORDER BY id LIMIT 1000) AND ended_at < ? "
-                "AND id <= (SELECT max(id) FROM attempts) - ?",
-                (before, HISTORY_KEPT),
+                "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts ORDER BY id LIMIT 1000) AND ended_at < ? AND id <= ?",
+                (before, last - HISTORY_KEPT),
             ).rowcount
+            row = self._connection.execute(first).fetchone() if deleted else None
 
     def due(self) -> list[str]:
         rows = self._connection.execute(
