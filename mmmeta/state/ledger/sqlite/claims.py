@@ -152,6 +152,12 @@ class Claims(Ledger):
                 f"WHERE job = ? AND status = 'failed' AND {due}",
                 (name, moment),
             )
+        # Before anything is taken back: who is killed in the middle of this takes nothing back, and their locks still tell.
+        holders = self._connection.execute(
+            "SELECT DISTINCT worker FROM ledger INDEXED BY ledger_claimed "
+            "WHERE job IN (SELECT job FROM jobs) AND status = 'claimed'"
+        )
+        sweep(self._workers, [worker for (worker,) in holders])
         held = self._connection.execute(
             "SELECT DISTINCT worker, boot FROM ledger INDEXED BY ledger_claimed WHERE job = ? AND status = 'claimed'",
             (name,),
@@ -167,11 +173,6 @@ class Claims(Ledger):
             else:
                 self._give_back("worker = ?", worker)  # the host was started anew: the file is not to blame
         self._take_from("lease_until <= ?", boot_seconds(), LEASE_ENDED, "its worker gave no sign of life for too long")
-        holders = self._connection.execute(
-            "SELECT DISTINCT worker FROM ledger INDEXED BY ledger_claimed "
-            "WHERE job IN (SELECT job FROM jobs) AND status = 'claimed'"
-        )
-        sweep(self._workers, [worker for (worker,) in holders])
 
     def _measure_anew(self, worker: str, lease: float) -> None:
         """Count a lease in this host's seconds from now on: those of another boot cannot be compared with them.
