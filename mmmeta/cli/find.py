@@ -21,6 +21,7 @@ from mmmeta.cli.options import (
 from mmmeta.cli.output import echo_json, files_text, first_shown, note
 from mmmeta.cli.tables import GAP, UNBROKEN, cell_text, console, draw_table
 from mmmeta.cli.targets import find_target
+from mmmeta.masking import visible
 
 if TYPE_CHECKING:
     from mmmeta.files.file import File
@@ -124,7 +125,7 @@ def _draw(keys: Sequence[str], rows: Sequence[Sequence[object]], total: int) -> 
         if all(isinstance(row[position], (int, float, type(None))) for row in rows)
     ]
     if rows:
-        draw_table(keys, rows, numbers=numbers)
+        draw_table(list(map(visible, keys)), rows, numbers=list(map(visible, numbers)))
     note(first_shown(files_text(total), len(rows), total))
 
 

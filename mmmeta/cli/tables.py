@@ -42,12 +42,12 @@ def draw_table(
     Long texts are folded. Where even that is not enough it is wider than the terminal: nothing is cut.
 
     Args:
-        columns: their names.
+        columns: their names; ours may be broken into lines, keys of the metadata are made ``visible`` by whoever names them.
         rows: one value a column.
         numbers: the columns that stand to the right.
         below: columns, the last ones, that stand on lines of their own below their row where there is no room.
     """
-    columns = [visible(name) for name in columns]
+    columns = ["\n".join(map(visible, name.split("\n"))) for name in columns]
     cells = [[cell_text(cell) for cell in row] for row in rows]
     output = console()
     texts = _by_column(columns, cells)
