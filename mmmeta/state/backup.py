@@ -17,6 +17,7 @@ from mmmeta.layout import Layout
 from mmmeta.sqlite.connection import connect, set_journal_mode
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, merged_of
+from mmmeta.state.ledger.sqlite.behind import free_claims
 from mmmeta.state.liveness import living
 from mmmeta.writing import make_folder
 
@@ -78,6 +79,8 @@ def restore(source: Path, layout: Layout) -> Merged:
                 make_folder(state.parent)
                 with closing(connect(state, "rwc", _write_ahead)) as writing:
                     reading.backup(writing)
+            with closing(StateDatabase(state)) as restored, restored.atomic() as connection:
+                free_claims(connection)
         except (OSError, sqlite3.Error) as error:
             raise StateDbError(f"{state} cannot be written: {error}; what was there is in {state}{BEFORE}") from error
     return merged

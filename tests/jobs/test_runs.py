@@ -94,7 +94,7 @@ def test_a_full_disk(archive: Archive, tmp_path: Path, monkeypatch: pytest.Monke
     client = Metadir(archive.client_path, archive.server_path)
     job = client.job("download", download={"to": str(tmp_path / "target")})
 
-    def full(*arguments: object) -> None:
+    def full(*arguments: object, **named: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("mmmeta.documents.transfer._write", full)

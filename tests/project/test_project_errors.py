@@ -225,7 +225,7 @@ CASES = [
     ("attempts: 5", "attempts:", 31, f"{J}.extract.attempts", "needs a whole number (it is empty)"),
     ("attempts: 5", "fail_run_above: 50", 31, f"{J}.extract.fail_run_above", "less than or equal to 1"),
     ("attempts: 5", "order_by: '-'", 31, f"{J}.extract.order_by", "needs a metadata key"),
-    ("attempts: 5", "workers: !!int x", 31, f"{J}.extract.workers", "is not a value"),
+    ("attempts: 5", "workers: !!int x", 31, f"{J}.extract.workers", "Quote it if it is text"),
     ("backoff: 1m", "backoff: -5", 32, f"{J}.extract.backoff", "between 0 and"),
     ("backoff: 1m", "backoff: .nan", 32, f"{J}.extract.backoff", "between 0 and"),
     ("backoff: 1m", "backoff: soon", 32, f"{J}.extract.backoff", "is not a duration"),

@@ -55,6 +55,7 @@ class Load(Action):
     def retract(self, files: Sequence[File]) -> list[Outcome]:
         """Remove the files' rows, all of them where each version has its own, from every table that they were loaded into."""
         troubles: dict[str, list[str]] = {}
+        ahead: dict[str, Outcome] = {}
         tables: dict[str, list[File]] = {}
         for file in files:
             places = claim_of(file).places or (self.place(file),)
@@ -67,13 +68,17 @@ class Load(Action):
             job = f"{self._job.name}:{table}" if url in databases else self._job.name
             databases.add(url)
             for outcome in self._remove_from(name, part, job):
-                if not outcome.ok:
+                if outcome.ahead is not None:  # no trouble: the target knows better than the ledger
+                    ahead[outcome.claim.file] = outcome
+                elif not outcome.ok:
                     troubles.setdefault(outcome.claim.file, []).append(str(outcome.error_message))
         outcomes = []
         for file in files:
-            found = troubles.get(file.unique_value)
             claim = claim_of(file)
-            outcomes.append(Outcome(claim) if found is None else file_failed(claim, LoadError("; ".join(found))))
+            if claim.file in troubles:
+                outcomes.append(file_failed(claim, LoadError("; ".join(troubles[claim.file]))))
+            else:
+                outcomes.append(ahead.get(claim.file) or Outcome(claim))
         return outcomes
 
     def _remove_from(self, name: str, files: Sequence[File], job: str) -> list[Outcome]:

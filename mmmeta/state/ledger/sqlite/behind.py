@@ -13,6 +13,14 @@ from collections.abc import Sequence
 from mmmeta.state.ledger.outcomes import Ahead, Claim, Settled
 
 
+def free_claims(connection: sqlite3.Connection) -> None:
+    """Of a copy that is put back while nobody works: what was in somebody's hands when it was made is in nobody's now."""
+    connection.execute(
+        "UPDATE ledger INDEXED BY ledger_claimed SET status = 'pending', attempts = attempts - 1, token = token + 1, "
+        "lease_until = NULL, worker = NULL WHERE job IN (SELECT job FROM jobs) AND status = 'claimed'"
+    )
+
+
 def is_received(connection: sqlite3.Connection, claim: Claim, ahead: Ahead) -> bool:
     """Whether a claimed file counts as done for its receipt; not where a person has just asked for it anew."""
     (base,) = connection.execute("SELECT value FROM info WHERE name = 'token_base'").fetchone()

@@ -136,6 +136,7 @@ class SqliteLedger(Claims):
     def adopt(self, files: Mapping[str, Place | None]) -> Adopted:
         connection, name = self._connection, self.rules.name
         taken = self._taken_among(files)
+        self._places.ended(files)  # nothing is written there
         connection.execute(
             "CREATE TEMP TABLE IF NOT EXISTS adopted (file TEXT PRIMARY KEY, target INTEGER, place TEXT, mark TEXT, "
             "taken INTEGER)"
