@@ -174,7 +174,7 @@ CASES = [
         "document_type: 2024-02-30",
         13,
         f"{J}.contracts.where.document_type",
-        "is not a value",
+        "Quote it if it is text",
     ),
     ("document_type: contract", "n: {!=: 5}", 13, f"{J}.contracts.where.n", "quote it"),
     ("document_type: contract", "n: {>=: 5}", 13, None, 'Quote the operator: ">="'),
