@@ -21,7 +21,7 @@ from mmmeta.chunks import in_chunks
 from mmmeta.filters import All, Compare, Condition, Not, condition_keys
 from mmmeta.sqlite.damage import STUMBLES, Damage
 from mmmeta.sqlite.database import Database
-from mmmeta.sqlite.statements import execute_in_chunks
+from mmmeta.sqlite.statements import encodable, execute_in_chunks
 from mmmeta.values import TYPE_NAMES, from_cell
 
 CHUNK = 100
@@ -127,14 +127,14 @@ class Catalog:
         """These files, deleted ones included."""
         sql = f"{self._select} WHERE {self.unique_sql} IN ({{}})"
         with self._database.reading() as connection:
-            rows = [self._row(raw) for raw in execute_in_chunks(connection, sql, values)]
+            rows = [self._row(raw) for raw in execute_in_chunks(connection, sql, encodable(values))]
         return {row.unique_value: row for row in rows}
 
     def known_names(self, values: Sequence[str]) -> set[str]:
         """Those of these unique values that a file has, deleted ones included."""
         sql = f"SELECT {self.unique_sql} FROM files WHERE {self.unique_sql} IN ({{}})"
         with self._database.reading() as connection:
-            return {str(value) for (value,) in execute_in_chunks(connection, sql, values)}
+            return {str(value) for (value,) in execute_in_chunks(connection, sql, encodable(values))}
 
     def among(self, names: Sequence[str], condition: Condition, *, deleted: bool | None = False) -> list[str]:
         """Those of these unique values whose files a condition means, in the order given."""

@@ -62,7 +62,7 @@ def verb(
         if as_json:
             echo_report(target, report, total=report.total)
         else:
-            _tell(target, report)
+            _tell(target, report, no_meta=no_meta)
         return WITH_PROBLEMS if report.problem_count else DONE
 
     act_on(ctx, _servers(ctx), generate)
@@ -82,7 +82,7 @@ def _servers(ctx: click.Context) -> list[Target]:
     return servers
 
 
-def _tell(target: Target, report: GenerateReport) -> None:
+def _tell(target: Target, report: GenerateReport, *, no_meta: bool) -> None:
     changes = counts_text(
         {
             "added": report.added,
@@ -100,6 +100,7 @@ def _tell(target: Target, report: GenerateReport) -> None:
     say(f"{target.name}: {changes} ({revision}, {format_duration(report.duration)})")
     for sentence in report.notes:
         note(f"  {sentence}")
-    listing("  metadata files with one unique value:", [f"  {shared}" for shared in report.shared])
+    kind = "documents" if no_meta else "metadata files"
+    listing(f"  {kind} with one unique value:", [f"  {shared}" for shared in report.shared])
     title = f"{count_text(report.problem_count, 'metadata file')} set aside:"
     listing(title, report.problems, report.problem_count)

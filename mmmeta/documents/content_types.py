@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-START = 1024
+START = 4096
 """Bytes from the beginning of a document that are looked at."""
 
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _VAGUE = ("", "application/octet-stream", "binary/octet-stream", "application/x-download", "application/force-download")
 """What servers say that do not know."""
 
-_HTML = re.compile(
-    rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
-)
+_BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n\f\v"
+"""Marks of an encoding and blanks, of which templates leave hundreds."""
+
+_AHEAD = re.compile(rb"<!--.*?-->|<\?xml[^>]*>", re.DOTALL)
+_HTML = re.compile(rb"<(!doctype\s+html|html)\b", re.IGNORECASE)
 _NO_HTML = re.compile(
     r".*\.(pdf|docx|xlsx|pptx|odt|ods|odp|epub|djvu|zip|gz|tgz|bz2|xz|7z|rar|tar|png|jpe?g|gif|tiff?|webp|mp3|mp4)",
     re.IGNORECASE | re.DOTALL,
@@ -32,7 +34,7 @@ def why_wrong(start: bytes, told: str, names: tuple[str, ...], expected: str | N
         expected: the type that the job expects, ``application/pdf`` or ``image/*``; None where it says nothing.
     """
     told = told.lower()
-    is_html = _HTML.match(start) is not None or (told in _HTML_TYPES and start.lstrip().startswith(b"<"))
+    is_html = _is_html(start, told)
     if expected is not None:
         if is_html and not any(fnmatchcase(kind, expected) for kind in _HTML_TYPES):
             return f"an HTML page came where {expected} is expected, such as a login or an error page"
@@ -44,3 +46,13 @@ def why_wrong(start: bytes, told: str, names: tuple[str, ...], expected: str | N
         ending = name.rpartition(".")[2].lower()
         return f"an HTML page came in place of a .{ending}, such as a login or an error page"
     return None
+
+
+def _is_html(start: bytes, told: str) -> bool:
+    text = start.replace(b"\0", b"").lstrip(_BLANK)  # without the half of UTF-16 that is zeros
+    if told in _HTML_TYPES and (not text or text.startswith(b"<")):
+        return True
+    # One after the other: a pattern that repeats them takes time without end where a page has nothing but comments.
+    while ahead := _AHEAD.match(text):
+        text = text[ahead.end() :].lstrip(_BLANK)
+    return _HTML.match(text) is not None

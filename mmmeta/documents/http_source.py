@@ -25,6 +25,20 @@ BUSY = (429, 503)
 """What a server says that wants to be left alone, whole."""
 
 _TRANSFERS = ("", "identity", "chunked", "chunked, chunked")
+_NO_CODINGS = (
+    "",
+    "identity",
+    "none",
+    "utf-8",
+    "utf8",
+    "iso-8859-1",
+    "us-ascii",
+    "binary",
+    "7bit",
+    "8bit",
+    "aws-chunked",
+)
+"""What stands in ``Content-Encoding`` without being one: character sets, how mail is sent, how an upload came to its store."""
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
 
 
@@ -167,8 +181,8 @@ class HttpSource:
 
 def _encoding(headers: Any) -> str:
     """What the content is encoded with, in lower case; empty where it is not."""
-    text = headers.get("Content-Encoding", "").strip().lower()
-    return "" if text == "identity" else text
+    codings = (coding.strip() for coding in headers.get("Content-Encoding", "").lower().split(","))
+    return ", ".join(coding for coding in codings if coding not in _NO_CODINGS)
 
 
 def _validator(headers: Any) -> tuple[str, str] | None:

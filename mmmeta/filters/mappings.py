@@ -66,9 +66,11 @@ def _ordered_by_moments(condition: Compare) -> Compare:
     values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
     for value in values:
         if condition.op in _ORDERED and isinstance(value, str) and is_duration(value):
+            ends = [f"{{ago: {end}}}" if isinstance(end, str) and is_duration(end) else f"{end}" for end in values]
+            right = ends[0] if condition.op != "between" else f"[{', '.join(ends)}]"
             raise FilterError(
                 f"{condition.key}: {condition.op} {value!r} would compare text. Write {{ago: {value}}} for the moment that "
-                f"long before now: {{{condition.key}: {{{condition.op!r}: {{ago: {value}}}}}}}."
+                f"long before now: {{{condition.key}: {{{condition.op!r}: {right}}}}}."
             )
     return condition
 

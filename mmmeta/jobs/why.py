@@ -12,6 +12,7 @@ from mmmeta.errors import JobError, near_misses
 from mmmeta.filters import All, Condition, describe, kinds_in_words, kinds_taken, walk
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.versions import again_when
+from mmmeta.sqlite.statements import encodable
 from mmmeta.state.ledger.rules import POSTPONED, REASONS
 from mmmeta.state.ledger.view import Attempt, LedgerEntry
 from mmmeta.values import json_text
@@ -131,7 +132,7 @@ def unknown_names(catalog: Catalog, names: Sequence[str]) -> list[str]:
 def unknown_file(bench: Bench, file: str) -> JobError:
     """The error for a name that no file has, with near misses, or those that begin with it."""
     catalog = bench.state.catalog()
-    names = catalog.names_from(file[:2], 20)
+    names = catalog.names_from(file[:2], 20) if encodable([file]) else []
     longer = [name for name in names if file and name.startswith(file)][:3]
     hint = f" Did you mean {' or '.join(map(repr, longer))}?" if longer else near_misses(file, names)
     return JobError(f"there is no file {file!r}: give its {catalog.unique}.{hint}")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def quote_identifier(name: str) -> str:
     """A table or column name for SQL; any text is safe."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def encodable(texts: Iterable[str]) -> list[str]:
+    """Those of these texts that a database can hold: a lone surrogate, as of an argument that is not UTF-8, is in none."""
+    return [text for text in texts if text.isascii() or not _SURROGATE.search(text)]
 
 
 def execute_in_chunks(

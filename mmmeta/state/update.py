@@ -251,10 +251,14 @@ class Updater:
     def _guard(self, connection: sqlite3.Connection, counts: Counts, merged: Merged, head: Head) -> None:
         before = merged.alive
         alive = _alive_after(merged, counts)
-        if self._options.allow_mass_delete or not is_mass_deletion(counts.deleted, before, alive):
+        if self._options.allow_mass_delete or not counts.deleted:
             return
         # A mark counts only in the history that was merged: what another archive once was told is not about these files.
         ours = merged.metadata_id == head.id or merged.metadata_id in replaced_by(connection, "remote")[0]
+        # Another archive's copy in this place has none of the files that were merged, and files of its own.
+        is_another = not ours and counts.deleted >= before
+        if not (is_another or is_mass_deletion(counts.deleted, before, alive)):
+            return
         if not ours or last_told(connection, "remote") <= merged.revision:
             raise MassDeletionError(
                 f"{mass_deletion_text(counts.deleted, before, alive)} If they are really gone at the remote, repeat with "

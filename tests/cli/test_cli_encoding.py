@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_support import sync, write
+from cli_support import Run, sync, write
 
 from mmmeta import mmmeta
 
@@ -89,3 +89,22 @@ def test_a_store_value_that_the_encoding_has_not(cyrillic: Path) -> None:
     assert in_latin_1(cyrillic, "store", "set", "local_note", NAME).returncode == 0
     assert b"\\u0434" in in_latin_1(cyrillic, "store", "get", "local_note").stdout
     assert json.loads(in_latin_1(cyrillic, "store", "get", "local_note", "--json").stdout) == NAME
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("why", "\udcff", "contracts"), 1, "there is no file"),
+        (("jobs", "retry", "contracts", "\udcff"), 1, "there is no file"),
+        (("jobs", "dismiss", "contracts", "\udcff"), 1, "there is no file"),
+        (("jobs", "adopt", "contracts", "\udcff"), 1, "there is no file"),
+        (("jobs", "history", "--file", "\udcff"), 0, "nothing in the history"),
+        (("jobs", "history", "--run", "\udcff"), 0, "nothing in the history"),
+    ],
+    ids=lambda words: " ".join(words[:2]) if isinstance(words, tuple) else "",
+)
+def test_an_argument_that_is_no_text_is_nobodys_name(
+    words: tuple[str, ...], code: int, said: str, ran: Path, run: Run
+) -> None:
+    """Bytes that are not UTF-8 come as halves of surrogate pairs, which no database holds."""
+    assert said in run(*words, code=code).stderr

@@ -46,3 +46,14 @@ def test_generate_json_is_one_object(server: Path, run: Run) -> None:
     assert report["problem_count"] == 1
     assert report["problems"][0]["source"] == "broken.json"
     assert report["path"] == str(server)
+
+
+def test_copies_without_metadata_files_are_called_documents(tmp_path: Path, run: Run) -> None:
+    """None of them is a metadata file, and which one counts is not said by its age."""
+    for folder in ("a", "b"):
+        (tmp_path / "plain" / folder).mkdir(parents=True)
+        (tmp_path / "plain" / folder / "x.txt").write_text("one")
+    result = run("--metadir", tmp_path / "plain", "generate", "--no-meta")
+    assert "1 documents share a unique value with another, of which one counts" in result.stderr
+    assert "documents with one unique value:" in result.stderr
+    assert "metadata files" not in result.stderr

@@ -64,13 +64,17 @@ def test_what_is_promised_is_the_document(path: str, body: bytes, web: Web, tmp_
         ("/a.pdf", "deflate", RAW_DEFLATE, PLAIN),
         ("/a.pdf", "gzip", gzip.compress(PLAIN[:1000]) + gzip.compress(PLAIN[1000:]), PLAIN),
         ("/a.pdf", "identity", PLAIN, PLAIN),
+        ("/a.pdf", "UTF-8", PLAIN, PLAIN),
+        ("/a.pdf", "none", PLAIN, PLAIN),
+        ("/a.pdf", "aws-chunked", PLAIN, PLAIN),
+        ("/a.pdf", "aws-chunked,gzip", PACKED, PLAIN),
         ("/a.pdf", "gzip", PLAIN, PLAIN),
         ("/a.tar.gz", "gzip", PACKED, PACKED),
         ("/A.TGZ", "x-gzip", PACKED, PACKED),
         ("/a.svgz", "gzip", PACKED, PACKED),
         ("/a~", "gzip", PACKED, PLAIN),
     ],
-    ids=range(11),
+    ids=range(15),
 )
 def test_without_a_promise_the_name_tells(
     path: str, encoding: str, sent: bytes, kept: bytes, web: Web, tmp_path: Path

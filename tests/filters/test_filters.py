@@ -434,6 +434,8 @@ def test_a_duration_as_text_is_refused_with_the_right_spelling() -> None:
     for where in ({"retrieved_at": {">=": "7d"}}, {"retrieved_at": {"between": ["1w2d", "x"]}}):
         with pytest.raises(FilterError, match=r"retrieved_at: .* would compare text. Write \{ago: (7d|1w2d)\}"):
             parse(where)
+    with pytest.raises(FilterError, match=r"'between': \[\{ago: 7d\}, \{ago: 1d\}\]"):
+        parse({"retrieved_at": {"between": ["7d", "1d"]}})
     assert parse({"size": "7d"}) == Compare("size", "=", "7d")
     assert parse({"size": {"startswith": "7d"}}) == Compare("size", "startswith", "7d")
     assert isinstance(parse({"retrieved_at": {">=": {"ago": "7d"}}}), Compare)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from archives import Archive
 from servers import Web
 
+from mmmeta.documents.content_types import START, why_wrong
 from mmmeta.errors import JobError
 from mmmeta.project.job import job_config
 
@@ -44,6 +46,11 @@ def message(archive: Archive, web: Web, path: str, kind: str, body: bytes, *, ke
         ("/a.pdf", "text/html; charset=utf-8", LOGIN, "an HTML page came in place of a .pdf"),
         ("/a.pdf?id=1", "application/pdf", LOGIN, "an HTML page came in place of a .pdf"),
         ("/a.pdf", "text/html", FRAGMENT, "an HTML page came in place of a .pdf"),
+        ("/a.pdf", "text/html", b"\r\n" * 900 + LOGIN, "an HTML page came in place of a .pdf"),
+        ("/a.pdf", "text/html", b"\n" * 9000 + LOGIN, "an HTML page came in place of a .pdf"),
+        ("/a.pdf", "application/pdf", b"<!-- " + b"c" * 1500 + b" -->" + LOGIN, "an HTML page came in place of a .pdf"),
+        ("/a.pdf", "application/pdf", LOGIN.decode().encode("utf-16"), "an HTML page came in place of a .pdf"),
+        ("/a.pdf", "text/html", FRAGMENT.decode().encode("utf-16"), "an HTML page came in place of a .pdf"),
         ("/a.JPG", "", LOGIN, "an HTML page came in place of a .jpg"),
         ("/a.pdf", "text/html", PDF, ""),
         ("/a.html", "text/html", LOGIN, ""),
@@ -97,3 +104,11 @@ def test_what_is_expected_is_part_of_the_job(tmp_path: Path) -> None:
     assert len(prints) == 2
     with pytest.raises(JobError, match="Write application/pdf"):
         job_config("j", download={"to": str(tmp_path), "content_type": "pdf"})
+
+
+def test_a_page_of_nothing_but_comments_takes_no_time() -> None:
+    """As many as are looked at; with each further one it took twice as long."""
+    for size in (25 * 7, START):
+        begun = time.process_time()
+        assert why_wrong((b"<!---->" * START)[: size - 3] + b"<p>", "", ("a.pdf",), None) is None
+        assert time.process_time() - begun < 1

@@ -10,7 +10,14 @@ import pytest
 from archives import Archive, copy_metadir
 
 from mmmeta import Metadir
-from mmmeta.errors import DigestMismatchError, MetadataDbError, MetadirNotFoundError, MmmetaError, StaleMetadataError
+from mmmeta.errors import (
+    DigestMismatchError,
+    MassDeletionError,
+    MetadataDbError,
+    MetadirNotFoundError,
+    MmmetaError,
+    StaleMetadataError,
+)
 
 
 def set_local(archive: Archive, name: str, **values: object) -> None:
@@ -308,3 +315,21 @@ def test_the_tables_of_a_state_db_pass_sqlites_own_check(archive: Archive) -> No
         with sqlite3.connect(path) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.close()
+
+
+def test_another_archives_copy_in_this_place_deletes_nothing(archive: Archive) -> None:
+    """However small both are: it has none of the files that were merged, and files of its own."""
+    for name in ("a", "b", "c"):
+        archive.write(name)
+    archive.deliver()
+    archive.server.close()
+    shutil.rmtree(archive.server_path)
+    archive.server_path.mkdir()
+    archive.write("other")
+    archive.publish()
+    for _ in range(2):
+        with pytest.raises(MassDeletionError, match=r"3 of 3 files would be deleted; .*--allow-mass-delete"):
+            archive.client.update()
+    assert set(archive.client_files()) == {"a", "b", "c"}
+    report = archive.client.update(allow_mass_delete=True)
+    assert (report.added, report.deleted) == (1, 3)

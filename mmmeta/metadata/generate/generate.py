@@ -366,7 +366,9 @@ class _Gathering:
             kept = f"; the {head.alive:,} that are known were kept" if head.alive else ""
             notes.append(f"no {'' if self._options.no_meta else 'metadata '}files below {self._root}{kept}")
         if duplicates:
-            notes.append(f"{duplicates} metadata files share a unique value with a newer one, which won")
+            won = "another, of which one counts" if self._options.no_meta else "a newer one, which won"
+            kind = "documents" if self._options.no_meta else "metadata files"
+            notes.append(f"{duplicates} {kind} share a unique value with {won}")
         if reader.keys.reserved:
             names = ", ".join(sorted(reader.keys.reserved)[:10])
             notes.append(f"keys that begin with {RESERVED_PREFIX!r} are reserved and were left out: {names}")

@@ -11,6 +11,7 @@ from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
+from mmmeta.sqlite.statements import encodable
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
 from mmmeta.state.ledger.sqlite.hosts import read_hosts
@@ -201,6 +202,8 @@ class SqliteLedgerView(LedgerView):
             # A range, which the index serves; no id has a character behind this one.
             conditions += ["run_id >= ?", "run_id < ?"]
             parameters += [run_id, run_id + "\U0010ffff"]
+        if len(encodable(parameters)) < len(parameters):
+            return []
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
         rows = self._connection.execute(
             "SELECT job, file, status, run_id, worker, started_at, ended_at, error_type, error_message, bytes "
