@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmmeta.target import mysql
 from mmmeta.target.columns import UNIQUE, TargetColumn, TargetColumns, WantedColumns
 from mmmeta.target.names import TableName
 
@@ -26,6 +27,20 @@ def refuse_view(inspector: Inspector, table: TableName) -> None:
     """Raise Unfit where the name is a view's: it takes no index, and an upsert needs one."""
     if table.name in inspector.get_view_names(table.schema):
         raise Unfit(f"table {str(table)!r} is a view, and rows go into tables. {ANOTHER}")
+
+
+def refuse_without_transactions(connection: Connection, table: TableName) -> None:
+    """Raise Unfit where MariaDB or MySQL keep the table in an engine that takes back nothing, such as MyISAM: after a batch
+    that failed its rows would be there a second time."""
+    if not mysql.is_one(connection.dialect.name):
+        return
+    engine = mysql.engine_without_transactions(connection, table.schema, table.name)
+    if engine is not None:
+        quoted = table.quoted(connection)
+        raise Unfit(
+            f"table {str(table)!r} has the engine {engine}, which knows no transactions, so a batch that fails would leave "
+            f"some of its rows. Convert it (ALTER TABLE {quoted} ENGINE = {mysql.ENGINE}), or give the job another table"
+        )
 
 
 def made_by_database(column: Mapping[str, Any]) -> bool:
