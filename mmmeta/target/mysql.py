@@ -22,7 +22,7 @@ CHARSET = "utf8mb4"
 ENGINE = "InnoDB"
 """Of the tables that are made here, whatever the server's default is: rows and receipts have to be one transaction."""
 
-OPTIONS = {f"{dialect}_engine": ENGINE for dialect in sorted(DIALECTS)}
+OPTIONS: dict[str, Any] = {f"{dialect}_engine": ENGINE for dialect in sorted(DIALECTS)}
 """The same for SQLAlchemy's tables."""
 
 LOCK_SECONDS = 60
