@@ -163,6 +163,14 @@ class File(MutableMapping[str, Any]):
         del self[key]
         return value
 
+    def clear(self) -> None:
+        """No file can be emptied.
+
+        Raises:
+            RemoteKeyError: always.
+        """
+        raise RemoteKeyError("what comes from the remote stays; del file[key] takes back what was set here")
+
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str) or not key or key.startswith(RESERVED_PREFIX):
             raise MmmetaError(f"{key!r} cannot be set: a key is text that does not begin with {RESERVED_PREFIX!r}")

@@ -165,6 +165,8 @@ class TargetColumns:
             column = self.by_key.get(key)
             if column is None or column.kind == "own" or key in self.fixed or key in self.wanted.kinds:
                 continue
+            if column.kind == UNIQUE and kind == "text":
+                continue  # what identified files before: text already, and known as that still
             if wider(column.kind, kind) != column.kind:
                 absent[key] = stored(wider(column.kind, kind))
         return absent

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmmeta.target import mysql
 from mmmeta.target.columns import UNIQUE, TargetColumn, TargetColumns, WantedColumns
+from mmmeta.target.inspecting import keys_of
 from mmmeta.target.names import TableName
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Inspector
+    from sqlalchemy import Connection, Inspector, Table
 
 ANOTHER = "Give the job another table"
 
@@ -26,6 +28,20 @@ def refuse_view(inspector: Inspector, table: TableName) -> None:
     """Raise Unfit where the name is a view's: it takes no index, and an upsert needs one."""
     if table.name in inspector.get_view_names(table.schema):
         raise Unfit(f"table {str(table)!r} is a view, and rows go into tables. {ANOTHER}")
+
+
+def refuse_without_transactions(connection: Connection, table: TableName) -> None:
+    """Raise Unfit where MariaDB or MySQL keep the table in an engine that takes back nothing, such as MyISAM: after a batch
+    that failed its rows would be there a second time."""
+    if not mysql.is_one(connection.dialect.name):
+        return
+    engine = mysql.engine_without_transactions(connection, table.schema, table.name)
+    if engine is not None:
+        quoted = table.quoted(connection)
+        raise Unfit(
+            f"table {str(table)!r} has the engine {engine}, which knows no transactions, so a batch that fails would leave "
+            f"some of its rows. Convert it (ALTER TABLE {quoted} ENGINE = {mysql.ENGINE}), or give the job another table"
+        )
 
 
 def made_by_database(column: Mapping[str, Any]) -> bool:
@@ -146,3 +162,30 @@ def refuse_another_identity(
             f"table {str(table)!r} tells its rows apart by {old.name!r}, and files are identified by {wanted.unique!r} now; "
             f"{reason}, so it does not fit. {ANOTHER}, or drop this one"
         )
+
+
+def refuse_shared_identity(
+    connection: Connection, columns: TargetColumns, table: Table, bound: Mapping[str, Any]
+) -> None:
+    """Raise Unfit where a row was not taken because another file's has the same value under what identified files before,
+    and the table still takes each value once.
+
+    Args:
+        bound: the row.
+    """
+    from sqlalchemy import select
+
+    for index, old in enumerate(columns.by_key.values()):
+        value = bound.get(f"c{index}")
+        if old.kind != UNIQUE or value is None:
+            continue
+        if not any(key.unique and list(key.columns) == [old.name] for key in keys_of(connection, columns.table)):
+            continue
+        same = select(table.c.u).where(table.c[f"c{index}"] == value, table.c.u != bound["u"])
+        other = connection.execute(same.limit(1)).scalar()
+        if other is not None:
+            raise Unfit(
+                f"table {str(columns.table)!r} tells its rows apart by {old.name!r}, and files are identified by "
+                f"{columns.unique.key!r} now; {other!r:.60} and {bound['u']!r:.60} have the same {old.name!r}, so it does "
+                f"not fit. {ANOTHER}, or drop this one"
+            )

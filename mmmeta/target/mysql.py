@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect, Engine
+    from sqlalchemy import Connection, Dialect, Engine
 
 DIALECTS = frozenset({"mysql", "mariadb"})
 """SQLAlchemy's names of them."""
@@ -18,6 +18,12 @@ ID_CHARACTERS = 500
 """Of a file's unique value, which is part of the key of the receipts: InnoDB indexes 3,072 bytes, four a character."""
 
 CHARSET = "utf8mb4"
+
+ENGINE = "InnoDB"
+"""Of the tables that are made here, whatever the server's default is: rows and receipts have to be one transaction."""
+
+OPTIONS: dict[str, Any] = {f"{dialect}_engine": ENGINE for dialect in sorted(DIALECTS)}
+"""The same for SQLAlchemy's tables."""
 
 LOCK_SECONDS = 60
 """How long workers wait for each other before they make the same table."""
@@ -92,6 +98,16 @@ def folded(name: str) -> str:
 def refuses_name(name: str) -> bool:
     """Whether no column can be called so, though the other databases take it."""
     return name.endswith(" ") or any(ord(character) > 0xFFFF for character in name)
+
+
+def engine_without_transactions(connection: Connection, schema: str | None, table: str) -> str | None:
+    """The engine of a table, where it knows no transactions, as MyISAM and Aria do; None of others."""
+    found = connection.exec_driver_sql(
+        "SELECT engine FROM information_schema.tables JOIN information_schema.engines USING (engine) "
+        "WHERE table_schema = coalesce(%s, database()) AND table_name = %s AND coalesce(transactions, 'NO') <> 'YES'",
+        (schema, table),
+    ).scalar()
+    return None if found is None else str(found)
 
 
 def number_of(error: Any) -> int:

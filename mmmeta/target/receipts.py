@@ -243,6 +243,7 @@ def receipts_table(dialect: str, schema: str | None = None, making: Dialect | No
         Column("token", BigInteger, nullable=False),
         Column("version", text(100), nullable=False),
         schema=schema,
+        **mysql.OPTIONS,
     )
 
 

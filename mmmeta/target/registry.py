@@ -38,6 +38,7 @@ def registry_table(dialect: str, schema: str | None = None, making: Dialect | No
         Column("kind", text, nullable=False),
         Column("version", BigInteger, nullable=False),
         schema=schema,
+        **mysql.OPTIONS,
     )
 
 

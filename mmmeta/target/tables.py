@@ -14,6 +14,7 @@ from mmmeta.target.fitness import (
     refuse_another_type,
     refuse_made_by_database,
     refuse_view,
+    refuse_without_transactions,
     required_columns,
 )
 from mmmeta.target.inspecting import describe, keys_of
@@ -139,6 +140,7 @@ def prepare(
     columns = read_columns(connection, table, wanted, fixed)
     if columns is None:
         refuse_view(inspect(connection), table)
+        refuse_without_transactions(connection, table)
         _adopt_unique(connection, table, wanted, version, rows)
         columns = read_columns(connection, table, wanted, fixed)
         assert columns is not None
@@ -158,7 +160,8 @@ def _create(
     quote = connection.dialect.identifier_preparer.quote_identifier
     parts = [f"{quote(own.name)} {_unique_type(connection.dialect)} NOT NULL{'' if wanted.append else ' PRIMARY KEY'}"]
     parts += [f"{quote(column.name)} {sql_type(column.kind, connection.dialect)}" for column in (*added, *overflow)]
-    connection.exec_driver_sql(f"CREATE TABLE {table.quoted(connection)} ({', '.join(parts)})")
+    engine = f" ENGINE = {mysql.ENGINE}" if mysql.is_one(dialect) else ""
+    connection.exec_driver_sql(f"CREATE TABLE {table.quoted(connection)} ({', '.join(parts)}){engine}")
     if wanted.append:
         _index(connection, table, own.name, unique=False)
     # A table of this name may have been dropped, with other columns.

@@ -25,7 +25,7 @@ from mmmeta.target.engine import (
     sqlite_file,
     takes_nothing,
 )
-from mmmeta.target.fitness import Unfit, refuse_unfilled
+from mmmeta.target.fitness import Unfit, refuse_shared_identity, refuse_unfilled
 from mmmeta.target.names import NO_SCHEMAS, read_table_name
 from mmmeta.target.receipts import Receipt, Receipts, Stamp, create_receipts
 from mmmeta.target.registry import read_version
@@ -241,17 +241,17 @@ class SqlTarget:
                 refuse_unfilled(columns)
             bound, failed = _bind(columns, rows, removing=removing)
             stamps = {row.unique: row.stamp for row in rows if row.unique in bound}
-            table = None if there is None else there.table
             if together:
+                table = None if there is None else there.table
                 written, refused = _carry_out_part(connection, statement, table, receipts, bound, stamps)
                 return Written(written, tuple(sorted(refused)), failed, refused)
-            return self._one_by_one(connection, statement, table, receipts, bound, stamps, failed)
+            return self._one_by_one(connection, statement, there, receipts, bound, stamps, failed)
 
     def _one_by_one(
         self,
         connection: Connection,
         statement: Statement,
-        table: Table | None,
+        there: TargetTable | None,
         receipts: Receipts,
         bound: Mapping[str, dict[str, Any]],
         stamps: Mapping[str, Stamp],
@@ -264,6 +264,7 @@ class SqlTarget:
         """
         from sqlalchemy import exc
 
+        table = None if there is None else there.table
         total = 0
         overtaken: dict[str, Receipt] = {}
         # In one order, as their receipts are locked, against deadlocks.
@@ -277,6 +278,8 @@ class SqlTarget:
             except exc.DBAPIError as error:
                 if concerns_all(error):
                     raise
+                if there is not None and isinstance(error, exc.IntegrityError):
+                    refuse_shared_identity(connection, *there, bound[unique])
                 failed[unique] = self._reason(error)
             else:
                 total += written

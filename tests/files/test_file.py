@@ -341,3 +341,14 @@ def test_what_identifies_a_file_cannot_be_set_within_an_object(archive: Archive)
     with pytest.raises(MmmetaError, match="identifies the file"):
         file["id"] = {"number": 2}
     assert not file.local
+
+
+def test_a_file_that_is_to_be_emptied(archive: Archive) -> None:
+    """What the remote sent cannot go, which is said; nothing is removed."""
+    archive.write("a", {"title": "t"})
+    archive.deliver()
+    file = file_of(archive.client)
+    file["mine"] = 1
+    with pytest.raises(RemoteKeyError, match="comes from the remote"):
+        file.clear()
+    assert dict(file) == {"content_hash": "a", "title": "t", "mine": 1}

@@ -9,6 +9,7 @@ from archives import Archive
 from sql_target import identify_by_id, publish, query
 
 from mmmeta import Job
+from mmmeta.errors import TargetError
 
 
 @pytest.fixture
@@ -137,6 +138,30 @@ def test_a_server_that_cuts_what_does_not_fit(archive: Archive, mariadb: str) ->
     finally:
         query(mariadb, "SET GLOBAL sql_mode = DEFAULT")
     assert (report.done, [failure.file for failure in report.failures]) == (1, ["b"])
+
+
+def test_a_table_without_transactions(archive: Archive, mariadb: str) -> None:
+    """A batch that fails would leave rows in it, which come again: the run ends, and nobody's attempts are used up."""
+    query(mariadb, "CREATE TABLE documents (id VARCHAR(40), title VARCHAR(5)) ENGINE = MyISAM")
+    publish(archive, {"a": {"title": "1"}, "b": {"title": "longer"}, "c": {"title": "3"}})
+    job = load(archive, mariadb, mode="append")
+    with pytest.raises(TargetError, match="the engine MyISAM, which knows no transactions"):
+        job.run()
+    assert (query(mariadb, "SELECT * FROM documents"), job.status().pending) == ([], 3)
+    query(mariadb, "ALTER TABLE documents ENGINE = InnoDB")
+    assert (job.run().done, sorted(query(mariadb, "SELECT id FROM documents"))) == (2, [("a",), ("c",)])
+
+
+def test_a_server_whose_tables_know_no_transactions(archive: Archive, mariadb: str) -> None:
+    """What is made there has transactions all the same: the table, the registry and the receipts."""
+    query(mariadb, "SET GLOBAL default_storage_engine = MyISAM")
+    try:
+        publish(archive, {"a": {}})
+        assert load(archive, mariadb).run().done == 1
+    finally:
+        query(mariadb, "SET GLOBAL default_storage_engine = InnoDB")
+    engines = query(mariadb, "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = database()")
+    assert sorted(engines) == [(name, "InnoDB") for name in ("_mmmeta_columns", "_mmmeta_receipts", "documents")]
 
 
 def test_a_check_of_the_table(archive: Archive, mariadb: str) -> None:

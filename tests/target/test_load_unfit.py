@@ -76,6 +76,22 @@ def test_a_changed_unique_key_that_new_files_lack(archive: Archive, url: str, tm
     other.close()
 
 
+def test_a_changed_unique_key_whose_old_one_files_share(archive: Archive, url: str, tmp_path: Path) -> None:
+    """All rows and files have both keys, but the table still takes one row only for each value of the old one."""
+    publish(archive, {"a": {"url": "u1"}, "b": {"url": "u2"}})
+    assert load(archive, url).run().done == 2
+    other = by(archive, tmp_path, "url")
+    for number, name in enumerate(("a", "b", "b", "c"), 1):
+        other.write(f"f{number}", {"id": name, "url": f"u{number}"})
+    other.deliver()
+    job = load(other, url)
+    assert_run_ends(job, 4, "by 'id'", "identified by 'url'", "'u2' and 'u3' have the same 'id'", "another table")
+    assert sorted(query(url, "SELECT id, url FROM documents")) == [("a", "u1"), ("b", "u2")]
+    query(url, "DROP TABLE documents")
+    assert job.run().done == 4
+    other.close()
+
+
 def test_a_column_that_nobody_fills(archive: Archive, url: str) -> None:
     """NOT NULL without a default; with one, or filled by a key, it is fine."""
     query(url, "CREATE TABLE documents (id VARCHAR(20) PRIMARY KEY, batch VARCHAR(20) NOT NULL)")
