@@ -30,7 +30,7 @@ def load(archive: Archive, url: str, **more: Any) -> Job:
 
 @pytest.mark.parametrize("mode", ["upsert", "append"])
 def test_an_id_that_no_index_takes_fails_alone(archive: Archive, url: str, mode: str) -> None:
-    """49 short ids and a long one: SQLite takes all of them, PostgreSQL all but that one; receipts are of what is in."""
+    """49 short ids and a long one: SQLite takes all of them, the others all but that one; receipts are of what is in."""
     publish(archive, {f"short{number}": {} for number in range(49)} | {"long": {"id": LONG}})
     report = load(archive, url, mode=mode).run()
     refused = [] if url.startswith("sqlite") else [LONG]
@@ -44,7 +44,7 @@ def test_a_key_that_cannot_be_registered_fails_alone(archive: Archive, url: str)
     """The names of columns are kept in an index, too; one file with an endless key stops no other."""
     publish(archive, {"a": {"title": "A"}, "b": {LONG: 1}, "c": {"title": "C"}})
     report = load(archive, url).run()
-    refused = [] if url.startswith("sqlite") else ["b"]
+    refused = ["b"] if url.startswith("postgresql") else []
     assert ([failure.file for failure in report.failures], report.done) == (refused, 3 - len(refused))
     assert {("a", "A"), ("c", "C")} <= set(query(url, "SELECT id, title FROM documents"))
     assert load(archive, url).run().done == 0
@@ -56,7 +56,10 @@ def test_a_newer_version_of_a_file_beside_a_bad_one(url: str) -> None:
         rows = [TargetRow(name, {"v": 1}, Stamp(5, "1")) for name in ("present", "overtaken")]
         assert target.write(rows, state_id="state", job="load").written == 2
         query(url, "INSERT INTO _mmmeta_receipts VALUES ('state', 'load', 'refused', 9, '1')")
-        query(url, "CREATE UNIQUE INDEX one_v ON documents (v) WHERE v = 666")
+        if "pymysql" in url:  # which has no partial indexes
+            query(url, "ALTER TABLE documents ADD CONSTRAINT one_v CHECK (v <> '666' OR id = 'taken')")
+        else:
+            query(url, "CREATE UNIQUE INDEX one_v ON documents (v) WHERE v = 666")
         query(url, "INSERT INTO documents (id, v) VALUES ('taken', 666)")
         batch = [
             TargetRow("present", {"v": 1}, Stamp(6, "1")),
@@ -79,11 +82,11 @@ def test_a_newer_version_of_a_file_beside_a_bad_one(url: str) -> None:
 
 
 def test_what_cannot_be_taken_out_fails_alone(url: str) -> None:
-    """PostgreSQL keeps no NUL, so that an id with one has no receipt there; SQLite does."""
+    """PostgreSQL keeps no NUL, so that an id with one has no receipt there; the others do."""
     with SqlTarget(url, "documents", "content_hash") as target:
         write(target, ("a", {}, 1), ("b", {}, 1))
         rows = [TargetRow(name, {}, Stamp(2)) for name in ("a", "x\0y")]
         removed = target.remove(rows, state_id="state", job="load")
-    refused = set() if url.startswith("sqlite") else {"x\0y"}
+    refused = {"x\0y"} if url.startswith("postgresql") else set()
     assert (removed.written, set(removed.failed)) == (2 - len(refused), refused)
     assert query(url, "SELECT content_hash FROM documents") == [("b",)]
