@@ -72,6 +72,23 @@ def test_a_program_runs_once_for_each_file(archive: Archive, tmp_path: Path) -> 
     assert folder == str(tmp_path)
 
 
+def test_a_shell_that_speaks_another_language(tmp_path: Path) -> None:
+    """Names and values are UTF-8 for the program too, where Python takes the locale's letters for names of files."""
+    code = (
+        "import sys; from threading import Event; from mmmeta.jobs.actions.program import run_program; "
+        "from pathlib import Path; out = sys.argv[1]; "
+        "ended = run_program(['/bin/sh', '-c', 'printf %s \"$1$V\" > out', 'sh', 'дело'], folder=out, "
+        "environment={'V': 'ä', 'PATH': '/usr/bin:/bin'}, timeout=None, stopped=Event()); assert ended.code == 0"
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    latin = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for language in ({}, latin):
+        script = tmp_path / "script.py"
+        script.write_text(code, encoding="utf-8")
+        subprocess.run([sys.executable, str(script), str(tmp_path)], env={**environment, **language}, check=True)
+        assert (tmp_path / "out").read_bytes() == "делоä".encode()
+
+
 def test_the_document_is_named_by_its_path(archive: Archive, tmp_path: Path) -> None:
     """Only one that is here and below the files root."""
     archive.client_path.mkdir()

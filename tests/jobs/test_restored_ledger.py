@@ -81,7 +81,9 @@ def test_a_copy_in_the_middle_of_the_work(archive: Archive, url: str, copy: Path
     assert job.run().done == 4
     put_back(archive, copy)
     with archive.client._backend.state.database.atomic() as connection:
-        connection.execute("UPDATE ledger SET lease_until = 0")  # a worker whose lock is not there any more has its lease
+        connection.execute(
+            "UPDATE ledger SET lease_until = 0"
+        )  # a worker whose lock is not there any more has its lease
     report = load(archive, url).run()
     assert (report.done, report.failed + report.dead) == (4, 0)
     assert len(ids(url)) == 6

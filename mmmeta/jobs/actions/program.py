@@ -90,9 +90,9 @@ def _start(arguments: Sequence[str], folder: str, environment: Mapping[str, str]
     with ThreadPoolExecutor(1, "mmmeta-start") as starter:
         started = starter.submit(
             subprocess.Popen,
-            list(arguments),
+            [_as_bytes(argument) for argument in arguments],
             cwd=folder,
-            env=dict(environment),
+            env={_as_bytes(name): _as_bytes(value) for name, value in environment.items()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -107,6 +107,11 @@ def _start(arguments: Sequence[str], folder: str, environment: Mapping[str, str]
                 _end(process, _Tail(process.stderr.fileno()))
                 process.stderr.close()
             raise
+
+
+def _as_bytes(text: str) -> bytes:
+    """As files have their names here, whatever language the shell speaks; what the environment had in bytes stays that."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

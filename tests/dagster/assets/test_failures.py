@@ -174,7 +174,9 @@ def test_numbers_that_can_be_plotted_stand_in_every_run(archive: Archive, instan
     }
 
 
-@pytest.mark.parametrize("url", ["postgresql+nodriver://h/x?sslpassword=hunter2", "postgresql+nodriver://me:hunter2%2Fh@h/x"])
+@pytest.mark.parametrize(
+    "url", ["postgresql+nodriver://h/x?sslpassword=hunter2", "postgresql+nodriver://me:hunter2%2Fh@h/x"]
+)
 def test_no_password_is_shown(archive: Archive, instance: dg.DagsterInstance, url: str) -> None:
     """Neither by the asset nor by any event of a run that cannot reach its database."""
     load = f"{{to: '{url}', table: documents}}"
