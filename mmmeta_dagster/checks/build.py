@@ -169,7 +169,7 @@ def _found(m: Metadir, look: Look) -> Found:
     try:
         if not m.layout.state.exists():
             words = f"There is no state db at {m.layout.state}: nothing can be told. Update first."
-            return Found(False, words, {}, "status", "update")
+            return Found(words, {}, "status", "update", passed=False)
         return look(m)
     except (MmmetaError, OSError) as error:
-        return Found(False, f"Cannot be told: {' '.join(str(error).split())}", {}, "status")
+        return Found(f"Cannot be told: {' '.join(str(error).split())}", {}, "status", passed=False)

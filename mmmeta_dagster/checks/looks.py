@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -35,11 +35,11 @@ class Found:
         remedy: what mends it, the same way; None where there is nothing to mend or no one command for it.
     """
 
-    passed: bool
     words: str
     numbers: dict[str, Any]
     command: str
     remedy: str | None = None
+    passed: bool = field(kw_only=True)
 
 
 def revision(m: Metadir) -> Found:
@@ -52,11 +52,11 @@ def revision(m: Metadir) -> Found:
     numbers = {keys.META_REVISION: merged.revision or 0, keys.META_PUBLISHED_REVISION: published}
     if outdated:
         words = f"The state db has merged revision {merged.revision}, the metadata db has {head}: not merged yet."
-        return Found(False, words, numbers, "status", "update")
+        return Found(words, numbers, "status", "update", passed=False)
     if published > head:
         words = f"The store announces revision {published}, the metadata db here is at {head}: the sync is not whole."
-        return Found(False, words, numbers, "inspect")
-    return Found(True, f"Revision {published} is merged.", numbers, "status")
+        return Found(words, numbers, "inspect", passed=False)
+    return Found(f"Revision {published} is merged.", numbers, "status", passed=True)
 
 
 def types(m: Metadir, several: Collection[str]) -> Found:
@@ -64,7 +64,7 @@ def types(m: Metadir, several: Collection[str]) -> Found:
     drifts = m.type_drift(since=utcnow() - LATELY, several=several)
     numbers: dict[str, Any] = {keys.META_KEYS: len(drifts)}
     if not drifts:
-        return Found(True, f"All number keys came with numbers in the last {LATELY_WORDS}.", numbers, "inspect")
+        return Found(f"All number keys came with numbers in the last {LATELY_WORDS}.", numbers, "inspect", passed=True)
     numbers[keys.META_KEY_TABLE] = table(
         ("key", "came with", "files", "of", "for example"),
         [
@@ -80,7 +80,7 @@ def types(m: Metadir, several: Collection[str]) -> Found:
         "remote, or list the key under checks: several_types if both are right."
     )
     example = shlex.quote(f"{m.config.metadata.unique}={first.file}")
-    return Found(False, words, numbers, f"find {example}")
+    return Found(words, numbers, f"find {example}", passed=False)
 
 
 def dead(m: Metadir, name: str) -> Found:
@@ -89,9 +89,9 @@ def dead(m: Metadir, name: str) -> Found:
     numbers = {keys.META_DEAD_IN_ALL: standing.dead}
     command = f"jobs failed --dead {name}"
     if not standing.dead:
-        return Found(True, "No file is dead.", numbers, command)
+        return Found("No file is dead.", numbers, command, passed=True)
     words = f"{_files(standing.dead)} dead, waiting for a person: see why, mend it, and have them retried."
-    return Found(False, words, numbers, command, f"jobs retry --dead {name}")
+    return Found(words, numbers, command, f"jobs retry --dead {name}", passed=False)
 
 
 def failures(m: Metadir, name: str, limit: float) -> Found:
@@ -109,7 +109,7 @@ def failures(m: Metadir, name: str, limit: float) -> Found:
     }
     said = f"{bad:,} of {tried:,} files that were tried are failed or dead" if tried else "No file was tried yet"
     said += f" ({share:.1%}, limit {limit:.0%})." if tried else "."
-    return Found(share <= limit, said, numbers, f"jobs failed {name}")
+    return Found(said, numbers, f"jobs failed {name}", passed=share <= limit)
 
 
 def lag(m: Metadir, name: str, limit: float) -> Found:
@@ -128,7 +128,7 @@ def lag(m: Metadir, name: str, limit: float) -> Found:
         else f"{_files(standing.pending)} pending, the oldest for {format_duration(round(waits))} "
         f"(limit {format_duration(limit)})."
     )
-    return Found(waits <= limit, words, numbers, f"jobs plan {name}")
+    return Found(words, numbers, f"jobs plan {name}", passed=waits <= limit)
 
 
 def left(m: Metadir, name: str) -> Found:
@@ -139,13 +139,13 @@ def left(m: Metadir, name: str) -> Found:
     command = "status"
     if not lately:
         words = f"In the last {LATELY_WORDS} no file has left the selection before it was done."
-        return Found(True, words, numbers, command)
+        return Found(words, numbers, command, passed=True)
     words = (
         f"{_files(lately)} set aside undone, because the job's selection was changed and does not mean them any more. "
         "If they are wanted, widen the selection again: they come back by themselves. If not, leave it: this passes "
         f"after {LATELY_WORDS}."
     )
-    return Found(False, words, numbers, command)
+    return Found(words, numbers, command, passed=False)
 
 
 def results(m: Metadir, name: str, sample: int | None, command: str) -> Found:
@@ -157,20 +157,20 @@ def results(m: Metadir, name: str, sample: int | None, command: str) -> Found:
         keys.META_DONE_IN_ALL: found.done,
     }
     if not found.known:
-        return Found(True, "Nobody knows where to look for what this job did.", numbers, command)
+        return Found("Nobody knows where to look for what this job did.", numbers, command, passed=True)
     if found.named:
         numbers[keys.META_MISSING_TABLE] = table(("file", "done, but"), list(found.named.items()), found.missing)
     looked = f"Looked for {found.looked:,} of {_files(found.done, 'that is', 'that are')} done"
     if found.problem is not None:
-        return Found(False, f"{looked}, then could not go on: {found.problem}", numbers, command)
+        return Found(f"{looked}, then could not go on: {found.problem}", numbers, command, passed=False)
     if found.missing:
         words = f"{looked}: {found.missing:,} not in place. Bring them back, or have them done again."
         files = " ".join(shlex.quote(file) for file in list(found.named)[:REDONE])
-        return Found(False, words, numbers, command, f"jobs retry {name} {files}")
+        return Found(words, numbers, command, f"jobs retry {name} {files}", passed=False)
     if found.elsewhere is not None:
         words = f"{found.elsewhere}. Have them done again, or take them as they are (`jobs adopt {name} --elsewhere`)."
-        return Found(False, words, numbers, command, f"jobs retry {name} --elsewhere")
-    return Found(True, f"{looked}: all in place.", numbers, command)
+        return Found(words, numbers, command, f"jobs retry {name} --elsewhere", passed=False)
+    return Found(f"{looked}: all in place.", numbers, command, passed=True)
 
 
 def _standing(m: Metadir, name: str) -> JobStatus:
