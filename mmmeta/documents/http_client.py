@@ -332,16 +332,8 @@ def _pools(watch: Watch) -> dict[str, Any]:
             watch.uses(self, fresh=False)
             super().request(*arguments, **options)
 
-    class Secure(HTTPSConnection):
-        response_class = AnswerHead
-
-        def connect(self) -> None:
-            watch.uses(self, fresh=True)
-            super().connect()
-
-        def request(self, *arguments: Any, **options: Any) -> None:
-            watch.uses(self, fresh=False)
-            super().request(*arguments, **options)
+    class Secure(Plain, HTTPSConnection):
+        """The same, secured: next after ``Plain`` comes urllib3's secure connection."""
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain

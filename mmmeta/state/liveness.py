@@ -93,7 +93,7 @@ class Worker:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             fcntl.flock(handle, fcntl.LOCK_EX)
-            # Another worker's sweep may have come between the two lines above.
+            # Another run's sweep may have come between the two lines above.
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), path.stat()):
                     self._handle = handle
