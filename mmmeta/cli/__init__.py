@@ -20,6 +20,7 @@ __all__ = ["main"]
     cls=MainGroup,
     package=__name__,
     verbs={
+        "init": "Look at a folder of documents and write a config.yml and a project file that fit it.",
         "generate": "Read the metadata files and write what changed into the metadata db (server).",
         "update": "Merge what the server published into the state db (client).",
         "run": "Update, then run the jobs of the project file: the one line for cron.",
