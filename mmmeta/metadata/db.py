@@ -31,7 +31,7 @@ from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.writing import has_our_tables, legacy_error, legacy_tables_text
 
-METADATA_FORMAT = 1
+METADATA_FORMAT = 2
 """Of the metadata db; another one is refused."""
 
 MASS_DELETION_MINIMUM = 20

@@ -8,99 +8,36 @@ between the two costs reading again and hides nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sqlite3
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmmeta.catalog.derived import derived_keys
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PUBLIC_URL
-from mmmeta.errors import MassDeletionError, MetadirNotFoundError, Problem
+from mmmeta.errors import MassDeletionError, MetadirNotFoundError
 from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables
 from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
-from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
-from mmmeta.metadata.generate.reader import RecordReader, precedence
-from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Walk, keys_of
+from mmmeta.metadata.generate.memory import ScanDb
+from mmmeta.metadata.generate.reader import Reading, RecordReader, precedence
+from mmmeta.metadata.generate.report import SHARED_NAMED, GenerateOptions, GenerateReport, shared_files
+from mmmeta.metadata.generate.scan_file import ScanDbError, discard
+from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Entry, Walk, keys_of
 from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
 from mmmeta.values import RESERVED_PREFIX
 
 BATCH = 50
 """Records compared with the metadata db at once; few enough to stay in the processor's cache, which saves a sixth."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateOptions:
-    """What ``Metadir.generate`` was asked for; see there."""
-
-    replace: bool = False
-    ensure: bool = False
-    ensure_files: bool = False
-    no_meta: bool = False
-    allow_mass_delete: bool = False
-    dry_run: bool = False
-
-
-SHARED_NAMED = 20
-"""Unique values that a report names of those that several metadata files share; all these files are counted."""
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Several metadata files with one unique value; ``source`` is the one that counts, ``others`` are passed over."""
-
-    file: str
-    source: str | None
-    others: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.source} counts, not {', '.join(self.others)}"
-
-
-@dataclass(frozen=True)
-class GenerateReport:
-    """What a generate did.
-
-    Attributes:
-        added, changed, deleted, returned, unchanged: numbers of files; ``returned`` ones had been deleted.
-        problems: the first 1,000 pieces of bad input; ``problem_count`` counts all.
-        duplicates: metadata files beyond the first that share a unique value; the newest won.
-        shared: which ones these are, for the first 20 unique values.
-        clashes: metadata files in which two places gave one key.
-        revision_before, revision: of the metadata db.
-        duration: seconds.
-    """
-
-    added: int
-    changed: int
-    deleted: int
-    returned: int
-    unchanged: int
-    problems: tuple[Problem, ...]
-    problem_count: int
-    duplicates: int
-    clashes: int
-    revision_before: int
-    revision: int
-    duration: float
-    dry_run: bool = False
-    notes: tuple[str, ...] = ()
-    shared: tuple[Shared, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """Files that the metadata files describe now."""
-        return self.added + self.changed + self.returned + self.unchanged
 
 
 class Generator:
@@ -156,12 +93,14 @@ class Generator:
 
     def _attempt(self, started: float, database: MetadataDatabase, scan_path: Path) -> GenerateReport:
         root = scan_path.parent if self._options.dry_run else self._layout.files_root  # a dry run writes nothing there
-        scan = ScanDb(scan_path, self._identity(), root)
+        scan = ScanDb(scan_path, self._identity(), root, self._layout.files_root)
         try:
             scan.begin()
-            return _Gathering(self._layout.files_root, self._config, self._options, scan, self._progress).run(
-                database, to_text(self._clock()), started
-            )
+            gathering = _Gathering(self._layout.files_root, self._config, self._options, scan, self._progress)
+            try:
+                return gathering.run(database, to_text(self._clock()), started)
+            finally:
+                gathering.close()
         finally:
             scan.close()
 
@@ -183,9 +122,15 @@ class _Gathering:
         self._options = options
         self._scan = scan
         self._progress = progress
-        self._reader = RecordReader(root, config, no_meta=options.no_meta)
+        self._reader = RecordReader(root, config, scan, no_meta=options.no_meta)
         self._read_count = 0
         self._records = 0
+        self._describing = False
+        self._lost: set[str] = set()
+
+    def close(self) -> None:
+        """End what reads documents beside this thread."""
+        self._reader.close()
 
     def run(self, database: MetadataDatabase, now: str, started: float) -> GenerateReport:
         """Compare and write everything."""
@@ -200,13 +145,14 @@ class _Gathering:
                 writer.allow_mass_delete = options.allow_mass_delete
                 if not scan.fits(connection, writer.head):
                     scan.forget()
+                scan.look_at_documents()
                 self._gather(connection, writer)
                 head = self._finish(writer)
                 deleted = self._described_but_deleted(connection, writer, head)
                 changed = bool(scan.gone or self._read_count)
                 duplicates = scan.duplicates(changed=changed)
                 found = scan.shared(SHARED_NAMED, changed=changed) if duplicates else "[]"
-                shared = _shared(found, writer)
+                shared = shared_files(found, writer)
                 if options.dry_run:
                     raise _DryRun
         except _DryRun:
@@ -238,9 +184,16 @@ class _Gathering:
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
         options, scan, reader = self._options, self._scan, self._reader
-        walk = Walk(self._root, EVERY_FILE if options.no_meta else METADATA_FILES)
-        self._read_all(walk, writer)
+        walk = Walk(
+            self._root,
+            EVERY_FILE if options.no_meta else METADATA_FILES,
+            pairs=self._config.metadata.derive and not options.no_meta,
+        )
+        documents = self._read_all(reader.walk(walk), writer)
         scan.settle(walk)
+        if options.no_meta:
+            self._describe_all(documents, writer)
+            scan.settle(walk)
         for problem in walk.problems:
             reader.problems.add(problem)
         writer.found_none = options.replace and scan.is_empty()
@@ -260,22 +213,53 @@ class _Gathering:
                 f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}"
             ) from None
 
-    def _read_all(self, walk: Walk, writer: MetadataWriter) -> None:
-        scan, reader = self._scan, self._reader
-        batch: list[Record] = []
-        for entry in scan.compare(walk):
-            self._read_count += 1
-            record = reader.read(entry)
-            scan.remember(entry, record.file if record is not None else None)
-            if record is not None:
-                self._records += 1
-                batch.append(record)
+    def _read_all(self, walk: Walk, writer: MetadataWriter) -> list[Entry]:
+        """Read the metadata files that are new or changed; returns the documents that may have to be described."""
+        reader = self._reader
+        documents: list[Entry] = []
+        batch: list[Reading] = []
+        for entry in self._scan.compare(walk):
+            reading = None if reader.is_document(entry) else reader.begin(entry)
+            if reading is None:
+                documents.append(entry)
+                continue
+            batch.append(reading)
+            if len(batch) == BATCH:
+                self._finish_batch(batch, writer)
+        self._finish_batch(batch, writer)
+        return documents
+
+    def _describe_all(self, documents: list[Entry], writer: MetadataWriter) -> None:
+        """Describe the documents that have no metadata file."""
+        self._describing = True
+        others = self._scan.documents_of_others()
+        self._scan.release(others, {entry.key for entry in documents})
+        batch: list[Reading] = []
+        for entry in documents:
+            if entry.key not in others:
+                batch.append(self._reader.describe(entry))
                 if len(batch) == BATCH:
-                    self._write(batch, writer)
-                    batch.clear()
-                    if self._progress is not None:
-                        self._progress("reading metadata files", self._read_count, None)
-        self._write(batch, writer)
+                    self._finish_batch(batch, writer)
+        self._finish_batch(batch, writer)
+
+    def _finish_batch(self, batch: list[Reading], writer: MetadataWriter) -> None:
+        records: list[Record] = []
+        for reading in batch:
+            self._read_count += 1
+            record = self._reader.finish(reading)
+            document = reading.document
+            if document is None and record is not None:
+                document = self._scan.lost_document(reading.entry.key)
+                if document is not None:
+                    self._lost.add(record.file)
+            self._scan.remember(reading.entry, record.file if record is not None else None, document)
+            if record is not None:
+                records.append(record)
+        self._records += len(records)
+        self._write(records, writer)
+        if len(batch) == BATCH and self._progress is not None:
+            self._progress("reading metadata files", self._read_count, None)
+        batch.clear()
 
     def _write(self, batch: list[Record], writer: MetadataWriter) -> None:
         """Write what differs from the metadata db."""
@@ -303,7 +287,7 @@ class _Gathering:
     def _are_copies(self, record: Record, values: Mapping[str, Any]) -> bool:
         """Whether two documents without metadata files have one content: then nothing tells them apart but where they are."""
         content = record.values.get(CONTENT_HASH)
-        return self._options.no_meta and content is not None and content == values.get(CONTENT_HASH)
+        return self._describing and content is not None and content == values.get(CONTENT_HASH)
 
     def _write_one(self, record: Record, known: KnownRow | None, writer: MetadataWriter) -> None:
         if known is None:
@@ -314,18 +298,30 @@ class _Gathering:
         if known.deleted:
             if not self._stays_deleted(record, known):
                 writer.put(record, known)
-        elif known.fingerprint != record.fingerprint:
-            writer.put(record, known)
+        elif (known.fingerprint, known.derived) != (record.fingerprint, record.derived):
+            if not (record.file in self._lost and self._only_lost(record, known, writer)):
+                writer.put(record, known)
         elif known.source != record.source and record.source is not None:
             writer.move(record.file, record.source, record.source_mtime)
+
+    def _only_lost(self, record: Record, known: KnownRow, writer: MetadataWriter) -> bool:
+        """Whether nothing differs but that the document is gone. What was derived of it stays true, for documents need not
+        stay any more than metadata files."""
+        values = writer.read([record.file])[record.file]
+        lost = derived_keys(known.derived) - derived_keys(record.derived)
+        kept = self._reader.keys.keep(values)
+        return kept == values and {key: value for key, value in values.items() if key not in lost} == record.values
 
     def _loses(self, record: Record, known: KnownRow, writer: MetadataWriter) -> bool:
         """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path); or
         the document that it knows is still there, of which this is a copy."""
         assert known.source is not None
-        if self._options.no_meta and self._are_copies(record, writer.read([record.file])[record.file]):
-            return any(self._reader.holds(self._scan, key, record) for key in keys_of(known.source))
-        for key in keys_of(known.source):
+        keys = keys_of(known.source)
+        if self._options.no_meta and not self._describing and any(map(self._scan.is_description, keys)):
+            return False  # metadata counts before what only describes a document
+        if self._are_copies(record, writer.read([record.file])[record.file]):
+            return any(self._reader.holds(self._scan, key, record) for key in keys)
+        for key in keys:
             mtime = self._reader.mtime(key)
             if mtime is None:
                 continue
@@ -336,7 +332,7 @@ class _Gathering:
             if read is not None:
                 return read.file == record.file
             # Documents are not hashed for this; two that change places are told apart when read.
-            return self._options.no_meta or self._reader.describes(key, record.file)
+            return self._describing or self._reader.describes(key, record.file)
         return False
 
     def _stays_deleted(self, record: Record, known: KnownRow) -> bool:
@@ -382,17 +378,6 @@ class _Gathering:
         if writer.moved:
             notes.append(f"{writer.moved} metadata files moved")
         return notes
-
-
-def _shared(found: str, writer: MetadataWriter) -> tuple[Shared, ...]:
-    """What the memory says of metadata files with one unique value, and which one of them counts."""
-    sources = dict(json.loads(found))
-    known = writer.known(list(sources))
-    winners = {file: known[file].source if file in known else None for file in sources}
-    return tuple(
-        Shared(file, winners[file], tuple(path for path in paths if path != winners[file]))
-        for file, paths in sources.items()
-    )
 
 
 class _DryRun(Exception):

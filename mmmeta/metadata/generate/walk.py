@@ -28,6 +28,9 @@ LARGEST = 64_000_000
 METADATA_FILES = b".json"
 """How the names of metadata files end."""
 
+_OF_METADATA = b".json.json"
+"""How the metadata file of a document is called that is JSON itself."""
+
 EVERY_FILE = b""
 """How the names end where documents have no metadata files."""
 
@@ -53,15 +56,18 @@ class Walk:
 
     Attributes:
         suffix: only files whose name ends so, ``METADATA_FILES`` or ``EVERY_FILE``.
+        pairs: ``x.json`` beside ``x.json.json`` is its document and passed over.
         unlistable: keys of the folders whose content is unknown.
         unknown: keys of the files that are there but could not be looked at.
     """
 
     root: Path
     suffix: bytes = METADATA_FILES
+    pairs: bool = False
     problems: list[Problem] = field(default_factory=list)
     unlistable: list[bytes] = field(default_factory=list)
     unknown: set[bytes] = field(default_factory=set)
+    _open: dict[bytes, list[os.DirEntry[bytes]]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Entry]:
         suffix, is_regular = self.suffix, stat.S_ISREG  # looked up once, not for each of a million files
@@ -92,7 +98,11 @@ class Walk:
                     self.unknown.add(key)
                     self._aside(key, f"cannot be read ({error.strerror}); it was left as it is")
             else:
-                folders.pop()
+                self._open.pop(folders.pop()[1][:-1], None)
+
+    def held(self, key: bytes) -> list[os.DirEntry[bytes]] | None:
+        """What the folder at a key holds, while the walk is in it or below."""
+        return self._open.get(key)
 
     def hides(self, key: bytes) -> bool:
         """Whether a file of this key may be there although the walk did not come across it."""
@@ -105,6 +115,9 @@ class Walk:
                 entries = list(listing)
             if len(entries) > 1:
                 entries.sort(key=_name)
+            self._open[key] = entries
+            if self.pairs and (doubled := {name for entry in entries if (name := entry.name).endswith(_OF_METADATA)}):
+                return (entry for entry in entries if entry.name + METADATA_FILES not in doubled)
             return iter(entries)
         except OSError as error:
             self.unlistable.append(key)
@@ -113,6 +126,11 @@ class Walk:
 
     def _aside(self, key: bytes, reason: str) -> None:
         self.problems.append(Problem(display_path(key) or ".", reason))
+
+
+def is_metadata_name(name: bytes) -> bool:
+    """Whether a file of this name, or at this key, is a metadata file by its name."""
+    return name[-5:].lower() == METADATA_FILES
 
 
 def display_path(key: bytes) -> str:
