@@ -8,7 +8,6 @@ between the two costs reading again and hides nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sqlite3
 import tempfile
@@ -28,8 +27,10 @@ from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables
 from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
+from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
 from mmmeta.metadata.generate.reader import RecordReader, precedence
+from mmmeta.metadata.generate.shared import SHARED_NAMED, Shared, shared_files
 from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Walk, keys_of
 from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
@@ -51,22 +52,6 @@ class GenerateOptions:
     dry_run: bool = False
 
 
-SHARED_NAMED = 20
-"""Unique values that a report names of those that several metadata files share; all these files are counted."""
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Several metadata files with one unique value; ``source`` is the one that counts, ``others`` are passed over."""
-
-    file: str
-    source: str | None
-    others: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.source} counts, not {', '.join(self.others)}"
-
-
 @dataclass(frozen=True)
 class GenerateReport:
     """What a generate did.
@@ -77,6 +62,7 @@ class GenerateReport:
         duplicates: metadata files beyond the first that share a unique value; the newest won.
         shared: which ones these are, for the first 20 unique values.
         clashes: metadata files in which two places gave one key.
+        ignored: files and folders that were passed over (config.yml: ``ignore``); a folder counts once.
         revision_before, revision: of the metadata db.
         duration: seconds.
     """
@@ -96,6 +82,7 @@ class GenerateReport:
     dry_run: bool = False
     notes: tuple[str, ...] = ()
     shared: tuple[Shared, ...] = ()
+    ignored: int = 0
 
     @property
     def total(self) -> int:
@@ -183,9 +170,11 @@ class _Gathering:
         self._options = options
         self._scan = scan
         self._progress = progress
-        self._reader = RecordReader(root, config, no_meta=options.no_meta)
+        self._ignored = Ignored(config.ignore)
+        self._reader = RecordReader(root, config, self._ignored, no_meta=options.no_meta)
         self._read_count = 0
         self._records = 0
+        self._left_out = 0
 
     def run(self, database: MetadataDatabase, now: str, started: float) -> GenerateReport:
         """Compare and write everything."""
@@ -206,7 +195,7 @@ class _Gathering:
                 changed = bool(scan.gone or self._read_count)
                 duplicates = scan.duplicates(changed=changed)
                 found = scan.shared(SHARED_NAMED, changed=changed) if duplicates else "[]"
-                shared = _shared(found, writer)
+                shared = shared_files(found, writer)
                 if options.dry_run:
                     raise _DryRun
         except _DryRun:
@@ -234,13 +223,15 @@ class _Gathering:
             dry_run=options.dry_run,
             notes=(*remarks, *self._notes(writer, head, duplicates)),
             shared=shared,
+            ignored=self._left_out,
         )
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
         options, scan, reader = self._options, self._scan, self._reader
-        walk = Walk(self._root, EVERY_FILE if options.no_meta else METADATA_FILES)
+        walk = Walk(self._root, EVERY_FILE if options.no_meta else METADATA_FILES, self._ignored)
         self._read_all(walk, writer)
         scan.settle(walk)
+        self._left_out = walk.left_out
         for problem in walk.problems:
             reader.problems.add(problem)
         writer.found_none = options.replace and scan.is_empty()
@@ -382,17 +373,6 @@ class _Gathering:
         if writer.moved:
             notes.append(f"{writer.moved} metadata files moved")
         return notes
-
-
-def _shared(found: str, writer: MetadataWriter) -> tuple[Shared, ...]:
-    """What the memory says of metadata files with one unique value, and which one of them counts."""
-    sources = dict(json.loads(found))
-    known = writer.known(list(sources))
-    winners = {file: known[file].source if file in known else None for file in sources}
-    return tuple(
-        Shared(file, winners[file], tuple(path for path in paths if path != winners[file]))
-        for file, paths in sources.items()
-    )
 
 
 class _DryRun(Exception):

@@ -9,6 +9,7 @@ from mmmeta.config.model import Config
 from mmmeta.documents.source import PUBLIC_URL
 from mmmeta.errors import MmmetaError, Problem
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
+from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, display_path, read_bytes, real_path
 from mmmeta.metadata.records import KeyFilter, make_record, unique_value
@@ -29,10 +30,12 @@ class RecordReader:
         problems: what was set aside, and what could not be looked at.
         clashes: metadata files in which two places gave one key; ``clash_names`` has these keys.
         documents: the documents of the same files root.
+        ignored: what is passed over; it counts as not there.
     """
 
-    def __init__(self, root: Path, config: Config, *, no_meta: bool) -> None:
+    def __init__(self, root: Path, config: Config, ignored: Ignored, *, no_meta: bool) -> None:
         self.no_meta = no_meta
+        self.ignored = ignored
         self.keys = KeyFilter(config)
         self.problems: FirstFew[Problem] = FirstFew(PROBLEMS_KEPT)
         self.clashes = 0
@@ -71,6 +74,8 @@ class RecordReader:
 
     def describes(self, key: bytes, file: str) -> bool:
         """Whether there is a metadata file at a key and it is that of ``file``, whatever the memory says."""
+        if self.ignored.covers(key):
+            return False
         try:
             values = parse_json(read_bytes(real_path(self._root, key))).values
             return unique_value(values, self._config.metadata.unique) == file
@@ -82,6 +87,8 @@ class RecordReader:
         read = scan.read_now(key)
         if read is not None:
             return read.file == record.file
+        if self.ignored.covers(key):
+            return False
         try:
             status = os.stat(real_path(self._root, key))
             now = Entry(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
@@ -91,6 +98,8 @@ class RecordReader:
 
     def mtime(self, key: bytes) -> int | None:
         """When the file at a key was written, in nanoseconds; None where there is none."""
+        if self.ignored.covers(key):
+            return None
         try:
             return os.stat(real_path(self._root, key)).st_mtime_ns
         except (OSError, ValueError):

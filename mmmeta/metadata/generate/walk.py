@@ -16,8 +16,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from mmmeta.config.model import Config
 from mmmeta.errors import Problem
 from mmmeta.layout import METADIR, PARTS
+from mmmeta.metadata.generate.ignored import Ignored
 
 READ_SIZE = 16_384
 """Bytes a read call asks for; a larger buffer costs an mmap for every small metadata file."""
@@ -25,12 +27,13 @@ READ_SIZE = 16_384
 LARGEST = 64_000_000
 """Bytes of a metadata file. It is held in memory several times over; a larger one is set aside."""
 
-METADATA_FILES = b".json"
-"""How the names of metadata files end."""
+METADATA_FILES = (b".json",)
+"""How the names of metadata files end, in small letters."""
 
-EVERY_FILE = b""
+EVERY_FILE = (b"",)
 """How the names end where documents have no metadata files."""
 
+_NO_FILE = (b"/",)
 _SKIPPED_FOLDERS = frozenset(map(os.fsencode, (METADIR, PARTS)))
 _LINK_TO_FOLDER = "a link to a folder is not followed; make it the files root or a real folder"
 _name = attrgetter("name")
@@ -52,19 +55,25 @@ class Walk:
     """Walks a folder; what could not be looked at is kept in ``problems``.
 
     Attributes:
-        suffix: only files whose name ends so, ``METADATA_FILES`` or ``EVERY_FILE``.
+        suffixes: only files whose name ends so, ``METADATA_FILES`` or ``EVERY_FILE``; capitals count as small letters.
+        ignored: what is passed over.
+        left_out: how many files and folders were; a folder counts once.
         unlistable: keys of the folders whose content is unknown.
         unknown: keys of the files that are there but could not be looked at.
     """
 
     root: Path
-    suffix: bytes = METADATA_FILES
+    suffixes: tuple[bytes, ...] = METADATA_FILES
+    ignored: Ignored = field(default_factory=Ignored)
     problems: list[Problem] = field(default_factory=list)
     unlistable: list[bytes] = field(default_factory=list)
     unknown: set[bytes] = field(default_factory=set)
+    left_out: int = 0
 
     def __iter__(self) -> Iterator[Entry]:
-        suffix, is_regular = self.suffix, stat.S_ISREG  # looked up once, not for each of a million files
+        # Looked up once, not for each of a million files.
+        suffixes, longest, is_regular = self.suffixes, max(map(len, self.suffixes)), stat.S_ISREG
+        leaves_out = self.ignored.leaves_out
         # A stack of its own, because folders may be nested deeper than Python's.
         folders = [(self._listed(os.fsencode(self.root), b""), b"")]
         while folders:
@@ -74,10 +83,16 @@ class Walk:
                 key = prefix + name
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        if name not in _SKIPPED_FOLDERS:
-                            folders.append((self._listed(entry.path, key), key + b"\0"))
-                            break
-                    elif name.endswith(suffix):
+                        if name in _SKIPPED_FOLDERS:
+                            continue
+                        if leaves_out(name, key, folder=True):
+                            self.left_out += 1
+                            continue
+                        folders.append((self._listed(entry.path, key), key + b"\0"))
+                        break
+                    if leaves_out(name, key) or (entry.is_symlink() and self._leaves_out_link(entry, key)):
+                        self.left_out += 1
+                    elif name.endswith(suffixes) or name[-longest:].lower().endswith(suffixes):
                         found = entry.stat()
                         if is_regular(found.st_mode):
                             yield Entry(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
@@ -94,9 +109,15 @@ class Walk:
             else:
                 folders.pop()
 
+    def _leaves_out_link(self, entry: os.DirEntry[bytes], key: bytes) -> bool:
+        """Whether a link to a folder, which is not followed anyway, is passed over as a folder of that name would be."""
+        return self.ignored.leaves_out(entry.name, key, folder=True) and entry.is_dir()
+
     def hides(self, key: bytes) -> bool:
         """Whether a file of this key may be there although the walk did not come across it."""
-        return key in self.unknown or any(not folder or key.startswith(folder + b"\0") for folder in self.unlistable)
+        folders = self.unlistable
+        known = key not in self.unknown and not any(not folder or key.startswith(folder + b"\0") for folder in folders)
+        return not known and not self.ignored.covers(key)
 
     def _listed(self, path: bytes, key: bytes) -> Iterator[os.DirEntry[bytes]]:
         """What a folder holds, in the order of the names' bytes; going on with it later continues where it was left."""
@@ -113,6 +134,14 @@ class Walk:
 
     def _aside(self, key: bytes, reason: str) -> None:
         self.problems.append(Problem(display_path(key) or ".", reason))
+
+
+def count_ignored(root: Path, config: Config) -> int:
+    """How many files and folders below a files root are passed over, looking at no file itself."""
+    walk = Walk(root, _NO_FILE, Ignored(config.ignore))
+    for _ in walk:
+        pass
+    return walk.left_out
 
 
 def display_path(key: bytes) -> str:
