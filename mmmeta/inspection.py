@@ -14,6 +14,7 @@ from mmmeta.filters import All
 from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, head_of, metadata_catalog
+from mmmeta.metadata.generate.walk import count_ignored
 from mmmeta.metadata.server import Server
 from mmmeta.sqlite.database import Database
 from mmmeta.state.database import StateDatabase
@@ -60,6 +61,7 @@ class Inspection:
         store: the store's values.
         problems: what could not be read, in sentences.
         is_legacy: written by mmmeta 0.1-0.4, which this version leaves alone.
+        ignored: at a server, the files and folders below the files root that generate passes over; a folder counts once.
     """
 
     path: str
@@ -73,6 +75,7 @@ class Inspection:
     problems: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
     is_legacy: bool = False
+    ignored: int = 0
 
 
 def inspect(server: Server, client: State, store: Store) -> Inspection:
@@ -106,6 +109,13 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     misplaced = why_misplaced(layout.base)
     if misplaced is not None:
         problems.append(misplaced)
+    is_server = os.path.exists(layout.server_mark)
+    ignored = 0
+    try:
+        if is_server and not legacy:
+            ignored = count_ignored(layout.files_root, server.config)
+    except MmmetaError as error:
+        problems.append(str(error))
     values: dict[str, Any] = {}
     try:
         values = dict(store.items())
@@ -114,7 +124,7 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     return Inspection(
         path=str(layout.base),
         exists=os.path.exists(layout.metadir),
-        is_server=os.path.exists(layout.server_mark),
+        is_server=is_server,
         is_client="state" in facts,
         metadata_db=facts.get("metadata"),
         state_db=facts.get("state"),
@@ -123,6 +133,7 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         problems=tuple(problems),
         unreadable=tuple(unreadable),
         is_legacy=legacy,
+        ignored=ignored,
     )
 
 

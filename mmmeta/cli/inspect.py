@@ -51,6 +51,8 @@ def _tell(target: Target, inspection: Inspection) -> None:
     rows: list[tuple[str, object]] = [("path", inspection.path), ("is", _role(inspection))]
     for role, facts in (("metadata", inspection.metadata_db), ("state", inspection.state_db)):
         rows += _database(f"{role} db", facts, "cannot be read" if role in inspection.unreadable else "none")
+    if inspection.ignored:
+        rows.append(("ignored", f"{inspection.ignored:,} files and folders below the files root"))
     if inspection.shadowed:
         rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
     rows += [(f"store: {key}", value) for key, value in inspection.store.items()]

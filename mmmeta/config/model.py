@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mmmeta.config.ignoring import check_pattern
 from mmmeta.config.validation import InnerError, validate
 from mmmeta.config.yaml_file import read_yaml
 from mmmeta.documents.templates import parse_url_template
@@ -47,6 +48,10 @@ def _check_template_name(name: str) -> str:
     return name
 
 
+def _nothing_is_an_empty_list(value: object) -> object:
+    return () if value is None else value
+
+
 def _nothing_is_empty(value: object) -> object:
     return {} if value is None else value
 
@@ -54,6 +59,7 @@ def _nothing_is_empty(value: object) -> object:
 Key = Annotated[str, AfterValidator(_check_key)]
 TemplateName = Annotated[str, AfterValidator(_check_template_name)]
 UrlTemplate = Annotated[str, AfterValidator(_check_template)]
+IgnorePattern = Annotated[str, AfterValidator(check_pattern)]
 
 
 class MetadataConfig(BaseModel):
@@ -101,18 +107,21 @@ class Config(BaseModel):
 
     Attributes:
         metadata: keys and what is kept of them.
+        ignore: what generate passes over, in gitignore's language, beside what desktops and browsers leave behind.
         remote: name → URL template, for ``file.remote.<name>``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     metadata: Annotated[MetadataConfig, BeforeValidator(_nothing_is_empty)] = MetadataConfig()
+    ignore: Annotated[tuple[IgnorePattern, ...], BeforeValidator(_nothing_is_an_empty_list)] = ()
     remote: Annotated[dict[TemplateName, UrlTemplate], BeforeValidator(_nothing_is_empty)] = Field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Hexadecimal text that changes when something else counts as metadata; the order of lists does not matter.
 
-        URL templates do not take part: they change nothing that is kept.
+        URL templates do not take part: they change nothing that is kept. Nor does ``ignore``: the walk sees for itself what
+        it comes across now.
         """
         rules = self.metadata
         decisive = {

@@ -80,7 +80,7 @@ def test_everything_that_it_may_say(file: Path) -> None:
     [
         ("metadata:\n  uniqe: x\n", 2, "metadata.uniqe", "Did you mean 'unique'?"),
         ("metadta: {}\n", 1, "metadta", "Did you mean 'metadata'?"),
-        ("\n\nzzz: 1\n", 3, "zzz", "There are metadata, remote."),
+        ("\n\nzzz: 1\n", 3, "zzz", "There are metadata, ignore, remote."),
         ("metadata:\n  exclude: headers\n", 2, "metadata.exclude", "needs a list"),
         ("metadata:\n  required:\n    - a\n    - 5\n", 4, "metadata.required[1]", "needs text"),
         ("metadata:\n  unique: ''\n", 2, "metadata.unique", "cannot be empty"),
@@ -178,6 +178,51 @@ def test_the_fingerprint_follows_what_is_kept(file: Path) -> None:
     assert base == load(file, FULL.replace("[title, publisher]", "[publisher, title, title]")).fingerprint()
     assert base == load(file, FULL.replace("example.org", "example.com")).fingerprint()
     assert Config().fingerprint() != load(file, "metadata: {include: []}").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("''", "empty"),
+        ("' '", "empty"),
+        ("'#recycle'", "comment"),
+        ("'a\\nb'".replace("'", '"'), "one pattern an entry"),
+        ("./drafts", "matches nothing"),
+        ("../drafts", "matches nothing"),
+        ("'!a/./b'", "matches nothing"),
+        ("a//b", "matches nothing"),
+        ("'!'", "no pattern"),
+        ("/", "no pattern"),
+        ("'[ab'", "no pattern"),
+        ("'[z-a]'", "no pattern"),
+        ("'[[:alpha:]]'", "no pattern"),
+        (r"'drafts\'", "no pattern"),
+        (r"'drafts\old'", "divided by /"),
+        ("2024", "Quote it"),
+        ("[a]", "needs text"),
+    ],
+)
+def test_patterns_that_mean_nothing_are_told(file: Path, pattern: str, reason: str) -> None:
+    """With file, line, key and what to write; the next one is looked at, too."""
+    error = failure(file, f"ignore:\n  - drafts/\n  - {pattern}\n")
+    assert (error.line, error.key) == (3, "ignore[1]")
+    assert reason in str(error)
+
+
+@pytest.mark.parametrize("entry", ["- *.part", "- !*.part", "[*.part]"])
+def test_a_pattern_that_yaml_reads_in_another_way_has_to_be_quoted(file: Path, entry: str) -> None:
+    """Both signs have a meaning there."""
+    error = failure(file, f"ignore:\n  {entry}\n")
+    assert error.line == 2
+    assert "quote" in str(error).lower()
+
+
+def test_patterns_are_a_list(file: Path) -> None:
+    """Or nothing."""
+    assert load(file, "ignore:\n").ignore == ()
+    assert load(file, "ignore: ['*.bak', '!._*']").ignore == ("*.bak", "!._*")
+    assert "needs a list" in str(failure(file, "ignore: '*.bak'"))
+    assert load(file, "ignore: ['*.bak']").fingerprint() == Config().fingerprint()
 
 
 def test_a_config_does_not_change() -> None:

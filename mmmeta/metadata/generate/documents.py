@@ -16,6 +16,7 @@ from mmmeta.errors import Problem
 from mmmeta.metadata.generate.derive import DIR, MIME_TYPE, NAME, SIZE, Deriver, shown_path
 from mmmeta.metadata.generate.finding import Finder, Folder
 from mmmeta.metadata.generate.hashing import Hashed, Hasher, hash_document
+from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, Walk, keys_of, real_path
 from mmmeta.reports import FirstFew
@@ -36,12 +37,20 @@ class Documents:
     """
 
     def __init__(
-        self, root: Path, config: Config, problems: FirstFew[Problem], scan: ScanDb, *, no_meta: bool = False
+        self,
+        root: Path,
+        config: Config,
+        problems: FirstFew[Problem],
+        scan: ScanDb,
+        ignored: Ignored,
+        *,
+        no_meta: bool = False,
     ) -> None:
         self.walk: Walk | None = None
         self._root = root
         self._config = config
         self._problems = problems
+        self._ignored = ignored
         self._folders: dict[bytes, Folder] = {}
         self._hasher = Hasher()
         self._finder = Finder(root, self._folder)
@@ -116,12 +125,17 @@ class Documents:
         return folder
 
     def _listed(self, key: bytes) -> Folder:
+        prefix = key + b"\0" if key else b""
+
+        def passes_over(name: bytes) -> bool:
+            return self._ignored.leaves_out(name, prefix + name)
+
         held = self.walk.held(key) if self.walk is not None else None
         if held is not None:
-            return Folder(held)
+            return Folder(held, passes_over=passes_over)
         try:
             with os.scandir(real_path(os.fsencode(self._root), key)) as listing:
-                return Folder(listing)
+                return Folder(listing, passes_over=passes_over)
         except (FileNotFoundError, NotADirectoryError):
             return Folder(())
         except OSError as error:

@@ -47,7 +47,11 @@ def ensure_documents(writer: MetadataWriter, scan: ScanDb, reader: RecordReader,
     """Delete the files whose document is missing, and take back those whose document is there again."""
     writer.flush_rows()
     documents = reader.documents
-    missing = [file for file, source, values in writer.rows_with_source() if not documents.has(source, values)]
+    missing = [
+        file
+        for file, source, values in writer.rows_with_source()
+        if not documents.has(source, values) or (reader.no_meta and any(map(reader.ignored.covers, keys_of(source))))
+    ]
     stored = {file: (source, values) for file, source, values in writer.rows_with_source(deleted_reason=NO_DOCUMENT)}
     known = writer.known(list(stored))
     for file, (source, values) in stored.items():

@@ -37,10 +37,21 @@ class Found(NamedTuple):
 
 
 class Folder:
-    """What one folder holds, by name in any spelling; where it cannot be listed nothing, and ``why_not`` says why."""
+    """What one folder holds, by name in any spelling; where it cannot be listed nothing, and ``why_not`` says why.
 
-    def __init__(self, entries: Iterable[os.DirEntry[bytes]], why_not: str = "") -> None:
+    Args:
+        passes_over: whether a name is one that is ignored: no document for whoever does not name it just so.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[os.DirEntry[bytes]],
+        why_not: str = "",
+        *,
+        passes_over: Callable[[bytes], bool] = lambda name: False,
+    ) -> None:
         self.why_not = why_not
+        self._passes_over = passes_over
         self.names: Names = {entry.name: entry for entry in entries}
         self._folded: dict[str, list[bytes]] | None = None
         self._stems: dict[str, list[bytes]] | None = None
@@ -62,7 +73,7 @@ class Folder:
         if self._stems is None:
             self._stems = {}
             for name in self.names:
-                if not is_metadata_name(name):
+                if not is_metadata_name(name) and not self._passes_over(name):
                     parts = name.split(b".")
                     for count in range(1, len(parts)):
                         self._stems.setdefault(_folded(b".".join(parts[:count])), []).append(name)

@@ -27,6 +27,7 @@ from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables
 from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
+from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.reader import Reading, RecordReader, precedence
 from mmmeta.metadata.generate.report import SHARED_NAMED, GenerateOptions, GenerateReport, shared_files
@@ -122,11 +123,13 @@ class _Gathering:
         self._options = options
         self._scan = scan
         self._progress = progress
-        self._reader = RecordReader(root, config, scan, no_meta=options.no_meta)
+        self._ignored = Ignored(config.ignore)
+        self._reader = RecordReader(root, config, scan, self._ignored, no_meta=options.no_meta)
         self._read_count = 0
         self._records = 0
         self._describing = False
         self._lost: set[str] = set()
+        self._left_out = 0
 
     def close(self) -> None:
         """End what reads documents beside this thread."""
@@ -180,6 +183,7 @@ class _Gathering:
             dry_run=options.dry_run,
             notes=(*remarks, *self._notes(writer, head, duplicates)),
             shared=shared,
+            ignored=self._left_out,
         )
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
@@ -187,6 +191,7 @@ class _Gathering:
         walk = Walk(
             self._root,
             EVERY_FILE if options.no_meta else METADATA_FILES,
+            self._ignored,
             pairs=self._config.metadata.derive and not options.no_meta,
         )
         documents = self._read_all(reader.walk(walk), writer)
@@ -194,6 +199,7 @@ class _Gathering:
         if options.no_meta:
             self._describe_all(documents, writer)
             scan.settle(walk)
+        self._left_out = walk.left_out
         for problem in walk.problems:
             reader.problems.add(problem)
         writer.found_none = options.replace and scan.is_empty()

@@ -13,6 +13,7 @@ from mmmeta.errors import MmmetaError, Problem, UniqueValueError
 from mmmeta.metadata.generate.derive import Derivation, is_absent
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
 from mmmeta.metadata.generate.hashing import Hashed
+from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, is_metadata_name, read_bytes, real_path
 from mmmeta.metadata.records import KeyFilter, make_record, unique_value
@@ -51,16 +52,18 @@ class RecordReader:
         problems: what was set aside, and what could not be looked at.
         clashes: metadata files in which two places gave one key; ``clash_names`` has these keys.
         documents: the documents of the same files root.
+        ignored: what is passed over; it counts as not there.
     """
 
-    def __init__(self, root: Path, config: Config, scan: ScanDb, *, no_meta: bool) -> None:
+    def __init__(self, root: Path, config: Config, scan: ScanDb, ignored: Ignored, *, no_meta: bool) -> None:
         self.no_meta = no_meta
+        self.ignored = ignored
         self.keys = KeyFilter(config)
         self.problems: FirstFew[Problem] = FirstFew(PROBLEMS_KEPT)
         self.clashes = 0
         self.clash_names: set[str] = set()
         self.padded_urls = 0
-        self.documents = Documents(root, config, self.problems, scan, no_meta=no_meta)
+        self.documents = Documents(root, config, self.problems, scan, ignored, no_meta=no_meta)
         self._root = os.fsencode(root)
         self._config = config
         self._set_aside: set[str] = set()
@@ -142,6 +145,8 @@ class RecordReader:
 
     def describes(self, key: bytes, file: str) -> bool:
         """Whether there is a metadata file at a key and it is that of ``file``, whatever the memory says."""
+        if self.ignored.covers(key):
+            return False
         try:
             values = parse_json(read_bytes(real_path(self._root, key))).values
             deriver = self.documents.deriver
@@ -156,6 +161,8 @@ class RecordReader:
         read = scan.read_now(key)
         if read is not None:
             return read.file == record.file
+        if self.ignored.covers(key):
+            return False
         try:
             status = os.stat(real_path(self._root, key))
             now = Entry(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
@@ -165,6 +172,8 @@ class RecordReader:
 
     def mtime(self, key: bytes) -> int | None:
         """When the file at a key was written, in nanoseconds; None where there is none."""
+        if self.ignored.covers(key):
+            return None
         try:
             return os.stat(real_path(self._root, key)).st_mtime_ns
         except (OSError, ValueError):

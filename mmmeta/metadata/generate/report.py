@@ -47,6 +47,7 @@ class GenerateReport:
         duplicates: metadata files beyond the first that share a unique value; the newest won.
         shared: which ones these are, for the first 20 unique values.
         clashes: metadata files in which two places gave one key.
+        ignored: files and folders that were passed over (config.yml: ``ignore``); a folder counts once.
         revision_before, revision: of the metadata db.
         duration: seconds.
     """
@@ -66,6 +67,7 @@ class GenerateReport:
     dry_run: bool = False
     notes: tuple[str, ...] = ()
     shared: tuple[Shared, ...] = ()
+    ignored: int = 0
 
     @property
     def total(self) -> int:
