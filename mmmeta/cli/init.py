@@ -164,7 +164,7 @@ def _as_json(beginning: Beginning) -> dict[str, object]:
         "documents": folder.documents,
         "without_metadata": folder.bare,
         "without_document": folder.orphans.count,
-        "ignored": folder.ignored.count,
+        "ignored": folder.ignored,
         "set_aside": folder.set_aside.count,
         "problems": [str(problem) for problem in (*folder.set_aside.named, *folder.unseen.named)],
         "copies": folder.copies.count,

@@ -75,12 +75,14 @@ def begin(
         OSError: the folder cannot be read, or the files cannot be written.
     """
     given = _given(layout)
-    folder = look_at(layout.files_root, None if given is None else given.metadata.file_name, progress)
+    names = _names(layout, project)
+    file_name = None if given is None else given.metadata.file_name
+    ignore = (*(() if given is None else given.ignore), *names.ignore)
+    folder = look_at(layout.files_root, file_name, ignore, progress)
     if not folder.metadata_files and not folder.documents:
         raise MetadirNotFoundError(_nothing(folder))
     proposal = propose(folder, given)
     day = f"{now.astimezone():%Y-%m-%d}"
-    names = _names(layout, project)
     config = None
     if given is None or os.path.lexists(layout.config):
         config = _write(layout.config, config_text(folder, proposal, names, day), load_config, dry_run)
@@ -110,7 +112,7 @@ def _given(layout: Layout) -> Config | None:
 def _nothing(folder: Folder) -> str:
     if folder.unseen.count:
         return f"nothing in {folder.root} can be read: {folder.unseen.named[0]}"
-    ignored = f" but {folder.ignored.count:,} that are ignored as litter" if folder.ignored.count else ""
+    ignored = f" but {folder.ignored:,} that are ignored as litter" if folder.ignored else ""
     return f"{folder.root} has no files{ignored}. Put the documents there, or name the folder that has them"
 
 

@@ -37,7 +37,8 @@ def findings(folder: Folder) -> Iterator[Finding]:
     yield Finding(f"{files}; {read_text(folder)}.")
     if folder.lines_files:
         yield Finding(f"Metadata files with a record a line (.jsonl): {folder.lines_files:,}.")
-    yield from _listed("Ignored, as litter of desktops and browsers", folder.ignored)
+    if folder.ignored:
+        yield Finding(f"Ignored, as litter of desktops and browsers: {folder.ignored:,}.")
     yield from _listed("Could not be looked at", folder.unseen)
     yield from _listed("Metadata that cannot be read and will be set aside", folder.set_aside)
     if folder.keys.records and folder.metadata_files:

@@ -9,14 +9,19 @@ import hashlib
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from mmmeta.errors import MmmetaError, Problem
 from mmmeta.init.keys import Keys
+from mmmeta.metadata.generate.derive import shown_path
+from mmmeta.metadata.generate.finding import Finder
+from mmmeta.metadata.generate.finding import Folder as Listing
+from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.walk import EVERY_FILE, Walk, display_path, read_bytes, real_path
 from mmmeta.reports import FirstFew, Progress
 from mmmeta.values import parse_json
@@ -36,12 +41,14 @@ COMPARED = 20_000
 HASHED_BYTES = 200_000_000
 """Bytes of documents of equal size that are read, to find copies."""
 
+FOLDERS = 32
+"""Folders whose names are kept in memory."""
+
 LONGEST = 1_000
 """Characters of a value that may name a document."""
 
 NAMED = 5
 """Examples of each kind that are named; all are counted."""
-
 
 FILE_NAME = "_file_name"
 """The key that names a document, unless config.yml says another."""
@@ -85,7 +92,7 @@ class Folder:
         compared: whether all documents could be compared.
         set_aside: metadata files of the sample that cannot be read, and why.
         unseen: what could not be looked at, and why.
-        ignored: what was passed over because it is litter.
+        ignored: files and folders that were passed over; a folder counts once.
         file_name: the key that names documents, None where none does.
         keys: what the metadata of the sample holds.
         records: the records of the sample, and the documents without metadata that are known by name.
@@ -105,7 +112,7 @@ class Folder:
     copies: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
     set_aside: FirstFew[Problem] = field(default_factory=lambda: FirstFew(NAMED))
     unseen: FirstFew[Problem] = field(default_factory=lambda: FirstFew(NAMED))
-    ignored: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
+    ignored: int = 0
     keys: Keys = field(default_factory=Keys)
     records: list[Record] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
@@ -123,22 +130,25 @@ class Folder:
         return self.contents.get(record.document, record.document)
 
 
-def look_at(root: Path, file_name: str | None = None, progress: Progress | None = None) -> Folder:
+def look_at(
+    root: Path, file_name: str | None = None, ignore: Iterable[str] = (), progress: Progress | None = None
+) -> Folder:
     """Look at everything below a folder, and read a sample of its metadata files. Changes nothing.
 
     Args:
         file_name: the key that names documents; looked for unless given.
+        ignore: patterns of what is passed over besides litter.
 
     Raises:
         OSError: the folder itself cannot be listed.
     """
     with os.scandir(root):
         pass
-    return _Look(root, file_name, progress).look()
+    return _Look(root, file_name, Ignored(ignore), progress).look()
 
 
 class _Look:
-    def __init__(self, root: Path, file_name: str | None, progress: Progress | None) -> None:
+    def __init__(self, root: Path, file_name: str | None, ignored: Ignored, progress: Progress | None) -> None:
         self._root = os.fsencode(root)
         self._folder = Folder(root)
         self._tell = progress or (lambda what, done, total: None)
@@ -146,15 +156,18 @@ class _Look:
         self._given = file_name
         self._sample: list[Metadata] = []
         self._known: dict[str, tuple[int, bytes]] = {}
-        self._spelled: dict[str, str] = {}
+        self._ignored = ignored
+        self._finder = Finder(root, self._listing)
+        self._listed: dict[bytes, Listing] = {}
         self._bare: dict[str, None] = {}
 
     def look(self) -> Folder:
         folder = self._folder
-        walk = Walk(folder.root, EVERY_FILE)
+        walk = Walk(folder.root, EVERY_FILE, self._ignored, pairs=True)
         for place, names in _by_folder(walk):
             self._sort(place, names)
             self._tell("looking at names", folder.metadata_files + folder.documents, None)
+        folder.ignored = walk.left_out
         for problem in walk.problems:
             folder.unseen.add(problem)
         self._sample.sort()
@@ -170,32 +183,41 @@ class _Look:
 
     def _sort(self, place: bytes, names: dict[bytes, int]) -> None:
         """Take in the files of one folder: name → size."""
-        metadata = {name for name in names if is_metadata(name)}
-        documents = {display_path(place + name): place + name for name in names.keys() - metadata}
-        stems: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for name in names.keys() - metadata:
-            stems[os.path.splitext(name)[0]].append(name)
+        metadata = sorted(name for name in names if is_metadata(name))
         described = set()
-        for name in sorted(metadata):
-            whole = os.path.splitext(name)[0]
-            beside = whole if whole in names and whole not in metadata else None
-            if beside is None and not has_lines(name) and len(stems.get(whole, ())) == 1:
-                beside = stems[whole][0]
-            path = None if beside is None else display_path(place + beside)
-            described.add(path)
-            self._offer(Metadata(place + name, names[name], path))
+        for name in metadata:
+            found = None if has_lines(name) else self._finder.find(place + name, None).document
+            described.add(found)
+            self._offer(Metadata(place + name, names[name], None if found is None else shown_path(found)))
         folder = self._folder
-        folder.documents += len(documents)
-        for path in sorted(documents):
+        for name in sorted(names.keys() - metadata):
+            key = place + name
+            path = shown_path(key)
+            folder.documents += 1
             known = len(self._known) < COMPARED
             if known:
-                self._spelled[normalize("NFC", path)] = path
-                self._known[path] = (names[documents[path][len(place) :]], documents[path])
+                self._known[path] = (names[name], key)
             folder.compared &= known
-            if path not in described:
+            if key not in described:
                 folder.bare += 1
                 if known:
                     self._bare[path] = None
+
+    def _listing(self, key: bytes) -> Listing:
+        """What a folder holds; the last ones are kept."""
+        listing = self._listed.get(key)
+        if listing is None:
+            if len(self._listed) == FOLDERS:
+                del self._listed[next(iter(self._listed))]
+            prefix = key + b"\0" if key else b""
+            try:
+                with os.scandir(real_path(self._root, key)) as entries:
+                    passes_over = partial(_passes_over, self._ignored, prefix)
+                    listing = Listing(entries, passes_over=passes_over)
+            except OSError as error:
+                listing = Listing((), str(error.strerror))
+            self._listed[key] = listing
+        return listing
 
     def _offer(self, metadata: Metadata) -> None:
         """Take a metadata file into the sample, each with the same chance."""
@@ -255,16 +277,13 @@ class _Look:
     def _named(self, metadata: Metadata, values: dict[str, Any]) -> dict[str, str]:
         """Key → the document that its value names, beside the metadata file or from the root on."""
         result = {}
-        folder = PurePosixPath(display_path(metadata.key)).parent
         for key, value in values.items():
             if key != self._given and not (isinstance(value, str) and "." in value and len(value) < LONGEST):
                 continue
-            if not isinstance(value, str) or not value:
-                continue
-            for path in (folder / value, PurePosixPath(value)):
-                if (found := self._spelled.get(normalize("NFC", path.as_posix()))) is not None:
-                    result[key] = found
-                    break
+            found = self._finder.find(metadata.key, value, guess=False).document
+            # The finder falls back on the name of the metadata file, which this value may have nothing to do with.
+            if found is not None and PurePosixPath(shown_path(found)).name == normalize("NFC", PurePosixPath(value).name):
+                result[key] = shown_path(found)
         return result
 
     def _compare(self) -> None:
@@ -300,6 +319,10 @@ class _Look:
             self._folder.unseen.add(Problem(path, f"cannot be read ({error.strerror})"))
             return None
         return digest.hexdigest()
+
+
+def _passes_over(ignored: Ignored, prefix: bytes, name: bytes) -> bool:
+    return ignored.leaves_out(name, prefix + name)
 
 
 def is_metadata(name: bytes) -> bool:
