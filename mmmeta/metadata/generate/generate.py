@@ -248,7 +248,7 @@ class _Gathering:
             if not problems.count:
                 raise
             raise MassDeletionError(
-                f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}"
+                f"{error}. Of metadata files there are {problems.count} problems, the first is {problems.named[0]}"
             ) from None
 
     def _read_all(self, walk: Walk, writer: MetadataWriter) -> None:
@@ -257,7 +257,7 @@ class _Gathering:
         for entry in scan.compare(walk):
             self._read_count += 1
             record = reader.read(entry)
-            scan.remember(entry, record.file if record is not None else None)
+            scan.remember(entry, record.file if record is not None else None, again=reader.troubled)
             if record is not None:
                 self._records += 1
                 batch.append(record)

@@ -184,11 +184,12 @@ class ScanDb:
             self.gone.append(remembered[0])
             remembered = next(rows, None)
 
-    def remember(self, entry: Entry, file: str | None) -> None:
-        """Note a file that was read: ``file`` is its unique value, None if it was set aside."""
+    def remember(self, entry: Entry, file: str | None, *, again: bool = False) -> None:
+        """Note a file that was read: ``file`` is its unique value, None if it was set aside; ``again``: to be read the
+        next time, too, for something is to be named as long as it is so."""
         key, size, mtime, ctime, inode = entry
         settled = self._started - (_TICK if _is_coarse(entry) else 0)
-        again = file is None or mtime >= settled or ctime >= settled
+        again = again or file is None or mtime >= settled or ctime >= settled
         self._read.append((key, size, _AGAIN if again else mtime, ctime, inode, file))
         if len(self._read) == _BATCH:
             self._flush()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PUBLIC_URL
 from mmmeta.errors import MmmetaError, Problem
+from mmmeta.metadata.generate.dates import Dates
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
@@ -31,11 +33,14 @@ class RecordReader:
         clashes: metadata files in which two places gave one key; ``clash_names`` has these keys.
         documents: the documents of the same files root.
         ignored: what is passed over; it counts as not there.
+        troubled: whether the metadata file that was read last has something to be named, though it is kept.
     """
 
     def __init__(self, root: Path, config: Config, ignored: Ignored, *, no_meta: bool) -> None:
         self.no_meta = no_meta
         self.ignored = ignored
+        self.troubled = False
+        self._dates = Dates(config.dates)
         self.keys = KeyFilter(config)
         self.problems: FirstFew[Problem] = FirstFew(PROBLEMS_KEPT)
         self.clashes = 0
@@ -45,9 +50,10 @@ class RecordReader:
         self._root = os.fsencode(root)
         self._config = config
 
-    def read(self, entry: Entry) -> Record | None:
-        """The record of a metadata file; None if it was set aside."""
+    def read(self, entry: Entry, *, tell: bool = True) -> Record | None:
+        """The record of a metadata file; None if it was set aside. ``tell``: name what is kept as it is, too."""
         source = display_path(entry.key)
+        self.troubled = False
         try:
             if self.no_meta:
                 values = self.documents.describe(entry)
@@ -59,17 +65,26 @@ class RecordReader:
                     self.clash_names.update(flattened.clashes)
                 url = values.get(PUBLIC_URL)
                 self.padded_urls += type(url) is str and url != url.strip()
-            return make_record(self.keys.keep(values), self._config, source, entry.mtime)
+            return self._record(values, source, entry.mtime, tell)
         except OSError as error:
             self.problems.add(Problem(source, f"cannot be read ({error.strerror})"))
         except MmmetaError as error:
             self.problems.add(Problem(source, str(error)))
         return None
 
+    def _record(self, values: dict[str, Any], source: str, mtime: int, tell: bool) -> Record:
+        kept = self.keys.keep(values)
+        problems = [] if self.no_meta else [Problem(source, reason, key) for key, reason in self._dates.apply(kept)]
+        record = make_record(kept, self._config, source, mtime)
+        self.troubled = bool(problems)
+        for problem in problems if tell else ():
+            self.problems.add(problem)
+        return record
+
     def read_again(self, scan: ScanDb, key: bytes, file: str) -> Record | None:
         """The record of a metadata file that this run or an earlier one has seen, if it is still that of ``file``."""
         entry = scan.entry(key)
-        record = self.read(entry) if entry is not None else None
+        record = self.read(entry, tell=False) if entry is not None else None
         return record if record is not None and record.file == file else None
 
     def describes(self, key: bytes, file: str) -> bool:
