@@ -103,5 +103,4 @@ def _tell(target: Target, report: GenerateReport, *, no_meta: bool) -> None:
         note(f"  {sentence}")
     kind = "documents" if no_meta else "metadata files"
     listing(f"  {kind} with one unique value:", [f"  {shared}" for shared in report.shared])
-    title = f"{count_text(report.problem_count, 'metadata file')} set aside:"
-    listing(title, report.problems, report.problem_count)
+    listing(f"{count_text(report.problem_count, 'problem')}:", report.problems, report.problem_count)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mmmeta.config.date_formats import check_format
 from mmmeta.config.ignoring import check_pattern
 from mmmeta.config.validation import InnerError, validate
 from mmmeta.config.yaml_file import read_yaml
@@ -48,6 +49,12 @@ def _check_template_name(name: str) -> str:
     return name
 
 
+def _check_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
+    if not formats:
+        raise ValueError('name at least one format, such as ["%d.%m.%Y"], or take the key out')
+    return formats
+
+
 def _nothing_is_an_empty_list(value: object) -> object:
     return () if value is None else value
 
@@ -59,6 +66,8 @@ def _nothing_is_empty(value: object) -> object:
 Key = Annotated[str, AfterValidator(_check_key)]
 TemplateName = Annotated[str, AfterValidator(_check_template_name)]
 UrlTemplate = Annotated[str, AfterValidator(_check_template)]
+DateFormat = Annotated[str, AfterValidator(check_format)]
+DateFormats = Annotated[tuple[DateFormat, ...], AfterValidator(_check_formats)]
 IgnorePattern = Annotated[str, AfterValidator(check_pattern)]
 
 
@@ -107,6 +116,7 @@ class Config(BaseModel):
 
     Attributes:
         metadata: keys and what is kept of them.
+        dates: key → strptime's formats, the first that fits counts; what fits one is kept as ISO text.
         ignore: what generate passes over, in gitignore's language, beside what desktops and browsers leave behind.
         remote: name → URL template, for ``file.remote.<name>``.
     """
@@ -114,8 +124,17 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     metadata: Annotated[MetadataConfig, BeforeValidator(_nothing_is_empty)] = MetadataConfig()
+    dates: Annotated[dict[Key, DateFormats], BeforeValidator(_nothing_is_empty)] = Field(default_factory=dict)
     ignore: Annotated[tuple[IgnorePattern, ...], BeforeValidator(_nothing_is_an_empty_list)] = ()
     remote: Annotated[dict[TemplateName, UrlTemplate], BeforeValidator(_nothing_is_empty)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_dates(self) -> Config:
+        if self.metadata.unique in self.dates:
+            raise InnerError(
+                "it is the unique key, whose text stays as it is. Take it out", ("dates", self.metadata.unique)
+            )
+        return self
 
     def fingerprint(self) -> str:
         """Hexadecimal text that changes when something else counts as metadata; the order of lists does not matter.
@@ -124,7 +143,7 @@ class Config(BaseModel):
         it comes across now.
         """
         rules = self.metadata
-        decisive = {
+        decisive: dict[str, object] = {
             "unique": rules.unique,
             "content": rules.content,
             "file_name": rules.file_name,
@@ -134,6 +153,8 @@ class Config(BaseModel):
             "include": None if rules.include is None else sorted(set(rules.include)),
             "exclude": sorted(set(rules.exclude)),
         }
+        if self.dates:
+            decisive["dates"] = self.dates
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?\s*(?:Z|[+-]\d\d:?\d\d)?)?")
+from mmmeta.metadata.generate.dates import is_iso
 
 ISO = "ISO"
 """What is said for texts that are ISO 8601 already."""
@@ -133,12 +133,8 @@ def dates_of(key: str, texts: Mapping[str, int]) -> Dates | None:
 
 def _format_of(text: str, named: bool) -> str | None:
     """The only format that a text has, None where there is none or where there may be two."""
-    if _ISO.fullmatch(text):
-        try:
-            datetime.strptime(text[:10], "%Y-%m-%d")
-            return ISO
-        except ValueError:
-            return None
+    if is_iso(text):
+        return ISO
     return next((name for name in _FORMATS if (named or name not in UNNAMED) and _fits(text, name)), None)
 
 

@@ -282,7 +282,9 @@ class _Look:
                 continue
             found = self._finder.find(metadata.key, value, guess=False).document
             # The finder falls back on the name of the metadata file, which this value may have nothing to do with.
-            if found is not None and PurePosixPath(shown_path(found)).name == normalize("NFC", PurePosixPath(value).name):
+            if found is not None and PurePosixPath(shown_path(found)).name == normalize(
+                "NFC", PurePosixPath(value).name
+            ):
                 result[key] = shown_path(found)
         return result
 

@@ -96,8 +96,9 @@ class Keys:
     def close(self) -> None:
         """All records were added: look for dates."""
         for facts in self.facts.values():
-            if facts.types["text"]:
-                facts.dates = dates_of(facts.key, facts.texts)
+            # 20200131 without quotes is a date as well, if the key's name says so.
+            numbers = {text: count for text, count in facts.others.items() if text.isdigit()}
+            facts.dates = dates_of(facts.key, {**facts.texts, **numbers})
 
     def identifying(self) -> list[str]:
         """The keys that each record has a value of its own for; those whose name promises it first."""

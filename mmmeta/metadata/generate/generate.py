@@ -216,7 +216,7 @@ class _Gathering:
             if not problems.count:
                 raise
             raise MassDeletionError(
-                f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}"
+                f"{error}. Of metadata files there are {problems.count} problems, the first is {problems.named[0]}"
             ) from None
 
     def _read_all(self, walk: Walk, writer: MetadataWriter) -> list[Entry]:
@@ -258,7 +258,8 @@ class _Gathering:
                 document = self._scan.lost_document(reading.entry.key)
                 if document is not None:
                     self._lost.add(record.file)
-            self._scan.remember(reading.entry, record.file if record is not None else None, document)
+            file = record.file if record is not None else None
+            self._scan.remember(reading.entry, file, document, again=self._reader.troubled)
             if record is not None:
                 records.append(record)
         self._records += len(records)

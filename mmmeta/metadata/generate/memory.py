@@ -238,11 +238,12 @@ class ScanDb(ScanFile):
             self.gone.append(remembered[0])
             remembered = next(rows, None)
 
-    def remember(self, entry: Entry, file: str | None, document: bytes | None = None) -> None:
+    def remember(self, entry: Entry, file: str | None, document: bytes | None = None, *, again: bool = False) -> None:
         """Note a file that was read: ``file`` is its unique value, None if it was set aside; ``document`` the key of the
-        document that it is about, its own where that was described."""
+        document that it is about, its own where that was described; ``again``: to be read the next time, too, for something
+        is to be named as long as it is so."""
         key, size, mtime, ctime, inode = entry
-        again = file is None or self._may_change_unseen(entry)
+        again = again or file is None or self._may_change_unseen(entry)
         self._read.append((key, size, _AGAIN if again else mtime, ctime, inode, file, document))
         if len(self._read) == BATCH:
             self._flush()

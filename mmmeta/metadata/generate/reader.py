@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PATH, PUBLIC_URL
 from mmmeta.errors import MmmetaError, Problem, UniqueValueError
+from mmmeta.metadata.generate.dates import Dates
 from mmmeta.metadata.generate.derive import Derivation, is_absent
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
 from mmmeta.metadata.generate.hashing import Hashed
@@ -53,11 +54,14 @@ class RecordReader:
         clashes: metadata files in which two places gave one key; ``clash_names`` has these keys.
         documents: the documents of the same files root.
         ignored: what is passed over; it counts as not there.
+        troubled: whether the metadata file that was read last has something to be named, though it is kept.
     """
 
     def __init__(self, root: Path, config: Config, scan: ScanDb, ignored: Ignored, *, no_meta: bool) -> None:
         self.no_meta = no_meta
         self.ignored = ignored
+        self.troubled = False
+        self._dates = Dates(config.dates)
         self.keys = KeyFilter(config)
         self.problems: FirstFew[Problem] = FirstFew(PROBLEMS_KEPT)
         self.clashes = 0
@@ -67,6 +71,7 @@ class RecordReader:
         self._root = os.fsencode(root)
         self._config = config
         self._set_aside: set[str] = set()
+        self._named: set[str] = set()
 
     def close(self) -> None:
         """End what reads documents beside this thread."""
@@ -114,6 +119,7 @@ class RecordReader:
         entry = reading.entry
         source = display_path(entry.key)
         unique = self._config.metadata.unique
+        self.troubled = False
         try:
             if reading.described is not None:
                 values = self.documents.describe(entry, reading.described.result().digest)
@@ -127,7 +133,10 @@ class RecordReader:
             kept = self.keys.keep(values)
             if kept is not values:
                 derived = tuple(key for key in derived if key in kept)
-            return make_record(kept, self._config, source, entry.mtime, derived=derived)
+            problems = [Problem(source, reason, key) for key, reason in self._dates.apply(kept)]
+            record = make_record(kept, self._config, source, entry.mtime, derived=derived)
+            self._name(source, problems)
+            return record
         except (OSError, MmmetaError) as error:
             self._aside(source, error, reading.document)
         return None
@@ -178,6 +187,14 @@ class RecordReader:
             return os.stat(real_path(self._root, key)).st_mtime_ns
         except (OSError, ValueError):
             return None
+
+    def _name(self, source: str, problems: list[Problem]) -> None:
+        """Name what is kept as it is, once: ensure looks at some files again."""
+        self.troubled = bool(problems)
+        if problems and source not in self._named:
+            self._named.add(source)
+            for problem in problems:
+                self.problems.add(problem)
 
     def _notice(self, flattened: Flattened) -> None:
         if flattened.clashes:
