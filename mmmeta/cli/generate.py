@@ -102,5 +102,13 @@ def _tell(target: Target, report: GenerateReport, *, no_meta: bool) -> None:
     for sentence in report.notes:
         note(f"  {sentence}")
     kind = "documents" if no_meta else "metadata files"
-    listing(f"  {kind} with one unique value:", [f"  {shared}" for shared in report.shared])
+    listing(f"  {kind} with one unique value:", _shared(report), report.shared_count)
     listing(f"{count_text(report.problem_count, 'problem')}:", report.problems, report.problem_count)
+
+
+def _shared(report: GenerateReport) -> list[str]:
+    lines = []
+    for shared in report.shared:
+        more = report.shared_more.get(shared.file)
+        lines.append(f"  {shared}{f' and {more:,} more' if more else ''}")
+    return lines

@@ -58,9 +58,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     keys: list[bytes] = []
     real = hashing.hash_document
 
-    def counted(key: bytes, path: bytes, kind: str = "sha1") -> hashing.Hashed:
+    def counted(key: bytes, path: bytes, kind: str = "sha1", buffer: memoryview | None = None) -> hashing.Hashed:
         keys.append(key)
-        return real(key, path, kind)
+        return real(key, path, kind, buffer)
 
     monkeypatch.setattr(hashing, "hash_document", counted)
     return keys
@@ -441,3 +441,39 @@ def test_no_meta_and_sidecars_together(archive: Archive, read: list[bytes]) -> N
     report = archive.server.generate(no_meta=True)
     assert [problem.source for problem in report.problems] == ["b.json"]
     assert {file["path"]: file.get("title") for file in archive.server.files} == found
+
+
+def test_which_metadata_files_lose_is_named_within_bounds(archive: Archive) -> None:
+    """The newest counts; the first of the others are named, and all are counted."""
+    for number in range(30):
+        path = sidecar(archive.server_path, f"{number:02}.json", content_hash="same")
+        os.utime(path, (OLD + number, OLD + number))
+    for number in range(50):
+        sidecar(archive.server_path, f"x{number % 25:02}{number // 25}.json", content_hash=f"x{number % 25:02}")
+    for _ in range(2):
+        report = archive.server.generate()
+        assert (report.duplicates, report.shared_count, len(report.shared)) == (54, 26, 20)
+        first = report.shared[0]
+        assert (first.file, first.source, first.others) == ("same", "29.json", tuple(f"{n:02}.json" for n in range(10)))
+        assert report.shared_more == {"same": 19}
+
+
+@pytest.mark.parametrize("unique", ["path", "metadata_path"])
+@pytest.mark.parametrize("there", [True, False])
+def test_with_the_path_as_unique_nothing_is_collapsed(archive: Archive, unique: str, there: bool) -> None:
+    """One content at several paths: each record is a file of its own, also where the documents lie elsewhere."""
+    configure(archive, f"metadata: {{unique: {unique}}}\n")
+    for folder in ("2023", "2024"):
+        keys = {"content_hash": "h"} if not there else {}
+        sidecar(archive.server_path, f"{folder}/x.json", _file_name="x.pdf", year=folder, **keys)
+        if there:
+            document(archive.server_path, f"{folder}/x.pdf", b"same")
+    report = archive.server.generate()
+    assert (report.added, report.duplicates, report.problem_count) == (2, 0, 0)
+    ending = "pdf" if unique == "path" else "json"
+    assert files(archive).keys() == {f"2023/x.{ending}", f"2024/x.{ending}"}
+    assert len({found["content_hash"] for found in files(archive).values()}) == 1
+    if there:
+        document(archive.server_path, "2024/x.pdf", b"another")
+        report = archive.server.generate(ensure=True)
+        assert (report.changed, report.deleted, report.added) == (1, 0, 0)

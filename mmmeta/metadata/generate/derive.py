@@ -6,7 +6,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from mmmeta.documents.content_types import media_type_of
 from mmmeta.documents.digests import NOT_ONE, SIZES, is_usual
 from mmmeta.documents.source import PATH
 from mmmeta.metadata.generate.finding import Finder
-from mmmeta.metadata.generate.hashing import Hashed, Hasher, entry_of
+from mmmeta.metadata.generate.hashing import Hasher, Hashing, entry_of
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, display_path, real_path
 
@@ -44,7 +43,7 @@ class Derivation(NamedTuple):
     document: bytes | None
     why: str
     looked: Entry | None
-    digests: Mapping[str, str | Future[Hashed]]
+    digests: Mapping[str, str | Hashing]
 
 
 _NOTHING = Derivation(None, "", None, {})
@@ -77,7 +76,7 @@ class Deriver:
         if rules.digest == NOT_ONE:
             self._functions.pop(rules.content, None)
         named = {rules.unique, rules.content, *rules.required, *(rules.include or ())}
-        self._wants_metadata_path = METADATA_PATH in named
+        self._wanted = named.intersection((PATH, DIR, NAME, METADATA_PATH))
 
     def can_derive(self, key: str) -> bool:
         """Whether a key is one that is derived."""
@@ -99,11 +98,15 @@ class Deriver:
         if not functions and not is_absent(values, *SIZES_OF_ITS_OWN):
             return Derivation(document, "", None, {})
         path = real_path(self._root, document)
+        if functions and not self._memory.knows_documents:
+            return Derivation(
+                document, "", None, {name: self._hasher.start(document, path, name) for name in functions}
+            )
         looked = entry_of(document, os.stat(path))
-        digests: dict[str, str | Future[Hashed]] = {}
+        digests: dict[str, str | Hashing] = {}
         for function in functions:
             known = self._memory.digest(looked, function)
-            digests[function] = known or self._hasher.start(document, os.path.realpath(path), function)
+            digests[function] = known or self._hasher.start(document, path, function)
         return Derivation(document, "", looked, digests)
 
     def finish(self, key: bytes, values: dict[str, Any], begun: Derivation) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -114,14 +117,25 @@ class Deriver:
         """
         derived: dict[str, Any] = {}
         if begun.document is None:
-            if not (self._on and self._wants_metadata_path):
+            if not (self._on and self._wanted):
                 return values, ()
-            derived[METADATA_PATH] = shown_path(key)
+            derived = self._without_document(key, values)
         elif self._on:
             derived = self._of_document(key, values, begun, begun.document)
         own = {name for name in derived if not is_absent(values, name)}
         added = {name: value for name, value in derived.items() if name not in own}
         return {**values, **added}, tuple(sorted(added))
+
+    def _without_document(self, key: bytes, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The path keys that config.yml names: documents may lie elsewhere, and are called what they are called all the
+        same. Only of metadata that knows its content, for else a document is missing."""
+        paths = {METADATA_PATH: shown_path(key)}
+        expected = self._finder.expected(key, values.get(self._file_name))
+        if expected is not None and not any(is_absent(values, name) for name in self._functions):
+            path = shown_path(expected)
+            folder, _, name = path.rpartition("/")
+            paths.update({PATH: path, DIR: folder, NAME: name})
+        return {name: value for name, value in paths.items() if name in self._wanted}
 
     def _of_document(self, key: bytes, values: Mapping[str, Any], begun: Derivation, document: bytes) -> dict[str, Any]:
         path = shown_path(document)
@@ -158,7 +172,11 @@ def digest_function(key: str, said: str | None) -> str | None:
 
 def is_absent(values: Mapping[str, Any], *keys: str) -> bool:
     """Whether metadata says nothing under any of these keys: null and an empty text are nothing."""
-    return all(values.get(key) in (None, "") for key in keys)
+    for key in keys:
+        value = values.get(key)
+        if value is not None and value != "":
+            return False
+    return True
 
 
 def shown_path(key: bytes) -> str:

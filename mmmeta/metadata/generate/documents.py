@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import Future
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +14,7 @@ from mmmeta.documents.source import PATH
 from mmmeta.errors import Problem
 from mmmeta.metadata.generate.derive import DIR, MIME_TYPE, NAME, SIZE, Deriver, shown_path
 from mmmeta.metadata.generate.finding import Finder, Folder
-from mmmeta.metadata.generate.hashing import Hashed, Hasher, hash_document
+from mmmeta.metadata.generate.hashing import Hasher, Hashing, hash_document
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, Walk, keys_of, real_path
@@ -60,7 +59,7 @@ class Documents:
         """End what reads documents beside this thread."""
         self._hasher.close()
 
-    def read(self, entry: Entry) -> Future[Hashed]:
+    def read(self, entry: Entry) -> Hashing:
         """Begin to read a document that has no metadata file, for ``describe``."""
         return self._hasher.start(entry.key, real_path(os.fsencode(self._root), entry.key), "sha1")
 

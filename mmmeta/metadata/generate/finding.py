@@ -108,6 +108,19 @@ class Finder:
             return found
         return Found(None, f"{named.why}, and {found.why}", named.unsure or found.unsure)
 
+    def expected(self, key: bytes, file_name: object) -> bytes | None:
+        """Where the document of a metadata file would lie beside it, by its name; None where nothing tells."""
+        folder, _, own = key.rpartition(b"\0")
+        if type(file_name) is str and file_name:
+            name = file_name.encode("utf-8", "surrogatepass")
+            path = os.path.normpath(os.path.join(folder.replace(b"\0", b"/"), name))
+            inside = not path.startswith((b"/", b"../")) and path not in (b"..", b".") and b"\0" not in path
+            return path.replace(b"/", b"\0") if inside else None
+        stem = own[:-_SUFFIX]
+        if media_type_of(os.fsdecode(stem)) is None:
+            return None
+        return folder + b"\0" + stem if folder else stem
+
     def _named(self, key: bytes, file_name: str) -> Found:
         shown = f"{file_name!r:.120}"
         try:

@@ -30,7 +30,15 @@ from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_fi
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.reader import Reading, RecordReader, precedence
-from mmmeta.metadata.generate.report import SHARED_NAMED, GenerateOptions, GenerateReport, shared_files
+from mmmeta.metadata.generate.report import (
+    NONE_SHARED,
+    OTHERS_NAMED,
+    SHARED_NAMED,
+    GenerateOptions,
+    GenerateReport,
+    shared_count,
+    shared_files,
+)
 from mmmeta.metadata.generate.scan_file import ScanDbError, discard
 from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Entry, Walk, keys_of
 from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
@@ -154,8 +162,10 @@ class _Gathering:
                 deleted = self._described_but_deleted(connection, writer, head)
                 changed = bool(scan.gone or self._read_count)
                 duplicates = scan.duplicates(changed=changed)
-                found = scan.shared(SHARED_NAMED, changed=changed) if duplicates else "[]"
-                shared = shared_files(found, writer)
+                found = (
+                    scan.shared(SHARED_NAMED, paths=OTHERS_NAMED + 1, changed=changed) if duplicates else NONE_SHARED
+                )
+                shared, shared_more = shared_files(found, writer)
                 if options.dry_run:
                     raise _DryRun
         except _DryRun:
@@ -184,6 +194,8 @@ class _Gathering:
             notes=(*remarks, *self._notes(writer, head, duplicates)),
             shared=shared,
             ignored=self._left_out,
+            shared_count=shared_count(found),
+            shared_more=shared_more,
         )
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
@@ -230,9 +242,10 @@ class _Gathering:
                 documents.append(entry)
                 continue
             batch.append(reading)
-            if len(batch) == BATCH:
+            if len(batch) >= (2 * BATCH if reading.waits else BATCH):  # documents are read while metadata is
                 self._finish_batch(batch, writer)
-        self._finish_batch(batch, writer)
+        while batch:
+            self._finish_batch(batch, writer)
         return documents
 
     def _describe_all(self, documents: list[Entry], writer: MetadataWriter) -> None:
@@ -244,13 +257,14 @@ class _Gathering:
         for entry in documents:
             if entry.key not in others:
                 batch.append(self._reader.describe(entry))
-                if len(batch) == BATCH:
+                if len(batch) == 2 * BATCH:
                     self._finish_batch(batch, writer)
-        self._finish_batch(batch, writer)
+        while batch:
+            self._finish_batch(batch, writer)
 
     def _finish_batch(self, batch: list[Reading], writer: MetadataWriter) -> None:
         records: list[Record] = []
-        for reading in batch:
+        for reading in batch[:BATCH]:
             self._read_count += 1
             record = self._reader.finish(reading)
             document = reading.document
@@ -264,9 +278,9 @@ class _Gathering:
                 records.append(record)
         self._records += len(records)
         self._write(records, writer)
-        if len(batch) == BATCH and self._progress is not None:
+        if len(batch) >= BATCH and self._progress is not None:
             self._progress("reading metadata files", self._read_count, None)
-        batch.clear()
+        del batch[:BATCH]
 
     def _write(self, batch: list[Record], writer: MetadataWriter) -> None:
         """Write what differs from the metadata db."""

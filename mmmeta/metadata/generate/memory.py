@@ -21,6 +21,7 @@ from mmmeta.layout import require_plain
 from mmmeta.metadata.db import Head, revision_digest
 from mmmeta.metadata.generate.scan_file import BATCH, ScanFile
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, is_metadata_name, real_path
+from mmmeta.values import json_text
 from mmmeta.writing import make_folder
 
 _AGAIN = -1
@@ -97,7 +98,7 @@ class ScanDb(ScanFile):
         self.gone: list[bytes] = []
         self._read: list[tuple[object, ...]] = []
         self._looked: list[tuple[object, ...]] = []
-        self._knows_documents = self._knows_lost = False
+        self.knows_documents = self._knows_lost = False
 
     def belongs_to(self) -> tuple[str, int, bytes] | None:
         """Metadata db id, revision and digest that this memory was made with; None if there is none to use."""
@@ -145,7 +146,7 @@ class ScanDb(ScanFile):
         stale: list[tuple[object, ...]] = []
         lost: list[tuple[object, ...]] = []
         for row in self._sane_rows("SELECT path, size, mtime, ctime, inode FROM documents ORDER BY path"):
-            self._knows_documents = True
+            self.knows_documents = True
             try:
                 found = os.stat(real_path(self._root, row[0]))
                 now: tuple[object, ...] = (row[0], found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
@@ -174,7 +175,7 @@ class ScanDb(ScanFile):
 
     def digest(self, document: Entry, function: str) -> str | None:
         """A digest of a document that is as it was when it was read."""
-        if not self._knows_documents:
+        if not self.knows_documents:
             return None
         row = self._row(
             "SELECT digests FROM documents WHERE path = ? AND size = ? AND mtime = ? AND ctime = ? AND inode = ?",
@@ -190,7 +191,7 @@ class ScanDb(ScanFile):
         """Note a document of which something was derived, as it was when it was looked at."""
         mtime = _AGAIN if self._may_change_unseen(document) else document.mtime
         key, size, _, ctime, inode = document
-        self._looked.append((key, size, mtime, ctime, inode, json.dumps(dict(digests))))
+        self._looked.append((key, size, mtime, ctime, inode, json_text(digests)))
 
     def documents_of_others(self) -> set[bytes]:
         """The documents that metadata files are about; complete after ``settle``."""
@@ -312,27 +313,28 @@ class ScanDb(ScanFile):
         row = self._row("SELECT count(file) - count(DISTINCT file) FROM seen")
         return 0 if row is None else int(row[0])
 
-    def shared(self, most: int, *, changed: bool) -> str:
-        """The first unique values that several metadata files share, with these files by path, as JSON ``[[value,
-        [path]]]``; looked for again only where something changed."""
+    def shared(self, most: int, *, paths: int, changed: bool) -> str:
+        """The first unique values that several metadata files share, each with the first of these files and their number,
+        and how many values there are, as JSON ``{count, files: [[value, [path], number]]}``; looked for again only where
+        something changed."""
         if not changed:
             row = self._row("SELECT value FROM info WHERE name = 'shared'")
             if row is not None and isinstance(row[0], str):
                 return row[0]
-        files = [
-            str(file)
-            for (file,) in self._run(
-                "SELECT file FROM seen WHERE file IS NOT NULL GROUP BY file HAVING count(*) > 1 ORDER BY file LIMIT ?",
-                most,
-            )
-        ]
-        paths: dict[str, list[str]] = {file: [] for file in files}
+        several = "SELECT file, count(*) AS number FROM seen WHERE file IS NOT NULL GROUP BY file HAVING number > 1"
+        counted = self._row(f"SELECT count(*) FROM ({several})")
+        files: dict[str, tuple[list[str], int]] = {
+            str(file): ([], number) for file, number in self._run(f"{several} ORDER BY file LIMIT ?", most)
+        }
         if files:
             marks = ", ".join("?" * len(files))
             sql = f"SELECT file, path FROM seen WHERE file IN ({marks}) ORDER BY path"
             for file, key in self._run(sql, *files):
-                paths[file].append(display_path(key))
-        return json.dumps(list(paths.items()))
+                if len(files[file][0]) < paths:
+                    files[file][0].append(display_path(key))
+        return json.dumps(
+            {"count": counted[0] if counted else 0, "files": [[file, *said] for file, said in files.items()]}
+        )
 
     def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int, shared: str) -> None:
         """Keep this run's memory as that of the metadata db at this revision."""

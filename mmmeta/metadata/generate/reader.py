@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from mmmeta.errors import MmmetaError, Problem, UniqueValueError
 from mmmeta.metadata.generate.dates import Dates
 from mmmeta.metadata.generate.derive import Derivation, is_absent
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
-from mmmeta.metadata.generate.hashing import Hashed
+from mmmeta.metadata.generate.hashing import Hashing
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, is_metadata_name, read_bytes, real_path
@@ -39,7 +38,12 @@ class Reading(NamedTuple):
     document: bytes | None
     values: dict[str, Any] | None = None
     begun: Derivation | None = None
-    described: Future[Hashed] | None = None
+    described: Hashing | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether its document is being read."""
+        return self.begun is not None and bool(self.begun.digests)
 
 
 class RecordReader:
@@ -208,7 +212,8 @@ class RecordReader:
         text = f"the unique key {unique!r} is missing; add it, or set metadata.unique in config.yml"
         if self.documents.deriver.can_derive(unique):
             if begun.why:
-                text += f". It cannot be derived from the document: {begun.why}"
+                key = self._config.metadata.file_name
+                text += f". It cannot be derived from the document, which {key!r} may name: {begun.why}"
         elif self._config.metadata.derive:
             text += f": {CONTENT_HASH} and {PATH}, for example, are derived from the document"
         return UniqueValueError(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mmmeta.errors import Problem
 from mmmeta.metadata.writer import MetadataWriter
@@ -24,10 +24,18 @@ class GenerateOptions:
 SHARED_NAMED = 20
 """Unique values that a report names of those that several metadata files share; all these files are counted."""
 
+OTHERS_NAMED = 10
+"""Metadata files that a report names of those that are passed over for one that counts."""
+
+
+NONE_SHARED = '{"count": 0, "files": []}'
+"""What the memory says where no metadata files share a unique value."""
+
 
 @dataclass(frozen=True)
 class Shared:
-    """Several metadata files with one unique value; ``source`` is the one that counts, ``others`` are passed over."""
+    """Several metadata files with one unique value; ``source`` is the one that counts, ``others`` are the first of those
+    that are passed over."""
 
     file: str
     source: str | None
@@ -45,7 +53,8 @@ class GenerateReport:
         added, changed, deleted, returned, unchanged: numbers of files; ``returned`` ones had been deleted.
         problems: the first 1,000 pieces of bad input; ``problem_count`` counts all.
         duplicates: metadata files beyond the first that share a unique value; the newest won.
-        shared: which ones these are, for the first 20 unique values.
+        shared: which ones these are, for the first 20 unique values; ``shared_count`` counts these values, and
+            ``shared_more`` says of how many others of one are not named.
         clashes: metadata files in which two places gave one key.
         ignored: files and folders that were passed over (config.yml: ``ignore``); a folder counts once.
         revision_before, revision: of the metadata db.
@@ -68,6 +77,8 @@ class GenerateReport:
     notes: tuple[str, ...] = ()
     shared: tuple[Shared, ...] = ()
     ignored: int = 0
+    shared_count: int = 0
+    shared_more: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -75,12 +86,21 @@ class GenerateReport:
         return self.added + self.changed + self.returned + self.unchanged
 
 
-def shared_files(found: str, writer: MetadataWriter) -> tuple[Shared, ...]:
-    """What the memory says of metadata files with one unique value, and which one of them counts."""
-    sources = dict(json.loads(found))
-    known = writer.known(list(sources))
-    winners = {file: known[file].source if file in known else None for file in sources}
-    return tuple(
-        Shared(file, winners[file], tuple(path for path in paths if path != winners[file]))
-        for file, paths in sources.items()
-    )
+def shared_files(found: str, writer: MetadataWriter) -> tuple[tuple[Shared, ...], dict[str, int]]:
+    """What the memory says of metadata files with one unique value, and which one of them counts; and of how many others
+    are not named."""
+    files = json.loads(found)["files"]
+    known = writer.known([file for file, _, _ in files])
+    shared, more = [], {}
+    for file, paths, count in files:
+        winner = known[file].source if file in known else None
+        others = tuple(path for path in paths if path != winner)[:OTHERS_NAMED]
+        shared.append(Shared(file, winner, others))
+        if count - 1 > len(others):
+            more[file] = count - 1 - len(others)
+    return tuple(shared), more
+
+
+def shared_count(found: str) -> int:
+    """How many unique values several metadata files share."""
+    return int(json.loads(found)["count"])
