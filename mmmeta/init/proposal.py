@@ -116,7 +116,7 @@ def propose(folder: Folder, given: Config | None = None) -> Proposal:
         no_meta=folder.bare > 0,
     )
     for facts in folder.keys.facts.values():
-        if facts.dates is None or not is_key(facts.key):
+        if facts.dates is None or not is_key(facts.key) or facts.key in (proposal.unique, proposal.content):
             continue
         if facts.dates.is_complete and facts.dates.proposed:
             proposal.dates[facts.key] = facts.dates.proposed
@@ -239,7 +239,9 @@ def _since(keys: Keys, proposal: Proposal) -> str | None:
     readable = [
         facts
         for facts in keys.facts.values()
-        if facts.dates is not None and facts.dates.counts and (facts.key in proposal.dates or facts.dates.is_complete)
+        if facts.dates is not None
+        and facts.dates.is_complete
+        and (facts.key in proposal.dates or not facts.dates.proposed)
     ]
     best = max(readable, key=lambda facts: facts.count, default=None)
     return None if best is None else best.key

@@ -17,7 +17,7 @@ from messy import LITTER, Messy, change, make
 
 DONE, WITH_PROBLEMS = 0, 3
 
-COUNT = re.compile(r"([\d,]+) (added|changed|deleted|unchanged|done|failed|metadata files? set aside)")
+COUNT = re.compile(r"([\d,]+) (added|changed|deleted|unchanged|done|failed|problems?)")
 
 
 def mmmeta(folder: Path, *words: str, code: int = DONE) -> str:
@@ -83,7 +83,7 @@ def test_three_commands_and_no_repair_script(tmp_path: Path, inside: bool) -> No
 
     first = wanted(messy)
     generated = mmmeta(here, "generate", "--no-meta", code=WITH_PROBLEMS)
-    assert counts(generated) == {"added": len(first), "metadata files set aside": len(messy.broken)}
+    assert counts(generated) == {"added": len(first), "problems": len(messy.broken)}
     assert counts(mmmeta(here, "run"), "documents:") == {"done": len(first)}
     assert downloaded(here / "downloads") == first
     table = rows(here)
@@ -105,7 +105,7 @@ def test_three_commands_and_no_repair_script(tmp_path: Path, inside: bool) -> No
         "changed": 20,
         "deleted": 15,
         "unchanged": len(first) - 35,
-        "metadata files set aside": len(messy.broken),
+        "problems": len(messy.broken),
     }
     ran = mmmeta(here, "run")
     assert counts(ran, "download_documents:") == {"done": 25}

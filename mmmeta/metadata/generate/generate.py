@@ -131,13 +131,11 @@ class _Gathering:
         self._options = options
         self._scan = scan
         self._progress = progress
-        self._ignored = Ignored(config.ignore)
-        self._reader = RecordReader(root, config, scan, self._ignored, no_meta=options.no_meta)
+        self._reader = RecordReader(root, config, scan, Ignored(config.ignore), no_meta=options.no_meta)
         self._read_count = 0
         self._records = 0
         self._describing = False
         self._lost: set[str] = set()
-        self._left_out = 0
 
     def close(self) -> None:
         """End what reads documents beside this thread."""
@@ -193,25 +191,21 @@ class _Gathering:
             dry_run=options.dry_run,
             notes=(*remarks, *self._notes(writer, head, duplicates)),
             shared=shared,
-            ignored=self._left_out,
+            ignored=self._reader.left_out,
             shared_count=shared_count(found),
             shared_more=shared_more,
         )
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
         options, scan, reader = self._options, self._scan, self._reader
-        walk = Walk(
-            self._root,
-            EVERY_FILE if options.no_meta else METADATA_FILES,
-            self._ignored,
-            pairs=self._config.metadata.derive and not options.no_meta,
-        )
+        suffixes = EVERY_FILE if options.no_meta else METADATA_FILES
+        pairs = self._config.metadata.derive and not options.no_meta
+        walk = Walk(self._root, suffixes, reader.ignored, pairs=pairs)
         documents = self._read_all(reader.walk(walk), writer)
         scan.settle(walk)
         if options.no_meta:
             self._describe_all(documents, writer)
             scan.settle(walk)
-        self._left_out = walk.left_out
         for problem in walk.problems:
             reader.problems.add(problem)
         writer.found_none = options.replace and scan.is_empty()

@@ -86,6 +86,11 @@ class RecordReader:
         self.documents.walk = walk
         return walk
 
+    @property
+    def left_out(self) -> int:
+        """How many files and folders the walk has passed over."""
+        return 0 if self.documents.walk is None else self.documents.walk.left_out
+
     def is_document(self, entry: Entry) -> bool:
         """Whether this is a document by its name, and not a metadata file."""
         return self.no_meta and not is_metadata_name(entry.key)
