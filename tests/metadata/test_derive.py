@@ -477,3 +477,14 @@ def test_with_the_path_as_unique_nothing_is_collapsed(archive: Archive, unique: 
         document(archive.server_path, "2024/x.pdf", b"another")
         report = archive.server.generate(ensure=True)
         assert (report.changed, report.deleted, report.added) == (1, 0, 0)
+
+
+def test_a_document_that_is_described_itself_is_its_own(archive: Archive) -> None:
+    """``ensure_files`` misses none of those that have no metadata file, a JSON document included, but one that is gone."""
+    root = archive.server_path
+    for name in ("a.pdf", "sub/b.pdf", "c.json"):
+        document(root, name, b"[1]" if name == "c.json" else name.encode())
+    archive.server.generate(no_meta=True)
+    assert archive.server.generate(no_meta=True, ensure_files=True).deleted == 0
+    (root / "a.pdf").unlink()
+    assert archive.server.generate(no_meta=True, ensure_files=True).deleted == 1

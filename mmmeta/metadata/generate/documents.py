@@ -108,6 +108,8 @@ class Documents:
         path = values.get(PATH)
         names = [file_name, path] if isinstance(path, str) and path.endswith(f"/{values.get(NAME)}") else [file_name]
         found = [self._finder.find(key, name, guess=False) for key in keys_of(source) for name in names]
+        if path == shown_path(keys_of(source)[0]):  # it was described itself
+            found += map(self._finder.itself, keys_of(source))
         if any(one.document is not None for one in found):
             return True
         unsure = next((one for one in found if one.unsure), None)

@@ -121,6 +121,11 @@ class Finder:
             return None
         return folder + b"\0" + stem if folder else stem
 
+    def itself(self, key: bytes) -> Found:
+        """The file at a key, where it is a document that has no metadata file."""
+        folder, _, name = key.rpartition(b"\0")
+        return self._chosen(folder, [name] if name in self._listing(folder).names else [])
+
     def _named(self, key: bytes, file_name: str) -> Found:
         shown = f"{file_name!r:.120}"
         try:
