@@ -49,7 +49,12 @@ def findings(folder: Folder) -> Iterator[Finding]:
             f"{sentence}{named}: its hash, size, media type and path are derived." if beside else f"{sentence}."
         )
         if beside:
-            yield from _listed("Document not found", folder.orphans)
+            title = (
+                "Document not found, so that to --no-meta the file is one itself"
+                if folder.bare
+                else "Document not found"
+            )
+            yield from _listed(title, folder.orphans)
     if folder.bare:
         about = "about " if folder.is_sample else ""
         sentence = f"Documents without metadata: {about}{folder.bare:,}. `generate --no-meta` describes them:"

@@ -173,6 +173,11 @@ class _Look:
         self._sample.sort()
         self._read()
         self._compare()
+        if folder.bare:
+            # Where documents without metadata are described, such a file is one of them that happens to be JSON.
+            for record in folder.records:
+                if record.document is None and record.content_hash is None:
+                    record.document = record.source
         folder.records += [Record(None, path) for path in self._bare]
         folder.bare_examples = list(self._bare)[:NAMED]
         if not folder.metadata_files:
