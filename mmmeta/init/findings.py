@@ -156,7 +156,7 @@ def describe(facts: KeyFacts) -> str:
         if dates.unread:
             parts.append(f"{dates.unread:,} no dates: {_short(dates.unread_example)}")
         return ", ".join(parts)
-    repeated, different = facts.repeated, len(facts.texts) + len(facts.others)
+    repeated, different = facts.repeated, len(facts.texts.keys() | facts.others.keys())
     if repeated is None and different > 1:
         parts.append("each another")
     elif repeated is not None:
