@@ -72,7 +72,7 @@ class Proposal:
         lost: records of the sample that another one with the same value replaces.
         dates: key → formats to name in ``dates:``.
         unsure: keys whose dates are not read without a person's word.
-        remote_url: URL template where documents are in the web under another key than ``public_url``.
+        addresses: a key other than ``public_url`` that holds addresses of the web.
         downloads: whether there is a place where documents can be had from.
         name: template of the names of downloads.
         no_meta: whether ``--no-meta`` is needed for the documents that have no metadata.
@@ -88,7 +88,7 @@ class Proposal:
     lost: int = 0
     dates: dict[str, list[str]] = field(default_factory=dict)
     unsure: list[KeyFacts] = field(default_factory=list)
-    remote_url: str | None = None
+    addresses: str | None = None
     downloads: bool = True
     name: str = "{path}"
     no_meta: bool = False
@@ -196,14 +196,9 @@ def _find_documents(folder: Folder, proposal: Proposal) -> None:
     keys = folder.keys
     named = [key for key in (FILE_NAME, *keys.identifying()) if _names_downloads(keys, key)]
     proposal.name = f"{{{named[0] if named else FILE_NAME}}}"
-    proposal.downloads = bool(named)
-    public = keys.facts.get(PUBLIC_URL)
-    if public is not None and _holds_urls(public):
-        return
-    urls = [facts for facts in keys.facts.values() if _holds_urls(facts) and fits_template(facts.key)]
-    best = max(urls, key=lambda facts: facts.count, default=None)
-    proposal.downloads &= best is not None
-    proposal.remote_url = None if best is None else f"{{{best.key}}}"
+    urls = [facts.key for facts in keys.facts.values() if _holds_urls(facts)]
+    proposal.addresses = next((key for key in urls if key != PUBLIC_URL), None)
+    proposal.downloads = bool(named) and PUBLIC_URL in urls
 
 
 def _names_downloads(keys: Keys, key: str) -> bool:

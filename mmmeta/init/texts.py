@@ -68,10 +68,7 @@ def config_text(folder: Folder, proposal: Proposal, names: Names, day: str) -> s
         lines += ["", *comment("What the proposed jobs write; what desktops and browsers leave is ignored anyway.")]
         lines += ["ignore:", *(f"  - {scalar(pattern)}" for pattern in names.ignore)]
     lines += ["", *comment("Where a document can be had from, if it does not lie beside its metadata.")]
-    if proposal.remote_url is None:
-        lines += comment("remote:") + comment('  url: "https://example.org/files/{path}"')
-    else:
-        lines += ["remote:", f"  url: {scalar(proposal.remote_url)}"]
+    lines += comment("remote:") + comment('  url: "https://example.org/files/{path}"')
     return "\n".join(lines) + "\n"
 
 
@@ -91,9 +88,7 @@ def project_text(folder: Folder, proposal: Proposal, names: Names, day: str) -> 
     if proposal.downloads:
         lines += list(_download(folder, proposal, names))
     else:
-        lines += comment(
-            "Nothing says where the documents are: no file lies beside the metadata, and no key is a URL.", " " * 6
-        )
+        lines += comment(_why_no_download(proposal), " " * 6)
         lines += [f"      # {line[6:]}" for line in _download(folder, proposal, names)]
     lines += [
         "      load_documents:",
@@ -153,6 +148,17 @@ def _download(folder: Folder, proposal: Proposal, names: Names) -> Iterator[str]
     yield "      download_documents:"
     yield from _where(folder, proposal)
     yield f"        download: {{to: {scalar(names.downloads)}, name: {scalar(proposal.name)}}}"
+
+
+def _why_no_download(proposal: Proposal) -> str:
+    if proposal.addresses is None:
+        return (
+            "No document lies beside its metadata, and nothing says where else it can be had from. If you know, then:"
+        )
+    return (
+        f"No document lies beside its metadata. Whole addresses are read from public_url alone, and {proposal.addresses} has "
+        "some: let the writer of the metadata call it so, or write what they have in common to remote: url: of config.yml. Then:"
+    )
 
 
 def _where(folder: Folder, proposal: Proposal) -> Iterator[str]:

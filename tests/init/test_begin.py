@@ -95,9 +95,29 @@ def test_without_documents_a_key_that_is_different_for_all_identifies(tmp_path: 
     assert beginning.proposal.unique == "id"
     assert "Also different for each record: url, title." in sentences(beginning)
     assert describe(beginning.folder.keys.facts["kind"]) == 'text, 2 different, "a" 2 times'
-    assert load_config(tmp_path / "_mmmeta" / "config.yml").remote == {"url": "{url}"}
     assert beginning.proposal.name == "{id}"
+    assert beginning.proposal.addresses == "url"
     assert beginning.proposal.selections[0].key == "kind"
+
+
+def test_documents_of_the_web_are_downloaded_from_their_public_url(tmp_path: Path) -> None:
+    """Under the id of each; addresses under another key are said, and the job stands there as a comment that is valid."""
+    for name in ("public_url", "link"):
+        for number in range(3):
+            put(tmp_path, f"{name}/{number}.json", {name: f"https://example.org/{number}", "id": number})
+        beginning = start(tmp_path / name)
+        project = tmp_path / name / "mmmeta.yaml"
+        text = project.read_text()
+        assert beginning.proposal.downloads == (name == "public_url")
+        if name == "link":
+            assert "public_url alone, and link has" in text
+            text = re.sub(
+                r"^      # (?=(download_documents:| +(where: {}|download:)))", "      ", text, flags=re.MULTILINE
+            )
+            project.write_text(text)
+        job = load_project(project).metadirs[name].jobs["download_documents"]
+        assert job.download is not None
+        assert job.download.name == "{id}"
 
 
 def test_with_nothing_that_identifies_it_is_the_metadata_file(tmp_path: Path) -> None:
