@@ -47,6 +47,7 @@ def main() -> None:
 
     \b
     Examples:
+      mmmeta init                            in a folder of documents, once
       mmmeta generate                        at the server, in the archive's folder
       mmmeta --metadir ./client update       at a client, after the sync
       mmmeta find document_type=contract 'retrieved_at>=7d' imported=false
