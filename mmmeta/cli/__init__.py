@@ -30,7 +30,7 @@ __all__ = ["main"]
         "inspect": "Say what a folder holds: databases, roles, problems. Changes nothing.",
         "state": "Copy the state db to a safe place, also while jobs run, and put such a copy back.",
         "find": "List the files that filters select.",
-        "dump": "Write all files with their metadata as JSON lines or CSV.",
+        "dump": "Write all files with their metadata as JSON lines, CSV or Parquet.",
         "store": "Read and write the small key-value store of a metadir.",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

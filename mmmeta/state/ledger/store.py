@@ -278,6 +278,14 @@ class LedgerView(ABC):
         """Where the results of these files are, of those for which that is known."""
 
     @abstractmethod
+    def statuses(self, job: str, files: Sequence[str]) -> dict[str, str]:
+        """The status of each of these files that the job has; ``postponed`` for one that waits without having failed."""
+
+    @abstractmethod
+    def documents(self, files: Sequence[str]) -> dict[str, str]:
+        """The paths at which jobs have put the documents of these files, of those that are done; the first job's."""
+
+    @abstractmethod
     def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
         """What ``rerun_on`` compares, of the version in which these files were done last."""
 

@@ -143,6 +143,31 @@ class SqliteLedgerView(LedgerView):
             found.update({file: place for file, *at in rows if (place := read_place(at, file)) is not None})
         return found
 
+    def statuses(self, job: str, files: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for chunk in in_chunks(files, PER_STATEMENT):
+            marks = ", ".join("?" * len(chunk))
+            sql = (
+                "SELECT file, CASE WHEN status = 'failed' AND error_type = ? THEN 'postponed' ELSE status END "
+                f"FROM ledger WHERE job = ? AND file IN ({marks})"
+            )
+            found.update(self._connection.execute(sql, (POSTPONED, job, *chunk)).fetchall())
+        return found
+
+    def documents(self, files: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for chunk in in_chunks(files, PER_STATEMENT):
+            marks = ", ".join("?" * len(chunk))
+            # A row of a table goes by the file's own name: only documents are named by a rule.
+            sql = (
+                "SELECT ledger.file, t.target, ifnull(ledger.place, ledger.file) FROM ledger JOIN targets AS t "
+                "ON t.id = ledger.target WHERE ledger.job IN (SELECT job FROM jobs) AND t.naming <> '' "
+                f"AND +ledger.status = 'done' AND ledger.file IN ({marks}) ORDER BY t.id"
+            )
+            for file, folder, name in self._connection.execute(sql, chunk):
+                found.setdefault(file, f"{folder}/{name}")
+        return found
+
     def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for chunk in in_chunks(files, PER_STATEMENT):
