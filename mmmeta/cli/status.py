@@ -128,7 +128,7 @@ def _outdated_text(inspection: Inspection, outdated: bool | None, status: Status
     if _is_stale(inspection, status):
         return "the copy is older than what was merged: sync it again (if the remote went back: `mmmeta update --accept-older`)"
     if inspection.state_db is not None and inspection.metadata_db.unique != inspection.state_db.unique:
-        return f"yes, but files are identified by {inspection.metadata_db.unique} now: `mmmeta update` says what to do"
+        return f"yes, but files are identified by {inspection.metadata_db.unique} now: `mmmeta state rekey --dry-run` says what becomes of them"
     return "yes: run `mmmeta update`" if outdated else "no"
 
 
