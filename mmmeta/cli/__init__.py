@@ -1,7 +1,7 @@
 """The command line: verbs over a metadir, one file a verb.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 done but some files were set aside or failed (and 128 + the signal's number when
-``run`` was stopped). Results go to stdout, everything else (problems, notes, progress) to stderr. Nothing but click is
+Exit codes: 0 done, 1 error, 2 usage, 3 done but some files were set aside or failed, or something needs a
+person (and 128 + the signal's number when ``run`` was stopped). Results go to stdout, everything else (problems, notes, progress) to stderr. Nothing but click is
 imported before a verb is chosen, so that ``--help`` and shell completion are quick.
 """
 
@@ -35,7 +35,7 @@ __all__ = ["main"]
         "store": "Read and write the small key-value store of a metadir.",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done but some files were set aside or failed.",
+    epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done but some files failed, or something needs a person.",
 )
 @click.version_option(mmmeta.__version__, prog_name="mmmeta")
 @main_settings_options

@@ -218,6 +218,7 @@ class Updater:
             digest=head.digest,
             remote_last_updated=self._updated(merged, head),
             alive=_alive_after(merged, counts),
+            merged_at=to_text(self._clock()),
         )
         return counts, merged, head, how
 
