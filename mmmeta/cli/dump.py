@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from mmmeta.cli.options import order_by_option, read_filters, settings_options, split_keys
 from mmmeta.cli.out import opened_binary, opened_text
@@ -81,6 +82,8 @@ def verb(
     from mmmeta.filters import to_where
     from mmmeta.jobs.beside import Beside
 
+    if form is not None and ctx.get_parameter_source("plain") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--format says the form already: leave --json and --csv out.")
     if form == "parquet":
         require_pyarrow()
     where = to_where(read_filters(filters))

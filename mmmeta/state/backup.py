@@ -17,6 +17,7 @@ from mmmeta.errors import MmmetaError, StateDbError, remedy_of
 from mmmeta.layout import Layout
 from mmmeta.reports import Progress
 from mmmeta.sqlite.connection import connect, set_journal_mode
+from mmmeta.sqlite.headers import is_sqlite
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, merged_of
 from mmmeta.state.ledger.sqlite.behind import free_claims
@@ -85,6 +86,8 @@ def restore(
     state = layout.state
     if state.exists() and source.exists() and source.samefile(state):
         raise StateDbError(f"{source} is the state db itself. Give the copy that is to be put back")
+    if source.is_file() and not _has_header(source):
+        raise StateDbError(f"{source} is no SQLite database: give a copy that `mmmeta state backup` has made")
     with closing(StateDatabase(source)) as database:
         merged = merged_of(database)
         if merged is None:
@@ -106,7 +109,7 @@ def restore(
             with database.reading() as reading, _one_moment(reading):  # opened before its place may be taken
                 _set_aside(state, before)
                 make_folder(state.parent)
-                with closing(connect(state, "rwc", _write_ahead)) as writing:
+                with _blaming(state), closing(connect(state, "rwc", _write_ahead)) as writing:
                     reading.backup(writing, pages=_PAGES, progress=_told(progress))
             with closing(StateDatabase(state)) as restored, restored.atomic() as connection:
                 free_claims(connection)
@@ -119,6 +122,14 @@ def restore(
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     set_journal_mode(connection, "WAL")
+
+
+def _has_header(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_sqlite(file.read(100))
+    except OSError as error:
+        raise StateDbError(f"{path} cannot be read: {error.strerror}; {remedy_of(error)}") from error
 
 
 def _is_state_db(path: Path) -> bool:
@@ -140,6 +151,16 @@ def _one_moment(reading: sqlite3.Connection) -> Iterator[None]:
         reading.execute("ROLLBACK")
 
 
+@contextmanager
+def _blaming(target: Path) -> Iterator[None]:
+    """What goes wrong with a copy is the fault of what is written: the other one was looked at before."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        room = "make room on its disk" if "full" in str(error) else "check the path, its permissions and its disk"
+        raise StateDbError(f"{target} cannot be written: {error}; {room}") from error
+
+
 def _told(progress: Progress | None) -> Callable[[int, int, int], object] | None:
     if progress is None:
         return None
@@ -149,7 +170,12 @@ def _told(progress: Progress | None) -> Callable[[int, int, int], object] | None
 def _copy(database: StateDatabase, target: Path, progress: Progress | None = None) -> None:
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
-        with database.reading() as reading, _one_moment(reading), closing(sqlite3.connect(temporary)) as writing:
+        with (
+            database.reading() as reading,
+            _one_moment(reading),
+            _blaming(target),
+            closing(sqlite3.connect(temporary)) as writing,
+        ):
             reading.backup(writing, pages=_PAGES, progress=_told(progress))
             writing.execute("PRAGMA journal_mode=DELETE")  # one file at rest
         with temporary.open("rb") as file:

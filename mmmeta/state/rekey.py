@@ -18,7 +18,7 @@ from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import STATE_SYSTEM, write_info
 from mmmeta.chunks import in_chunks
 from mmmeta.clock import Clock, to_text, utcnow
-from mmmeta.errors import MassDeletionError, StateDbError
+from mmmeta.errors import MassDeletionError, StateDbError, near_misses
 from mmmeta.filters import All
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
@@ -131,7 +131,7 @@ def rekey(
         with _aside(layout.state) as path, closing(StateDatabase(path)) as new:
             Updater(metadata, new, UpdateOptions(), Announced(merged.remote_last_updated), clock).run()
             report = _Rekeying(old, new, merged, same_version, clock, progress).run(
-                by or list(dict.fromkeys((merged.unique, head.unique, content)))
+                by, list(dict.fromkeys((merged.unique, head.unique, content)))
             )
             lost = len(report.matches.alone) + len(report.matches.ambiguous)
             if is_mass_deletion(lost, merged.alive, head.alive) and not allow_mass_delete:
@@ -148,12 +148,20 @@ def rekey(
 
 @contextmanager
 def _aside(state: Path) -> Iterator[Path]:
-    path = state.with_name(f".{state.name[:40]}.{secrets.token_hex(6)}.tmp")
+    beginning = f".{state.name[:40]}.rekey-"
+    path = state.with_name(f"{beginning}{secrets.token_hex(6)}")
+
+    def remove() -> None:
+        """Also what one that was killed has left."""
+        for left in state.parent.iterdir():
+            if left.name.startswith(beginning):
+                left.unlink(missing_ok=True)
+
+    remove()
     try:
         yield path
     finally:
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        remove()
 
 
 class _Rekeying:
@@ -175,14 +183,18 @@ class _Rekeying:
         self._theirs = state_catalog(old, clock())
         self._ours = state_catalog(new, clock())
 
-    def run(self, keys: Sequence[str]) -> RekeyReport:
-        for key in keys:
-            if not (self._theirs.knows(key) and self._ours.knows(key)):
-                continue
-            break
-        else:
+    def run(self, named: Sequence[str], usual: Sequence[str]) -> RekeyReport:
+        """Do it, by the keys that a person has named, or by the usual ones."""
+        known = set(self._theirs.keys) & set(self._ours.keys)
+        strange = [key for key in named if key not in known]
+        if strange:
             raise StateDbError(
-                f"files cannot be matched by {', '.join(keys)}: not both sides have it. Name a key with --by"
+                f"files cannot be matched by {strange[0]!r}: not both sides have it.{near_misses(strange[0], known)}"
+            )
+        keys = [key for key in named or usual if key in known]
+        if not keys:
+            raise StateDbError(
+                f"files cannot be matched by {', '.join(usual)}: not both sides have it. Name a key with --by"
             )
         before, now = (self._side(catalog.rows(All(()), deleted=None), keys) for catalog in (self._theirs, self._ours))
         matches = match(before, now, keys)
@@ -247,11 +259,12 @@ class _Rekeying:
             columns.flush()
             # After all of the remote's keys have their columns.
             for number, row in enumerate(self._theirs.rows(All(()), deleted=None), start=1):
-                if row.local:
+                values = {key: value for key, value in row.local.items() if key != self._ours.unique}
+                if values:
                     name = matches.names.get(row.unique_value)
                     moved, left = (moved + 1, left) if name is not None else (moved, left + 1)
                     file = name or row.unique_value
-                    save_local(connection, self._ours.unique, file, row.local, set(), self._stamp)
+                    save_local(connection, self._ours.unique, file, values, set(), self._stamp)
                 if number % _AT_ONCE == 0:
                     self._tell("moving what was set here", number)
         with self._attached() as connection:

@@ -79,3 +79,7 @@ def test_out_is_written_aside(server: Path, tmp_path: Path, run: Run) -> None:
     assert len(run("--metadir", server, "dump", "--out", "-").stdout.splitlines()) == 3
     assert "No such file" in run("--metadir", server, "dump", "--out", tmp_path / "no" / "x", code=1).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link.csv", "real.csv", "server"]
+
+
+def test_a_form_is_said_once(server: Path, run: Run) -> None:
+    assert "leave --json and --csv out" in run("--metadir", server, "dump", "--format", "csv", "--csv", code=2).stderr

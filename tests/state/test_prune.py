@@ -237,3 +237,40 @@ def test_beside_a_run(archive: Archive, clock: SettableClock) -> None:
 def test_without_a_state_db(archive: Archive, clock: SettableClock) -> None:
     with pytest.raises(StateDbError, match="nothing to prune"):
         prune(archive.client.layout, clock(), history=DAYS, deleted=DAYS)
+
+
+def test_a_pruned_file_can_still_be_undone(archive: Archive, clock: SettableClock) -> None:
+    """Where a job's `on_delete` comes to say so afterwards: the ledger knows the place."""
+    archive.client.layout.__dict__["files_root"] = archive.server_path
+    for name in "ab":
+        archive.write(name, _file_name=f"{name}.txt", title=name)
+        (archive.server_path / f"{name}.txt").write_text(name)
+    archive.deliver()
+    down = archive.root / "down"
+    download = {"download": {"to": str(down), "name": "{title}.txt"}, "where": {}}
+    assert archive.client.job("get", **download).run().done == 2
+    delete(archive, "a")
+    archive.client.job("get", **download).run()
+    clock.forward(days=101)
+    assert go(archive, clock).files == 1
+    assert archive.client.job("get", **download, on_delete="action").run().retracted == 1
+    assert [path.name for path in down.glob("*.txt")] == ["b.txt"]
+
+
+def test_a_metadata_db_made_anew_after_it(archive: Archive, clock: SettableClock) -> None:
+    """A pruned file that vanishes altogether goes the next time; everything that is compared agrees."""
+    for name in "abc":
+        archive.write(name, title=name)
+    archive.deliver()
+    delete(archive, "a")
+    clock.forward(days=101)
+    assert go(archive, clock).files == 1
+    archive.publish(replace=True, allow_mass_delete=True)
+    assert archive.client.update().how == "repair"
+    assert archive.client.check().problems == 0
+    assert go(archive, clock).files == 0
+    clock.forward(days=101)
+    assert go(archive, clock).files == 1
+    assert archive.client.files.get("a") is None
+    archive.client.update(replace=True)
+    assert archive.client.check().problems == 0

@@ -142,8 +142,8 @@ def test_ambiguous_files_are_named_and_not_guessed(archive: Archive) -> None:
     report = rekey(archive.client.layout, same_version, by=("url",), dry_run=True, allow_mass_delete=True)
     assert set(report.matches.ambiguous) == {"a", "b"}
     assert "url 'same'" in report.matches.ambiguous["a"]
-    with pytest.raises(StateDbError, match="cannot be matched by nothing"):
-        rekey(archive.client.layout, same_version, by=("nothing",))
+    with pytest.raises(StateDbError, match="cannot be matched by 'nrr': not both sides have it. Did you mean 'nr'"):
+        rekey(archive.client.layout, same_version, by=("url", "nrr"))
     assert bring(archive, by=("url", "nr")).matches.by == {"nr": 2}
 
 
@@ -202,6 +202,23 @@ def test_a_load_keeps_its_rows(archive: Archive, tmp_path: Path) -> None:
     identify(archive, "foreign_id")
     assert vars(bring(archive).jobs["import"]) == {"done": 2, "again": 0, "left": 0}
     assert archive.client.job("import", **job).run().done == 0
+
+
+def test_a_shadow_of_what_identifies_files_now_hides_nothing(archive: Archive) -> None:
+    """It cannot be set any more; the other values go along, and what a killed one has left is swept away."""
+    archive.write("a", foreign_id="id-a")
+    archive.deliver()
+    file = archive.client.files.get("a")
+    assert file is not None
+    file["foreign_id"] = "mine"
+    file["mark"] = 1
+    file.save()
+    identify(archive, "foreign_id")
+    left = archive.client.layout.local / ".state.db.rekey-0123"
+    left.write_text("half")
+    assert bring(archive).matches.names == {"a": "id-a"}
+    assert not left.exists()
+    assert archive.client_files()["id-a"] == {"foreign_id": "id-a", "content_hash": "a", "mark": 1}
 
 
 def test_one_to_one() -> None:
