@@ -142,7 +142,7 @@ def test_ambiguous_files_are_named_and_not_guessed(archive: Archive) -> None:
     report = rekey(archive.client.layout, same_version, by=("url",), dry_run=True, allow_mass_delete=True)
     assert set(report.matches.ambiguous) == {"a", "b"}
     assert "url 'same'" in report.matches.ambiguous["a"]
-    with pytest.raises(StateDbError, match="cannot be matched by 'nrr': not both sides have it. Did you mean 'nr'"):
+    with pytest.raises(StateDbError, match=r"cannot be matched by 'nrr': not both sides have it\. Did you mean 'nr'"):
         rekey(archive.client.layout, same_version, by=("url", "nrr"))
     assert bring(archive, by=("url", "nr")).matches.by == {"nr": 2}
 
