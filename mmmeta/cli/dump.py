@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmmeta.cli.options import order_by_option, read_filters, settings_options, split_keys
+from mmmeta.cli.options import order_by_option, read_filters, require_keys, settings_options, split_keys
 from mmmeta.cli.output import UNENCODABLE, harmless
 from mmmeta.cli.progress import ProgressCallback, progress_bar
 from mmmeta.cli.targets import find_target
@@ -73,6 +73,8 @@ def verb(
     with find_target(ctx).open() as metadir, progress_bar() as progress:
         files = metadir.files
         metadir.require_files()
+        require_keys(keys, files.columns, "--columns")
+        require_keys(split_keys(order_by), files.columns, "--order-by")
         total = files.count(where, deleted=deleted)
         found = files.find(where, order_by=split_keys(order_by), deleted=deleted)
         if progress is not None:
