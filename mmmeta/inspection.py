@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, head_of, metadata_catalog, revision_moment
 from mmmeta.metadata.server import Server
+from mmmeta.metadata.setaside import AllSetAside, read_set_aside
 from mmmeta.sqlite.database import Database
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import read_merged
@@ -77,6 +78,7 @@ class Inspection:
         problems: what could not be read, in sentences.
         is_legacy: written by mmmeta 0.1-0.4, which this version leaves alone.
         moments: when what happened last.
+        set_aside: what generate has set aside at the server, as the metadata db says.
     """
 
     path: str
@@ -91,6 +93,7 @@ class Inspection:
     unreadable: tuple[str, ...] = ()
     is_legacy: bool = False
     moments: Moments = Moments()
+    set_aside: AllSetAside = field(default_factory=AllSetAside)
 
 
 def inspect(server: Server, client: State, store: Store) -> Inspection:
@@ -99,6 +102,7 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     unreadable: list[str] = []
     facts: dict[str, DatabaseFacts] = {}
     shadowed: tuple[str, ...] = ()
+    set_aside = AllSetAside()
     published_at = merged_at = run_at = None
     layout = client.layout
     try:
@@ -114,6 +118,11 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
             published_at = _published_at(server.reader, facts["metadata"].revision)
     except MmmetaError as error:
         unreadable.append("metadata")
+        problems.append(str(error))
+    try:
+        if "metadata" in facts:
+            set_aside = read_set_aside(server.reader)
+    except MmmetaError as error:
         problems.append(str(error))
     try:
         if client.merged() is not None:  # None also where the first update has not come to its end
@@ -147,6 +156,7 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         moments=Moments(
             published_at, None if os.path.exists(layout.server_mark) else _changed_at(layout.meta_db), merged_at, run_at
         ),
+        set_aside=set_aside,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from mmmeta.cli.options import order_by_option, read_filters, settings_options, split_keys
+from mmmeta.cli.options import order_by_option, read_filters, require_keys, settings_options, split_keys
 from mmmeta.cli.out import opened_binary, opened_text
 from mmmeta.cli.output import harmless
 from mmmeta.cli.progress import ProgressCallback, progress_bar
@@ -92,6 +92,7 @@ def verb(
     with target.open() as metadir, progress_bar() as progress:
         files = metadir.files
         metadir.require_files()
+        require_keys(split_keys(order_by), files.columns, "--order-by")
         total = files.count(where, deleted=deleted)
 
         def found(what: str = "writing") -> Iterator[File]:
@@ -99,6 +100,7 @@ def verb(
             return matching if progress is None else _counted(matching, total, progress, what)
 
         with closing(Beside(metadir.layout, metadir.config, target.jobs)) as beside:
+            require_keys(keys, [*files.columns, *beside.columns] if files.columns else (), "--columns")
             wanted = keys or [*files.columns, *(beside.columns if form is not None else ())]
             with_beside = not set(beside.columns).isdisjoint(wanted)
 

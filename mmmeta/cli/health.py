@@ -23,14 +23,14 @@ def limits_of(target: Target) -> ChecksConfig:
 def find_problems(target: Target, metadir: Metadir, jobs: Iterable[str]) -> list[Finding]:
     """What needs a person after a run of these jobs; nothing where ``checks`` are switched off.
 
-    How many files stand failed is left out: those that failed in the run are its own news, and they come again by
-    themselves.
+    Left out is how many files stand failed: those that failed in the run are its own news, and they come again by
+    themselves; and what a changed selection has left undone, which nobody has to decide about.
     """
-    from mmmeta.health.checks import FAILURES, examine
+    from mmmeta.health.checks import FAILURES, LEFT, examine
 
     limits = limits_of(target)
     findings = examine(metadir, limits, jobs=jobs) if limits.enabled else []
-    return [finding for finding in findings if not finding.found.passed and finding.check != FAILURES]
+    return [finding for finding in findings if not finding.found.passed and finding.check not in (FAILURES, LEFT)]
 
 
 def health_line(target: Target, finding: Finding) -> str:

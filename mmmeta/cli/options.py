@@ -93,6 +93,21 @@ def read_filters(words: Sequence[str]) -> Condition:
         raise click.BadParameter(str(error), param_hint="FILTER") from error
 
 
+def require_keys(keys: Sequence[str], known: Sequence[str], option: str) -> None:
+    """Refuse keys that no file has: a table of nothing would look like an answer. Where there are no keys at all, no file
+    is there yet that could have any.
+
+    Raises:
+        click.BadParameter: names the first one, with the near misses.
+    """
+    from mmmeta.errors import near_misses
+
+    for key in keys if known else ():
+        name = key.removeprefix("-") if option == "--order-by" else key
+        if name not in known and not (option == "--order-by" and name.startswith("__")):  # those, mmmeta itself has
+            raise click.BadParameter(f"no file has the key {name!r}.{near_misses(name, known)}", param_hint=option)
+
+
 def split_keys(text: str | None) -> list[str]:
     """Keys from a list with commas."""
     return [key.strip() for key in text.split(",") if key.strip()] if text else []

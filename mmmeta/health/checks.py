@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REVISION = "at_published_revision"
 TYPES = "types_of_keys"
+SET_ASIDE = "nothing_set_aside"
 CAN_RUN = "can_run"
 DEAD = "nothing_dead"
 FAILURES = "few_failures"
@@ -129,13 +130,17 @@ def examine(metadir: Metadir, config: ChecksConfig, *, jobs: Iterable[str] | Non
     Raises:
         MmmetaError: the state db cannot be read.
     """
-    if not metadir.is_client:
-        return [] if metadir.is_server else [Finding(None, REVISION, _never_updated(metadir))]
-    metadir.ignore_news()
     seen = Seen(metadir)
+    of_server = Finding(
+        None, SET_ASIDE, look(Check(SET_ASIDE, "No metadata file is set aside.", looks.set_aside), seen)
+    )
+    if not metadir.is_client:
+        return [of_server] if metadir.is_server else [Finding(None, REVISION, _never_updated(metadir))]
+    metadir.ignore_news()
     ours = metadir.job_configs
     names = dict.fromkeys([*ours, *seen.status.jobs]) if jobs is None else jobs
-    findings = [
+    findings = [of_server] if metadir.is_server and jobs is None else []
+    findings += [
         Finding(None, check.name, look(check, seen)) for check in checks_of_state_db(config, unmerged=config.lag)
     ]
     for name in names:

@@ -17,6 +17,7 @@ from mmmeta.errors import MmmetaError
 from mmmeta.inspection import first_unmerged, metadata_head
 from mmmeta.jobs.results import Results
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
+from mmmeta.metadata.setaside import PROBLEM
 from mmmeta.quantities import format_duration
 from mmmeta.state.status import JobStatus, Status
 
@@ -107,6 +108,21 @@ def revision(seen: Seen, limit: float) -> Found:
         words = f"The store announces revision {published}, the metadata db here is at {head.revision}: the sync is not whole"
         return Found(f"{words}{_since(waits, limit)}.", numbers, "inspect", passed=0 < waits <= limit)
     return Found(f"Revision {published} is merged.", numbers, "status", passed=True)
+
+
+def set_aside(seen: Seen) -> Found:
+    """Whether the server's last generate has set metadata files aside."""
+    aside = seen.metadir.inspect().set_aside
+    numbers = {"problems": aside.problems}
+    if not aside.problems:
+        return Found("No metadata file is set aside.", numbers, "inspect", passed=True)
+    problems = [(row.path, row.reason) for row in aside.rows if row.kind == PROBLEM]
+    first = f"; the first is {problems[0][0]}: {problems[0][1]}" if problems else ""
+    words = (
+        f"{_files(aside.problems, 'is', 'are').replace('file', 'metadata file')} set aside, which jobs never see{first}"
+    )
+    rows = Rows(("metadata file", "reason"), problems, aside.problems)
+    return Found(words, numbers, "inspect", rows=rows, passed=False)
 
 
 def types(seen: Seen, several: Collection[str]) -> Found:

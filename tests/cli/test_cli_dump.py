@@ -83,3 +83,8 @@ def test_out_is_written_aside(server: Path, tmp_path: Path, run: Run) -> None:
 
 def test_a_form_is_said_once(server: Path, run: Run) -> None:
     assert "leave --json and --csv out" in run("--metadir", server, "dump", "--format", "csv", "--csv", code=2).stderr
+
+
+def test_a_mistyped_job_is_no_empty_column(ran: Path, run: Run) -> None:
+    text = run("dump", "--columns", "title,__job:contract", code=2).stderr
+    assert "Did you mean '__job:contracts'" in text

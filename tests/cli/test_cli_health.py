@@ -216,3 +216,15 @@ def test_quiet(loaded: Path, server: Path, client: Path, run: Run) -> None:
     assert "archive/load_all: 1 done" in output
     loaded.write_text(LOADING.replace("load: {", "where: {titel: x}\n        load: {"))
     assert "titel" in run("run", "--quiet", code=1).stderr
+
+
+def test_a_server_whose_metadata_files_are_set_aside(server: Path, run: Run) -> None:
+    """Until they are mended; a client can do nothing about it, and is told by why and inspect."""
+    write(server, "bad.json", "{")
+    run("--metadir", server, "generate", code=3)
+    output = run("--metadir", server, "status", "--check", code=3).stdout
+    assert output.startswith("server: 1 metadata file is set aside, which jobs never see; the first is bad.json: ")
+    assert "bad.json" in run("--metadir", server, "inspect").stderr
+    (server / "bad.json").unlink()
+    run("--metadir", server, "generate")
+    assert run("--metadir", server, "status", "--check").stdout == "server: nothing needs you\n"

@@ -63,9 +63,9 @@ def test_columns_have_the_type_of_their_values(mixed: Path, run: Run, tmp_path: 
 
 def test_stdout_filters_and_columns(mixed: Path, run: Run) -> None:
     """Also into a pipe; the types are those of what is written."""
-    result = run("--metadir", mixed, "dump", "n=1", "--columns", "mixed,__path,nowhere", "--format", "parquet")
+    result = run("--metadir", mixed, "dump", "n=1", "--columns", "mixed,__path,nothing", "--format", "parquet")
     table = pq.read_table(io.BytesIO(result.stdout_bytes))
-    assert table.to_pylist() == [{"mixed": 1, "__path": None, "nowhere": None}]
+    assert table.to_pylist() == [{"mixed": 1, "__path": None, "nothing": None}]
     words = [sys.executable, "-m", "mmmeta", "--metadir", str(mixed), "dump", "--format", "parquet"]
     piped = subprocess.run(words, capture_output=True, check=True)
     assert pq.read_table(io.BytesIO(piped.stdout)).num_rows == 5

@@ -14,6 +14,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables
+from mmmeta.metadata.generate.aside import tell_clients
 from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
 from mmmeta.metadata.generate.reader import RecordReader, precedence
 from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Walk, keys_of
+from mmmeta.metadata.setaside import known_set_aside
 from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
 from mmmeta.values import RESERVED_PREFIX
@@ -138,11 +141,8 @@ class Generator:
             spare = Path(folder) / "scan.db"
             if self._database.exists():
                 return self._run(started, self._database, spare)
-            database = MetadataDatabase(Path(folder) / "meta.db")
-            try:
+            with closing(MetadataDatabase(Path(folder) / "meta.db")) as database:
                 return self._run(started, database, spare)
-            finally:
-                database.close()
 
     def _run(self, started: float, database: MetadataDatabase, scan_path: Path) -> GenerateReport:
         try:
@@ -189,8 +189,7 @@ class _Gathering:
 
     def run(self, database: MetadataDatabase, now: str, started: float) -> GenerateReport:
         """Compare and write everything."""
-        options, scan = self._options, self._scan
-        remarks: list[str] = []
+        options, scan, remarks = self._options, self._scan, list[str]()
         try:
             with database.atomic() as connection:
                 if options.dry_run:
@@ -207,6 +206,7 @@ class _Gathering:
                 duplicates = scan.duplicates(changed=changed)
                 found = scan.shared(SHARED_NAMED, changed=changed) if duplicates else "[]"
                 shared = _shared(found, writer)
+                tell_clients(connection, scan, self._reader, shared, now)
                 if options.dry_run:
                     raise _DryRun
         except _DryRun:
@@ -238,6 +238,7 @@ class _Gathering:
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
         options, scan, reader = self._options, self._scan, self._reader
+        reader.noted = known_set_aside(connection)
         walk = Walk(self._root, EVERY_FILE if options.no_meta else METADATA_FILES)
         self._read_all(walk, writer)
         scan.settle(walk)

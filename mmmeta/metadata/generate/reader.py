@@ -29,6 +29,7 @@ class RecordReader:
         problems: what was set aside, and what could not be looked at.
         clashes: metadata files in which two places gave one key; ``clash_names`` has these keys.
         documents: the documents of the same files root.
+        noted: path → what earlier runs have set aside there and this one has not read yet.
     """
 
     def __init__(self, root: Path, config: Config, *, no_meta: bool) -> None:
@@ -38,6 +39,7 @@ class RecordReader:
         self.clashes = 0
         self.clash_names: set[str] = set()
         self.padded_urls = 0
+        self.noted: dict[str, list[tuple[str, str]]] = {}
         self.documents = Documents(root, config, self.problems)
         self._root = os.fsencode(root)
         self._config = config
@@ -45,6 +47,8 @@ class RecordReader:
     def read(self, entry: Entry) -> Record | None:
         """The record of a metadata file; None if it was set aside."""
         source = display_path(entry.key)
+        if self.noted:
+            self.noted.pop(source, None)
         try:
             if self.no_meta:
                 values = self.documents.describe(entry)
