@@ -229,9 +229,20 @@ class Ledger(ABC):
         """
 
     @abstractmethod
+    def rename(self, new: str) -> int:
+        """Give all that is known of the job another name, noted until ``end_renaming``; returns of how many files.
+
+        Raises:
+            JobError: a run is at work, or the ledger knows a job of the new name that has tried anything.
+        """
+
+    @abstractmethod
+    def end_renaming(self) -> None:
+        """Nothing outside of the ledger has the old name any more."""
+
+    @abstractmethod
     def trim_history(self) -> None:
-        """Remove attempts that are older than ``HISTORY_DAYS`` and not among the latest ``HISTORY_KEPT``, and targets in which
-        nothing is any more; the ledger keeps how each file ended last."""
+        """Remove attempts older than ``HISTORY_DAYS`` and not among the latest ``HISTORY_KEPT``, and targets without results."""
 
     @abstractmethod
     def due(self) -> list[str]:
@@ -351,6 +362,14 @@ class LedgerView(ABC):
     @abstractmethod
     def set_aside_since(self, job: str, reason: str, since: datetime) -> int:
         """How many files of a job were set aside for this reason, at that moment (aware UTC) or later."""
+
+    @abstractmethod
+    def targets(self, job: str) -> list[str]:
+        """Where a job has put results, as ``Pointing`` names it."""
+
+    @abstractmethod
+    def renaming(self) -> tuple[str, str] | None:
+        """Old and new name of a job whose renaming was broken off; None where none was."""
 
     @abstractmethod
     def miscounts(self) -> list[tuple[str, str]]:
