@@ -64,7 +64,7 @@ def test_every_command_explains_itself(words: tuple[str, ...], run: Run) -> None
     assert f"mmmeta {' '.join(words)}" in " ".join(output.split("Example", 1)[1].split())
     written = words[-1] in (
         *("generate", "update", "run", "set", "touch", "delete"),
-        *("retry", "dismiss", "forget", "adopt", "backup", "restore", "moved", "rekey", "prune"),
+        *("retry", "dismiss", "rename", "forget", "adopt", "backup", "restore", "moved", "rekey", "prune"),
     )
     assert written is any(parameter.name == "dry_run" for parameter in found.params)
     assert any("--json" in parameter.opts for parameter in found.params)

@@ -86,7 +86,7 @@ def test_what_was_never_seen(ran: Path, server: Path, run: Run) -> None:
     """With the near misses, for a name, a path and a hash; and clumsy words."""
     for word, near in (
         ("b3.txt", "b2.txt"),
-        ("b2.jsn", "b2.json"),
+        ("b3.jsn", "b2.json"),
         ("zzz", None),
         ("", None),
         ("%", None),

@@ -19,6 +19,7 @@ from mmmeta.cli.options import json_option, settings_options
         "dismiss": "Settle dead files for good, so that nobody is reminded of them.",
         "history": "Say what happened: which run did what, and what became of a file.",
         "adopt": "Take files for done, because somebody did them before the job was there.",
+        "rename": "Give a job another name in the ledger, its history and the receipts of its targets, so that nothing is done anew.",
         "forget": "Remove a job's part of the ledger: the next run does every file again.",
     },
     invoke_without_command=True,

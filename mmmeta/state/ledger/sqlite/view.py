@@ -15,6 +15,7 @@ from mmmeta.sqlite.statements import encodable
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
 from mmmeta.state.ledger.sqlite.hosts import read_hosts
+from mmmeta.state.ledger.sqlite.names import renaming_of
 from mmmeta.state.ledger.sqlite.places import count_elsewhere, others_at, were_given
 from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE, read_place
 from mmmeta.state.ledger.store import LedgerView
@@ -278,6 +279,13 @@ class SqliteLedgerView(LedgerView):
             (job, reason, to_text(since)),
         ).fetchone()
         return int(count)
+
+    def targets(self, job: str) -> list[str]:
+        rows = self._connection.execute("SELECT DISTINCT target FROM targets WHERE job = ? ORDER BY 1", (job,))
+        return [str(target) for (target,) in rows]
+
+    def renaming(self) -> tuple[str, str] | None:
+        return renaming_of(self._connection)
 
     def miscounts(self) -> list[tuple[str, str]]:
         kept = self._counted("SELECT job, status, files FROM ledger_counts WHERE files <> 0")
