@@ -73,8 +73,8 @@ def verb(
     with find_target(ctx).open() as metadir, progress_bar() as progress:
         files = metadir.files
         metadir.require_files()
-        require_keys(keys, files.columns, "--columns")
-        require_keys(split_keys(order_by), files.columns, "--order-by")
+        require_keys(keys, files, "--columns")
+        require_keys(split_keys(order_by), files, "--order-by")
         total = files.count(where, deleted=deleted)
         found = files.find(where, order_by=split_keys(order_by), deleted=deleted)
         if progress is not None:
