@@ -120,9 +120,7 @@ class Runner:
     printed: str = ""
 
     def __post_init__(self) -> None:
-        kept = {
-            name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SSL_CERT_FILE") if name in os.environ
-        }
+        kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SSL_CERT_FILE") if name in os.environ}
         (self.folder / ".home").mkdir(exist_ok=True)
         self.environment = kept | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

@@ -92,7 +92,7 @@ def verb(
     with target.open() as metadir, progress_bar() as progress:
         files = metadir.files
         metadir.require_files()
-        require_keys(split_keys(order_by), files.columns, "--order-by")
+        require_keys(split_keys(order_by), files, "--order-by")
         total = files.count(where, deleted=deleted)
 
         def found(what: str = "writing") -> Iterator[File]:
@@ -100,7 +100,7 @@ def verb(
             return matching if progress is None else _counted(matching, total, progress, what)
 
         with closing(Beside(metadir.layout, metadir.config, target.jobs)) as beside:
-            require_keys(keys, [*files.columns, *beside.columns] if files.columns else (), "--columns")
+            require_keys(keys, files, "--columns", beside.columns)
             wanted = keys or [*files.columns, *(beside.columns if form is not None else ())]
             with_beside = not set(beside.columns).isdisjoint(wanted)
 

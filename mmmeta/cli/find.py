@@ -86,8 +86,8 @@ def verb(
     with find_target(ctx).open() as metadir:
         files = metadir.files
         metadir.require_files()
-        require_keys(shown, files.columns, "--columns")
-        require_keys(order, files.columns, "--order-by")
+        require_keys(shown, files, "--columns")
+        require_keys(order, files, "--order-by")
         most = row_limit(limit, as_json)
         found = files.find(to_where(condition), order_by=order, _limit=most, deleted=deleted)
         if as_json:

@@ -97,6 +97,10 @@ def _meanings(catalog: Catalog, word: Word, config: Config) -> Iterator[Conditio
     yield AnyOf(tuple(compare(key, "startswith", word.text) for key in dict.fromkeys([catalog.unique, rules.content])))
     titles = [key for key in catalog.keys if key.rpartition(":")[2] == "title"]
     yield AnyOf(tuple(compare(key, "startswith", word.text) for key in titles))
+    # A path of somewhere else, such as of a download: its name may tell.
+    base = [path.rpartition("/")[2] for path in word.paths if "/" in path.rstrip("/")]
+    own = [compare(key, "endswith", f"/{name}") for key in (SOURCE, *names) for name in base if name]
+    yield AnyOf((*_equal([SOURCE, *names], filter(None, base)), *own))
 
 
 def _equal(keys: Iterable[str], values: Iterable[str]) -> list[Compare]:
