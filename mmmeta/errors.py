@@ -224,8 +224,13 @@ class Problem:
     reason: str
     key: str | None = None
 
+    @property
+    def words(self) -> str:
+        """What is wrong, without where."""
+        return self.reason if self.key is None else f"{self.key}: {self.reason}"
+
     def __str__(self) -> str:
-        return f"{self.source}: {self.reason}" if self.key is None else f"{self.source}: {self.key}: {self.reason}"
+        return f"{self.source}: {self.words}"
 
 
 _REMEDIES = {

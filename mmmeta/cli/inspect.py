@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmmeta.cli.options import json_option, settings_options
-from mmmeta.cli.output import echo_report, note, rest_text
+from mmmeta.cli.output import echo_report, listing, note, rest_text
 from mmmeta.cli.problems import DONE, WITH_PROBLEMS, act_on
 from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import Target, find_targets
@@ -57,6 +57,11 @@ def _tell(target: Target, inspection: Inspection) -> None:
         rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
     rows += [(f"store: {key}", value) for key, value in inspection.store.items()]
     draw_table([target.name, ""], rows)
+    aside = inspection.set_aside
+    if aside.rows:
+        where = "here" if inspection.is_server else "at the server"
+        title = f"  set aside {where}, {aside.problems:,} in all (`mmmeta why NAME` tells of one; --json has all):"
+        listing(title, [f"{row.path}: {row.reason}" for row in aside.rows], len(aside.rows))
     for problem in inspection.problems:
         note(f"{target.name}: {problem}")
 

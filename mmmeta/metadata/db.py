@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from mmmeta.catalog.tables import (
     table_names,
     write_info,
 )
+from mmmeta.clock import from_text
 from mmmeta.errors import FormatError, MetadataDbError, MmmetaError
 from mmmeta.fingerprints import digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
@@ -181,6 +182,14 @@ def revision_digest(connection: sqlite3.Connection, revision: int, schema: str =
         (revision,),
     ).fetchone()
     return None if row is None else row[0]
+
+
+def revision_moment(connection: sqlite3.Connection, revision: int) -> datetime | None:
+    """When the first of the revisions from this one on was published, by the server's clock; None where nobody knows."""
+    row = connection.execute("SELECT at FROM revisions WHERE rev >= ? ORDER BY rev LIMIT 1", (revision,)).fetchone()
+    with suppress(ValueError, TypeError, OverflowError):  # what a remote has written may be anything
+        return None if row is None else from_text(row[0])
+    return None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables
+from mmmeta.metadata.generate.aside import tell_clients
 from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.ignored import Ignored
@@ -41,6 +43,7 @@ from mmmeta.metadata.generate.report import (
 )
 from mmmeta.metadata.generate.scan_file import ScanDbError, discard
 from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Entry, Walk, keys_of
+from mmmeta.metadata.setaside import known_set_aside
 from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
 from mmmeta.values import RESERVED_PREFIX
@@ -84,11 +87,8 @@ class Generator:
             spare = Path(folder) / "scan.db"
             if self._database.exists():
                 return self._run(started, self._database, spare)
-            database = MetadataDatabase(Path(folder) / "meta.db")
-            try:
+            with closing(MetadataDatabase(Path(folder) / "meta.db")) as database:
                 return self._run(started, database, spare)
-            finally:
-                database.close()
 
     def _run(self, started: float, database: MetadataDatabase, scan_path: Path) -> GenerateReport:
         try:
@@ -143,8 +143,7 @@ class _Gathering:
 
     def run(self, database: MetadataDatabase, now: str, started: float) -> GenerateReport:
         """Compare and write everything."""
-        options, scan = self._options, self._scan
-        remarks: list[str] = []
+        options, scan, remarks = self._options, self._scan, list[str]()
         try:
             with database.atomic() as connection:
                 if options.dry_run:
@@ -164,6 +163,7 @@ class _Gathering:
                     scan.shared(SHARED_NAMED, paths=OTHERS_NAMED + 1, changed=changed) if duplicates else NONE_SHARED
                 )
                 shared, shared_more = shared_files(found, writer)
+                tell_clients(connection, scan, self._reader, shared, now)
                 if options.dry_run:
                     raise _DryRun
         except _DryRun:
@@ -198,6 +198,7 @@ class _Gathering:
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
         options, scan, reader = self._options, self._scan, self._reader
+        reader.noted = known_set_aside(connection)
         suffixes = EVERY_FILE if options.no_meta else METADATA_FILES
         pairs = self._config.metadata.derive and not options.no_meta
         walk = Walk(self._root, suffixes, reader.ignored, pairs=pairs)

@@ -59,6 +59,7 @@ class RecordReader:
         documents: the documents of the same files root.
         ignored: what is passed over; it counts as not there.
         troubled: whether the metadata file that was read last has something to be named, though it is kept.
+        noted: path → what earlier runs have set aside there and this one has not read yet.
     """
 
     def __init__(self, root: Path, config: Config, scan: ScanDb, ignored: Ignored, *, no_meta: bool) -> None:
@@ -71,6 +72,7 @@ class RecordReader:
         self.clashes = 0
         self.clash_names: set[str] = set()
         self.padded_urls = 0
+        self.noted: dict[str, list[tuple[str, str]]] = {}
         self.documents = Documents(root, config, self.problems, scan, ignored, no_meta=no_meta)
         self._root = os.fsencode(root)
         self._config = config
@@ -129,6 +131,7 @@ class RecordReader:
         source = display_path(entry.key)
         unique = self._config.metadata.unique
         self.troubled = False
+        self.noted.pop(source, None)
         try:
             if reading.described is not None:
                 values = self.documents.describe(entry, reading.described.result().digest)

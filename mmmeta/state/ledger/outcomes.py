@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -227,3 +228,20 @@ class Settled:
     outcome: Outcome
     status: str
     behind: bool = False
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What became of the names that were to be adopted.
+
+    Attributes:
+        named: how many, each once.
+        adopted: how many were taken for done.
+        statuses: status → how many have it now.
+        strangers: the names that the ledger does not have.
+    """
+
+    named: int
+    adopted: int
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    strangers: tuple[str, ...] = ()

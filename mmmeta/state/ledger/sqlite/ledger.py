@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
-from mmmeta.state.ledger.outcomes import Candidate, Place, Pointing
+from mmmeta.state.ledger.outcomes import Adopted, Candidate, Place, Pointing
 from mmmeta.state.ledger.rules import (
     DISMISSED,
     HISTORY_DAYS,
@@ -24,8 +24,9 @@ from mmmeta.state.ledger.rules import (
 )
 from mmmeta.state.ledger.sqlite.claims import Claims
 from mmmeta.state.ledger.sqlite.hosts import forget_hosts, note_hosts
+from mmmeta.state.ledger.sqlite.names import end_renaming, forget_job, rename_job
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
-from mmmeta.state.ledger.store import Adopted, Current, KnownJob, Offered
+from mmmeta.state.ledger.store import Current, KnownJob, Offered
 from mmmeta.values import RESERVED_PREFIX
 
 
@@ -211,17 +212,13 @@ class SqliteLedger(Claims):
         return taken
 
     def forget(self) -> int:
-        name = self.rules.name
-        self._connection.execute(
-            "UPDATE info SET value = max(value, (SELECT ifnull(max(token), 0) + 1 FROM ledger WHERE job = ?)) "
-            "WHERE name = 'token_base'",
-            (name,),
-        )
-        count = self._connection.execute("DELETE FROM ledger WHERE job = ?", (name,)).rowcount
-        self._places.forget()
-        for table in ("ledger_counts", "attempts", "jobs"):
-            self._connection.execute(f"DELETE FROM {table} WHERE job = ?", (name,))
-        return int(count)
+        return forget_job(self._connection, self.rules.name)
+
+    def rename(self, new: str) -> int:
+        return rename_job(self._connection, self.rules.name, new, self._workers)
+
+    def end_renaming(self) -> None:
+        end_renaming(self._connection)
 
     def files_elsewhere(self, pointing: Pointing) -> list[str]:
         return self._places.files_elsewhere(pointing)
