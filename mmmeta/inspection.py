@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -211,7 +212,9 @@ def _published_at(database: MetadataDatabase, revision: int) -> datetime | None:
 def _state_moments(client: State) -> tuple[datetime | None, datetime | None]:
     """When the last merge was, and the last run: of jobs the last sign of life, of `mmmeta run` the lock that it takes."""
     merged = client.merged()
-    merged_at = None if merged is None or merged.merged_at is None else from_text(merged.merged_at)
+    merged_at = None
+    with suppress(ValueError, TypeError, OverflowError):  # a damaged one is no reason to show nothing
+        merged_at = None if merged is None or merged.merged_at is None else from_text(merged.merged_at)
     beats = [job.heartbeat for job in client.status().jobs.values()]
     moments = [moment for moment in (*beats, _changed_at(client.layout.run_lock)) if moment is not None]
     return merged_at, max(moments, default=None)
