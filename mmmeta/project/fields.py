@@ -18,8 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from mmmeta import filters
 from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
-from mmmeta.documents.rendering import render_name
-from mmmeta.documents.templates import parse_template
+from mmmeta.documents.rendering import check_name_template
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.masking import has_stray_at
@@ -147,9 +146,7 @@ def _function(text: str) -> str:
 
 def _file_name(text: str) -> str:
     try:
-        parse_template(text)
-        # Values are checked when they are known; here only what the template itself says.
-        render_name(text, lambda key: "x")
+        check_name_template(text)
     except MmmetaError as error:
         raise ValueError(str(error)) from None
     return text
