@@ -196,6 +196,12 @@ def _order_by(text: str) -> str:
     return text
 
 
+def _once_per(text: str) -> str:
+    if not text or text != text.strip():
+        raise ValueError("needs a metadata key, without spaces around it: content_hash")
+    return text
+
+
 def _rerun_on(value: object) -> object:
     if isinstance(value, str) and value not in _RERUN_WORDS:
         hint = near_misses(value, _RERUN_WORDS)
@@ -284,6 +290,7 @@ Lease = Annotated[float, BeforeValidator(_some_time), WithJsonSchema(_DURATION_S
 WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 OrderBy = Annotated[str, AfterValidator(_order_by)]
+OncePer = Annotated[str, AfterValidator(_once_per)]
 RerunOn = Annotated[
     Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)
 ]
