@@ -182,6 +182,19 @@ def test_undoing_keeps_the_document_while_another_has_it(archive: Archive, publi
     assert run(archive, on_delete="action") == ["-b"]
 
 
+def test_a_file_that_comes_before_the_undoing_is_done_first(
+    archive: Archive, publish: Publish, delete: Publish
+) -> None:
+    """What was to be undone is that of its document now."""
+    publish(a="1", e="9")
+    assert run(archive, on_delete="action") == ["a", "e"]
+    delete("a")
+    job(archive, on_delete="action").evaluate()
+    assert job(archive, on_delete="action").status().pending == 1
+    publish(b="1")
+    assert run(archive, on_delete="action") == ["b", "-a"]
+
+
 def test_undoing_waits_for_a_dead_one_until_a_person_decides(
     archive: Archive, publish: Publish, delete: Publish
 ) -> None:

@@ -102,6 +102,7 @@ class Offers:
         left = self._drop(looked) + (self._drop_unmeant() if whole else 0)
         before = self._count("pending")
         same, undo = self._look_at_groups(_ALL if whole else looked, begin=False)
+        # Neither is what is to be undone now, or not yet.
         selected = max(0, selected + self._count("pending") - before - undo)
         return Offered(selected, left, retract + undo, self._done_unmeant() if whole else 0, same)
 
@@ -126,14 +127,16 @@ class Offers:
         self._look_at_groups(_ALL)
 
     def _look_at_groups(self, scope: _Scope, *, begin: bool = True) -> tuple[int, int]:
-        """How many files are newly set aside because another stands for them, and how many are to be undone now that their
-        document was done with another file."""
+        """How many files are newly set aside because another stands for them, and how many more are to be undone now that
+        their document was done with another file; fewer where another file came that has it and was not done."""
         if not self._groups.are_asked_for:
             return 0, 0
         if begin:
             self._groups.begin()
         self._groups.touch(scope.sql, scope.parameters)
-        return self._groups.settle(), self._retract(_GROUPS)
+        same = self._groups.settle()
+        waits = self._keep(_GROUPS, IS_WAITED_FOR)
+        return same, self._retract(_GROUPS) - waits
 
     def redefine(self, known: JobRules, current: Current) -> None:
         """Write the versions of all files, or their priorities, as changed rules see them."""
@@ -216,14 +219,18 @@ class Offers:
 
     # What follows from the rows. The plus before a status keeps SQLite from reading all that have it.
 
-    def _keep(self, scope: _Scope) -> None:
-        """Let be what was to be undone, where the file is back or deletions are ignored by now; it is done as before."""
-        back = "NOT deleted" if self._rules.on_delete == ACTION else "1"
-        self._connection.execute(
+    def _keep(self, scope: _Scope, back: str | None = None) -> int:
+        """Let be what was to be undone, where the file is back or deletions are ignored by now; it is done as before.
+
+        Args:
+            back: SQL over ``ledger`` for another reason.
+        """
+        back = back or ("NOT deleted" if self._rules.on_delete == ACTION else "1")
+        return self._connection.execute(
             "UPDATE ledger SET status = CASE WHEN basis IS NULL THEN 'skipped' ELSE 'done' END, retract = 0, attempts = 0, "
-            f"token = token + 1, due = NULL WHERE job = ? AND {scope.sql} AND retract AND +status <> 'claimed' AND {back}",
+            f"token = token + 1, due = NULL WHERE job = ? AND {scope.sql} AND retract AND +status <> 'claimed' AND ({back})",
             (self._job, *scope.parameters),
-        )
+        ).rowcount
 
     def _ask_again(self, scope: _Scope) -> None:
         """Make pending what the selection means in a version that was not processed so already."""
