@@ -66,7 +66,10 @@ _PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*")
 def _protocol(text: str) -> str:
     name = text.removesuffix("://").lower()
     if name in _LOCAL:
-        raise ValueError(f"{text!r} would open every file here to the metadata. Files below files_root are read anyway")
+        raise ValueError(
+            f"{text!r} would open every file here to the metadata. Leave it out: files below files_root are read anyway, so "
+            "name the folder of the documents as files_root"
+        )
     if not _PROTOCOL.fullmatch(name):
         raise ValueError(f"{text!r} is no protocol. Write https or s3")
     return name

@@ -104,6 +104,7 @@ def test_the_document_is_named_by_its_path(archive: Archive, tmp_path: Path) -> 
     assert json.loads((tmp_path / "a").read_text())[0] == [str(archive.client_path / "a.pdf")]
     assert found["gone"] == f"DownloadError: {archive.client_path}/gone.pdf: is not there, or no file"
     assert "lies outside the folders that may be read" in found["outside"]
+    assert "name the folder as files_root" in found["outside"]
     assert "is not on this machine" in found["web"]
     assert "secret" not in found["web"]
 
