@@ -16,7 +16,7 @@ from mmmeta.config.date_formats import check_format
 from mmmeta.config.ignoring import check_pattern
 from mmmeta.config.validation import InnerError, validate
 from mmmeta.config.yaml_file import read_yaml
-from mmmeta.documents.templates import parse_url_template
+from mmmeta.documents.rendering import check_url_template
 from mmmeta.errors import ConfigError, RemoteTemplateError
 from mmmeta.values import SEPARATOR
 
@@ -37,7 +37,7 @@ def _check_template(text: str) -> str:
     if text != text.strip():
         raise ValueError("a URL template cannot begin or end with a space. Take it out")
     try:
-        parse_url_template(text)
+        check_url_template(text)
     except RemoteTemplateError as error:
         raise ValueError(str(error)) from None
     return text

@@ -34,6 +34,7 @@ def rules_of(config: JobConfig, content_key: str) -> JobRules:
         fingerprint=config.fingerprint(),
         on_delete=config.on_delete,
         index=config.index,
+        once_per=config.once_per,
         falls_back=rerun_on == CONTENT or (document and rerun_on != METADATA),
     )
 

@@ -90,6 +90,7 @@ def test_everything_that_it_may_say(file: Path) -> None:
         ("remote: [a]\n", 1, "remote", "needs keys"),
         ("remote:\n  url: https://x.org/{a\n", 2, "remote.url", "no partner"),
         ("remote:\n  url: https://{host}/\n", 2, "remote.url", "scheme or host"),
+        ("remote:\n  url: https://x.org/{a|..}/b\n", 2, "remote.url", "climbs"),
         ("remote:\n  url: ''\n", 2, "remote.url", "is empty"),
         ("remote:\n  url:\n", 2, "remote.url", "needs text"),
         ("remote:\n  a b: https://x.org/\n", 2, 'remote["a b"]', "cannot be read as"),

@@ -36,6 +36,7 @@ class Candidate(NamedTuple):
         content: value of the content key, as text.
         rev: revision of the metadata db; None for a file that was never published.
         meant: whether the selection means the file as it is now; never so for a deleted one.
+        once: value of the key that ``once_per`` names, as text; None where it names none, or the file has no value.
     """
 
     file: str
@@ -45,6 +46,7 @@ class Candidate(NamedTuple):
     rev: int | None
     deleted: bool
     meant: bool
+    once: str | None = None
 
 
 class Pointing(NamedTuple):

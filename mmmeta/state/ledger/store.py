@@ -48,12 +48,14 @@ class Offered:
         left: files set aside unprocessed: deleted, or not meant by a changed selection.
         retract: files that were done and are deleted now, handed to the action.
         left_done: files that are done, stay so, and that a changed selection does not mean; deleted ones left out.
+        same: files newly set aside because another one of the same document is done instead (``once_per``).
     """
 
     selected: int = 0
     left: int = 0
     retract: int = 0
     left_done: int = 0
+    same: int = 0
 
 
 class Ledger(ABC):
@@ -83,6 +85,9 @@ class Ledger(ABC):
         pending stays so whatever the selection says later. One that is deleted before its turn is set aside, and one
         that was done before is due to be undone where ``on_delete`` says so; if it comes back, that is called off. Of
         what is in a worker's hands only the version that counts is noted: it is looked at again when it leaves them.
+
+        Of the files with one value of ``once_per`` one is done, and the others are set aside until it is deleted, changes its
+        value or is dead; then the next is due. What was done with a deleted one is undone when another was done.
 
         Args:
             candidates: read once; a file that comes twice counts as it came first.

@@ -18,6 +18,7 @@ from mmmeta.state.ledger.rules import (
     HISTORY_DAYS,
     HISTORY_KEPT,
     REASONS,
+    SAME,
     JobRules,
     latest_due,
     rules_from,
@@ -28,6 +29,14 @@ from mmmeta.state.ledger.sqlite.names import end_renaming, forget_job, rename_jo
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
 from mmmeta.state.ledger.store import Current, KnownJob, Offered
 from mmmeta.values import RESERVED_PREFIX
+
+_ADOPTABLE = (
+    "status = 'pending'",
+    "status = 'failed'",
+    "status = 'dead'",
+    f"status = 'skipped' AND error_type = '{SAME}' AND meant AND NOT deleted",
+)
+"""SQL over ``ledger``: what may be taken for done."""
 
 
 class SqliteLedger(Claims):
@@ -99,13 +108,15 @@ class SqliteLedger(Claims):
         forget_hosts(self._connection)
         name = self.rules.name
         if files is None:
-            return sum(
+            count = sum(
                 self._connection.execute(
                     f"UPDATE ledger INDEXED BY ledger_{status} {again} AND status = '{status}'", (self._stamp, name)
                 ).rowcount
                 for status in (("failed", "dead") if dead else ("failed",))
             )
-        return sum(
+            self._offers.regroup()
+            return count
+        count = sum(
             self._connection.execute(
                 f"UPDATE ledger {again} AND file = ? AND (+status IN ('failed', 'dead') "
                 "OR (+status = 'done' AND NOT deleted) OR (+status = 'skipped' AND error_type = ? AND NOT deleted))",
@@ -113,11 +124,15 @@ class SqliteLedger(Claims):
             ).rowcount
             for file in files
         )
+        self._offers.regroup()
+        return count
 
     def dismiss(self, files: Sequence[str] | None) -> int:
         which = [] if files is None else list(dict.fromkeys(files))
         scopes = [("", ())] if files is None else [(" AND file = ?", (file,)) for file in which]
-        return sum(self._dismiss(scope, parameters) for scope, parameters in scopes)
+        count = sum(self._dismiss(scope, parameters) for scope, parameters in scopes)
+        self._offers.regroup()
+        return count
 
     def _dismiss(self, scope: str, parameters: tuple[str, ...]) -> int:
         where = f"WHERE job = ? AND status = 'dead'{scope}"
@@ -156,7 +171,7 @@ class SqliteLedger(Claims):
             ],
         )
         which = (
-            "job = ? AND status IN ('pending', 'failed', 'dead') AND NOT retract "
+            f"job = ? AND (({') OR ('.join(_ADOPTABLE)})) AND NOT retract "
             "AND file IN (SELECT file FROM temp.adopted WHERE NOT taken)"
         )
         self._remember_older(which, files)
@@ -166,13 +181,14 @@ class SqliteLedger(Claims):
             (self._stamp, self._stamp, name),
         )
         adopted = connection.execute(
-            "UPDATE ledger SET status = 'done', basis = wanted, tried = wanted, attempts = 0, token = token + 1, "
+            "UPDATE ledger SET status = 'done', basis = wanted, tried = wanted, once_basis = once, once_tried = once, attempts = 0, token = token + 1, "
             "due = NULL, run_id = NULL, error_type = NULL, error_message = NULL, error_lines = NULL, settled_at = ?, "
             "replaced_by = NULL, (target, place, mark) = (SELECT a.target, a.place, a.mark FROM temp.adopted AS a "
             "WHERE a.file = ledger.file) "
             f"WHERE {which}",
             (self._stamp, name),
         ).rowcount
+        self._offers.regroup()
         statuses = connection.execute(
             "SELECT ledger.status, count(*) FROM temp.adopted LEFT JOIN ledger ON ledger.job = ? "
             "AND ledger.file = temp.adopted.file GROUP BY 1",
@@ -254,9 +270,9 @@ class SqliteLedger(Claims):
     def adoptable(self) -> list[str]:
         return [
             str(file)
-            for status in ("pending", "failed", "dead")
+            for which in _ADOPTABLE
             for (file,) in self._connection.execute(
-                f"SELECT file FROM ledger WHERE job = ? AND status = '{status}' AND NOT retract", (self.rules.name,)
+                f"SELECT file FROM ledger WHERE job = ? AND {which} AND NOT retract", (self.rules.name,)
             )
         ]
 
