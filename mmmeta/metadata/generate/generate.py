@@ -12,7 +12,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,12 @@ from mmmeta.metadata.db import Head, drop_tables
 from mmmeta.metadata.generate.documents import CONTENT_HASH
 from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.ignored import Ignored
+from mmmeta.metadata.generate.line_keys import same_file
+from mmmeta.metadata.generate.lines import LineReader, is_line
 from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
-from mmmeta.metadata.generate.reader import RecordReader, precedence
+from mmmeta.metadata.generate.reader import RecordReader, order, precedence
 from mmmeta.metadata.generate.shared import SHARED_NAMED, Shared, shared_files
-from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Walk, keys_of
+from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Entry, Walk, keys_of
 from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
 from mmmeta.values import RESERVED_PREFIX
@@ -174,7 +176,8 @@ class _Gathering:
         self._reader = RecordReader(root, config, self._ignored, no_meta=options.no_meta)
         self._read_count = 0
         self._records = 0
-        self._left_out = 0
+        self._left_out = self._shifted = 0
+        self._lines = LineReader(self._reader, scan)
 
     def run(self, database: MetadataDatabase, now: str, started: float) -> GenerateReport:
         """Compare and write everything."""
@@ -236,9 +239,9 @@ class _Gathering:
             reader.problems.add(problem)
         writer.found_none = options.replace and scan.is_empty()
         if options.ensure:
-            ensure_metadata_files(connection, writer, scan, walk, reader)
+            ensure_metadata_files(connection, writer, scan, walk, self._lines)
         if options.ensure_files:
-            ensure_documents(writer, scan, reader, self._config)
+            ensure_documents(writer, reader, self._lines, self._config)
 
     def _finish(self, writer: MetadataWriter) -> Head:
         try:
@@ -248,17 +251,15 @@ class _Gathering:
             if not problems.count:
                 raise
             raise MassDeletionError(
-                f"{error}. Of metadata files there are {problems.count} problems, the first is {problems.named[0]}"
+                f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}"
             ) from None
 
     def _read_all(self, walk: Walk, writer: MetadataWriter) -> None:
-        scan, reader = self._scan, self._reader
+        scan = self._scan
         batch: list[Record] = []
         for entry in scan.compare(walk):
             self._read_count += 1
-            record = reader.read(entry)
-            scan.remember(entry, record.file if record is not None else None, again=reader.troubled)
-            if record is not None:
+            for record in self._records_of(entry):
                 self._records += 1
                 batch.append(record)
                 if len(batch) == BATCH:
@@ -267,6 +268,16 @@ class _Gathering:
                     if self._progress is not None:
                         self._progress("reading metadata files", self._read_count, None)
         self._write(batch, writer)
+        self._records += self._lines.passed_over
+
+    def _records_of(self, entry: Entry) -> Iterator[Record]:
+        if self._reader.has_lines(entry.key):
+            yield from self._lines.read(entry)
+            return
+        record = self._reader.read(entry)
+        self._scan.remember(entry, record.file if record is not None else None, again=self._reader.troubled)
+        if record is not None:
+            yield record
 
     def _write(self, batch: list[Record], writer: MetadataWriter) -> None:
         """Write what differs from the metadata db."""
@@ -309,31 +320,38 @@ class _Gathering:
             writer.put(record, known)
         elif known.source != record.source and record.source is not None:
             writer.move(record.file, record.source, record.source_mtime)
+            self._shifted += same_file(known.source, record.source)
 
     def _loses(self, record: Record, known: KnownRow, writer: MetadataWriter) -> bool:
         """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path); or
         the document that it knows is still there, of which this is a copy."""
         assert known.source is not None
+        if same_file(known.source, record.source):
+            return False  # which of its lines counts is told when it is read
         if self._options.no_meta and self._are_copies(record, writer.read([record.file])[record.file]):
             return any(self._reader.holds(self._scan, key, record) for key in keys_of(known.source))
         for key in keys_of(known.source):
             mtime = self._reader.mtime(key)
             if mtime is None:
                 continue
-            if (mtime, known.source) <= precedence(record):
+            if order(mtime, known.source) <= precedence(record):
                 return False
             # It may be another file's by now, as when two metadata files swap names.
-            read = self._scan.read_now(key)
+            read = self._scan.read_now(key, record.file)
             if read is not None:
                 return read.file == record.file
             # Documents are not hashed for this; two that change places are told apart when read.
+            if is_line(key):
+                return self._lines.describes(key, record.file)
             return self._options.no_meta or self._reader.describes(key, record.file)
         return False
 
     def _stays_deleted(self, record: Record, known: KnownRow) -> bool:
         """A file deleted by hand returns when its metadata changes, one without document when that is back."""
         if known.deleted_reason == BY_HAND:
-            return known.source == record.source and deleted_fingerprint(record.fingerprint) == known.fingerprint
+            return (
+                same_file(known.source, record.source) and deleted_fingerprint(record.fingerprint) == known.fingerprint
+            )
         if known.deleted_reason == NO_DOCUMENT:
             return not self._reader.documents.has(record.source, record.values)
         return False
@@ -370,8 +388,8 @@ class _Gathering:
             notes.append(
                 f"{PUBLIC_URL} begins or ends with a space in {reader.padded_urls} metadata files; jobs read it without"
             )
-        if writer.moved:
-            notes.append(f"{writer.moved} metadata files moved")
+        if writer.moved > self._shifted:
+            notes.append(f"{writer.moved - self._shifted} metadata files moved")
         return notes
 
 

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 from mmmeta.errors import MmmetaError
 from mmmeta.layout import require_plain
 from mmmeta.metadata.db import Head, revision_digest
+from mmmeta.metadata.generate.line_keys import MARK, line_key, whole
+from mmmeta.metadata.generate.line_memory import DESCRIBED, SCHEMA, LineMemory
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path
 from mmmeta.sqlite.connection import BUSY_TIMEOUT
 from mmmeta.sqlite.statements import quote_identifier
@@ -50,9 +52,9 @@ _OUTER_REASONS = ("locked", "unable to open", "readonly", "full", "disk I/O")
 _SCHEMA = (
     "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
     "CREATE TABLE seen (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID",
+    *SCHEMA,
 )
-
-_COLUMNS = "path, size, mtime, ctime, inode, file"
+_TABLES = {"info", "seen", "lines", "tallies"}
 
 
 class ScanDbError(MmmetaError):
@@ -120,6 +122,7 @@ class ScanDb:
         except OSError as error:
             raise MmmetaError(f"{path.parent} cannot be written: {error.strerror}") from error
         self._connection = self._open()
+        self.lines = LineMemory(self._run, self._run_many, self._rows)
         self.unchanged = 0
         self.gone: list[bytes] = []
         self._read: list[tuple[object, ...]] = []
@@ -152,10 +155,12 @@ class ScanDb:
         self._run(
             "CREATE TEMP TABLE fresh (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID"
         )
+        self.lines.begin()
 
     def forget(self) -> None:
         """Take everything as new."""
         self._run("DELETE FROM seen")
+        self.lines.forget()
         self._run("DELETE FROM info")
 
     def compare(self, walk: Walk) -> Iterator[Entry]:
@@ -185,8 +190,8 @@ class ScanDb:
             remembered = next(rows, None)
 
     def remember(self, entry: Entry, file: str | None, *, again: bool = False) -> None:
-        """Note a file that was read: ``file`` is its unique value, None if it was set aside; ``again``: to be read the
-        next time, too, for something is to be named as long as it is so."""
+        """Note a file that was read: ``file`` is its unique value, '' for lines, None if it was set aside; ``again``: it is
+        to be read the next time, too."""
         key, size, mtime, ctime, inode = entry
         settled = self._started - (_TICK if _is_coarse(entry) else 0)
         again = again or file is None or mtime >= settled or ctime >= settled
@@ -197,13 +202,15 @@ class ScanDb:
     def _flush(self) -> None:
         """Hand over what was remembered so far, so that queries see it."""
         if self._read:
-            self._run_many("INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?)", self._read)
+            self._run_many("INSERT OR REPLACE INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?)", self._read)
             self._read.clear()
 
     def settle(self, walk: Walk) -> None:
         """Bring the memory up to this run, still uncommitted; what the walk could not look at is remembered as before."""
         self._flush()
-        self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not walk.hides(key)])
+        gone = [key for key in self.gone if not walk.hides(key)]
+        self.unchanged += self.lines.settle(gone, set(self.gone))
+        self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in gone])
         self._run("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
 
     def is_empty(self) -> bool:
@@ -212,17 +219,23 @@ class ScanDb:
 
     def sees(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and is still that of ``file``, or cannot be read now."""
-        row = self._row("SELECT file FROM seen WHERE path = ?", key)
-        return row is not None and row[0] in (None, file)
+        row = self._row("SELECT file FROM seen WHERE path = ?", whole(key))
+        if row is None or row[0] is None or MARK not in key:
+            return row is not None and row[0] in (None, file)
+        return self.lines.holds(key, file) or self.lines.is_broken(key)
 
     def describes(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and is that of ``file``, as this run has seen it."""
+        if MARK in key:
+            return self.lines.holds(key, file)
         row = self._row("SELECT file FROM seen WHERE path = ?", key)
         return row is not None and row[0] == file
 
-    def read_now(self, key: bytes) -> Seen | None:
-        """What this run has read at a key; None where it has not come there, or the file is as remembered."""
+    def read_now(self, key: bytes, file: str) -> Seen | None:
+        """What this run has read at a key (of a line: whether its file has ``file``); None where it has read nothing."""
         self._flush()
+        if MARK in key and self._row("SELECT file FROM temp.fresh WHERE path = ?", whole(key)) is not None:
+            return Seen(file if self.lines.has_read(key, file) else None)
         row = self._row("SELECT file FROM temp.fresh WHERE path = ?", key)
         return None if row is None else Seen(row[0])
 
@@ -231,10 +244,11 @@ class ScanDb:
         for key, file in self._sane_rows("SELECT path, file FROM seen WHERE file IS NOT NULL"):
             if file in files:
                 yield key, file
+        yield from self.lines.others(files)
 
     def entry(self, key: bytes) -> Entry | None:
         """The remembered entry at a key."""
-        row = self._row("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", key)
+        row = self._row("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", whole(key))
         if row is None:
             return None
         if not all(type(number) is int for number in row[1:]):
@@ -247,7 +261,8 @@ class ScanDb:
             row = self._row("SELECT value FROM info WHERE name = 'duplicates'")
             if row is not None and type(row[0]) is int:
                 return row[0]
-        row = self._row("SELECT count(file) - count(DISTINCT file) FROM seen")
+        records = DESCRIBED if self.lines.any() else "seen"
+        row = self._row(f"SELECT count(file) - count(DISTINCT file) FROM {records}")
         return 0 if row is None else int(row[0])
 
     def shared(self, most: int, *, changed: bool) -> str:
@@ -260,31 +275,23 @@ class ScanDb:
         files = [
             str(file)
             for (file,) in self._run(
-                "SELECT file FROM seen WHERE file IS NOT NULL GROUP BY file HAVING count(*) > 1 ORDER BY file LIMIT ?",
+                f"SELECT file FROM {DESCRIBED} GROUP BY file HAVING count(*) > 1 ORDER BY file LIMIT ?",
                 most,
             )
         ]
         paths: dict[str, list[str]] = {file: [] for file in files}
         if files:
             marks = ", ".join("?" * len(files))
-            sql = f"SELECT file, path FROM seen WHERE file IN ({marks}) ORDER BY path"
-            for file, key in self._run(sql, *files):
-                paths[file].append(display_path(key))
+            sql = f"SELECT file, path, line FROM {DESCRIBED} WHERE file IN ({marks}) ORDER BY path, line"
+            for file, key, line in self._run(sql, *files):
+                paths[file].append(display_path(line_key(key, line) if line else key))
         return json.dumps(list(paths.items()))
 
     def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int, shared: str) -> None:
         """Keep this run's memory as that of the metadata db at this revision."""
-        self._run_many(
-            "INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)",
-            [
-                ("identity", self._identity),
-                ("metadata_id", metadata_id),
-                ("revision", revision),
-                ("digest", digest),
-                ("duplicates", duplicates),
-                ("shared", shared),
-            ],
-        )
+        info: dict[str, object] = {"identity": self._identity, "metadata_id": metadata_id, "revision": revision}
+        info |= {"digest": digest, "duplicates": duplicates, "shared": shared}
+        self._run_many("INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)", list(info.items()))
         self._run("COMMIT")
 
     def close(self) -> None:
@@ -350,18 +357,18 @@ class ScanDb:
             connection.execute("PRAGMA synchronous=OFF")
             connection.execute("PRAGMA temp_store=MEMORY")
             connection.execute("PRAGMA cell_size_check=ON")
-            if _tables(connection) != {"info", "seen"}:
+            if _tables(connection) != _TABLES:
                 # Looked at again inside the transaction: another generate may be making them just now.
                 connection.execute("BEGIN IMMEDIATE")
                 names = _tables(connection)
-                if names != {"info", "seen"}:
+                if names != _TABLES:
                     for name in names:
                         connection.execute(f"DROP TABLE {quote_identifier(name)}")
                     for sql in _SCHEMA:
                         connection.execute(sql)
                 connection.execute("COMMIT")
             connection.execute("SELECT count(*) FROM info").fetchone()
-            connection.execute(f"SELECT {_COLUMNS} FROM seen LIMIT 1").fetchone()
+            connection.execute("SELECT path, size, mtime, ctime, inode, file FROM seen LIMIT 1").fetchone()
         except _ERRORS:
             connection.close()
             raise

@@ -12,9 +12,10 @@ from mmmeta.errors import MmmetaError, Problem
 from mmmeta.metadata.generate.dates import Dates
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
 from mmmeta.metadata.generate.ignored import Ignored
+from mmmeta.metadata.generate.line_keys import LINES_FILES, split_source
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, display_path, read_bytes, real_path
-from mmmeta.metadata.records import KeyFilter, make_record, unique_value
+from mmmeta.metadata.records import KeyFilter, identify, make_record, unique_value
 from mmmeta.metadata.writer import Record
 from mmmeta.reports import FirstFew
 from mmmeta.values import parse_json
@@ -50,6 +51,10 @@ class RecordReader:
         self._root = os.fsencode(root)
         self._config = config
 
+    def has_lines(self, key: bytes) -> bool:
+        """Whether a metadata file has a record a line."""
+        return not self.no_meta and (self._config.metadata.lines or key[-len(LINES_FILES) :].lower() == LINES_FILES)
+
     def read(self, entry: Entry, *, tell: bool = True) -> Record | None:
         """The record of a metadata file; None if it was set aside. ``tell``: name what is kept as it is, too."""
         source = display_path(entry.key)
@@ -58,21 +63,40 @@ class RecordReader:
             if self.no_meta:
                 values = self.documents.describe(entry)
             else:
-                flattened = parse_json(read_bytes(real_path(self._root, entry.key), entry.size))
-                values = flattened.values
-                if flattened.clashes:
-                    self.clashes += 1
-                    self.clash_names.update(flattened.clashes)
-                url = values.get(PUBLIC_URL)
-                self.padded_urls += type(url) is str and url != url.strip()
-            return self._record(values, source, entry.mtime, tell)
+                values = self.parse(read_bytes(self.path(entry.key), entry.size))
+            return self.record(values, source, entry.mtime, tell=tell)
         except OSError as error:
             self.problems.add(Problem(source, f"cannot be read ({error.strerror})"))
         except MmmetaError as error:
             self.problems.add(Problem(source, str(error)))
         return None
 
-    def _record(self, values: dict[str, Any], source: str, mtime: int, tell: bool) -> Record:
+    def path(self, key: bytes) -> bytes:
+        """A key as a path that can be opened."""
+        return real_path(self._root, key)
+
+    def parse(self, raw: bytes, what: str = "file", *, count: bool = True) -> dict[str, Any]:
+        """Metadata, flattened; raises ValueNotSupportedError. ``count``: what gives a key twice, and odd addresses."""
+        flattened = parse_json(raw, what)
+        values = flattened.values
+        if count:
+            if flattened.clashes:
+                self.clashes += 1
+                self.clash_names.update(flattened.clashes)
+            url = values.get(PUBLIC_URL)
+            self.padded_urls += type(url) is str and url != url.strip()
+        return values
+
+    def identify(self, raw: bytes) -> str:
+        """The unique value of a line; raises MmmetaError where it would be set aside."""
+        return identify(self.keys.keep(self.parse(raw, "line", count=False)), self._config)
+
+    def record(self, values: dict[str, Any], source: str, mtime: int, *, tell: bool) -> Record:
+        """The record of metadata; ``tell``: name what is kept as it is.
+
+        Raises:
+            MmmetaError: it is to be set aside.
+        """
         kept = self.keys.keep(values)
         problems = [] if self.no_meta else [Problem(source, reason, key) for key, reason in self._dates.apply(kept)]
         record = make_record(kept, self._config, source, mtime)
@@ -99,7 +123,7 @@ class RecordReader:
 
     def holds(self, scan: ScanDb, key: bytes, record: Record) -> bool:
         """Whether the document at a key has the content of ``record``; read only where it is not as remembered."""
-        read = scan.read_now(key)
+        read = scan.read_now(key, record.file)
         if read is not None:
             return read.file == record.file
         if self.ignored.covers(key):
@@ -121,6 +145,11 @@ class RecordReader:
             return None
 
 
-def precedence(record: Record) -> tuple[int, str]:
+def precedence(record: Record) -> tuple[int, str, int]:
     """Of several metadata files with one unique value the largest wins: the newest; of equally new ones, the later path."""
-    return record.source_mtime or 0, record.source or ""
+    return order(record.source_mtime, record.source)
+
+
+def order(mtime: int | None, source: str | None) -> tuple[int, str, int]:
+    """As ``precedence``, of what the metadata db knows; of lines of one file, the last."""
+    return mtime or 0, *split_source(source)
