@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.derived import count_derived
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.filters import All
 from mmmeta.layout import Layout, why_misplaced
@@ -34,6 +35,7 @@ class DatabaseFacts:
         files: not deleted ones; ``deleted`` counts the others.
         unique: the key that identifies a file.
         keys: all metadata keys; for a state db also those that only the client has.
+        derived: key → how many of its values generate has derived from documents, for their metadata had none.
         bytes: size on disk.
     """
 
@@ -45,6 +47,7 @@ class DatabaseFacts:
     deleted: int
     unique: str
     keys: tuple[str, ...]
+    derived: dict[str, int]
     bytes: int
 
 
@@ -169,6 +172,7 @@ def _facts(database: Database, catalog: Catalog, number: str, revision: int, dig
         deleted=catalog.count(All(()), deleted=None) - catalog.alive,
         unique=catalog.unique,
         keys=tuple(catalog.keys),
+        derived=count_derived(database),
         bytes=sum(
             path.stat().st_size
             for path in (database.path, database.path.with_name(database.path.name + "-wal"))

@@ -19,7 +19,7 @@ from mmmeta.errors import MmmetaError, StateDbError, near_misses
 from mmmeta.files.files import Files
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout
-from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport
+from mmmeta.metadata.generate.report import GenerateOptions, GenerateReport
 from mmmeta.reports import Progress
 from mmmeta.state.status import Status
 from mmmeta.state.update import UpdateOptions, UpdateReport
@@ -151,14 +151,15 @@ class Metadir:
     ) -> GenerateReport:
         """Gather the metadata files below the files root into the metadata db.
 
-        Adds and changes files, and deletes none: metadata files need not stay. Bad metadata files are set aside and
+        What a metadata file does not say itself its document tells, if it is there: digest, size, media type and paths
+        (``File.derived`` names them). Adds and changes files, and deletes none: metadata files need not stay. Bad metadata files are set aside and
         named in the report. One transaction; the store says that something is new only when something is.
 
         Args:
             replace: make the metadata db anew, with a new id; files that are not found again count as deleted.
             ensure: mark deleted the files that have no metadata file any more.
-            ensure_files: mark deleted the files whose document is missing beside its metadata file.
-            no_meta: describe the documents themselves (name, path, size, times, SHA-1) instead of reading JSON.
+            ensure_files: mark deleted the files whose document is missing.
+            no_meta: also describe the documents that have no metadata file (name, path, size, times, SHA-1).
             allow_mass_delete: delete even if none is left, or these are more than half of all files (20 at least).
             dry_run: count everything, write nothing.
             progress: called with what is done, how many, and None for of how many.

@@ -82,4 +82,13 @@ def _database(name: str, facts: DatabaseFacts | None, nothing: str) -> list[tupl
         ("  files", f"{facts.files:,}, and {facts.deleted:,} deleted"),
         ("  unique key", facts.unique),
         ("  keys", keys),
+        ("  derived", _derived(facts)),
     ]
+
+
+def _derived(facts: DatabaseFacts) -> str:
+    """How many values the documents have told, in all and by key."""
+    if not facts.derived:
+        return "no values"
+    each = ", ".join(f"{key} {count:,}" for key, count in list(facts.derived.items())[:KEYS])
+    return f"{sum(facts.derived.values()):,} values: {each} {rest_text(KEYS, len(facts.derived))}".rstrip()

@@ -90,6 +90,10 @@ class MetadataConfig(BaseModel):
         ),
     ] = None
     file_name: Annotated[Key, Field(description="the key that holds the document's file name")] = "_file_name"
+    derive: Annotated[
+        bool,
+        Field(description="whether what the metadata lacks (digest, size, media type, paths) is told by the document"),
+    ] = True
     required: Annotated[tuple[Key, ...], Field(description="files without one of these keys are set aside")] = ()
     include: Annotated[tuple[Key, ...] | None, Field(description="only these keys are kept; all unless given")] = None
     exclude: Annotated[tuple[Key, ...], Field(description="these keys are dropped")] = ()
@@ -136,14 +140,16 @@ class Config(BaseModel):
     def fingerprint(self) -> str:
         """Hexadecimal text that changes when something else counts as metadata; the order of lists does not matter.
 
-        URL templates and ``digest`` do not take part: they change nothing that is kept. Nor does ``ignore``: the walk
-        sees for itself what it comes across now.
+        URL templates do not take part: they change nothing that is kept. Nor does ``ignore``: the walk sees for itself what
+        it comes across now.
         """
         rules = self.metadata
         decisive: dict[str, object] = {
             "unique": rules.unique,
             "content": rules.content,
             "file_name": rules.file_name,
+            "digest": rules.digest if rules.derive else None,
+            "derive": rules.derive,
             "required": sorted(set(rules.required)),
             "include": None if rules.include is None else sorted(set(rules.include)),
             "exclude": sorted(set(rules.exclude)),

@@ -117,12 +117,12 @@ def _path_of(source: str) -> Path:
     return Path(os.fsdecode(decoded))
 
 
-def open_regular(path: Path) -> FileIO:
+def open_regular(path: Path | bytes) -> FileIO:
     """Open for reading. Neither through a link, nor a pipe that would block, nor a device."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", os.fsdecode(path))
     return FileIO(handle)
 
 

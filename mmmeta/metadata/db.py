@@ -23,7 +23,7 @@ from mmmeta.catalog.tables import (
     table_names,
     write_info,
 )
-from mmmeta.errors import MetadataDbError, MmmetaError
+from mmmeta.errors import FormatError, MetadataDbError, MmmetaError
 from mmmeta.fingerprints import digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.schema import CREATE_REVISIONS, prove_schema
@@ -79,8 +79,21 @@ def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema
     info = read_info(connection, schema)
     check_format(info, "metadata", database.path, METADATA_FORMAT, "mmmeta generate")
     prove_schema(connection, schema)
+    _refuse_development(connection, database, schema)
     checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
     return Head(info["id"], info["revision"], info["digest"], info["unique"], info["alive"])
+
+
+def _refuse_development(connection: sqlite3.Connection, database: MetadataDatabase, schema: str) -> None:
+    """Development versions wrote a table without the column that says what was derived."""
+    (has_it,) = connection.execute(
+        f"SELECT instr(sql, '\"__derived\"') FROM {quote_identifier(schema)}.sqlite_master WHERE name = 'files'"
+    ).fetchone()
+    if not has_it:
+        raise FormatError(
+            f"{database.path} is from before the first release: move it away and run `mmmeta generate` at the server, which "
+            "makes it anew"
+        )
 
 
 def head_of(database: MetadataDatabase) -> Head:

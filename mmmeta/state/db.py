@@ -32,7 +32,7 @@ from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.sqlite.tables import create_ledger
 
-STATE_FORMAT = 3
+STATE_FORMAT = 4
 """Of the state db; another one is refused. Formats 1 and 2, with other ledgers, were never released."""
 
 _ENTRIES = (

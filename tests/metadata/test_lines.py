@@ -306,14 +306,36 @@ def test_ignored_lines_are_gone(archive: Archive) -> None:
     assert archive.server.generate(ensure=True).returned == 1
 
 
-def test_no_meta_takes_them_for_documents(archive: Archive) -> None:
-    """A name that looks like a line's source, too."""
+def test_no_meta_reads_lines_too(archive: Archive) -> None:
+    """And describes a document whose name looks like a line's source."""
     put(archive, "a.jsonl", record("a"))
     (archive.server_path / "a.jsonl:1").write_bytes(b"x")
     assert archive.server.generate(no_meta=True).added == 2
     assert archive.server.generate(no_meta=True, ensure=True).unchanged == 2
     (archive.server_path / "a.jsonl:1").unlink()
     assert archive.server.generate(no_meta=True, ensure=True).deleted == 1
+
+
+def test_lines_are_told_by_their_documents_too(archive: Archive) -> None:
+    """What they lack is derived, follows the document, and is not described once more by no_meta."""
+    (archive.server_path / "s").mkdir()
+    document = archive.server_path / "s" / "x.pdf"
+    document.write_bytes(b"abc")
+    (archive.server_path / "s" / "lone.pdf").write_bytes(b"lone")
+    put(archive, "s/a.jsonl", {"_file_name": "x.pdf", "title": "X"}, {"_file_name": "y.pdf"}, {"title": "none"})
+    report = archive.server.generate()
+    assert (report.added, report.problem_count) == (1, 2)
+    assert [problem.source for problem in report.problems] == ["s/a.jsonl:2", "s/a.jsonl:3"]
+    found = archive.server.files.get("a9993e364706816aba3e25717850c26c9cd0d89d")
+    assert found is not None
+    assert (found["path"], found["size"], found["metadata_path"]) == ("s/x.pdf", 3, "s/a.jsonl:1")
+    put(archive, "s/a.jsonl", {"_file_name": "x.pdf", "title": "X"}, mtime=2)
+    archive.server.generate()
+    assert archive.server.generate().unchanged == 1
+    assert archive.server.generate(no_meta=True).added == 1  # lone.pdf
+    document.write_bytes(b"abcd")
+    report = archive.server.generate()
+    assert (report.added, report.problem_count) == (1, 0)
 
 
 @pytest.mark.parametrize("source", ["a.jsonl:17", "x/ä.JSON:1", "a.json", "a.jsonl", "a:1/b.json", "a.jsonl:0"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from mmmeta.config.model import Config
+from mmmeta.metadata.db import Head
 from mmmeta.metadata.generate.lines import LineReader, is_line
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.reader import RecordReader, precedence
@@ -65,3 +66,16 @@ def ensure_documents(writer: MetadataWriter, reader: RecordReader, lines: LineRe
         if documents.has(record.source, record.values):
             writer.put(record, known[file])
     writer.delete(missing, NO_DOCUMENT)
+
+
+def described_but_deleted(connection: sqlite3.Connection, writer: MetadataWriter, scan: ScanDb, head: Head) -> int:
+    """How many deleted files have a metadata file all the same: their document is missing, or a person deleted them."""
+    (rows,) = connection.execute("SELECT count(*) FROM files").fetchone()
+    if rows == head.alive:
+        return 0  # the usual case, told by an index
+    deleted = connection.execute(
+        f"SELECT {writer.unique_sql}, __source FROM files WHERE __deleted = 1 AND __source IS NOT NULL "
+        "AND __deleted_reason != ?",
+        (NO_METADATA_FILE,),
+    )
+    return sum(any(scan.describes(key, file) for key in keys_of(source)) for file, source in deleted)

@@ -8,12 +8,6 @@ from typing import Any
 
 from mmmeta.metadata.generate.line_keys import line_key, line_of, whole
 
-SCHEMA = (
-    "CREATE TABLE lines (path BLOB NOT NULL, file TEXT NOT NULL, line INTEGER NOT NULL, "
-    "PRIMARY KEY (path, file, line)) WITHOUT ROWID",
-    "CREATE TABLE tallies (path BLOB PRIMARY KEY NOT NULL, records INTEGER NOT NULL) WITHOUT ROWID",
-)
-
 DESCRIBED = (
     "(SELECT file, path, 0 AS line FROM seen WHERE file != '' "
     "UNION ALL SELECT file, path, line FROM lines WHERE file != '')"
@@ -34,6 +28,8 @@ class LineMemory:
     ) -> None:
         self._run, self._run_many, self._rows = run, run_many, rows
         self._noted: list[tuple[object, ...]] = []
+        self._about: set[tuple[object, ...]] = set()
+        self._counted = False
 
     def begin(self) -> None:
         """Start a run."""
@@ -41,11 +37,16 @@ class LineMemory:
             "CREATE TEMP TABLE fresh_lines (path BLOB NOT NULL, file TEXT NOT NULL, line INTEGER NOT NULL, "
             "PRIMARY KEY (path, file, line)) WITHOUT ROWID"
         )
+        self._run(
+            "CREATE TEMP TABLE fresh_line_documents (document BLOB NOT NULL, path BLOB NOT NULL, "
+            "PRIMARY KEY (document, path)) WITHOUT ROWID"
+        )
 
     def forget(self) -> None:
         """Take everything as new."""
         self._run("DELETE FROM lines")
         self._run("DELETE FROM tallies")
+        self._run("DELETE FROM line_documents")
 
     def note(self, path: bytes, file: str, line: int) -> None:
         """Note a line that was read in this run."""
@@ -53,8 +54,17 @@ class LineMemory:
         if len(self._noted) == _BATCH:
             self.flush()
 
+    def note_document(self, path: bytes, document: bytes) -> None:
+        """Note that a file that was read in this run has a line about a document."""
+        self._about.add((document, path))
+        if len(self._about) == _BATCH:
+            self.flush()
+
     def flush(self) -> None:
         """Hand over what was noted so far."""
+        if self._about:
+            self._run_many("INSERT OR REPLACE INTO temp.fresh_line_documents VALUES (?, ?)", list(self._about))
+            self._about.clear()
         if self._noted:
             self._run_many("INSERT OR REPLACE INTO temp.fresh_lines VALUES (?, ?, ?)", self._noted)
             self._noted.clear()
@@ -83,12 +93,22 @@ class LineMemory:
             How many records beyond one a file those files have that are as remembered.
         """
         self.flush()
-        unread = self._rows("SELECT path, records FROM tallies WHERE path NOT IN (SELECT path FROM temp.fresh)")
-        more: int = sum(records - 1 for path, records in list(unread) if path not in compared)
+        more = 0
+        if not self._counted:
+            unread = self._rows("SELECT path, records FROM tallies WHERE path NOT IN (SELECT path FROM temp.fresh)")
+            more = sum(records - 1 for path, records in list(unread) if path not in compared)
+            self._counted = True
         for table in ("lines", "tallies"):
             self._run_many(f"DELETE FROM {table} WHERE path = ?", [(key,) for key in gone])
             # What was set aside as a whole is remembered as before.
             self._run(f"DELETE FROM {table} WHERE path IN (SELECT path FROM temp.fresh WHERE file IS NOT NULL)")
+        self._run_many("DELETE FROM line_documents WHERE path = ?", [(key,) for key in gone])
+        # A document that is gone may come back; then its lines are read again.
+        self._run(
+            "DELETE FROM line_documents WHERE path IN (SELECT path FROM temp.fresh WHERE file IS NOT NULL) AND "
+            "document NOT IN (SELECT path FROM documents WHERE inode IS NULL)"
+        )
+        self._run("INSERT OR REPLACE INTO line_documents SELECT * FROM temp.fresh_line_documents")
         self._run("INSERT OR REPLACE INTO lines SELECT * FROM temp.fresh_lines")
         self._run(
             "INSERT OR REPLACE INTO tallies SELECT f.path, "

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from mmmeta.errors import MmmetaError, Problem, ValueNotSupportedError
 from mmmeta.metadata.generate.line_keys import MARK, line_key, line_of, whole
 from mmmeta.metadata.generate.memory import ScanDb
-from mmmeta.metadata.generate.reader import RecordReader
+from mmmeta.metadata.generate.reader import DocumentError, RecordReader
 from mmmeta.metadata.generate.walk import LARGEST, Entry, display_path
 from mmmeta.metadata.writer import Record
 
@@ -26,7 +26,7 @@ class LineReader:
 
     Attributes:
         reader: of metadata files that are one record.
-        passed_over: lines that do not count, for another one of the same file has their unique value.
+        passed_over: lines of the file that was read last that do not count, for one below has their unique value.
     """
 
     def __init__(self, reader: RecordReader, scan: ScanDb) -> None:
@@ -34,29 +34,31 @@ class LineReader:
         self._scan = scan
         self.passed_over = 0
 
-    def read(self, entry: Entry) -> Iterator[Record]:
-        """The records of a file that is new or has changed; notes them in the memory."""
+    def read(self, entry: Entry) -> Iterator[tuple[Record, bytes | None]]:
+        """The records of a file that is new or has changed, each with the key of its document; notes all in the memory."""
         reader, lines = self.reader, self._scan.lines
         source = display_path(entry.key)
         last, broken = 0, False
         try:
             for last, raw in _numbered(reader.path(entry.key)):
                 try:
-                    lines.note(entry.key, reader.identify(_whole_line(raw)), last)
-                except MmmetaError:
+                    lines.note(entry.key, reader.identify(line_key(entry.key, last), _whole_line(raw)), last)
+                except (MmmetaError, DocumentError):
                     lines.note(entry.key, "", last)
                     broken = True
             over = lines.passed_over(entry.key)
-            self.passed_over += len(over)
+            self.passed_over = len(over)
             self._scan.remember(entry, "", again=broken)
             for number, raw in _numbered(reader.path(entry.key)):
                 if number > last:
                     break  # written meanwhile; the next generate reads it
                 if number in over:
                     continue
-                record = self._record(entry, number, raw, tell=True)
-                if record is not None:
-                    yield record
+                found = self._record(entry, number, raw, tell=True)
+                if found is not None:
+                    if found[1] is not None:
+                        lines.note_document(entry.key, found[1])
+                    yield found
                 broken = broken or reader.troubled
             if broken:
                 self._scan.remember(entry, "", again=True)
@@ -69,16 +71,15 @@ class LineReader:
             lines.drop(entry.key)
             self._scan.remember(entry, None)
 
-    def _record(self, entry: Entry, number: int, raw: bytes | None, *, tell: bool) -> Record | None:
-        reader = self.reader
-        source = display_path(line_key(entry.key, number))
-        reader.troubled = False
+    def _record(
+        self, entry: Entry, number: int, raw: bytes | None, *, tell: bool
+    ) -> tuple[Record, bytes | None] | None:
+        key = line_key(entry.key, number)
         try:
-            values = reader.parse(_whole_line(raw), "line", count=tell)
-            return reader.record(values, source, entry.mtime, tell=tell)
-        except MmmetaError as error:
+            return self.reader.line(key, _whole_line(raw), entry.mtime, tell=tell)
+        except (MmmetaError, DocumentError) as error:
             if tell:
-                reader.problems.add(Problem(source, str(error)))
+                self.reader.problems.add(Problem(display_path(key), str(error)))
             return None
 
     def describes(self, key: bytes, file: str) -> bool:
@@ -91,14 +92,14 @@ class LineReader:
             now = Entry(whole(key), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
             if self._scan.entry(key) == now:
                 return self._scan.lines.holds(key, file)
-            return any(self._is(raw, file) for _, raw in _numbered(reader.path(key)))
+            return any(self._is(line_key(whole(key), line), raw, file) for line, raw in _numbered(reader.path(key)))
         except (OSError, ValueNotSupportedError):
             return False  # its own turn tells why
 
-    def _is(self, raw: bytes | None, file: str) -> bool:
+    def _is(self, key: bytes, raw: bytes | None, file: str) -> bool:
         try:
-            return self.reader.identify(_whole_line(raw)) == file
-        except MmmetaError:
+            return self.reader.identify(key, _whole_line(raw)) == file
+        except (MmmetaError, DocumentError):
             return False
 
     def read_again(self, wanted: Iterable[tuple[bytes, str]]) -> Iterator[Record]:
@@ -121,9 +122,9 @@ class LineReader:
         try:
             for number, raw in _numbered(self.reader.path(entry.key)):
                 if number in files:
-                    record = self._record(entry, number, raw, tell=False)
-                    if record is not None and record.file == files[number]:
-                        yield record
+                    found = self._record(entry, number, raw, tell=False)
+                    if found is not None and found[0].file == files[number]:
+                        yield found[0]
                 if number >= last:
                     break
         except (OSError, ValueNotSupportedError):

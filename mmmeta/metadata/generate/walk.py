@@ -31,6 +31,10 @@ LARGEST = 64_000_000
 METADATA_FILES = (b".json", LINES_FILES)
 """How the names of metadata files end, in small letters."""
 
+_LONGEST = len(LINES_FILES)
+_OF_METADATA = b".json.json"
+"""How the metadata file of a document is called that is JSON itself."""
+
 EVERY_FILE = (b"",)
 """How the names end where documents have no metadata files."""
 
@@ -58,6 +62,7 @@ class Walk:
     Attributes:
         suffixes: only files whose name ends so, ``METADATA_FILES`` or ``EVERY_FILE``; capitals count as small letters.
         ignored: what is passed over.
+        pairs: ``x.json`` beside ``x.json.json`` is its document and passed over.
         left_out: how many files and folders were; a folder counts once.
         unlistable: keys of the folders whose content is unknown.
         unknown: keys of the files that are there but could not be looked at.
@@ -66,10 +71,12 @@ class Walk:
     root: Path
     suffixes: tuple[bytes, ...] = METADATA_FILES
     ignored: Ignored = field(default_factory=Ignored)
+    pairs: bool = False
     problems: list[Problem] = field(default_factory=list)
     unlistable: list[bytes] = field(default_factory=list)
     unknown: set[bytes] = field(default_factory=set)
     left_out: int = 0
+    _open: dict[bytes, list[os.DirEntry[bytes]]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Entry]:
         # Looked up once, not for each of a million files.
@@ -108,7 +115,11 @@ class Walk:
                     self.unknown.add(key)
                     self._aside(key, f"cannot be read ({error.strerror}); it was left as it is")
             else:
-                folders.pop()
+                self._open.pop(folders.pop()[1][:-1], None)
+
+    def held(self, key: bytes) -> list[os.DirEntry[bytes]] | None:
+        """What the folder at a key holds, while the walk is in it or below."""
+        return self._open.get(key)
 
     def _leaves_out_link(self, entry: os.DirEntry[bytes], key: bytes) -> bool:
         """Whether a link to a folder, which is not followed anyway, is passed over as a folder of that name would be."""
@@ -128,6 +139,9 @@ class Walk:
                 entries = list(listing)
             if len(entries) > 1:
                 entries.sort(key=_name)
+            self._open[key] = entries
+            if self.pairs and (doubled := {name for entry in entries if (name := entry.name).endswith(_OF_METADATA)}):
+                return (entry for entry in entries if entry.name + METADATA_FILES[0] not in doubled)
             return iter(entries)
         except OSError as error:
             self.unlistable.append(key)
@@ -144,6 +158,11 @@ def count_ignored(root: Path, config: Config) -> int:
     for _ in walk:
         pass
     return walk.left_out
+
+
+def is_metadata_name(name: bytes) -> bool:
+    """Whether a file of this name, or at this key, is a metadata file by its name."""
+    return name[-_LONGEST:].lower().endswith(METADATA_FILES)
 
 
 def display_path(key: bytes) -> str:
