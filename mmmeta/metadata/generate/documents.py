@@ -132,7 +132,8 @@ class Documents:
         folder = self._folders.get(key)
         if folder is None:
             if len(self._folders) == _FOLDERS:
-                del self._folders[next(iter(self._folders))]
+                # The root stays: names may be relative to it.
+                del self._folders[next(other for other in self._folders if other)]
             folder = self._folders[key] = self._listed(key)
         return folder
 

@@ -123,29 +123,39 @@ class Finder:
         return folder + b"\0" + stem if folder else stem
 
     def _named(self, key: bytes, file_name: str) -> Found:
-        shown = f"{file_name!r:.120}"
         try:
             name = file_name.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            return Found(None, f"{shown} is no file name", unsure=True)
+            return Found(None, f"{file_name!r:.120} is no file name", unsure=True)
         if b"\0" in name:
-            return Found(None, f"{shown} is no file name", unsure=True)
+            return Found(None, f"{file_name!r:.120} is no file name", unsure=True)
         outside = 0
         folder = key.rpartition(b"\0")[0]
         places = [folder] if not folder else [folder, b""]
+        simple = b"/" not in name and name not in (b".", b"..")
         for place in places:
-            path = os.path.normpath(os.path.join(place.replace(b"\0", b"/"), name))
-            if path.startswith((b"/", b"../")) or path in (b"..", b"."):
-                outside += 1
-                continue
-            found = self._at(path.split(b"/"))
+            if simple:
+                found = self._in(place, name)
+            else:
+                path = os.path.normpath(os.path.join(place.replace(b"\0", b"/"), name))
+                if path.startswith((b"/", b"../")) or path in (b"..", b"."):
+                    outside += 1
+                    continue
+                found = self._at(path.split(b"/"))
             if found.why or (found.document is not None and found.document != key):
                 return found
         if outside == len(places):
-            return Found(None, f"{shown} leaves the files root", unsure=True)
-        return Found(None, f"{shown} is not there")
+            return Found(None, f"{file_name!r:.120} leaves the files root", unsure=True)
+        return Found(None, f"{file_name!r:.120} is not there")
+
+    def _in(self, folder: bytes, name: bytes) -> Found:
+        there = self._listing(folder)
+        if there.why_not:
+            return _unlistable(folder, there)
+        return self._chosen(folder, there.spelled(name))
 
     def _at(self, parts: list[bytes]) -> Found:
+        """What lies at a path below the files root, in any spelling of its parts."""
         if any(is_reserved(os.fsdecode(part)) for part in parts):
             return Found(None)
         folder = b""
@@ -157,12 +167,9 @@ class Finder:
             if len(spelled) != 1:
                 return Found(None)
             folder = folder + b"\0" + spelled[0] if folder else spelled[0]
-            if not self._stays_inside(folder):
+            if there.names[spelled[0]].is_symlink() and not self._stays_inside(folder):
                 return Found(None)
-        there = self._listing(folder)
-        if there.why_not:
-            return _unlistable(folder, there)
-        return self._chosen(folder, there.spelled(parts[-1]), checked=len(parts) == 1)
+        return self._in(folder, parts[-1])
 
     def _by_own_name(self, folder: bytes, own: bytes, *, guess: bool) -> Found:
         there = self._listing(folder)
@@ -182,7 +189,7 @@ class Finder:
             return found
         return Found(None, f"there is no {_text(stem)} and no {_text(stem)}.* beside it")
 
-    def _chosen(self, folder: bytes, names: list[bytes], *, checked: bool = True) -> Found:
+    def _chosen(self, folder: bytes, names: list[bytes]) -> Found:
         """The only one of these names, if it is a document."""
         if not names:
             return Found(None)
@@ -194,7 +201,7 @@ class Finder:
         key = folder + b"\0" + name if folder else name
         entry = self._listing(folder).names[name]
         try:
-            if entry.is_symlink() or not checked:
+            if entry.is_symlink():
                 if not self._stays_inside(key):
                     return Found(None, f"{_text(name)} is a link that leads out of the files root", unsure=True)
                 if not stat.S_ISREG(entry.stat().st_mode):
