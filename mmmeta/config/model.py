@@ -97,6 +97,7 @@ class MetadataConfig(BaseModel):
     required: Annotated[tuple[Key, ...], Field(description="files without one of these keys are set aside")] = ()
     include: Annotated[tuple[Key, ...] | None, Field(description="only these keys are kept; all unless given")] = None
     exclude: Annotated[tuple[Key, ...], Field(description="these keys are dropped")] = ()
+    lines: Annotated[bool, Field(description="*.json files have a record a line, as *.jsonl files always have")] = False
 
     @model_validator(mode="after")
     def _check(self) -> MetadataConfig:
@@ -153,6 +154,8 @@ class Config(BaseModel):
             "include": None if rules.include is None else sorted(set(rules.include)),
             "exclude": sorted(set(rules.exclude)),
         }
+        if rules.lines:
+            decisive["lines"] = True
         if self.dates:
             decisive["dates"] = self.dates
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]

@@ -78,8 +78,13 @@ def make_record(
     Raises:
         UniqueValueError, ValueNotSupportedError: a key is missing or unusable.
     """
+    return Record(identify(values, config), values, fingerprint(values), source, mtime, derived_text(derived))
+
+
+def identify(values: dict[str, Any], config: Config) -> str:
+    """The unique value of kept values; raises as ``make_record``."""
     file = unique_value(values, config.metadata.unique)
     for key in config.metadata.required:
         if key not in values and not any(name.startswith(key + SEPARATOR) for name in values):
             raise ValueNotSupportedError(f"the required key {key!r} is missing (config.yml: metadata.required)")
-    return Record(file, values, fingerprint(values), source, mtime, derived_text(derived))
+    return file

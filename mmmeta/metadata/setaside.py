@@ -56,13 +56,9 @@ class AllSetAside:
     problems: int = 0
 
 
-def known_set_aside(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str]]]:
-    """Path → (kind, reason) of what is noted, as the server's own transaction sees it."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    if _is_there(connection):
-        for path, kind, reason in connection.execute("SELECT path, kind, reason FROM setaside"):
-            found.setdefault(path, []).append((kind, reason))
-    return found
+def known_set_aside(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Path, kind and reason of what is noted, as the server's own transaction sees it."""
+    return connection.execute("SELECT path, kind, reason FROM setaside").fetchall() if _is_there(connection) else []
 
 
 def note_set_aside(

@@ -265,6 +265,13 @@ def test_dates_are_keys_with_lists_of_formats(file: Path, text: str, key: str) -
     assert load(file, "dates: {a: ['%d.%m.%Y']}").fingerprint() != Config().fingerprint()
 
 
+def test_lines_are_read_in_another_way(file: Path) -> None:
+    """So everything is read again."""
+    assert load(file, "metadata: {lines: true}").fingerprint() != Config().fingerprint()
+    assert load(file, "metadata: {lines: false}").fingerprint() == Config().fingerprint()
+    assert "true or false" in str(failure(file, "metadata: {lines: [1]}"))
+
+
 def test_patterns_are_a_list(file: Path) -> None:
     """Or nothing."""
     assert load(file, "ignore:\n").ignore == ()

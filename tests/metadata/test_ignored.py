@@ -76,7 +76,17 @@ def test_litter_is_passed_over(archive: Archive, name: str, below: str) -> None:
     assert (report.added, report.problem_count, report.ignored) == (1, 0, 1)
     assert archive.server.inspect().ignored == 1
     with Metadir(archive.server_path, state=str(archive.root / "other.db")) as other:
-        assert other.generate(no_meta=True).total == 1
+        again = other.generate(no_meta=True)
+        assert (again.total, again.problem_count) == (1, 0)
+
+
+def test_litter_is_nobodys_document(archive: Archive) -> None:
+    """What is left of a download does not make it unsure which document a metadata file is about."""
+    archive.write("x", {"title": "X", "content_hash": ""})
+    for name in ("x.pdf", "x.pdf.part", "x.odt~"):
+        (archive.server_path / name).write_bytes(b"abc")
+    report = archive.server.generate()
+    assert (report.added, report.problem_count) == (1, 0)
 
 
 def test_a_link_that_an_editor_leaves_is_no_problem(archive: Archive) -> None:

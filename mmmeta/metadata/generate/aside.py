@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Protocol
 
+from mmmeta.metadata.generate.line_keys import split_source
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.reader import RecordReader
 from mmmeta.metadata.generate.walk import keys_of
-from mmmeta.metadata.setaside import DUPLICATE, PROBLEM, note_set_aside
+from mmmeta.metadata.setaside import DUPLICATE, PROBLEM, known_set_aside, note_set_aside
 
 
 class Sharing(Protocol):
@@ -21,6 +22,14 @@ class Sharing(Protocol):
     def source(self) -> str | None: ...
     @property
     def others(self) -> tuple[str, ...]: ...
+
+
+def noted_before(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str, str]]]:
+    """Metadata file → path (its own or a line's), kind and reason of what earlier runs have set aside of it."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for path, kind, reason in known_set_aside(connection):
+        found.setdefault(split_source(path)[0], []).append((path, kind, reason))
+    return found
 
 
 def tell_clients(
@@ -38,11 +47,11 @@ def tell_clients(
     found = [(problem.source, PROBLEM, problem.words) for problem in reader.problems.named]
     # What was mended was read, and is not noted any more; what is gone is not among what was seen.
     kept = [
-        (path, kind, reason)
-        for path, notes in reader.noted.items()
-        if any(scan.entry(key) is not None for key in keys_of(path))
-        for kind, reason in notes
-        if kind == PROBLEM
+        note
+        for source, notes in reader.noted.items()
+        if any(scan.entry(key) is not None for key in keys_of(source))
+        for note in notes
+        if note[1] == PROBLEM
     ]
     found += kept
     found += [

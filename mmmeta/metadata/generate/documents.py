@@ -45,6 +45,7 @@ class Documents:
         *,
         no_meta: bool = False,
     ) -> None:
+        self._ignored = ignored
         self.walk: Walk | None = None
         self._root = root
         self._config = config
@@ -104,12 +105,13 @@ class Documents:
         file_name = values.get(key_of_name)
         if source is None or not isinstance(file_name, str) or not file_name:
             return True
+        keys = keys_of(source)
         # Where it was found last time, if not by this name.
         path = values.get(PATH)
         names = [file_name, path] if isinstance(path, str) and path.endswith(f"/{values.get(NAME)}") else [file_name]
-        found = [self._finder.find(key, name, guess=False) for key in keys_of(source) for name in names]
-        if path == shown_path(keys_of(source)[0]):  # it was described itself
-            found += map(self._finder.itself, keys_of(source))
+        found = [self._finder.find(key, name, guess=False) for key in keys for name in names]
+        if path == shown_path(keys[0]):  # it was described itself
+            found += map(self._finder.itself, keys)
         if any(one.document is not None for one in found):
             return True
         unsure = next((one for one in found if one.unsure), None)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from mmmeta.documents.content_types import media_type_of
 from mmmeta.documents.reserved import is_reserved
+from mmmeta.metadata.generate.line_keys import MARK, whole
 from mmmeta.metadata.generate.walk import is_metadata_name, real_path
 
 NAMED = 3
@@ -99,9 +100,13 @@ class Finder:
     def find(self, key: bytes, file_name: object, *, guess: bool = True) -> Found:
         """The document of the metadata file at a key: ``file_name``, relative to it or to the files root, else
         ``x.pdf`` of ``x.pdf.json``, else (``guess``) the only ``x.*`` beside ``x.json``."""
+        is_line = MARK in key
+        key = whole(key)
         named = self._named(key, file_name) if type(file_name) is str and file_name else Found(None)
         if named.document is not None:
             return named
+        if is_line:  # the name of its file is that of many records
+            return named if named.why else Found(None, "a line has none of its own")
         folder, _, own = key.rpartition(b"\0")
         found = self._by_own_name(folder, own, guess=guess)
         if found.document is not None or not named.why:
@@ -110,14 +115,14 @@ class Finder:
 
     def expected(self, key: bytes, file_name: object) -> bytes | None:
         """Where the document of a metadata file would lie beside it, by its name; None where nothing tells."""
-        folder, _, own = key.rpartition(b"\0")
+        folder, _, own = whole(key).rpartition(b"\0")
         if type(file_name) is str and file_name:
             name = file_name.encode("utf-8", "surrogatepass")
             path = os.path.normpath(os.path.join(folder.replace(b"\0", b"/"), name))
             inside = not path.startswith((b"/", b"../")) and path not in (b"..", b".") and b"\0" not in path
             return path.replace(b"/", b"\0") if inside else None
         stem = own[:-_SUFFIX]
-        if media_type_of(os.fsdecode(stem)) is None:
+        if MARK in key or media_type_of(os.fsdecode(stem)) is None:
             return None
         return folder + b"\0" + stem if folder else stem
 

@@ -20,18 +20,20 @@ from typing import Any
 from mmmeta.catalog.derived import derived_keys
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
-from mmmeta.documents.source import PUBLIC_URL
 from mmmeta.errors import MassDeletionError, MetadirNotFoundError
 from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables
-from mmmeta.metadata.generate.aside import tell_clients
+from mmmeta.metadata.generate.aside import noted_before, tell_clients
 from mmmeta.metadata.generate.documents import CONTENT_HASH
-from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
+from mmmeta.metadata.generate.ensure import described_but_deleted, ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.ignored import Ignored
+from mmmeta.metadata.generate.line_keys import same_file
+from mmmeta.metadata.generate.lines import LineReader, is_line
 from mmmeta.metadata.generate.memory import ScanDb
-from mmmeta.metadata.generate.reader import Reading, RecordReader, precedence
+from mmmeta.metadata.generate.notes import notes_of
+from mmmeta.metadata.generate.reader import Reading, RecordReader, order, precedence
 from mmmeta.metadata.generate.report import (
     NONE_SHARED,
     OTHERS_NAMED,
@@ -43,10 +45,8 @@ from mmmeta.metadata.generate.report import (
 )
 from mmmeta.metadata.generate.scan_file import ScanDbError, discard
 from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Entry, Walk, keys_of
-from mmmeta.metadata.setaside import known_set_aside
-from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
+from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
-from mmmeta.values import RESERVED_PREFIX
 
 BATCH = 50
 """Records compared with the metadata db at once; few enough to stay in the processor's cache, which saves a sixth."""
@@ -131,9 +131,12 @@ class _Gathering:
         self._options = options
         self._scan = scan
         self._progress = progress
-        self._reader = RecordReader(root, config, scan, Ignored(config.ignore), no_meta=options.no_meta)
+        self._ignored = Ignored(config.ignore)
+        self._reader = RecordReader(root, config, scan, self._ignored, no_meta=options.no_meta)
+        self._lines = LineReader(self._reader, scan)
         self._read_count = 0
         self._records = 0
+        self._left_out = self._shifted = 0
         self._describing = False
         self._lost: set[str] = set()
 
@@ -156,7 +159,7 @@ class _Gathering:
                 scan.look_at_documents()
                 self._gather(connection, writer)
                 head = self._finish(writer)
-                deleted = self._described_but_deleted(connection, writer, head)
+                deleted = described_but_deleted(connection, writer, scan, head)
                 changed = bool(scan.gone or self._read_count)
                 duplicates = scan.duplicates(changed=changed)
                 found = (
@@ -175,6 +178,7 @@ class _Gathering:
                 # The metadata db has committed already, and nothing depends on the memory.
                 remarks.append(f"the next generate reads all metadata files: {error}")
         written = writer.added + writer.changed + writer.returned
+        nothing = not (scan.unchanged or self._read_count)
         return GenerateReport(
             added=writer.added,
             changed=writer.changed,
@@ -189,31 +193,35 @@ class _Gathering:
             revision=head.revision,
             duration=time.monotonic() - started,
             dry_run=options.dry_run,
-            notes=(*remarks, *self._notes(writer, head, duplicates)),
+            notes=(*remarks, *notes_of(self._reader, writer, head, duplicates, nothing, self._shifted)),
             shared=shared,
-            ignored=self._reader.left_out,
             shared_count=shared_count(found),
             shared_more=shared_more,
+            ignored=self._left_out,
         )
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
         options, scan, reader = self._options, self._scan, self._reader
-        reader.noted = known_set_aside(connection)
-        suffixes = EVERY_FILE if options.no_meta else METADATA_FILES
-        pairs = self._config.metadata.derive and not options.no_meta
-        walk = Walk(self._root, suffixes, reader.ignored, pairs=pairs)
+        reader.noted = noted_before(connection)
+        walk = Walk(
+            self._root,
+            EVERY_FILE if options.no_meta else METADATA_FILES,
+            self._ignored,
+            pairs=self._config.metadata.derive and not options.no_meta,
+        )
         documents = self._read_all(reader.walk(walk), writer)
         scan.settle(walk)
         if options.no_meta:
             self._describe_all(documents, writer)
             scan.settle(walk)
+        self._left_out = walk.left_out
         for problem in walk.problems:
             reader.problems.add(problem)
         writer.found_none = options.replace and scan.is_empty()
         if options.ensure:
-            ensure_metadata_files(connection, writer, scan, walk, reader)
+            ensure_metadata_files(connection, writer, scan, walk, self._lines)
         if options.ensure_files:
-            ensure_documents(writer, scan, reader, self._config)
+            ensure_documents(writer, reader, self._lines, self._config)
 
     def _finish(self, writer: MetadataWriter) -> Head:
         try:
@@ -223,7 +231,7 @@ class _Gathering:
             if not problems.count:
                 raise
             raise MassDeletionError(
-                f"{error}. Of metadata files there are {problems.count} problems, the first is {problems.named[0]}"
+                f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}"
             ) from None
 
     def _read_all(self, walk: Walk, writer: MetadataWriter) -> list[Entry]:
@@ -232,6 +240,9 @@ class _Gathering:
         documents: list[Entry] = []
         batch: list[Reading] = []
         for entry in self._scan.compare(walk):
+            if reader.has_lines(entry.key):
+                self._read_lines(entry, writer)
+                continue
             reading = None if reader.is_document(entry) else reader.begin(entry)
             if reading is None:
                 documents.append(entry)
@@ -242,6 +253,20 @@ class _Gathering:
         while batch:
             self._finish_batch(batch, writer)
         return documents
+
+    def _read_lines(self, entry: Entry, writer: MetadataWriter) -> None:
+        self._read_count += 1
+        records: list[Record] = []
+        for record, document in self._lines.read(entry):
+            if document is None and self._scan.knows_lost:
+                self._lost.add(record.file)
+            records.append(record)
+            self._records += 1
+            if len(records) == BATCH:
+                self._write(records, writer)
+                records.clear()
+        self._write(records, writer)
+        self._records += self._lines.passed_over
 
     def _describe_all(self, documents: list[Entry], writer: MetadataWriter) -> None:
         """Describe the documents that have no metadata file."""
@@ -267,8 +292,9 @@ class _Gathering:
                 document = self._scan.lost_document(reading.entry.key)
                 if document is not None:
                     self._lost.add(record.file)
-            file = record.file if record is not None else None
-            self._scan.remember(reading.entry, file, document, again=self._reader.troubled)
+            self._scan.remember(
+                reading.entry, record.file if record is not None else None, document, again=self._reader.troubled
+            )
             if record is not None:
                 records.append(record)
         self._records += len(records)
@@ -319,6 +345,7 @@ class _Gathering:
                 writer.put(record, known)
         elif known.source != record.source and record.source is not None:
             writer.move(record.file, record.source, record.source_mtime)
+            self._shifted += same_file(known.source, record.source)
 
     def _only_lost(self, record: Record, known: KnownRow, writer: MetadataWriter) -> bool:
         """Whether nothing differs but that the document is gone. What was derived of it stays true, for documents need not
@@ -337,63 +364,33 @@ class _Gathering:
             return False  # metadata counts before what only describes a document
         if self._are_copies(record, writer.read([record.file])[record.file]):
             return any(self._reader.holds(self._scan, key, record) for key in keys)
+        if same_file(known.source, record.source):
+            return False  # which of its lines counts was told when it was read
         for key in keys:
             mtime = self._reader.mtime(key)
             if mtime is None:
                 continue
-            if (mtime, known.source) <= precedence(record):
+            if order(mtime, known.source) <= precedence(record):
                 return False
             # It may be another file's by now, as when two metadata files swap names.
-            read = self._scan.read_now(key)
+            read = self._scan.read_now(key, record.file)
             if read is not None:
                 return read.file == record.file
             # Documents are not hashed for this; two that change places are told apart when read.
+            if is_line(key):
+                return self._lines.describes(key, record.file)
             return self._describing or self._reader.describes(key, record.file)
         return False
 
     def _stays_deleted(self, record: Record, known: KnownRow) -> bool:
         """A file deleted by hand returns when its metadata changes, one without document when that is back."""
         if known.deleted_reason == BY_HAND:
-            return known.source == record.source and deleted_fingerprint(record.fingerprint) == known.fingerprint
+            return (
+                same_file(known.source, record.source) and deleted_fingerprint(record.fingerprint) == known.fingerprint
+            )
         if known.deleted_reason == NO_DOCUMENT:
             return not self._reader.documents.has(record.source, record.values)
         return False
-
-    def _described_but_deleted(self, connection: sqlite3.Connection, writer: MetadataWriter, head: Head) -> int:
-        """How many deleted files have a metadata file all the same: their document is missing, or a person deleted them."""
-        (rows,) = connection.execute("SELECT count(*) FROM files").fetchone()
-        if rows == head.alive:
-            return 0  # the usual case, told by an index
-        deleted = connection.execute(
-            f"SELECT {writer.unique_sql}, __source FROM files WHERE __deleted = 1 AND __source IS NOT NULL "
-            "AND __deleted_reason != ?",
-            (NO_METADATA_FILE,),
-        )
-        return sum(any(self._scan.describes(key, file) for key in keys_of(source)) for file, source in deleted)
-
-    def _notes(self, writer: MetadataWriter, head: Head, duplicates: int) -> list[str]:
-        reader = self._reader
-        notes = []
-        if not (self._scan.unchanged or self._read_count or reader.problems.count):
-            kept = f"; the {head.alive:,} that are known were kept" if head.alive else ""
-            notes.append(f"no {'' if self._options.no_meta else 'metadata '}files below {self._root}{kept}")
-        if duplicates:
-            won = "another, of which one counts" if self._options.no_meta else "a newer one, which won"
-            kind = "documents" if self._options.no_meta else "metadata files"
-            notes.append(f"{duplicates} {kind} share a unique value with {won}")
-        if reader.keys.reserved:
-            names = ", ".join(sorted(reader.keys.reserved)[:10])
-            notes.append(f"keys that begin with {RESERVED_PREFIX!r} are reserved and were left out: {names}")
-        if reader.clash_names:
-            names = ", ".join(sorted(reader.clash_names)[:10])
-            notes.append(f"{reader.clashes} metadata files give a key twice, the nested one won: {names}")
-        if reader.padded_urls:
-            notes.append(
-                f"{PUBLIC_URL} begins or ends with a space in {reader.padded_urls} metadata files; jobs read it without"
-            )
-        if writer.moved:
-            notes.append(f"{writer.moved} metadata files moved")
-        return notes
 
 
 class _DryRun(Exception):

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from mmmeta.config.ignoring import LITTER, compile_pattern
+from mmmeta.metadata.generate.line_keys import whole
 
 if TYPE_CHECKING:
     from pathspec import RegexPattern
@@ -87,6 +88,7 @@ class Ignored:
 
     def covers(self, key: bytes) -> bool:
         """Whether a file is passed over, be it for a folder above it."""
+        key = whole(key)
         parts = key.split(b"\0")
         above = range(1, len(parts))
         return any(self.leaves_out(parts[end - 1], b"\0".join(parts[:end]), folder=True) for end in above) or (

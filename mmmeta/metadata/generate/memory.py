@@ -19,6 +19,8 @@ from typing import NamedTuple
 from mmmeta.errors import MmmetaError
 from mmmeta.layout import require_plain
 from mmmeta.metadata.db import Head, revision_digest
+from mmmeta.metadata.generate.line_keys import MARK, line_key, whole
+from mmmeta.metadata.generate.line_memory import DESCRIBED, LineMemory
 from mmmeta.metadata.generate.scan_file import BATCH, ScanFile
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, is_metadata_name, real_path
 from mmmeta.values import json_text
@@ -94,11 +96,12 @@ class ScanDb(ScanFile):
         except OSError as error:
             raise MmmetaError(f"{path.parent} cannot be written: {error.strerror}") from error
         super().__init__(path)
+        self.lines = LineMemory(self._run, self._run_many, self._rows)
         self.unchanged = 0
         self.gone: list[bytes] = []
         self._read: list[tuple[object, ...]] = []
         self._looked: list[tuple[object, ...]] = []
-        self.knows_documents = self._knows_lost = False
+        self.knows_documents = self.knows_lost = False
 
     def belongs_to(self) -> tuple[str, int, bytes] | None:
         """Metadata db id, revision and digest that this memory was made with; None if there is none to use."""
@@ -129,11 +132,13 @@ class ScanDb(ScanFile):
             "CREATE TEMP TABLE fresh (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT, document BLOB) "
             "WITHOUT ROWID"
         )
+        self.lines.begin()
 
     def forget(self) -> None:
         """Take every metadata file as new; documents only where they lay elsewhere."""
         root = self._row("SELECT value FROM info WHERE name = 'root'")
         self._run("DELETE FROM seen")
+        self.lines.forget()
         if root is None or root[0] != self._root:
             self._run("DELETE FROM documents")
         self._run("DELETE FROM info")
@@ -155,17 +160,19 @@ class ScanDb(ScanFile):
                 lost.append((row[0],))
             if row != now:
                 stale.append((row[0],))
-        self._knows_lost = bool(lost)
+        self.knows_lost = bool(lost)
         if stale:
             self._run("CREATE TEMP TABLE stale (path BLOB PRIMARY KEY NOT NULL) WITHOUT ROWID")
             self._run_many("INSERT INTO temp.stale VALUES (?)", stale)
             self._run("UPDATE seen SET mtime = ? WHERE document IN (SELECT path FROM temp.stale)", _AGAIN)
+            lines = "SELECT path FROM line_documents WHERE document IN (SELECT path FROM temp.stale)"
+            self._run(f"UPDATE seen SET mtime = ? WHERE path IN ({lines})", _AGAIN)
             self._run("DELETE FROM documents WHERE path IN (SELECT path FROM temp.stale)")
             self._run_many("INSERT OR REPLACE INTO documents (path) VALUES (?)", lost)
 
     def lost_document(self, key: bytes) -> bytes | None:
         """The document that was derived from for the metadata file at a key, and is no longer there."""
-        if not self._knows_lost:
+        if not self.knows_lost:
             return None
         row = self._row(
             "SELECT document FROM seen WHERE path = ? AND document IN (SELECT path FROM documents WHERE inode IS NULL)",
@@ -195,12 +202,15 @@ class ScanDb(ScanFile):
 
     def documents_of_others(self) -> set[bytes]:
         """The documents that metadata files are about; complete after ``settle``."""
-        rows = self._rows("SELECT document FROM seen WHERE document IS NOT NULL AND document != path")
+        rows = self._rows(
+            "SELECT document FROM seen WHERE document IS NOT NULL AND document != path "
+            "UNION SELECT document FROM line_documents"
+        )
         return {document for (document,) in rows}
 
     def is_description(self, key: bytes) -> bool:
         """Whether what was found at a key is a document that was described, not a metadata file."""
-        if not is_metadata_name(key):
+        if not is_metadata_name(whole(key)):
             return True
         row = self._row("SELECT document = path FROM seen WHERE path = ?", key)
         return row is not None and bool(row[0])
@@ -240,9 +250,8 @@ class ScanDb(ScanFile):
             remembered = next(rows, None)
 
     def remember(self, entry: Entry, file: str | None, document: bytes | None = None, *, again: bool = False) -> None:
-        """Note a file that was read: ``file`` is its unique value, None if it was set aside; ``document`` the key of the
-        document that it is about, its own where that was described; ``again``: to be read the next time, too, for something
-        is to be named as long as it is so."""
+        """Note a file that was read: ``file`` is its unique value, '' for lines, None if it was set aside; ``document`` the key
+        of the document that it is about, its own where that was described; ``again``: it is to be read the next time, too."""
         key, size, mtime, ctime, inode = entry
         again = again or file is None or self._may_change_unseen(entry)
         self._read.append((key, size, _AGAIN if again else mtime, ctime, inode, file, document))
@@ -266,7 +275,9 @@ class ScanDb(ScanFile):
     def settle(self, walk: Walk) -> None:
         """Bring the memory up to this run, still uncommitted; what the walk could not look at is remembered as before."""
         self._flush()
-        self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not walk.hides(key)])
+        gone = [key for key in self.gone if not walk.hides(key)]
+        self.unchanged += self.lines.settle(gone, set(self.gone))
+        self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in gone])
         self._run("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
 
     def is_empty(self) -> bool:
@@ -275,17 +286,23 @@ class ScanDb(ScanFile):
 
     def sees(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and is still that of ``file``, or cannot be read now."""
-        row = self._row("SELECT file FROM seen WHERE path = ?", key)
-        return row is not None and row[0] in (None, file)
+        row = self._row("SELECT file FROM seen WHERE path = ?", whole(key))
+        if row is None or row[0] is None or MARK not in key:
+            return row is not None and row[0] in (None, file)
+        return self.lines.holds(key, file) or self.lines.is_broken(key)
 
     def describes(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and is that of ``file``, as this run has seen it."""
+        if MARK in key:
+            return self.lines.holds(key, file)
         row = self._row("SELECT file FROM seen WHERE path = ?", key)
         return row is not None and row[0] == file
 
-    def read_now(self, key: bytes) -> Seen | None:
-        """What this run has read at a key; None where it has not come there, or the file is as remembered."""
+    def read_now(self, key: bytes, file: str) -> Seen | None:
+        """What this run has read at a key (of a line: whether its file has ``file``); None where it has read nothing."""
         self._flush()
+        if MARK in key and self._row("SELECT file FROM temp.fresh WHERE path = ?", whole(key)) is not None:
+            return Seen(file if self.lines.has_read(key, file) else None)
         row = self._row("SELECT file FROM temp.fresh WHERE path = ?", key)
         return None if row is None else Seen(row[0])
 
@@ -294,10 +311,11 @@ class ScanDb(ScanFile):
         for key, file in self._sane_rows("SELECT path, file FROM seen WHERE file IS NOT NULL"):
             if file in files:
                 yield key, file
+        yield from self.lines.others(files)
 
     def entry(self, key: bytes) -> Entry | None:
         """The remembered entry at a key."""
-        row = self._row("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", key)
+        row = self._row("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", whole(key))
         if row is None:
             return None
         if not all(type(number) is int for number in row[1:]):
@@ -310,7 +328,8 @@ class ScanDb(ScanFile):
             row = self._row("SELECT value FROM info WHERE name = 'duplicates'")
             if row is not None and type(row[0]) is int:
                 return row[0]
-        row = self._row("SELECT count(file) - count(DISTINCT file) FROM seen")
+        records = DESCRIBED if self.lines.any() else "seen"
+        row = self._row(f"SELECT count(file) - count(DISTINCT file) FROM {records}")
         return 0 if row is None else int(row[0])
 
     def shared(self, most: int, *, paths: int, changed: bool) -> str:
@@ -321,33 +340,25 @@ class ScanDb(ScanFile):
             row = self._row("SELECT value FROM info WHERE name = 'shared'")
             if row is not None and isinstance(row[0], str):
                 return row[0]
-        several = "SELECT file, count(*) AS number FROM seen WHERE file IS NOT NULL GROUP BY file HAVING number > 1"
+        records = DESCRIBED if self.lines.any() else "(SELECT file, path, 0 AS line FROM seen WHERE file IS NOT NULL)"
+        several = f"SELECT file, count(*) AS number FROM {records} GROUP BY file HAVING number > 1"
         counted = self._row(f"SELECT count(*) FROM ({several})")
         files: dict[str, tuple[list[str], int]] = {
             str(file): ([], number) for file, number in self._run(f"{several} ORDER BY file LIMIT ?", most)
         }
         if files:
             marks = ", ".join("?" * len(files))
-            sql = f"SELECT file, path FROM seen WHERE file IN ({marks}) ORDER BY path"
-            for file, key in self._run(sql, *files):
+            sql = f"SELECT file, path, line FROM {records} WHERE file IN ({marks}) ORDER BY path, line"
+            for file, key, line in self._run(sql, *files):
                 if len(files[file][0]) < paths:
-                    files[file][0].append(display_path(key))
+                    files[file][0].append(display_path(line_key(key, line) if line else key))
         return json.dumps(
             {"count": counted[0] if counted else 0, "files": [[file, *said] for file, said in files.items()]}
         )
 
     def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int, shared: str) -> None:
         """Keep this run's memory as that of the metadata db at this revision."""
-        self._run_many(
-            "INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)",
-            [
-                ("identity", self._identity),
-                ("metadata_id", metadata_id),
-                ("revision", revision),
-                ("digest", digest),
-                ("root", self._root),
-                ("duplicates", duplicates),
-                ("shared", shared),
-            ],
-        )
+        info: dict[str, object] = {"identity": self._identity, "metadata_id": metadata_id, "revision": revision}
+        info |= {"digest": digest, "root": self._root, "duplicates": duplicates, "shared": shared}
+        self._run_many("INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)", list(info.items()))
         self._run("COMMIT")

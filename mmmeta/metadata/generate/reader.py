@@ -14,15 +14,20 @@ from mmmeta.metadata.generate.derive import Derivation, is_absent
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
 from mmmeta.metadata.generate.hashing import Hashing
 from mmmeta.metadata.generate.ignored import Ignored
+from mmmeta.metadata.generate.line_keys import LINES_FILES, split_source
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, is_metadata_name, read_bytes, real_path
-from mmmeta.metadata.records import KeyFilter, make_record, unique_value
+from mmmeta.metadata.records import KeyFilter, identify, make_record, unique_value
 from mmmeta.metadata.writer import Record
 from mmmeta.reports import FirstFew
 from mmmeta.values import Flattened, parse_json
 
 PROBLEMS_KEPT = 1_000
 """Problems named in a report; all are counted."""
+
+
+class DocumentError(Exception):
+    """The document of a line cannot be read; the message says so."""
 
 
 class Reading(NamedTuple):
@@ -53,13 +58,14 @@ class RecordReader:
 
     Attributes:
         keys: which keys are kept, and which reserved ones came.
+        root: the files root.
         padded_urls: metadata files whose public address begins or ends with a space.
         problems: what was set aside, and what could not be looked at.
         clashes: metadata files in which two places gave one key; ``clash_names`` has these keys.
         documents: the documents of the same files root.
         ignored: what is passed over; it counts as not there.
         troubled: whether the metadata file that was read last has something to be named, though it is kept.
-        noted: path → what earlier runs have set aside there and this one has not read yet.
+        noted: metadata file → what earlier runs have set aside of it (path, kind, reason), if this one has not read it.
     """
 
     def __init__(self, root: Path, config: Config, scan: ScanDb, ignored: Ignored, *, no_meta: bool) -> None:
@@ -72,12 +78,12 @@ class RecordReader:
         self.clashes = 0
         self.clash_names: set[str] = set()
         self.padded_urls = 0
-        self.noted: dict[str, list[tuple[str, str]]] = {}
+        self.noted: dict[str, list[tuple[str, str, str]]] = {}
         self.documents = Documents(root, config, self.problems, scan, ignored, no_meta=no_meta)
+        self.root = root
         self._root = os.fsencode(root)
         self._config = config
         self._set_aside: set[str] = set()
-        self._named: set[str] = set()
 
     def close(self) -> None:
         """End what reads documents beside this thread."""
@@ -125,8 +131,9 @@ class RecordReader:
             self._aside(source, error)
             return Reading(entry, document)
 
-    def finish(self, reading: Reading) -> Record | None:
-        """The record of what was begun; None if it was set aside."""
+    def finish(self, reading: Reading, *, tell: bool = True) -> Record | None:
+        """The record of what was begun; None if it was set aside. ``tell``: name what is kept as it is, too."""
+        self.troubled = False
         entry = reading.entry
         source = display_path(entry.key)
         unique = self._config.metadata.unique
@@ -142,21 +149,70 @@ class RecordReader:
             values, derived = self.documents.deriver.finish(entry.key, reading.values, reading.begun)
             if unique not in values:
                 raise self._without_unique(unique, reading.begun)
-            kept = self.keys.keep(values)
-            if kept is not values:
-                derived = tuple(key for key in derived if key in kept)
-            problems = [Problem(source, reason, key) for key, reason in self._dates.apply(kept)]
-            record = make_record(kept, self._config, source, entry.mtime, derived=derived)
-            self._name(source, problems)
-            return record
+            return self._record(values, source, entry.mtime, derived, tell=tell)
         except (OSError, MmmetaError) as error:
             self._aside(source, error, reading.document)
         return None
 
-    def read(self, entry: Entry) -> Record | None:
-        """The record of a metadata file, or of a document without; None if it was set aside."""
+    def has_lines(self, key: bytes) -> bool:
+        """Whether a file has a record a line."""
+        ending = key[-len(LINES_FILES) :].lower()
+        return ending == LINES_FILES or (self._config.metadata.lines and is_metadata_name(ending))
+
+    def read(self, entry: Entry, *, tell: bool = True) -> Record | None:
+        """The record of a metadata file, or of a document without; None if it was set aside. ``tell``: name what is kept
+        as it is, too."""
         reading = None if self.is_document(entry) else self.begin(entry)
-        return self.finish(reading if reading is not None else self.describe(entry))
+        return self.finish(reading if reading is not None else self.describe(entry), tell=tell)
+
+    def path(self, key: bytes) -> bytes:
+        """A key as a path that can be opened."""
+        return real_path(self._root, key)
+
+    def line(self, key: bytes, raw: bytes, mtime: int, *, tell: bool) -> tuple[Record, bytes | None]:
+        """The record of a line, and its document.
+
+        Raises:
+            MmmetaError, DocumentError: it is to be set aside, for itself or its document.
+        """
+        self.troubled = False
+        flattened = parse_json(raw, "line")
+        if tell:
+            self._notice(flattened)
+        values, derived, begun = self._derive(key, flattened.values)
+        unique = self._config.metadata.unique
+        if unique not in values:
+            raise self._without_unique(unique, begun)
+        return self._record(values, display_path(key), mtime, derived, tell=tell), begun.document
+
+    def identify(self, key: bytes, raw: bytes) -> str:
+        """The unique value of a line; raises as ``line``."""
+        values = parse_json(raw, "line").values
+        try:
+            return identify(self.keys.keep(values), self._config)
+        except MmmetaError:
+            return identify(self.keys.keep(self._derive(key, values)[0]), self._config)
+
+    def _derive(self, key: bytes, values: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...], Derivation]:
+        deriver = self.documents.deriver
+        try:
+            begun = deriver.begin(key, values)
+            return *deriver.finish(key, values, begun), begun
+        except OSError as error:
+            raise DocumentError(f"its document cannot be read ({error.strerror})") from error
+
+    def _record(
+        self, values: dict[str, Any], source: str, mtime: int, derived: tuple[str, ...], *, tell: bool
+    ) -> Record:
+        kept = self.keys.keep(values)
+        if kept is not values:
+            derived = tuple(key for key in derived if key in kept)
+        problems = [Problem(source, reason, key) for key, reason in self._dates.apply(kept)]
+        record = make_record(kept, self._config, source, mtime, derived=derived)
+        self.troubled = bool(problems)
+        for problem in problems if tell else ():
+            self.problems.add(problem)
+        return record
 
     def read_again(self, scan: ScanDb, key: bytes, file: str) -> Record | None:
         """The record of a metadata file that this run or an earlier one has seen, if it is still that of ``file``."""
@@ -179,7 +235,7 @@ class RecordReader:
 
     def holds(self, scan: ScanDb, key: bytes, record: Record) -> bool:
         """Whether the document at a key has the content of ``record``; read only where it is not as remembered."""
-        read = scan.read_now(key)
+        read = scan.read_now(key, record.file)
         if read is not None:
             return read.file == record.file
         if self.ignored.covers(key):
@@ -199,14 +255,6 @@ class RecordReader:
             return os.stat(real_path(self._root, key)).st_mtime_ns
         except (OSError, ValueError):
             return None
-
-    def _name(self, source: str, problems: list[Problem]) -> None:
-        """Name what is kept as it is, once: ensure looks at some files again."""
-        self.troubled = bool(problems)
-        if problems and source not in self._named:
-            self._named.add(source)
-            for problem in problems:
-                self.problems.add(problem)
 
     def _notice(self, flattened: Flattened) -> None:
         if flattened.clashes:
@@ -241,6 +289,11 @@ class RecordReader:
             self.problems.add(Problem(source, f"{what} ({error.strerror})"))
 
 
-def precedence(record: Record) -> tuple[int, str]:
+def precedence(record: Record) -> tuple[int, str, int]:
     """Of several metadata files with one unique value the largest wins: the newest; of equally new ones, the later path."""
-    return record.source_mtime or 0, record.source or ""
+    return order(record.source_mtime, record.source)
+
+
+def order(mtime: int | None, source: str | None) -> tuple[int, str, int]:
+    """As ``precedence``, of what the metadata db knows; of lines of one file, the last."""
+    return mtime or 0, *split_source(source)

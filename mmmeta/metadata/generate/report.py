@@ -55,6 +55,7 @@ class GenerateReport:
         duplicates: metadata files beyond the first that share a unique value; the newest won.
         shared: which ones these are, for the first 20 unique values; ``shared_count`` counts these values, and
             ``shared_more`` says of how many others of one are not named.
+        ignored: files and folders that were passed over (config.yml: ``ignore``); a folder counts once.
         clashes: metadata files in which two places gave one key.
         ignored: files and folders that were passed over (config.yml: ``ignore``); a folder counts once.
         revision_before, revision: of the metadata db.

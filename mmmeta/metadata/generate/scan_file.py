@@ -26,8 +26,12 @@ _SCHEMA = (
     "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
     "CREATE TABLE seen (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT, document BLOB) WITHOUT ROWID",
     "CREATE TABLE documents (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, digests TEXT) WITHOUT ROWID",
+    "CREATE TABLE lines (path BLOB NOT NULL, file TEXT NOT NULL, line INTEGER NOT NULL, PRIMARY KEY (path, file, line)) "
+    "WITHOUT ROWID",
+    "CREATE TABLE tallies (path BLOB PRIMARY KEY NOT NULL, records INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE line_documents (document BLOB NOT NULL, path BLOB NOT NULL, PRIMARY KEY (document, path)) WITHOUT ROWID",
 )
-_NAMES = {"info", "seen", "documents"}
+_NAMES = {"info", "seen", "documents", "lines", "tallies", "line_documents"}
 
 _COLUMNS = "path, size, mtime, ctime, inode, file, document"
 

@@ -20,6 +20,7 @@ from mmmeta.config.model import Config
 from mmmeta.errors import Problem
 from mmmeta.layout import METADIR, PARTS
 from mmmeta.metadata.generate.ignored import Ignored
+from mmmeta.metadata.generate.line_keys import LINES_FILES, MARK, line_key, split_source, whole
 
 READ_SIZE = 16_384
 """Bytes a read call asks for; a larger buffer costs an mmap for every small metadata file."""
@@ -27,9 +28,10 @@ READ_SIZE = 16_384
 LARGEST = 64_000_000
 """Bytes of a metadata file. It is held in memory several times over; a larger one is set aside."""
 
-METADATA_FILES = (b".json",)
+METADATA_FILES = (b".json", LINES_FILES)
 """How the names of metadata files end, in small letters."""
 
+_LONGEST = len(LINES_FILES)
 _OF_METADATA = b".json.json"
 """How the metadata file of a document is called that is JSON itself, in small letters."""
 
@@ -125,6 +127,7 @@ class Walk:
 
     def hides(self, key: bytes) -> bool:
         """Whether a file of this key may be there although the walk did not come across it."""
+        key = whole(key)
         folders = self.unlistable
         known = key not in self.unknown and not any(not folder or key.startswith(folder + b"\0") for folder in folders)
         return not known and not self.ignored.covers(key)
@@ -158,7 +161,7 @@ def _folded(entry: os.DirEntry[bytes]) -> bytes:
 
 def is_metadata_name(name: bytes) -> bool:
     """Whether a file of this name, or at this key, is a metadata file by its name."""
-    return name[-5:].lower() in METADATA_FILES
+    return name[-_LONGEST:].lower().endswith(METADATA_FILES)
 
 
 def count_ignored(root: Path, config: Config) -> int:
@@ -170,20 +173,28 @@ def count_ignored(root: Path, config: Config) -> int:
 
 
 def display_path(key: bytes) -> str:
-    """A walk's key as a relative path for people and for ``__source``."""
-    return key.replace(b"\0", b"/").decode("utf-8", "backslashreplace")
+    """A walk's key as a relative path for people and for ``__source``; a line of a file as ``path:17``."""
+    return key.replace(MARK, b":").replace(b"\0", b"/").decode("utf-8", "backslashreplace")
 
 
 def keys_of(source: str) -> tuple[bytes, ...]:
-    """The walk's keys that ``display_path`` shows so: one, or two where the name may not have been UTF-8."""
+    """The walk's keys that ``display_path`` shows so: one, or more where the name may not have been UTF-8, or may be that
+    of a line."""
+    path, line = split_source(source)
+    if line:
+        return (*_plain_keys(source), *(line_key(key, line) for key in _plain_keys(path)))
+    return _plain_keys(source)
+
+
+def _plain_keys(source: str) -> tuple[bytes, ...]:
     plain = source.encode().replace(b"/", b"\0")
     raw = _ESCAPED_BYTE.sub(lambda found: bytes([int(found.group(1), 16)]), plain)
     return (plain,) if raw == plain else (plain, raw)
 
 
 def real_path(root: bytes, key: bytes) -> bytes:
-    """A walk's key as a path that can be opened."""
-    return root + b"/" + key.replace(b"\0", b"/")
+    """A walk's key as a path that can be opened; that of the file where it stands for a line."""
+    return root + b"/" + whole(key).replace(b"\0", b"/")
 
 
 def read_bytes(path: bytes, size: int = 0) -> bytes:
