@@ -151,9 +151,8 @@ class Metadir:
     ) -> GenerateReport:
         """Gather the metadata files below the files root into the metadata db.
 
-        What a metadata file does not say itself its document tells, if it is there: digest, size, media type and paths
-        (``File.derived`` names them). Adds and changes files, and deletes none: metadata files need not stay. Bad metadata files are set aside and
-        named in the report. One transaction; the store says that something is new only when something is.
+        What metadata does not say its document tells, if it is there: digest, size, media type, paths (``File.derived``).
+        Deletes no files: metadata files need not stay. Bad ones are set aside and named in the report.
 
         Args:
             replace: make the metadata db anew, with a new id; files that are not found again count as deleted.
