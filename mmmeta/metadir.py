@@ -152,7 +152,7 @@ class Metadir:
         """Gather the metadata files below the files root into the metadata db.
 
         What metadata does not say its document tells, if it is there: digest, size, media type, paths (``File.derived``).
-        Deletes no files: metadata files need not stay. Bad ones are set aside and named in the report.
+        Deletes no files: metadata files need not stay. Bad ones are set aside and named in the report. One transaction.
 
         Args:
             replace: make the metadata db anew, with a new id; files that are not found again count as deleted.
