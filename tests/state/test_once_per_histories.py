@@ -60,10 +60,10 @@ class OncePerMachine(RuleBasedStateMachine):
         """When all workers are gone and nothing fails any more: each document is there, and nothing of what was deleted."""
         self.update()
         self.leases_end()
-        self.job.retry(dead=True)
         for _ in range(4):
             self.clock.forward(days=2)
             self.run(failing=set())
+            self.job.retry(dead=True)  # what was in a worker's hands too often is dead when it is taken back
         assert self.job.pending() == []
         there = set(self.target.values())
         assert set(self.merged.values()) - {None} <= there
@@ -199,4 +199,4 @@ def test_no_document_is_lost_and_none_waits_twice(
 ) -> None:
     """Through failures, deaths, deletions, changes and people."""
     monkeypatch.setattr(keeper, "BEAT_EVERY", 1e9)  # nobody prolongs the leases that the machine ends
-    run_state_machine_as_test(machine, settings=settings(stateful_step_count=25))
+    run_state_machine_as_test(machine, settings=settings(stateful_step_count=20))
