@@ -2,6 +2,7 @@
 # make demo      see the whole mission happen: publish, sync, import by Dagster, three times
 # make dev       the Dagster UI on the demo's data, with the sensor running
 # make test      the tests
+# make test-slow the docs, the demo and the example projects, every block and command of them: minutes
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-faults  every file call of every verb killed and failed in turn; POINTS=300 for a random part, SEED=7 for the same
 # make test-soak a server, three clients and syncs at work, killed again and again; MINUTES=120 for longer, SEED=7 for the same
@@ -29,7 +30,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-long test-faults test-soak test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
+.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -70,6 +71,9 @@ dev: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-slow: $(READY)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
 
 # How often processes are killed, and how many random histories are tried; .ci/run takes fewer.
 ROUNDS ?= 300

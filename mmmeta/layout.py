@@ -32,7 +32,7 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -175,22 +175,26 @@ def require_plain(path: Path) -> None:
     Raises:
         OSError: says which part of the path it is.
     """
-    parts = path.parts
-    if METADIR not in parts:
-        return
-    depth = len(parts) - parts[::-1].index(METADIR)
-    for end in range(depth + 1, len(parts) + 1):
-        part = Path(*parts[:end])
+    for part in _parts_below(os.fspath(path)):
         try:
             mode = os.lstat(part).st_mode
         except (FileNotFoundError, NotADirectoryError):
             return
         if stat.S_ISLNK(mode):
-            raise OSError(
-                errno.ELOOP, f"{part.name} in the metadir is a link, and those are not followed there", str(path)
-            )
+            name = os.path.basename(part)
+            raise OSError(errno.ELOOP, f"{name} in the metadir is a link, and those are not followed there", str(path))
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise OSError(errno.EINVAL, f"{part.name} in the metadir is no regular file", str(path))
+            raise OSError(errno.EINVAL, f"{os.path.basename(part)} in the metadir is no regular file", str(path))
+
+
+@lru_cache(maxsize=1024)
+def _parts_below(path: str) -> tuple[str, ...]:
+    """The path and the folders above it that lie below a metadir, the outermost first; none where it does not lie in one."""
+    parts = Path(path).parts
+    if METADIR not in parts:
+        return ()
+    depth = len(parts) - parts[::-1].index(METADIR)
+    return tuple(str(Path(*parts[:end])) for end in range(depth + 1, len(parts) + 1))
 
 
 def open_plain(path: Path) -> int:

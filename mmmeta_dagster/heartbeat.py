@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mmmeta.layout import Layout
-from mmmeta.state.liveness import boot_id
+from mmmeta.state.liveness import boot_id, hold, let_go
 from mmmeta.writing import make_folder
 
 BEAT = 5.0
@@ -26,18 +26,6 @@ BEAT = 5.0
 
 KEPT = 24 * 3600.0
 """Seconds from the last sign of life of a run until a later run removes its file."""
-
-_held: set[int] = set()
-
-
-def _let_go_in_child() -> None:
-    """A child that a function has forked, and that may outlive the run, must not look like the run."""
-    for handle in _held:
-        os.close(handle)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def _file(layout: Layout, run_id: str) -> Path:
@@ -131,15 +119,14 @@ def _locked(file: Path) -> Iterator[None]:
     except OSError:
         yield
         return
-    _held.add(handle)
+    hold(handle)
     try:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_SH)
             os.pwrite(handle, boot_id().encode(), 0)
         yield
     finally:
-        if handle in _held:  # else this is a child, which has let go of it
-            _held.remove(handle)
+        if let_go(handle):
             with suppress(OSError):
                 os.ftruncate(handle, 0)
             os.close(handle)

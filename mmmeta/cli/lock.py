@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmmeta.errors import MmmetaError, StateDbError, remedy_of
 from mmmeta.layout import Layout
+from mmmeta.state.liveness import hold, let_go
 from mmmeta.writing import make_folder
 
 
@@ -39,6 +40,7 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
     path = layout.run_lock
     made = [new for new in (path.parent, path) if not new.exists()]
     handle = _open(path)
+    hold(handle)
     try:
         try:
             if exclusive:
@@ -55,7 +57,8 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
         _remove_again(made, layout)
         raise
     finally:
-        os.close(handle)
+        if let_go(handle):
+            os.close(handle)
 
 
 def _open(path: Path) -> int:

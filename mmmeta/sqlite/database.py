@@ -261,7 +261,7 @@ class Database(ABC):
     def _require_plain(self, *suffixes: str) -> None:
         """SQLite itself would follow a link that a sync has brought, and wait for ever at a pipe."""
         for suffix in suffixes:
-            path = self.path.with_name(self.path.name + suffix)
+            path = Path(f"{self.path}{suffix}") if suffix else self.path
             try:
                 require_plain(path)
             except OSError as error:

@@ -19,6 +19,31 @@ from pathlib import Path
 from mmmeta.errors import StateDbError, remedy_of
 from mmmeta.writing import make_folder
 
+_held: set[int] = set()
+
+
+def hold(handle: int) -> None:
+    """Say that an open file holds a lock which tells that this process lives. A child that it forks lets go of it at once: one
+    that outlives it, as a pool of processes does that a killed run leaves behind, must not look like it."""
+    _held.add(handle)
+
+
+def let_go(handle: int) -> bool:
+    """Before it is closed. False in a forked child, where it is closed already and its number may be another file's."""
+    if handle not in _held:
+        return False
+    _held.remove(handle)
+    return True
+
+
+def _let_go_in_child() -> None:
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
 
 def boot_id() -> str:
     """Names this host and this boot of it."""
@@ -97,6 +122,7 @@ class Worker:
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), path.stat()):
                     self._handle = handle
+                    hold(handle)
                     return
             os.close(handle)
 
@@ -106,12 +132,13 @@ class Worker:
         Args:
             holds: what it claimed may not have been given back. Then its lock stays, free, which tells that it is gone.
         """
-        if self._handle is not None:
-            if not holds:
-                with suppress(OSError):  # one that stays is swept away by a later run
-                    _path(self._folder, self.name).unlink(missing_ok=True)
-            os.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is None or not let_go(handle):
+            return
+        if not holds:
+            with suppress(OSError):  # one that stays is swept away by a later run
+                _path(self._folder, self.name).unlink(missing_ok=True)
+        os.close(handle)
 
 
 def living(folder: Path) -> list[str]:

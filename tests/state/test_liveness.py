@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import pytest
 from archives import Archive
 
 from mmmeta import File, Job, Metadir
+from mmmeta.cli.lock import run_lock
 from mmmeta.state.ledger.outcomes import Claim
 from mmmeta.state.ledger.sqlite.claims import Claims
 from mmmeta.state.liveness import Worker, is_dead
@@ -162,3 +165,50 @@ def test_killed_while_it_takes_back_what_a_dead_worker_has(archive: Archive, mon
         with pytest.raises(SystemExit):
             archive.client.job("j").claim()
     assert sorted(_done(archive.client.job("j"))) == ["a", "b"]
+
+
+FORKS = """
+import os, sys, time
+from pathlib import Path
+from mmmeta.layout import Layout
+from mmmeta.cli.lock import run_lock
+from mmmeta.state.liveness import Worker
+
+layout = Layout.at(sys.argv[1])
+worker = Worker(layout.workers)
+worker.start()
+with run_lock(layout, exclusive=True):
+    ready, forked = os.pipe()
+    if not os.fork():
+        os.write(forked, b"x")
+        time.sleep(60)
+    os.read(ready, 1)
+    print(worker.name, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_child_that_outlives_a_killed_process_keeps_nothing_locked(archive: Archive) -> None:
+    """As a pool of processes does that a function has made: files come back at once, and the next run may begin."""
+    layout = archive.client.layout
+    command = [sys.executable, "-c", FORKS, str(layout.base)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        process.wait()
+        try:
+            assert is_dead(layout.workers, name)
+            with run_lock(layout, exclusive=True):
+                pass
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_child_that_ends_by_itself_leaves_its_parents_lock_alone(archive: Archive, worker: Worker) -> None:
+    child = os.fork()
+    if not child:
+        worker.stop()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not is_dead(archive.client.layout.workers, worker.name)
+    assert [path.name for path in archive.client.layout.workers.iterdir()] == [worker.name.rpartition("/")[2]]

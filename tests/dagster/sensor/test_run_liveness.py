@@ -30,8 +30,12 @@ from mmmeta_dagster.heartbeat import beating
 
 layout = Layout.at(sys.argv[1], None, sys.argv[4] or None)
 with beating(layout, sys.argv[2]):
-    if sys.argv[3] == "fork" and not os.fork():
-        time.sleep(60)
+    if sys.argv[3] == "fork":
+        ready, forked = os.pipe()
+        if not os.fork():
+            os.write(forked, b"x")  # by now it has done what a child does first
+            time.sleep(60)
+        os.read(ready, 1)
     print(os.getpid(), flush=True)
     sys.stdin.readline()
 print("between", flush=True)
