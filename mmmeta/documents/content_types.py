@@ -8,6 +8,8 @@ from functools import cache
 from mimetypes import MimeTypes
 from posixpath import splitext
 
+from mmmeta.masking import said
+
 START = 4096
 """Bytes from the beginning of a document that are looked at."""
 
@@ -43,7 +45,7 @@ def why_wrong(start: bytes, told: str, names: tuple[str, ...], expected: str | N
             return f"an HTML page came where {expected} is expected, such as a login or an error page"
         if told in _VAGUE or fnmatchcase(told, expected):
             return None
-        return f"{told} came where {expected} is expected"
+        return f"{said(told)} came where {expected} is expected"
     name = next((name for name in names if _NO_HTML.fullmatch(name)), None)
     if is_html and name is not None:
         ending = name.rpartition(".")[2].lower()

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from mmmeta.documents.spelling import as_on_disk
 from mmmeta.errors import DownloadError
-from mmmeta.masking import shown
+from mmmeta.masking import said
 from mmmeta.quantities import format_duration
 
 CHUNK = 256 * 1024
@@ -24,6 +24,9 @@ CHUNK = 256 * 1024
 
 TIMEOUT = 3600.0
 """Seconds that one document may take, where the job has no ``timeout``; ends what drips without an end."""
+
+LONGEST_REASON = 500
+"""Characters of what an error says."""
 
 PUBLIC_URL = "public_url"
 """The metadata key that holds where anybody can get the document."""
@@ -171,4 +174,4 @@ def reason(error: Exception) -> str:
     # Other packages put more into the text of their own OSErrors.
     own = error.strerror if isinstance(error, OSError) and type(error).__module__ == "builtins" else None
     text = own or str(error)
-    return " ".join(shown(text or type(error).__name__).split())
+    return said(text or type(error).__name__, LONGEST_REASON)

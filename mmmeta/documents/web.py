@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mmmeta.documents.hosts import Hosts
 from mmmeta.documents.source import Deadline, Source, protocol_of, reason
 from mmmeta.errors import DownloadError, MissingPackageError, pip_line
-from mmmeta.masking import shown
+from mmmeta.masking import said, shown
 
 if TYPE_CHECKING:
     from mmmeta.documents.http_client import HttpClient
@@ -182,7 +182,7 @@ class ObjectSource:
         self._path = system._strip_protocol(url)
         self._info = self._call("info")
         if self._info.get("type") not in ("file", None):
-            raise DownloadError(f"{shown(url)}: is no document but a {self._info['type']}")
+            raise DownloadError(f"{shown(url)}: is no document but a {said(str(self._info['type']))}")
         size = self._info.get("size")
         if not isinstance(size, int):
             raise DownloadError(f"{shown(url)}: the store does not tell its size")

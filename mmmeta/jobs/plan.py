@@ -98,7 +98,7 @@ def _problem(bench: Bench) -> str | None:
         return None
     state = bench.state
     try:
-        make_action(bench.config, state.config, state.layout, bench.state_id).close()
+        make_action(bench.config, state.action_config(), state.layout, bench.state_id).close()
     except JobError as error:
         return str(error)
     return None

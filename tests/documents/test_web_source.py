@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from servers import CONTENT, Web
 
-from mmmeta.documents.source import Deadline, shown
+from mmmeta.documents.source import Deadline
 from mmmeta.documents.transfer import download
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
+from mmmeta.masking import shown
 
 SHA1 = hashlib.sha1(CONTENT).hexdigest()
 EMPTY = hashlib.sha1(b"").hexdigest()
