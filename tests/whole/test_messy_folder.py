@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 from messy import LITTER, Messy, change, make
 
-from mmmeta.config.model import MetadataConfig
-
 DONE, WITH_PROBLEMS = 0, 3
 
 COUNT = re.compile(r"([\d,]+) (added|changed|deleted|unchanged|done|failed|problems?)")
@@ -47,8 +45,6 @@ def wanted(messy: Messy) -> dict[str, bytes]:
     """What has to arrive, by its path: the documents with readable metadata and those without any. Metadata whose document
     is missing is to ``--no-meta`` a document that happens to be JSON."""
     alone = [document.sidecars[0] for document in messy.documents if not document.there]
-    if "lines" not in MetadataConfig.model_fields:
-        alone.append("export/list.jsonl")
     return {
         **{nfc(document.path): document.content for document in (*messy.described(), *messy.bare())},
         **{nfc(path): (messy.root / path).read_bytes() for path in alone},
