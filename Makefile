@@ -55,7 +55,7 @@ $(READY): pyproject.toml constraints.txt
 		"$$found" -m venv --clear .venv; \
 	fi
 	@echo "Installing what constraints.txt names (a minute or two the first time) …"
-	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,s3]"
+	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,parquet,s3]"
 	@touch $(READY)
 
 demo: $(READY)
