@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import dagster as _dagster
+
+from mmmeta import __version__
 from mmmeta_dagster.assets.build import build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, mmmeta_asset
 from mmmeta_dagster.checks.build import build_checks
@@ -17,6 +20,9 @@ from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.build import build_remote_sensor
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset
 
+# As Dagster's own libraries do; it has the class from a package that it shares with them.
+_dagster.DagsterLibraryRegistry.register("mmmeta_dagster", __version__, is_dagster_package=False)  # type: ignore[attr-defined]
+
 __all__ = [
     "DagsterMmmetaTranslator",
     "JobOptions",
@@ -24,6 +30,7 @@ __all__ = [
     "MetadirComponent",
     "MetadirResource",
     "UnboundAsset",
+    "__version__",
     "build_checks",
     "build_definitions",
     "build_import_job",

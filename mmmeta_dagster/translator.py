@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster.components.resolved.core_models import OpSpec
 
 from mmmeta.filters import All, describe, format_duration
 from mmmeta.masking import without_password
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.automation import automation_condition
-from mmmeta_dagster.partitions.definition import partitions_def
+from mmmeta_dagster.partitions.definition import backfill_policy, partitions_def
 from mmmeta_dagster.shown.markdown import bullets
 
 
@@ -60,6 +61,17 @@ class DagsterMmmetaTranslator:
             return dg.AssetKey.from_user_string(asset.job.key)
         return keys.asset_key(asset.metadir.name, asset.name)
 
+    def get_op_spec(self, asset: MetadirAsset) -> OpSpec:
+        """The step behind an asset: name, tags and description of its op, its pool, how a backfill becomes runs."""
+        return OpSpec(
+            name=keys.op(asset.metadir.name, asset.name),
+            # Steps that do not hang on each other run in this order: the databases first, whatever ``deps`` says.
+            tags=None if asset.job is not None else {keys.TAG_PRIORITY: _FIRST[asset.name]},
+            # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.
+            pool=keys.pool(asset.metadir.name),
+            backfill_policy=None if asset.job is None else backfill_policy(asset.job),
+        )
+
     def _state_db(self, asset: MetadirAsset) -> dg.AssetKey:
         return self.get_asset_key(MetadirAsset(asset.metadir, keys.STATE_DB))
 
@@ -82,6 +94,8 @@ def key_of(translator: DagsterMmmetaTranslator, asset: MetadirAsset) -> dg.Asset
     """The key under which everything finds an asset: that of its spec."""
     return translator.get_asset_spec(asset).key
 
+
+_FIRST = {keys.METADATA_DB: "2", keys.STATE_DB: "1"}
 
 DEFAULT = DagsterMmmetaTranslator()
 """What everything is built with that is given no translator."""
