@@ -13,6 +13,7 @@ from mmmeta.masking import without_password
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.automation import automation_condition
+from mmmeta_dagster.freshness import freshness_policy
 from mmmeta_dagster.partitions.definition import backfill_policy, partitions_def
 from mmmeta_dagster.shown.markdown import bullets
 
@@ -51,7 +52,8 @@ class DagsterMmmetaTranslator:
         key = self.get_asset_key(asset)
         if asset.name == keys.STATE_DB:
             metadata_db = self.get_asset_key(MetadirAsset(asset.metadir, keys.METADATA_DB))
-            return _database_spec(asset.metadir, key, [metadata_db], _STATE_DB)
+            spec = _database_spec(asset.metadir, key, [metadata_db], _STATE_DB)
+            return spec.replace_attributes(freshness_policy=freshness_policy(asset.metadir))
         return _database_spec(asset.metadir, key, [], _GENERATED if asset.metadir.generate else _ARRIVING)
 
     def get_asset_key(self, asset: MetadirAsset) -> dg.AssetKey:
@@ -137,6 +139,7 @@ def _job_spec(metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, state_db
         metadata=_metadata(job, selection),
         automation_condition=automation_condition(metadir, job),
         partitions_def=partitions_def(metadir, job),
+        freshness_policy=freshness_policy(metadir, job),
     )
 
 
