@@ -2,8 +2,10 @@
 # make demo      see the whole mission happen: publish, sync, import by Dagster, three times
 # make dev       the Dagster UI on the demo's data, with the sensor running
 # make test      the tests
+# make test-slow the docs, the demo and the example projects, every block and command of them: minutes
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-faults  every file call of every verb killed and failed in turn; POINTS=300 for a random part, SEED=7 for the same
+# make test-soak a server, three clients and syncs at work, killed again and again; MINUTES=120 for longer, SEED=7 for the same
 # make test-postgres  the tests of SQL targets, on a PostgreSQL of their own
 # make test-mariadb  the same on a MariaDB of their own
 # make test-browser  Dagster's UI in a real Chromium; pictures of it with MMMETA_SHOTS=folder
@@ -28,7 +30,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-long test-faults test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
+.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -53,7 +55,7 @@ $(READY): pyproject.toml constraints.txt
 		"$$found" -m venv --clear .venv; \
 	fi
 	@echo "Installing what constraints.txt names (a minute or two the first time) …"
-	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,s3]"
+	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,parquet,s3]"
 	@touch $(READY)
 
 demo: $(READY)
@@ -70,10 +72,14 @@ dev: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
+test-slow: $(READY)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
+
 # How often processes are killed, and how many random histories are tried; .ci/run takes fewer.
 ROUNDS ?= 300
 EXAMPLES ?= 2000
 LONG := $(addprefix tests/,whole/test_crash.py whole/test_crashes.py state/test_ledger_model.py whole/test_properties.py files/test_find_model.py)
+LONG += $(addprefix tests/hostile/,test_fuzzed_files.py test_fuzzed_answers.py)
 test-long: $(READY)
 	@MMMETA_CRASH_ROUNDS=$(ROUNDS) MMMETA_HYPOTHESIS_PROFILE=long MMMETA_EXAMPLES=$(EXAMPLES) \
 		$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(LONG)
@@ -84,6 +90,10 @@ POINTS ?= 0
 SEED ?=
 test-faults: $(READY)
 	@.ci/with-cc $(BIN)/python tests/faults --jobs $(JOBS) --points $(POINTS) $(if $(SEED),--seed $(SEED))
+
+MINUTES ?= 2
+test-soak: $(READY)
+	@$(BIN)/python tests/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 test-postgres: $(READY)
 	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py

@@ -47,7 +47,8 @@ def main(wanted: str, processes: str) -> int:
         ready.touch()
     print(f"Dagster {installed(python)}", flush=True)
     ignored = [word for warning in DAGSTERS_OWN for word in ("-W", warning)]
-    command = [python, "-m", "pytest", "-n", processes, "--dist", "worksteal", *ignored, *TESTS]
+    options = ["-n", processes, "--dist", "worksteal", "-m", "not daemon and not browser", *ignored]
+    command = [python, "-m", "pytest", *options, *TESTS]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

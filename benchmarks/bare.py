@@ -5,6 +5,7 @@ Each function is as short as it can be, so that a reader believes the number it 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from pathlib import Path
@@ -22,6 +23,29 @@ def walk(folder: str) -> int:
                 if entry.name != "_mmmeta":
                     count += walk(entry.path)
             elif entry.name.endswith(".json"):
+                entry.stat()
+                count += 1
+    return count
+
+
+def hash_documents(folder: str) -> int:
+    """Read every document and compute its SHA-1; returns how many there are."""
+    count = 0
+    for path in Path(folder).rglob("*.pdf"):
+        hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
+        count += 1
+    return count
+
+
+def look_at_all(folder: str) -> int:
+    """Look at every file's ``stat``, documents too; returns how many there are."""
+    count = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "_mmmeta":
+                    count += look_at_all(entry.path)
+            else:
                 entry.stat()
                 count += 1
     return count

@@ -105,6 +105,17 @@ def light(index: int, version: int = 0) -> dict[str, Any]:
     }
 
 
+def make_sidecars(folder: Path, count: int, size: int) -> None:
+    """Write ``count`` documents of so many bytes, a hundred a folder, each with a metadata file that knows no hash."""
+    rng = random.Random("mmmeta documents")
+    for index in range(count):
+        target = folder / f"{index // 100:04d}"
+        target.mkdir(parents=True, exist_ok=True)
+        (target / f"{index}.pdf").write_bytes(rng.randbytes(size))
+        metadata = {key: value for key, value in light(index).items() if key != "content_hash"}
+        (target / f"{index}.pdf.json").write_text(json.dumps(metadata), encoding="utf-8")
+
+
 def lights(start: int, stop: int, version: int = 0) -> Iterator[dict[str, Any]]:
     """``light`` for a range of indexes."""
     for index in range(start, stop):

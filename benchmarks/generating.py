@@ -22,6 +22,12 @@ SHAPES: dict[str, Callable[[int], dict[str, Any]]] = {
 }
 SHAPED = 5_000
 
+DOCUMENTS = 10_000
+"""Documents with a metadata file that does not know their hash, at most; they take 600 MB."""
+
+DOCUMENT_SIZE = 60_000
+"""Bytes of each of them."""
+
 GOALS = {"generate, cold": 1.25, "generate, nothing changed": 1.3, "generate, 1 % changed": 1.0}
 FROM = 10_000
 """Files from which on the goals hold; below, opening and closing weighs most."""
@@ -34,6 +40,7 @@ def run(folder: Path, sizes: list[int], rounds: int) -> Iterator[Figure]:
         corpus.make(archive, size)
         yield from of_size(archive, folder / "bare.db", size, rounds)
         shutil.rmtree(archive)
+    yield from of_documents(folder / "documents", min(max(sizes), DOCUMENTS), rounds)
     for name, shape in SHAPES.items():
         archive = folder / name
         corpus.make(archive, SHAPED, shape)
@@ -78,6 +85,29 @@ def of_size(archive: Path, database: Path, size: int, rounds: int) -> Iterator[F
     for name, (mine_all, limits) in seconds.items():
         goal = GOALS[name] if size >= FROM else None
         yield Figure(name, size, mine_all, limits, goal, memory=peak_memory())
+
+
+def of_documents(archive: Path, size: int, rounds: int) -> Iterator[Figure]:
+    """Metadata files without a hash: the documents are read once, and then only looked at."""
+    corpus.make_sidecars(archive, size, DOCUMENT_SIZE)
+    seconds: dict[str, tuple[list[float], list[float]]] = {
+        "generate, hashes computed": ([], []),
+        "generate, hashes remembered": ([], []),
+    }
+    for number in range(rounds + 1):
+        shutil.rmtree(archive / "_mmmeta", ignore_errors=True)
+        limit = timed(lambda: bare.hash_documents(str(archive)))
+        with mmmeta(archive) as m:
+            found = {"generate, hashes computed": (timed(m.generate), limit)}
+            limit = timed(lambda: bare.look_at_all(str(archive)))
+            found["generate, hashes remembered"] = timed(m.generate), limit
+        if number:  # the first round warms the caches
+            for name, (ours, limit) in found.items():
+                seconds[name][0].append(ours)
+                seconds[name][1].append(limit)
+    shutil.rmtree(archive)
+    for name, (mine_all, limits) in seconds.items():
+        yield Figure(name, size, mine_all, limits, 1.3 if name.endswith("computed") and size >= FROM else None)
 
 
 def memory(folder: Path, size: int) -> Figure:

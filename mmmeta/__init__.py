@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmmeta.files.file import File
     from mmmeta.files.files import Files
     from mmmeta.jobs.job import Failure, Job, Plan, RunReport
-    from mmmeta.metadata.generate.generate import GenerateReport
+    from mmmeta.metadata.generate.report import GenerateReport
     from mmmeta.metadir import Inspection, Metadir, mmmeta
     from mmmeta.project import JobConfig, MetadirConfig, Project, find_project, load_project
     from mmmeta.state.status import JobStatus, Status, read_status
@@ -27,7 +27,7 @@ _MODULES = {
     "Failure": "jobs.job",
     "File": "files.file",
     "Files": "files.files",
-    "GenerateReport": "metadata.generate.generate",
+    "GenerateReport": "metadata.generate.report",
     "Inspection": "metadir",
     "Job": "jobs.job",
     "JobConfig": "project",

@@ -18,7 +18,8 @@ from mmmeta.clock import Clock
 from mmmeta.errors import MmmetaError
 from mmmeta.filters import grows_with_time
 from mmmeta.layout import Layout
-from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport, Generator
+from mmmeta.metadata.generate.generate import Generator
+from mmmeta.metadata.generate.report import GenerateOptions, GenerateReport
 from mmmeta.metadata.server import Server
 from mmmeta.metadata.writer import MetadataWriter
 from mmmeta.reports import Progress

@@ -191,6 +191,12 @@ class PostponedError(DownloadError):
         self.asked = asked
 
 
+def pip_line(*packages: str) -> str:
+    """The command that installs packages, as a sentence of an error shows it: ``pip install "mmmeta[http]" gcsfs``."""
+    # Brackets mean something to a shell.
+    return " ".join(["pip install", *(f'"{package}"' if "[" in package else package for package in packages)])
+
+
 class MissingPackageError(DownloadError):
     """What reads a kind of address is not installed. No file is to blame: a run ends with it. Install what it names."""
 
@@ -224,8 +230,13 @@ class Problem:
     reason: str
     key: str | None = None
 
+    @property
+    def words(self) -> str:
+        """What is wrong, without where."""
+        return self.reason if self.key is None else f"{self.key}: {self.reason}"
+
     def __str__(self) -> str:
-        return f"{self.source}: {self.reason}" if self.key is None else f"{self.source}: {self.key}: {self.reason}"
+        return f"{self.source}: {self.words}"
 
 
 _REMEDIES = {

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.derived import count_derived
+from mmmeta.clock import from_text
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.filters import All
 from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import Head, head_of, metadata_catalog
+from mmmeta.metadata.db import Head, head_of, metadata_catalog, revision_moment
+from mmmeta.metadata.generate.walk import count_ignored
 from mmmeta.metadata.server import Server
+from mmmeta.metadata.setaside import AllSetAside, read_set_aside
 from mmmeta.sqlite.database import Database
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import read_merged
@@ -33,6 +39,7 @@ class DatabaseFacts:
         files: not deleted ones; ``deleted`` counts the others.
         unique: the key that identifies a file.
         keys: all metadata keys; for a state db also those that only the client has.
+        derived: key → how many of its values generate has derived from documents, for their metadata had none.
         bytes: size on disk.
     """
 
@@ -44,7 +51,25 @@ class DatabaseFacts:
     deleted: int
     unique: str
     keys: tuple[str, ...]
+    derived: dict[str, int]
     bytes: int
+
+
+@dataclass(frozen=True)
+class Moments:
+    """When something happened last; aware UTC, for people to see. Nothing is decided by them.
+
+    Attributes:
+        published_at: when the server wrote the last revision of the metadata db that lies here, by the server's clock.
+        synced_at: when that metadata db came to lie here; None at the server, which made it.
+        merged_at: when an update last merged anything.
+        run_at: when `mmmeta run` last began here, or a job was last at work.
+    """
+
+    published_at: datetime | None = None
+    synced_at: datetime | None = None
+    merged_at: datetime | None = None
+    run_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +82,9 @@ class Inspection:
         store: the store's values.
         problems: what could not be read, in sentences.
         is_legacy: written by mmmeta 0.1-0.4, which this version leaves alone.
+        ignored: at a server, the files and folders below the files root that generate passes over; a folder counts once.
+        moments: when what happened last.
+        set_aside: what generate has set aside at the server, as the metadata db says.
     """
 
     path: str
@@ -70,6 +98,9 @@ class Inspection:
     problems: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
     is_legacy: bool = False
+    ignored: int = 0
+    moments: Moments = Moments()
+    set_aside: AllSetAside = field(default_factory=AllSetAside)
 
 
 def inspect(server: Server, client: State, store: Store) -> Inspection:
@@ -78,6 +109,8 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     unreadable: list[str] = []
     facts: dict[str, DatabaseFacts] = {}
     shadowed: tuple[str, ...] = ()
+    set_aside = AllSetAside()
+    published_at = merged_at = run_at = None
     layout = client.layout
     try:
         server.refuse_legacy()
@@ -89,13 +122,20 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     try:
         if not legacy and server.reader.exists():
             facts["metadata"] = _facts_of_metadata(server.reader, server.clock())
+            published_at = _published_at(server.reader, facts["metadata"].revision)
     except MmmetaError as error:
         unreadable.append("metadata")
+        problems.append(str(error))
+    try:
+        if "metadata" in facts:
+            set_aside = read_set_aside(server.reader)
+    except MmmetaError as error:
         problems.append(str(error))
     try:
         if client.merged() is not None:  # None also where the first update has not come to its end
             catalog = client.catalog(warn=False)
             facts["state"] = _facts_of_state(client.database, catalog)
+            merged_at, run_at = _state_moments(client)
             shadowed = tuple(sorted(catalog.owners[0].slots.keys() & catalog.owners[1].slots.keys()))
     except MmmetaError as error:
         unreadable.append("state")
@@ -103,6 +143,13 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     misplaced = why_misplaced(layout.base)
     if misplaced is not None:
         problems.append(misplaced)
+    is_server = os.path.exists(layout.server_mark)
+    ignored = 0
+    try:
+        if is_server and not legacy:
+            ignored = count_ignored(layout.files_root, server.config)
+    except MmmetaError as error:
+        problems.append(str(error))
     values: dict[str, Any] = {}
     try:
         values = dict(store.items())
@@ -111,7 +158,7 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
     return Inspection(
         path=str(layout.base),
         exists=os.path.exists(layout.metadir),
-        is_server=os.path.exists(layout.server_mark),
+        is_server=is_server,
         is_client="state" in facts,
         metadata_db=facts.get("metadata"),
         state_db=facts.get("state"),
@@ -120,6 +167,11 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         problems=tuple(problems),
         unreadable=tuple(unreadable),
         is_legacy=legacy,
+        ignored=ignored,
+        moments=Moments(
+            published_at, None if os.path.exists(layout.server_mark) else _changed_at(layout.meta_db), merged_at, run_at
+        ),
+        set_aside=set_aside,
     )
 
 
@@ -134,6 +186,46 @@ def metadata_head(layout: Layout) -> Head:
         return head_of(database)
     finally:
         database.close()
+
+
+def first_unmerged(layout: Layout, metadata_id: str | None, revision: int) -> datetime | None:
+    """Since when the metadata db here has something that was not merged, by the server's clock; None where nobody knows.
+
+    Args:
+        metadata_id, revision: what was merged last. Of another metadata db all is new.
+
+    Raises:
+        MmmetaError: the metadata db cannot be read.
+    """
+    database = MetadataDatabase(layout.meta_db, read_only=True)
+    try:
+        return _published_at(database, revision + 1 if head_of(database).id == metadata_id else 1)
+    finally:
+        database.close()
+
+
+def _published_at(database: MetadataDatabase, revision: int) -> datetime | None:
+    with database.reading() as connection:
+        return revision_moment(connection, revision)
+
+
+def _state_moments(client: State) -> tuple[datetime | None, datetime | None]:
+    """When the last merge was, and the last run: of jobs the last sign of life, of `mmmeta run` the lock that it takes."""
+    merged = client.merged()
+    merged_at = None
+    with suppress(ValueError, TypeError, OverflowError):  # a damaged one is no reason to show nothing
+        merged_at = None if merged is None or merged.merged_at is None else from_text(merged.merged_at)
+    beats = [job.heartbeat for job in client.status().jobs.values()]
+    moments = [moment for moment in (*beats, _changed_at(client.layout.run_lock)) if moment is not None]
+    return merged_at, max(moments, default=None)
+
+
+def _changed_at(path: Path) -> datetime | None:
+    """When a file was last written to or replaced here; a sync tool keeps the time of writing, and not this one."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_ctime, timezone.utc)
+    except OSError:
+        return None
 
 
 def _facts_of_metadata(database: MetadataDatabase, now: datetime) -> DatabaseFacts:
@@ -158,6 +250,7 @@ def _facts(database: Database, catalog: Catalog, number: str, revision: int, dig
         deleted=catalog.count(All(()), deleted=None) - catalog.alive,
         unique=catalog.unique,
         keys=tuple(catalog.keys),
+        derived=count_derived(database),
         bytes=sum(
             path.stat().st_size
             for path in (database.path, database.path.with_name(database.path.name + "-wal"))

@@ -36,6 +36,8 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 
+from mmmeta.errors import StateDbError
+
 METADIR = "_mmmeta"
 """Name of the folder that gets synced. Changing it orphans every existing archive."""
 
@@ -230,3 +232,20 @@ def read_plain(path: Path, most: int) -> bytes:
         if size > most or len(content) > most:
             raise OSError(errno.EFBIG, f"has more than {most:,} bytes, which nothing of its kind has", str(path))
     return content
+
+
+def state_path(state: str | os.PathLike[str] | None) -> str | None:
+    """The state db's path, out of a path or an ``sqlite:///`` URL.
+
+    Raises:
+        StateDbError: another kind of database.
+    """
+    if state is None:
+        return None
+    text = os.fspath(state)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return rest[1:]
+    raise StateDbError(f"the state db {scheme}://… is not possible in this version: give a path or sqlite:///path")

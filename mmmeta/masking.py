@@ -11,6 +11,9 @@ from urllib.parse import unquote, unquote_plus
 
 HIDDEN = "***"
 
+LONGEST = 200
+"""Characters of what a server has said."""
+
 _SECRET_NAME = (
     r"[^=&#;\s]*(?:sig|token|key|secret|passw|pwd|credential|auth|odbc_connect|jwt|session|assertion)[^=&#;\s]*"
 )
@@ -19,13 +22,13 @@ _SECRET_NAME = (
 _OPTION = re.compile(r"([?&;#])([^=?&;#\s'\"]{1,100})=([^&#;\s'\"]+)")
 _IS_SECRET = re.compile(rf"{_SECRET_NAME}|code|ticket|sid", re.IGNORECASE)
 
-_USER = re.compile(r"(?<=://)[^/?#@\s]*:[^\s]*@(?=[^@\s])|(?<=://)[^/?#@\s]+@")
-"""A login in an address. A password may have any character in it, such as the / of an object store's secret, so it ends at
-the last @ of the word; rather is an address told too short than a password shown."""
+_WORD = re.compile(r"\S+")
+_AUTHORITY = re.compile(r"[^/?#@]*")
+_LOGIN_ENDS = re.compile(r"@(?=[^@])")
 
 _SAID = re.compile(
-    r"""(?i)\b(authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token)\s+)?|bearer\s+"""
-    r"""|[a-z0-9_-]*(?:password|passwd|secret|token|api_?-?key|access_?-?key(?:_?-?id)?)(?:["']\s*:\s*["']|=["']?))"""
+    r"""(?i)(\b(?:authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token)\s+)?|bearer\s+)"""
+    r"""|(?:password|passwd|secret|token|api_?-?key|access_?-?key(?:_?-?id)?)(?:["']\s*:\s*["']|=["']?))"""
     r"""([^\s"'&;,]{4,})"""
 )
 """A secret that a program names as such: ``password=…``, ``"token": "…"``, ``Authorization: Bearer …``."""
@@ -38,9 +41,35 @@ _ODBC_PASSWORD = re.compile(r"(?:pwd|password)\s*=\s*(\{[^}]*\}|[^;]*)", re.IGNO
 
 
 def shown(text: str) -> str:
-    """An address, or a message that holds some, without user names, passwords, signatures and tokens."""
-    text = _OPTION.sub(_without_value, _USER.sub(f"{HIDDEN}@", text))
+    """An address, or a message that holds some, without user names, passwords, signatures and tokens.
+
+    A remote may have written it, to any length; so nothing here takes more than one look at each of its characters.
+    """
+    if "://" in text:
+        text = _WORD.sub(_without_logins, text)
+    text = _OPTION.sub(_without_value, text)
     return _SAID.sub(lambda found: found[0] if found[2] == HIDDEN else found[1] + HIDDEN, text)
+
+
+def _without_logins(found: re.Match[str]) -> str:
+    """A word with the logins of its addresses hidden. A password may have any character in it, such as the / of an object
+    store's secret, so it ends at the last @ of the word; rather is an address told too short than a password shown."""
+    word = found[0]
+    last = max((end.start() for end in _LOGIN_ENDS.finditer(word)), default=-1)
+    parts = []
+    done = 0
+    while (begin := word.find("://", done) + 3) > 2:
+        parts.append(word[done:begin])
+        authority = _AUTHORITY.match(word, begin)
+        assert authority is not None
+        done = begin
+        if word.find(":", begin, authority.end()) >= 0 and last > begin:
+            done = last + 1
+        elif authority[0] and word[authority.end() : authority.end() + 1] == "@":
+            done = authority.end() + 1
+        if done > begin:
+            parts.append(f"{HIDDEN}@")
+    return "".join([*parts, word[done:]])
 
 
 def _without_value(found: re.Match[str]) -> str:
@@ -54,6 +83,13 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else "\\n" if c == "\n" else f"\\x{ord(c):02x}" for c in text)
+
+
+def said(text: str, longest: int = LONGEST) -> str:
+    """What a server has said, as it can stand in a message: in one line, without secrets, with nothing that steers what
+    shows it, and no more of it than a person reads."""
+    text = visible(" ".join(shown(text).split()))
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def without_password(url: str) -> str:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from mmmeta.backend import open_backend
 from mmmeta.clock import Clock, utcnow
 from mmmeta.config.model import Config
-from mmmeta.errors import MmmetaError, StateDbError, near_misses
+from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.files.files import Files
 from mmmeta.inspection import DatabaseFacts, Inspection, inspect
-from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout
-from mmmeta.metadata.generate.generate import GenerateOptions, GenerateReport
+from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, Layout, state_path
+from mmmeta.metadata.generate.report import GenerateOptions, GenerateReport
 from mmmeta.reports import Progress
 from mmmeta.state.status import Status
 from mmmeta.state.update import UpdateOptions, UpdateReport
@@ -28,6 +28,7 @@ from mmmeta.store.store import Store
 if TYPE_CHECKING:
     from mmmeta.jobs.check import CheckReport
     from mmmeta.jobs.job import Job
+    from mmmeta.jobs.rename import Renamed
     from mmmeta.project.job import JobConfig
     from mmmeta.project.models import MetadirConfig
     from mmmeta.state.drift import Drift
@@ -71,7 +72,7 @@ class Metadir:
         root = files_root if files_root is not None else environ.get(FILES_ROOT_ENVIRONMENT) or None
         state = state if state is not None else environ.get(STATE_ENVIRONMENT) or None
         self.name = name
-        self.layout = Layout.at(base, root, _state_path(state))
+        self.layout = Layout.at(base, root, state_path(state))
         self._store = Store(self.layout, clock)
         self.job_configs: dict[str, JobConfig] = dict(jobs or {})
         self._backend = backend = open_backend(self.layout, self._store, self.job_configs, clock, server=server)
@@ -151,14 +152,14 @@ class Metadir:
     ) -> GenerateReport:
         """Gather the metadata files below the files root into the metadata db.
 
-        Adds and changes files, and deletes none: metadata files need not stay. Bad metadata files are set aside and
-        named in the report. One transaction; the store says that something is new only when something is.
+        What metadata does not say its document tells (``File.derived``). Adds and changes files, and deletes none: metadata
+        files need not stay. Bad ones are set aside and named. One transaction; the store tells when something is new.
 
         Args:
             replace: make the metadata db anew, with a new id; files that are not found again count as deleted.
             ensure: mark deleted the files that have no metadata file any more.
-            ensure_files: mark deleted the files whose document is missing beside its metadata file.
-            no_meta: describe the documents themselves (name, path, size, times, SHA-1) instead of reading JSON.
+            ensure_files: mark deleted the files whose document is missing.
+            no_meta: also describe the documents that have no metadata file (name, path, size, times, SHA-1).
             allow_mass_delete: delete even if none is left, or these are more than half of all files (20 at least).
             dry_run: count everything, write nothing.
             progress: called with what is done, how many, and None for of how many.
@@ -282,6 +283,19 @@ class Metadir:
         )
         return Job(config, self._backend.state, strict=False, recorded=rules)
 
+    def rename_job(self, old: str, new: str, *, dry_run: bool = False) -> Renamed:
+        """Let the ledger, its places, its history and the receipts of a job have another name, so that nothing is done anew;
+        the project file is renamed by a person. No run may be at work.
+
+        Raises:
+            JobError: there is no such job, the new name is taken or no name, or a run is at work.
+            LoadError, StateDbError: a database cannot be written; do it once more, and it goes on.
+        """
+        from mmmeta.jobs.rename import rename_job
+
+        config = self.job_configs.get(new) or self.job_configs.get(old)
+        return rename_job(self._backend.state, old, new, config, dry_run=dry_run)
+
     def history(
         self, *, job: str | None = None, file: str | None = None, run_id: str | None = None, limit: int | None = 100
     ) -> list[Attempt]:
@@ -364,23 +378,6 @@ class Metadir:
 
     def __repr__(self) -> str:
         return f"<Metadir {self.layout.base}>"
-
-
-def _state_path(state: str | os.PathLike[str] | None) -> str | None:
-    """The state db's path, out of a path or an ``sqlite:///`` URL.
-
-    Raises:
-        StateDbError: another kind of database.
-    """
-    if state is None:
-        return None
-    text = os.fspath(state)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return text
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return rest[1:]
-    raise StateDbError(f"the state db {scheme}://… is not possible in this version: give a path or sqlite:///path")
 
 
 def mmmeta(

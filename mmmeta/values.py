@@ -72,8 +72,8 @@ class Flattened(NamedTuple):
     clashes: tuple[str, ...] = ()
 
 
-def parse_json(raw: bytes) -> Flattened:
-    """Parse and flatten one metadata file.
+def parse_json(raw: bytes, what: str = "file") -> Flattened:
+    """Parse and flatten one metadata file, or what else it is called in an error: a line of one.
 
     Integers beyond 64 bits keep all their digits, and a UTF-8 byte order mark is passed over.
 
@@ -86,12 +86,12 @@ def parse_json(raw: bytes) -> Flattened:
     try:
         record = _loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ValueNotSupportedError(_why_not_json(raw, error)) from None
+        raise ValueNotSupportedError(_why_not_json(raw, error, what)) from None
     except ValueError as error:
         raise ValueNotSupportedError(f"a number cannot be read: {error}") from None
     if type(record) is not dict:
         raise ValueNotSupportedError(
-            f"the file holds {_describe_type(record)}, not an object; metadata is one {{…}} a file"
+            f"the {what} holds {_describe_type(record)}, not an object; metadata is one {{…}} a {what}"
         )
     try:
         flat = flatten(record)
@@ -181,15 +181,15 @@ def _may_have_lost_digits(value: Any) -> bool:
     return False
 
 
-def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
+def _why_not_json(raw: bytes, error: orjson.JSONDecodeError, what: str) -> str:
     if not raw.strip():
-        return "the file is empty; the writer may have been interrupted"
+        return f"the {what} is empty; the writer may have been interrupted"
     if raw.startswith(_UTF16_BOMS) or (b"\0" in raw[:4] and raw.count(b"\0") * 4 >= len(raw)):
-        return "not valid JSON: the file is UTF-16 or UTF-32, not UTF-8: write it as UTF-8"
+        return f"not valid JSON: the {what} is UTF-16 or UTF-32, not UTF-8: write it as UTF-8"
     try:
         raw.decode()
     except UnicodeDecodeError as wrong:
-        return f"not valid JSON: the file is not UTF-8 (byte {wrong.start + 1} is 0x{raw[wrong.start]:02X}): write it as UTF-8"
+        return f"not valid JSON: the {what} is not UTF-8 (byte {wrong.start + 1} is 0x{raw[wrong.start]:02X}): write it as UTF-8"
     if (found := _NOT_JSON_NUMBER.search(raw)) is not None:
         return f"not valid JSON: {found.group(0).decode()} is not a JSON number"
     return f"not valid JSON: {error}"

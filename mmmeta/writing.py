@@ -19,6 +19,9 @@ from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, is_sqlite, is_wal, stamp
 
 __all__ = ["has_our_tables", "legacy_error", "legacy_tables_text", "make_folder", "refuse_legacy", "write_atomic"]
 
+_AT_ONCE = 16
+"""Writers of one file at the same time whose temporary files have names that others take over when they are killed."""
+
 _looked_at: dict[Path, tuple[object, str | None]] = {}
 """meta.db → what it was when its tables were looked at, and why it is none of this version's."""
 
@@ -106,7 +109,8 @@ def write_atomic(path: Path, data: bytes, *, by: Path | None = None) -> None:
     """Write a file so that a reader, a sync tool or a crash sees the old or the new content, never a part.
 
     Creates the folder where it is missing. The temporary file's name begins with a dot and follows from the file's, so that
-    a process that is killed leaves one at most, which the next write of this file takes over.
+    what a killed process leaves is taken over by later writes of this file, and there is never more of it than were written
+    at the same time.
 
     Args:
         by: folder for the temporary file, where the file's own is one that is synced; another file system will not do, and
@@ -144,18 +148,22 @@ def _write_by(folder: Path, path: Path, data: bytes) -> None:
 
 
 def _temporary(folder: Path, name: str) -> tuple[Path, int]:
-    """An open file of ours: what a killed process has left under the usual name, or, where somebody is writing that just
-    now, another one."""
+    """An open file of ours: what a killed process has left under one of the usual names, or, where somebody is writing each
+    of these just now, one of another name."""
     # Opened by hand and not by ``tempfile``, so that the umask decides who may read it.
-    temporary = folder / f".{name}.tmp"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_named(temporary, handle):
-            return temporary, handle
-    except OSError:  # taken, or a file system that knows no locks
-        pass
-    os.close(handle)
+    for number in range(_AT_ONCE):
+        temporary = folder / f".{name}{number or ''}.tmp"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_named(temporary, handle):
+                return temporary, handle
+        except BlockingIOError:  # somebody's who writes just now
+            pass
+        except OSError:  # a file system that knows no locks
+            os.close(handle)
+            break
+        os.close(handle)
     temporary = folder / f".{name[:40]}.{secrets.token_hex(6)}.tmp"
     return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 

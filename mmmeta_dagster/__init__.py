@@ -5,9 +5,19 @@
 
 from __future__ import annotations
 
-import dagster as _dagster
-
 from mmmeta import __version__
+from mmmeta.errors import pip_line
+
+try:
+    import dagster as _dagster  # first, so that what is missing is said
+except ModuleNotFoundError as error:
+    if error.name != "dagster":
+        raise
+    raise ModuleNotFoundError(
+        f"mmmeta_dagster needs Dagster, which is not installed here. Install it: {pip_line('mmmeta[dagster]')}",
+        name="dagster",
+    ) from error
+
 from mmmeta_dagster.assets.build import build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, mmmeta_asset
 from mmmeta_dagster.checks.build import build_checks

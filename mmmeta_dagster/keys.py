@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from mmmeta.health import checks
+
 METADATA_DB = "metadata_db"
 STATE_DB = "state_db"
 
@@ -181,13 +183,13 @@ META_DONE_IN_PARTITION = "done in partition"
 
 # --- asset checks and their metadata; counts have the names above ---------------------------------------------------
 
-CHECK_REVISION = "at_published_revision"
-CHECK_TYPES = "types_of_keys"
-CHECK_DEAD = "nothing_dead"
-CHECK_FAILURES = "few_failures"
-CHECK_LAG = "no_lag"
-CHECK_LEFT = "nothing_left_unprocessed"
-CHECK_RESULTS = "results_in_place"
+CHECK_REVISION = checks.REVISION
+CHECK_TYPES = checks.TYPES
+CHECK_DEAD = checks.DEAD
+CHECK_FAILURES = checks.FAILURES
+CHECK_LAG = checks.LAG
+CHECK_LEFT = checks.LEFT
+CHECK_RESULTS = checks.RESULTS
 
 META_SHARE = "share of failures"
 META_LIMIT = "limit"

@@ -13,7 +13,7 @@ class GenerateOptions(dg.Config):
     replace: bool = Field(default=False, description="Start a new metadata db, with a new id, from the files alone.")
     ensure: bool = Field(default=False, description="Mark files deleted whose metadata file is gone.")
     ensure_files: bool = Field(default=False, description="Mark files deleted whose document is gone.")
-    no_meta: bool = Field(default=False, description="Take the documents themselves; there are no metadata files.")
+    no_meta: bool = Field(default=False, description="Also describe the documents that have no metadata file.")
     allow_mass_delete: bool = Field(default=False, description="Go on although over half of all files, or all, vanish.")
 
 

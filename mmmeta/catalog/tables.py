@@ -56,8 +56,10 @@ META_SYSTEM = (
     "__deleted_reason",
     "__types",
     "__more",
+    "__derived",
 )
-"""System columns of ``files`` in meta.db, in order."""
+"""System columns of ``files`` in meta.db, in order. ``__derived`` lists the keys whose values generate has derived from the
+document, as JSON; NULL where there are none."""
 
 STATE_SYSTEM = (
     *META_SYSTEM,

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import os
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from mmmeta.cli.options import order_by_option, read_filters, settings_options, split_keys
-from mmmeta.cli.output import UNENCODABLE, harmless
+from mmmeta.cli.options import order_by_option, read_filters, require_keys, settings_options, split_keys
+from mmmeta.cli.out import opened_binary, opened_text
+from mmmeta.cli.output import harmless
 from mmmeta.cli.progress import ProgressCallback, progress_bar
 from mmmeta.cli.targets import find_target
-from mmmeta.masking import visible
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -33,68 +30,115 @@ _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 EVERY = 500
 """Files between two reports of progress."""
 
+Row = Mapping[str, Any]
+
 
 @click.command("dump")
 @click.argument("filters", nargs=-1, metavar="[FILTER]...")
-@click.option("--json", "form", flag_value="json", default=True, help="One JSON object a line (the default).")
-@click.option("--csv", "form", flag_value="csv", help="CSV with a line of names; lists and objects as JSON.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="Also where each document is and how far each job is with it.",
+)
+@click.option("--json", "plain", flag_value="jsonl", default=True, help="One JSON object a line (the default).")
+@click.option("--csv", "plain", flag_value="csv", help="CSV with a line of names; lists and objects as JSON.")
 @click.option("--formulas", is_flag=True, help="CSV: leave text that a spreadsheet takes for a formula as it is.")
 @click.option("--columns", metavar="KEYS", help="Only these keys, separated by commas, in this order.")
 @order_by_option
 @click.option("--deleted", is_flag=True, help="Write the files that are marked deleted instead.")
-@click.option("-o", "--output", metavar="FILE", help="Write into a file, which appears once it is whole.")
+@click.option(
+    "-o", "--out", "--output", "output", metavar="FILE", help="Write into a file, which appears once it is whole."
+)
 @settings_options
 @click.pass_context
 def verb(
     ctx: click.Context,
     filters: tuple[str, ...],
-    form: str,
+    form: str | None,
+    plain: str,
     formulas: bool,
     columns: str | None,
     order_by: str | None,
     deleted: bool,
     output: str | None,
 ) -> None:
-    """Write all files with their metadata as JSON lines or CSV.
+    """Write all files with their metadata as JSON lines, CSV or Parquet.
 
-    Filters select as in `mmmeta find`. Keys are flattened (publisher:name), values keep their types in JSON; local
-    columns are included. It is UTF-8, whatever the terminal has. In CSV an apostrophe stands before text that a
-    spreadsheet would take for a formula (=, +, -, @ at its beginning), unless --formulas is given.
+    Filters select as in `mmmeta find`. Keys are flattened (publisher:name), values keep their types in JSON and in
+    Parquet; local columns are included. It is UTF-8, whatever the terminal has. In CSV an apostrophe stands before text
+    that a spreadsheet would take for a formula (=, +, -, @ at its beginning), unless --formulas is given.
+
+    With --format there are also __path, where the document is on this machine, and __job:NAME, the status that each job
+    has for the file (pending, claimed, done, failed, postponed, dead, skipped; nothing where the job does not mean it).
 
     \b
     Examples:
       mmmeta dump > files.jsonl
       mmmeta dump --csv --columns content_hash,title,url -o files.csv
+      mmmeta dump --format parquet --out files.parquet
     """
+    from mmmeta.cli.parquet import Kinds, require_pyarrow, write_parquet
     from mmmeta.filters import to_where
+    from mmmeta.jobs.beside import Beside
 
+    if form is not None and ctx.get_parameter_source("plain") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--format says the form already: leave --json and --csv out.")
+    if form == "parquet":
+        require_pyarrow()
     where = to_where(read_filters(filters))
     keys = split_keys(columns)
-    with find_target(ctx).open() as metadir, progress_bar() as progress:
+    target = find_target(ctx)
+    with target.open() as metadir, progress_bar() as progress:
         files = metadir.files
         metadir.require_files()
+        require_keys(split_keys(order_by), files, "--order-by")
         total = files.count(where, deleted=deleted)
-        found = files.find(where, order_by=split_keys(order_by), deleted=deleted)
-        if progress is not None:
-            found = _counted(found, total, progress)
-        with _opened(output) as stream:
-            if form == "csv":
-                _write_csv(stream, found, keys or files.columns, formulas=formulas)
-            else:
-                _write_json(stream, found, keys)
+
+        def found(what: str = "writing") -> Iterator[File]:
+            matching = files.find(where, order_by=split_keys(order_by), deleted=deleted)
+            return matching if progress is None else _counted(matching, total, progress, what)
+
+        with closing(Beside(metadir.layout, metadir.config, target.jobs)) as beside:
+            require_keys(keys, files, "--columns", beside.columns)
+            wanted = keys or [*files.columns, *(beside.columns if form is not None else ())]
+            with_beside = not set(beside.columns).isdisjoint(wanted)
+
+            def rows() -> Iterator[Row]:
+                for file, more in beside.rows(found()) if with_beside else ((file, {}) for file in found()):
+                    yield {key: file.get(key) for key in keys if key not in more} | more if keys else {**file, **more}
+
+            if form == "parquet":
+                kinds = Kinds(wanted)
+                for file in found("looking at types"):
+                    kinds.learn({key: file.get(key) for key in keys} if keys else file)
+                with opened_binary(output) as stream:
+                    write_parquet(stream, rows(), wanted, kinds)
+                return
+            write: Callable[[SupportsWrite[str], Iterable[Row], Sequence[str]], None] = _write_json
+            if (form or plain) == "csv":
+                write = _write_formulas if formulas else _write_csv
+            elif not keys:
+                wanted = []
+            with opened_text(output) as text:
+                write(text, rows(), wanted)
 
 
-def _write_json(stream: SupportsWrite[str], files: Iterable[File], keys: Sequence[str]) -> None:
+def _write_json(stream: SupportsWrite[str], rows: Iterable[Row], keys: Sequence[str]) -> None:
     from mmmeta.values import json_text
 
-    for file in files:
-        stream.write(harmless(json_text({key: file.get(key) for key in keys} if keys else dict(file))) + "\n")
+    for row in rows:
+        stream.write(harmless(json_text({key: row.get(key) for key in keys} if keys else dict(row))) + "\n")
 
 
-def _write_csv(stream: SupportsWrite[str], files: Iterable[File], keys: Sequence[str], *, formulas: bool) -> None:
+def _write_csv(stream: SupportsWrite[str], rows: Iterable[Row], keys: Sequence[str], *, formulas: bool = False) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([_cell(key, formulas=formulas) for key in keys])
-    writer.writerows([_cell(file.get(key), formulas=formulas) for key in keys] for file in files)
+    writer.writerows([_cell(row.get(key), formulas=formulas) for key in keys] for row in rows)
+
+
+def _write_formulas(stream: SupportsWrite[str], rows: Iterable[Row], keys: Sequence[str]) -> None:
+    _write_csv(stream, rows, keys, formulas=True)
 
 
 def _cell(value: Any, *, formulas: bool) -> Any:
@@ -108,34 +152,8 @@ def _cell(value: Any, *, formulas: bool) -> Any:
     return json_text(value)
 
 
-def _counted(files: Iterable[File], total: int, progress: ProgressCallback) -> Iterator[File]:
+def _counted(files: Iterable[File], total: int, progress: ProgressCallback, what: str) -> Iterator[File]:
     for number, file in enumerate(files, start=1):
         yield file
         if number % EVERY == 0:
-            progress("writing", number, total)
-
-
-@contextmanager
-def _opened(output: str | None) -> Iterator[SupportsWrite[str]]:
-    """In UTF-8, for programs: stdout whatever encoding it has, or a file that takes its name only when everything is in it."""
-    if output is None:
-        yield _Shown(sys.stdout) if sys.stdout.isatty() else codecs.getwriter("utf-8")(sys.stdout.buffer, UNENCODABLE)
-        return
-    path = Path(output)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", errors=UNENCODABLE, newline="") as stream:
-            yield stream
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-class _Shown:
-    """A terminal, on which nothing that is written steers it."""
-
-    def __init__(self, stream: SupportsWrite[str]) -> None:
-        self._stream = stream
-
-    def write(self, text: str, /) -> object:
-        return self._stream.write("\n".join(map(visible, text.split("\n"))))
+            progress(what, number, total)

@@ -14,6 +14,7 @@ from mmmeta.cli.options import (
     limit_option,
     order_by_option,
     read_filters,
+    require_keys,
     row_limit,
     settings_options,
     split_keys,
@@ -85,6 +86,8 @@ def verb(
     with find_target(ctx).open() as metadir:
         files = metadir.files
         metadir.require_files()
+        require_keys(shown, files, "--columns")
+        require_keys(order, files, "--order-by")
         most = row_limit(limit, as_json)
         found = files.find(to_where(condition), order_by=order, _limit=most, deleted=deleted)
         if as_json:

@@ -14,14 +14,14 @@ from mmmeta.cli.targets import Target, find_targets
 from mmmeta.quantities import format_duration
 
 if TYPE_CHECKING:
-    from mmmeta.metadata.generate.generate import GenerateReport
+    from mmmeta.metadata.generate.report import GenerateReport
 
 
 @click.command("generate")
 @click.option("--replace", is_flag=True, help="Begin a new metadata db from what is there now.")
 @click.option("--ensure", is_flag=True, help="Mark files deleted that have no metadata file any more.")
 @click.option("--ensure-files", is_flag=True, help="Mark files deleted whose document is missing.")
-@click.option("--no-meta", is_flag=True, help="Read the documents themselves instead of JSON metadata files.")
+@click.option("--no-meta", is_flag=True, help="Also describe the documents that have no metadata file.")
 @click.option("--allow-mass-delete", is_flag=True, help="Go on even if more than half of all files, or all, would go.")
 @dry_run_option
 @json_option
@@ -39,7 +39,8 @@ def verb(
 ) -> None:
     """Read the metadata files and write what changed into the metadata db (server).
 
-    Metadata files (*.json) are found recursively. Files are added and updated; what is merely no longer there is kept,
+    Metadata files (*.json) are found recursively; what one does not say itself (content_hash, size ...) the document beside
+    it tells, which is read once. Files are added and updated; what is merely no longer there is kept,
     unless --ensure says otherwise. Input that cannot be read is named and set aside, and the exit code is 3.
 
     \b
@@ -101,6 +102,13 @@ def _tell(target: Target, report: GenerateReport, *, no_meta: bool) -> None:
     for sentence in report.notes:
         note(f"  {sentence}")
     kind = "documents" if no_meta else "metadata files"
-    listing(f"  {kind} with one unique value:", [f"  {shared}" for shared in report.shared])
-    title = f"{count_text(report.problem_count, 'metadata file')} set aside:"
-    listing(title, report.problems, report.problem_count)
+    listing(f"  {kind} with one unique value:", _shared(report), report.shared_count)
+    listing(f"{count_text(report.problem_count, 'problem')}:", report.problems, report.problem_count)
+
+
+def _shared(report: GenerateReport) -> list[str]:
+    lines = []
+    for shared in report.shared:
+        more = report.shared_more.get(shared.file)
+        lines.append(f"  {shared}{f' and {more:,} more' if more else ''}")
+    return lines

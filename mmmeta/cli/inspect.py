@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmmeta.cli.options import json_option, settings_options
-from mmmeta.cli.output import echo_report, note, rest_text
+from mmmeta.cli.output import echo_report, listing, note, rest_text
 from mmmeta.cli.problems import DONE, WITH_PROBLEMS, act_on
 from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import Target, find_targets
@@ -51,10 +51,17 @@ def _tell(target: Target, inspection: Inspection) -> None:
     rows: list[tuple[str, object]] = [("path", inspection.path), ("is", _role(inspection))]
     for role, facts in (("metadata", inspection.metadata_db), ("state", inspection.state_db)):
         rows += _database(f"{role} db", facts, "cannot be read" if role in inspection.unreadable else "none")
+    if inspection.ignored:
+        rows.append(("ignored", f"{inspection.ignored:,} files and folders below the files root"))
     if inspection.shadowed:
         rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
     rows += [(f"store: {key}", value) for key, value in inspection.store.items()]
     draw_table([target.name, ""], rows)
+    aside = inspection.set_aside
+    if aside.rows:
+        where = "here" if inspection.is_server else "at the server"
+        title = f"  set aside {where}, {aside.problems:,} in all (`mmmeta why NAME` tells of one; --json has all):"
+        listing(title, [f"{row.path}: {row.reason}" for row in aside.rows], len(aside.rows))
     for problem in inspection.problems:
         note(f"{target.name}: {problem}")
 
@@ -80,4 +87,13 @@ def _database(name: str, facts: DatabaseFacts | None, nothing: str) -> list[tupl
         ("  files", f"{facts.files:,}, and {facts.deleted:,} deleted"),
         ("  unique key", facts.unique),
         ("  keys", keys),
+        ("  derived", _derived(facts)),
     ]
+
+
+def _derived(facts: DatabaseFacts) -> str:
+    """How many values the documents have told, in all and by key."""
+    if not facts.derived:
+        return "no values"
+    each = ", ".join(f"{key} {count:,}" for key, count in list(facts.derived.items())[:KEYS])
+    return f"{sum(facts.derived.values()):,} values: {each} {rest_text(KEYS, len(facts.derived))}".rstrip()

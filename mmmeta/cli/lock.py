@@ -52,6 +52,8 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
                 raise AnotherRunError(f"Another run is at work on {layout.base} (it holds {path}).") from error
             # Somebody asks for the exclusive lock this very moment; they will see us or end. Waiting is short.
             fcntl.flock(handle, fcntl.LOCK_SH)
+        with suppress(OSError):  # somebody else's lock: then it tells of their runs
+            os.utime(handle)  # `mmmeta status` says when the last run began
         yield
     except MmmetaError:
         _remove_again(made, layout)

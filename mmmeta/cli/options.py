@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from mmmeta.files.files import Files
     from mmmeta.filters.conditions import Condition
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -91,6 +92,25 @@ def read_filters(words: Sequence[str]) -> Condition:
         return parse_text(words)
     except FilterError as error:
         raise click.BadParameter(str(error), param_hint="FILTER") from error
+
+
+def require_keys(keys: Sequence[str], files: Files, option: str, beside: Sequence[str] = ()) -> None:
+    """Refuse keys that no file has: a table of nothing would look like an answer. Before the first file any may come.
+
+    Args:
+        beside: names that are no keys and may be asked for as well.
+
+    Raises:
+        click.BadParameter: names the first one, with the near misses.
+    """
+    from mmmeta.errors import near_misses
+
+    known = [*files.columns, *beside] if keys else []
+    for key in keys:
+        name = key.removeprefix("-") if option == "--order-by" else key
+        of_mmmeta = option == "--order-by" and name.startswith("__")
+        if name not in known and not of_mmmeta and next(files.find(_limit=1, deleted=None), None) is not None:
+            raise click.BadParameter(f"no file has the key {name!r}.{near_misses(name, known)}", param_hint=option)
 
 
 def split_keys(text: str | None) -> list[str]:

@@ -1,7 +1,7 @@
 """What tells problems: errors and warnings become words on stderr, and exit codes for scripts.
 
 A verb that has done what it was asked leaves with 0; with 1 after an error, with 2 (click's own) after a usage error,
-with 3 where it is done but something was set aside, has failed or is wrong. A run that a signal stopped leaves with 128 +
+with 3 where it is done but something was set aside, has failed, is wrong or needs a person. A run that a signal stopped leaves with 128 +
 the signal's number.
 """
 

@@ -19,13 +19,14 @@ PATIENCE = 1.0
 
 
 @contextmanager
-def progress_bar(prefix: str = "") -> Iterator[ProgressCallback | None]:
+def progress_bar(prefix: str = "", *, shown: bool = True) -> Iterator[ProgressCallback | None]:
     """A callback for the library's ``progress`` argument, or None where nobody would see the bar.
 
     Args:
         prefix: stands before what the library says, to tell metadirs apart.
+        shown: whether there is one at all.
     """
-    if not sys.stderr.isatty():
+    if not (shown and sys.stderr.isatty()):
         yield None
         return
     bar = _Bar(prefix)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmmeta.cli.health import find_problems, for_programs, health_line
 from mmmeta.cli.jobs.names import JobName, jobs_to_run, note_dead, note_elsewhere
 from mmmeta.cli.jobs.plan import tell_plan
 from mmmeta.cli.lock import run_lock
@@ -50,6 +51,7 @@ class Invocation:
     exclusive: bool
     dry_run: bool
     as_json: bool
+    quiet: bool = False
     stop: Stop = field(default_factory=Stop)
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -61,39 +63,49 @@ class JobResult:
     Attributes:
         report: for programs.
         code: the exit code that it asks for.
+        news: whether it is worth a line where nobody wants to hear that nothing happened.
     """
 
     job: str
     report: dict[str, Any]
     code: int
+    news: bool = True
 
 
 @click.command("run")
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @click.option("--exclusive", is_flag=True, help="Refuse to start while another run is at work on the metadir.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Process at most N files a job, this time.")
+@click.option("--quiet", is_flag=True, help="Say nothing where nothing happened and nothing is wrong.")
 @dry_run_option
 @json_option
 @settings_options
 @click.pass_context
 def verb(
-    ctx: click.Context, jobs: tuple[str, ...], exclusive: bool, limit: int | None, dry_run: bool, as_json: bool
+    ctx: click.Context,
+    jobs: tuple[str, ...],
+    exclusive: bool,
+    limit: int | None,
+    quiet: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Update, then run the jobs of the project file: the one line for cron.
 
     Without JOB all jobs run, in the order of the project file. A job is named `archive/extract`, or `extract` where
     only one metadir has a job of that name. A second run beside this one shares the work. Ctrl-C and SIGTERM end the
-    run after the files at hand; what is left stays pending. It ends with 3 where files failed, and as long as dead ones
-    wait for `jobs retry` or `jobs dismiss`.
+    run after the files at hand; what is left stays pending. It ends with 3 where files failed, and as long as
+    something needs a person, as `mmmeta status --check` says it: dead files, files that wait for too long, results that
+    are not in place, a changed job about which nobody has decided.
 
     \b
     Examples:
       mmmeta run
       mmmeta run archive/download_contracts --limit 100
-      */15 * * * *  cd /srv/archive && mmmeta run --exclusive
+      */15 * * * *  cd /srv/archive && mmmeta run --exclusive --quiet
     """
     with _signals() as stop:
-        invocation = Invocation(limit, exclusive, dry_run, as_json, stop)
+        invocation = Invocation(limit, exclusive, dry_run, as_json, quiet, stop)
         chosen = jobs_to_run(find_targets(ctx), jobs)
         try:
             act_on(ctx, list(chosen), lambda target: DONE if stop() else _run(target, chosen[target], invocation))
@@ -106,10 +118,14 @@ def verb(
 
 def _run(target: Target, names: list[JobName], invocation: Invocation) -> int:
     """One metadir: update, then its jobs. Returns the exit code that this part asks for."""
+    from mmmeta.health.checks import DEAD
+    from mmmeta.state.update import NOTHING_NEW
+
     with target.open() as metadir, run_lock(metadir.layout, exclusive=invocation.exclusive, dry_run=invocation.dry_run):
-        with progress_bar() as progress:
+        with progress_bar(shown=not invocation.quiet) as progress:
             update = metadir.update(dry_run=invocation.dry_run, progress=progress)
-        if not invocation.as_json:
+        news = not invocation.quiet or update.how != NOTHING_NEW or bool(update.notes)
+        if not invocation.as_json and news:
             tell_update(target, update)
             if not target.jobs:
                 note(f"  {target.without_jobs}")
@@ -118,9 +134,20 @@ def _run(target: Target, names: list[JobName], invocation: Invocation) -> int:
             if invocation.stop():
                 break
             results.append(_job(metadir, name, invocation))
-    if invocation.as_json:
-        echo_report(target, {"update": update, "jobs": [{"job": result.job, **result.report} for result in results]})
-    return worst([result.code for result in results])
+        # A job that could not run has said why.
+        ran = [result.job for result in results if result.code != ERROR]
+        problems = [] if invocation.dry_run or invocation.stop() else find_problems(target, metadir, ran)
+    if not invocation.as_json:
+        for problem in problems:
+            if problem.check != DEAD and not any(
+                problem.job == one.job and one.report.get("elsewhere") for one in results
+            ):
+                note(f"  {health_line(target, problem)}")
+    elif news or problems or any(result.news for result in results):
+        jobs = [{"job": result.job, **result.report} for result in results]
+        unhealthy = [for_programs(target, problem) for problem in problems]
+        echo_report(target, {"update": update, "jobs": jobs, "unhealthy": unhealthy})
+    return worst([*(result.code for result in results), WITH_PROBLEMS if problems else DONE])
 
 
 def _job(metadir: Metadir, name: JobName, invocation: Invocation) -> JobResult:
@@ -138,11 +165,16 @@ def _job(metadir: Metadir, name: JobName, invocation: Invocation) -> JobResult:
 
 
 def _process(job: Job, name: JobName, invocation: Invocation) -> JobResult:
-    with progress_bar(f"{name.target.name}/") as progress:
+    with progress_bar(f"{name.target.name}/", shown=not invocation.quiet) as progress:
         report = job.run(run_id=invocation.run_id, limit=invocation.limit, progress=progress, stop=invocation.stop)
-    if not invocation.as_json:
+    code = _exit_code(job, report)
+    happened = bool(
+        report.attempted or report.lost or report.postponed or report.left or report.stopped or report.behind_words
+    )
+    news = not invocation.quiet or happened or code != DONE or report.elsewhere is not None
+    if not invocation.as_json and news:
         _tell(name, report)
-    return JobResult(name.name, plain(report), _exit_code(job, report))
+    return JobResult(name.name, plain(report), code, news)
 
 
 def _exit_code(job: Job, report: RunReport) -> int:

@@ -9,6 +9,7 @@ several metadirs in the project file and nothing else said, ``generate`` takes t
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,12 @@ class Target:
     def without_jobs(self) -> str:
         """Why it has no jobs, in a sentence, where it has none."""
         return f"no jobs: {self.project} has none for it" if self.project else "no jobs: there is no project file"
+
+    def command(self, words: str) -> str:
+        """A command line about this metadir that works when it is copied, in whatever folder."""
+        if self.config is not None:
+            return self.config.command(words)
+        return f"mmmeta --metadir {shlex.quote(str(self.path))} {words}"
 
     def open(self) -> Metadir:
         """The metadir; it creates nothing by being opened."""

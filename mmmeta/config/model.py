@@ -12,9 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mmmeta.config.date_formats import check_format
+from mmmeta.config.ignoring import check_pattern
 from mmmeta.config.validation import InnerError, validate
 from mmmeta.config.yaml_file import read_yaml
-from mmmeta.documents.templates import parse_url_template
+from mmmeta.documents.rendering import check_url_template
 from mmmeta.errors import ConfigError, RemoteTemplateError
 from mmmeta.values import SEPARATOR
 
@@ -35,7 +37,7 @@ def _check_template(text: str) -> str:
     if text != text.strip():
         raise ValueError("a URL template cannot begin or end with a space. Take it out")
     try:
-        parse_url_template(text)
+        check_url_template(text)
     except RemoteTemplateError as error:
         raise ValueError(str(error)) from None
     return text
@@ -47,6 +49,16 @@ def _check_template_name(name: str) -> str:
     return name
 
 
+def _check_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
+    if not formats:
+        raise ValueError('name at least one format, such as ["%d.%m.%Y"], or take the key out')
+    return formats
+
+
+def _nothing_is_an_empty_list(value: object) -> object:
+    return () if value is None else value
+
+
 def _nothing_is_empty(value: object) -> object:
     return {} if value is None else value
 
@@ -54,6 +66,9 @@ def _nothing_is_empty(value: object) -> object:
 Key = Annotated[str, AfterValidator(_check_key)]
 TemplateName = Annotated[str, AfterValidator(_check_template_name)]
 UrlTemplate = Annotated[str, AfterValidator(_check_template)]
+DateFormat = Annotated[str, AfterValidator(check_format)]
+DateFormats = Annotated[tuple[DateFormat, ...], AfterValidator(_check_formats)]
+IgnorePattern = Annotated[str, AfterValidator(check_pattern)]
 
 
 class MetadataConfig(BaseModel):
@@ -75,9 +90,14 @@ class MetadataConfig(BaseModel):
         ),
     ] = None
     file_name: Annotated[Key, Field(description="the key that holds the document's file name")] = "_file_name"
+    derive: Annotated[
+        bool,
+        Field(description="whether what the metadata lacks (digest, size, media type, paths) is told by the document"),
+    ] = True
     required: Annotated[tuple[Key, ...], Field(description="files without one of these keys are set aside")] = ()
     include: Annotated[tuple[Key, ...] | None, Field(description="only these keys are kept; all unless given")] = None
     exclude: Annotated[tuple[Key, ...], Field(description="these keys are dropped")] = ()
+    lines: Annotated[bool, Field(description="*.json files have a record a line, as *.jsonl files always have")] = False
 
     @model_validator(mode="after")
     def _check(self) -> MetadataConfig:
@@ -97,28 +117,47 @@ class Config(BaseModel):
 
     Attributes:
         metadata: keys and what is kept of them.
+        dates: key → strptime's formats, the first that fits counts; what fits one is kept as ISO text.
+        ignore: what generate passes over, in gitignore's language, beside what desktops and browsers leave behind.
         remote: name → URL template, for ``file.remote.<name>``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     metadata: Annotated[MetadataConfig, BeforeValidator(_nothing_is_empty)] = MetadataConfig()
+    dates: Annotated[dict[Key, DateFormats], BeforeValidator(_nothing_is_empty)] = Field(default_factory=dict)
+    ignore: Annotated[tuple[IgnorePattern, ...], BeforeValidator(_nothing_is_an_empty_list)] = ()
     remote: Annotated[dict[TemplateName, UrlTemplate], BeforeValidator(_nothing_is_empty)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_dates(self) -> Config:
+        if self.metadata.unique in self.dates:
+            raise InnerError(
+                "it is the unique key, whose text stays as it is. Take it out", ("dates", self.metadata.unique)
+            )
+        return self
 
     def fingerprint(self) -> str:
         """Hexadecimal text that changes when something else counts as metadata; the order of lists does not matter.
 
-        URL templates and ``digest`` do not take part: they change nothing that is kept.
+        URL templates do not take part: they change nothing that is kept. Nor does ``ignore``: the walk sees for itself what
+        it comes across now.
         """
         rules = self.metadata
-        decisive = {
+        decisive: dict[str, object] = {
             "unique": rules.unique,
             "content": rules.content,
             "file_name": rules.file_name,
+            "digest": rules.digest if rules.derive else None,
+            "derive": rules.derive,
             "required": sorted(set(rules.required)),
             "include": None if rules.include is None else sorted(set(rules.include)),
             "exclude": sorted(set(rules.exclude)),
         }
+        if rules.lines:
+            decisive["lines"] = True
+        if self.dates:
+            decisive["dates"] = self.dates
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -35,6 +35,7 @@ _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _MAPPING, _SEQUENCE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 _MERGE, _EQUALS = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"
 _BARE_OPERATOR = re.compile(r"(?:^|[{,\s])([<>!]=?|<>)\s*:")
+_BARE_PATTERN = re.compile(r"(?:^\s*-\s+|[\[,:]\s*)([*!][^\s,\]}]*)")
 _PLAIN = re.compile(r"[\w$-]+")
 
 
@@ -237,6 +238,10 @@ def _unknown_tag(node: yaml.Node) -> str:
 
 
 def _quoting_hint(text: str, line: int | None) -> str:
-    """The usual mistake in a filter: an operator that means something else in YAML."""
-    found = _BARE_OPERATOR.search(text.splitlines()[line - 1]) if line and line <= len(text.splitlines()) else None
-    return f'. Quote the operator: "{found[1]}"' if found else ""
+    """The usual mistakes: an operator of a filter, or a pattern, that means something else in YAML."""
+    written = text.splitlines()[line - 1] if line and line <= len(text.splitlines()) else ""
+    if (found := _BARE_OPERATOR.search(written)) is not None:
+        return f'. Quote the operator: "{found[1]}"'
+    if (found := _BARE_PATTERN.search(written)) is not None:
+        return f'. Quote what begins with {found[1][0]}: "{found[1]:.{_SHOWN}}"'
+    return ""

@@ -1,9 +1,14 @@
-"""Whether what a web server sent can be the document: a login page, or another page of excuses, is none."""
+"""Media types: what a file name tells, and whether what a web server sent can be the document (a login page is none)."""
 
 from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from functools import cache
+from mimetypes import MimeTypes
+from posixpath import splitext
+
+from mmmeta.masking import said
 
 START = 4096
 """Bytes from the beginning of a document that are looked at."""
@@ -40,7 +45,7 @@ def why_wrong(start: bytes, told: str, names: tuple[str, ...], expected: str | N
             return f"an HTML page came where {expected} is expected, such as a login or an error page"
         if told in _VAGUE or fnmatchcase(told, expected):
             return None
-        return f"{told} came where {expected} is expected"
+        return f"{said(told)} came where {expected} is expected"
     name = next((name for name in names if _NO_HTML.fullmatch(name)), None)
     if is_html and name is not None:
         ending = name.rpartition(".")[2].lower()
@@ -56,3 +61,45 @@ def _is_html(start: bytes, told: str) -> bool:
     while ahead := _AHEAD.match(text):
         text = text[ahead.end() :].lstrip(_BLANK)
     return _HTML.match(text) is not None
+
+
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_OPEN = "application/vnd.oasis.opendocument"
+_FURTHER = {
+    ".7z": "application/x-7z-compressed",
+    ".djvu": "image/vnd.djvu",
+    ".docx": f"{_OFFICE}.wordprocessingml.document",
+    ".epub": "application/epub+zip",
+    ".md": "text/markdown",
+    ".msg": "application/vnd.ms-outlook",
+    ".odp": f"{_OPEN}.presentation",
+    ".ods": f"{_OPEN}.spreadsheet",
+    ".odt": f"{_OPEN}.text",
+    ".pptx": f"{_OFFICE}.presentationml.presentation",
+    ".rtf": "application/rtf",
+    ".webp": "image/webp",
+    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+}
+"""What the standard library does not know in every version of Python."""
+
+_PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+
+
+@cache
+def _types() -> MimeTypes:
+    # A table of its own: the usual one is read from the machine, and documents would have other types elsewhere.
+    types = MimeTypes()
+    for ending, kind in _FURTHER.items():
+        types.add_type(kind, ending)
+    return types
+
+
+def media_type_of(name: str) -> str | None:
+    """The media type that a file name's ending tells, the same on every machine; None where it tells none."""
+    types = _types()
+    ending = splitext(name)[1].lower()
+    ending = splitext(types.suffix_map.get(ending, ending))[1] or ending  # .tgz is .tar.gz
+    packed = types.encodings_map.get(ending)
+    if packed is not None:
+        return _PACKED.get(packed, f"application/x-{packed}")
+    return types.types_map[True].get(ending)

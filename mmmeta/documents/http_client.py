@@ -39,7 +39,7 @@ from mmmeta.documents.proxies import Proxies
 from mmmeta.documents.source import Deadline, reason
 from mmmeta.documents.watch import Reading, Watch
 from mmmeta.errors import DownloadError
-from mmmeta.masking import shown
+from mmmeta.masking import said, shown
 
 REDIRECTED = (301, 302, 303, 307, 308)
 
@@ -149,7 +149,7 @@ class HttpClient:
         target = urljoin(_written(address), to)
         scheme = target.partition(":")[0].lower()
         if scheme not in self._protocols or scheme not in _PORTS:
-            raise DownloadError(f"{shown(url)}: redirects to {scheme}://, which this job does not read")
+            raise DownloadError(f"{shown(url)}: redirects to {said(scheme)}://, which this job does not read")
         return _address(target)
 
     def _headers_for(

@@ -16,7 +16,7 @@ from mmmeta.documents.http_client import Answer, HttpClient, innermost, let_go
 from mmmeta.documents.source import CHUNK, reason
 from mmmeta.documents.watch import Reading
 from mmmeta.errors import DownloadError, PostponedError
-from mmmeta.masking import shown
+from mmmeta.masking import said, shown
 
 FOUND = (200, 203)
 """What a document comes with; 203 is sent by proxies that changed something."""
@@ -39,7 +39,7 @@ _NO_CODINGS = (
     "aws-chunked",
 )
 """What stands in ``Content-Encoding`` without being one: character sets, how mail is sent, how an upload came to its store."""
-_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,20})-(\d{1,20})/(\d{1,20}|\*)", re.IGNORECASE)
 
 
 class HttpSource:
@@ -83,7 +83,7 @@ class HttpSource:
         transfer = headers.get("Transfer-Encoding", "").strip().lower()
         if transfer not in _TRANSFERS:
             response.close()
-            raise self._error(f"comes with Transfer-Encoding: {transfer}, which was not asked for")
+            raise self._error(f"comes with Transfer-Encoding: {said(transfer)}, which was not asked for")
         self._answer = answer
         self._client.hosts.answered(answer.host)
         self.content_type = headers.get("Content-Type", "").partition(";")[0].strip()
@@ -165,8 +165,8 @@ class HttpSource:
             status = f"{response.status} {responses.get(response.status, '')}".rstrip()
             return self._client.hosts.refused(answer.host, f"answered {status}", wait, whole=whole)
         self._client.hosts.answered(answer.host)
-        where = f" (at {shown(answer.address.url)})" if answer.moved else ""
-        status = f"{response.status} {response.reason or ''}".rstrip()
+        where = f" (at {said(answer.address.url)})" if answer.moved else ""
+        status = said(f"{response.status} {response.reason or ''}")
         return self._error(f"the server answered {status}{where}")
 
     def _cut(self, error: Exception, received: int) -> DownloadError:

@@ -71,9 +71,11 @@ def allowed_path(source: str, allowed_roots: Sequence[Path]) -> Path:
         roots = [root.resolve(strict=False) for root in allowed_roots]
     except (OSError, RuntimeError, ValueError) as error:
         raise DownloadError(f"{source}: {reason(error)}") from error
+    kept = False
     for root in roots:
         below = _below(root, resolved)
         if below is None or any(map(is_reserved, below)):
+            kept = kept or below is not None
             continue
         there = as_on_disk(root, below)
         if there != resolved:
@@ -82,7 +84,14 @@ def allowed_path(source: str, allowed_roots: Sequence[Path]) -> Path:
         if below is not None and not any(map(is_reserved, below)):
             return there
     places = ", ".join(str(root) for root in roots) or "none"
-    raise DownloadError(f"{source}: lies outside the folders that may be read ({places}); was not opened")
+    if kept:
+        raise DownloadError(
+            f"{source}: lies in a folder of mmmeta's own, which is outside the folders that may be read ({places}); was not opened"
+        )
+    raise DownloadError(
+        f"{source}: lies outside the folders that may be read ({places}); was not opened. If documents of this archive lie "
+        f"there, name the folder as files_root (`files_root:` in the project file, --files-root, MMMETA_FILES_ROOT)"
+    )
 
 
 def _below(root: Path, path: Path) -> tuple[str, ...] | None:
@@ -105,7 +114,10 @@ def _path_of(source: str) -> Path:
     if rest.startswith("//"):
         host, slash, rest = rest[2:].partition("/")
         if host.lower() not in ("", "localhost"):
-            raise DownloadError(f"{source}: names the host {host!r}; file:// URLs are read from this machine only")
+            raise DownloadError(
+                f"{source}: names the host {host!r}; file:// URLs are read from this machine only, "
+                "as file:///folder/name"
+            )
         rest = slash + rest
     if not rest.startswith("/"):
         raise DownloadError(f"{source}: not an absolute file:// URL, as file:///folder/name")
@@ -117,12 +129,12 @@ def _path_of(source: str) -> Path:
     return Path(os.fsdecode(decoded))
 
 
-def open_regular(path: Path) -> FileIO:
+def open_regular(path: Path | bytes) -> FileIO:
     """Open for reading. Neither through a link, nor a pipe that would block, nor a device."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", os.fsdecode(path))
     return FileIO(handle)
 
 

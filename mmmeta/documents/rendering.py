@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from mmmeta.documents.reserved import is_reserved
 from mmmeta.documents.source import is_path, protocol_of
-from mmmeta.documents.templates import parse_template, parse_url_template
+from mmmeta.documents.templates import Placeholder, Template, parse_template, parse_url_template
 from mmmeta.errors import RemoteNameError, RemoteTemplateError, UnsafeNameError, near_misses
 
-__all__ = ["Remote", "render_name", "render_url", "template_text"]
+__all__ = ["Remote", "check_name_template", "check_url_template", "render_name", "render_url", "template_text"]
 
 LONGEST_COMPONENT = 255
 """Bytes of one file or folder name; what file systems allow."""
@@ -26,6 +26,9 @@ LONGEST_NAME = 1024
 
 ENCODED_SCHEMES = ("http", "https", "file")
 """Where ``%20`` means a space; all others (``s3:``, ``gs:`` …) take the characters of an address as they are."""
+
+FOLDER = "dir"
+"""The key of the folder that a document lies in; it is empty, and not missing, where that is the files root itself."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DEVICE = re.compile(
@@ -104,11 +107,13 @@ def render_url(template: str, get: Callable[[str], Any]) -> str:
 
     literal = _is_literal(template)
 
-    def filled(key: str, before: str) -> str:
+    def filled(placeholder: Placeholder, before: str) -> str:
         safe = "" if "?" in before or "#" in before else "/"
-        text = template_text(template, key, get(key))
+        text = template_text(template, placeholder, get)
         if "\0" in text:
-            raise RemoteTemplateError(f"template {template!r}: the value of {key!r} has a NUL in it: {text!r}.")
+            raise RemoteTemplateError(
+                f"template {template!r}: the value of {placeholder.key!r} has a NUL in it: {text!r}."
+            )
         return text if literal else quote(text, safe=safe)
 
     result = parsed.fill(filled)
@@ -144,7 +149,7 @@ def render_name(template: str, get: Callable[[str], Any]) -> str:
         RemoteTemplateError: the template is not one, or a key is missing or empty or not text or a number.
         UnsafeNameError: the result is not such a path.
     """
-    name = parse_template(template).fill(lambda key, before: template_text(template, key, get(key)))
+    name = parse_template(template).fill(lambda placeholder, before: template_text(template, placeholder, get))
     reason = _why_unsafe(name)
     if reason is not None:
         shown = repr(name) if len(name) <= 120 else f"{name[:120]!r}…"
@@ -152,12 +157,47 @@ def render_name(template: str, get: Callable[[str], Any]) -> str:
     return name
 
 
-def template_text(template: str, key: str, value: Any) -> str:
-    """A metadata value as it stands in a template: text and numbers as they are, ``true``, ``false``.
+def check_url_template(template: str) -> None:
+    """Take a URL template apart and try its defaults, before there is a file.
 
     Raises:
-        RemoteTemplateError: it is missing, empty, or neither text nor a number; the message names template and key.
+        RemoteTemplateError: it is no such template, or a default cannot stand where it does.
     """
+    if optional := parse_url_template(template).optional_keys():
+        render_url(template, _sample(optional))
+
+
+def check_name_template(template: str) -> None:
+    """The same for the template of a file name; values are checked when they are known.
+
+    Raises:
+        RemoteTemplateError: as ``check_url_template``.
+        UnsafeNameError: what the template itself says cannot be a name, or not with its defaults.
+    """
+    parsed: Template = parse_template(template)
+    render_name(template, _sample(frozenset()))
+    render_name(template, _sample(parsed.optional_keys()))
+
+
+def _sample(absent: frozenset[str]) -> Callable[[str], Any]:
+    return lambda key: None if key in absent else "x"
+
+
+def template_text(template: str, placeholder: Placeholder, get: Callable[[str], Any]) -> str:
+    """A metadata value as it stands in a template: text and numbers as they are, ``true``, ``false``.
+
+    The default stands for what is absent, null or empty, and whoever asks trusts it no more than a value.
+
+    Raises:
+        RemoteTemplateError: it is missing or empty and there is no default, or it is neither text nor a number; the message
+            names template and key.
+    """
+    key = placeholder.key
+    value = get(key)
+    if placeholder.default is not None and (value is None or value in ("", [], {})):
+        return placeholder.default
+    if value == "" and key == FOLDER:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
@@ -168,7 +208,10 @@ def template_text(template: str, key: str, value: Any) -> str:
             raise RemoteTemplateError(f"template {template!r}: the key {key!r} holds an endless number.") from None
     if value is None or value == "":
         what = "is missing" if value is None else "is empty"
-        raise RemoteTemplateError(f"template {template!r}: the key {key!r} {what} in this file's metadata.")
+        raise RemoteTemplateError(
+            f"template {template!r}: the key {key!r} {what} in this file's metadata. {{{key.replace('|', '||')}|text}} puts a "
+            "text there instead."
+        )
     if not isinstance(value, str):
         raise RemoteTemplateError(f"template {template!r}: the key {key!r} holds {type(value).__name__}, not text.")
     try:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from mmmeta.documents.spelling import as_on_disk
 from mmmeta.errors import DownloadError
-from mmmeta.masking import shown
+from mmmeta.masking import said
 from mmmeta.quantities import format_duration
 
 CHUNK = 256 * 1024
@@ -25,8 +25,14 @@ CHUNK = 256 * 1024
 TIMEOUT = 3600.0
 """Seconds that one document may take, where the job has no ``timeout``; ends what drips without an end."""
 
+LONGEST_REASON = 500
+"""Characters of what an error says."""
+
 PUBLIC_URL = "public_url"
 """The metadata key that holds where anybody can get the document."""
+
+PATH = "path"
+"""The metadata key that holds where the document lies below the files root; generate derives it."""
 
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
@@ -101,7 +107,8 @@ def document_source(
 
     1. ``public_url`` of the metadata, if it is a ``file:`` URL or an absolute path,
     2. what the template ``remote.url`` of config.yml gave,
-    3. the document beside its metadata file, if it is there: files root / folder of the metadata file / file name,
+    3. the document beside its metadata file, if it is there: files root / folder of the metadata file / file name; else
+       below the files root: files root / ``path``, which generate has found, or / file name,
     4. ``public_url``, if it is a web address,
     5. the place of 3 nevertheless.
 
@@ -124,14 +131,26 @@ def document_source(
         return remote_url
     folder = PurePosixPath(source or "").parent
     beside = as_on_disk(files_root, (folder / file_name).parts) if file_name else None
-    if isinstance(public, str) and protocol_of(public) and not (beside and os.path.isfile(beside)):
-        return public
+    if not (beside and os.path.isfile(beside)):
+        beside = _elsewhere(files_root, get(PATH), file_name) or beside
+        if isinstance(public, str) and protocol_of(public) and not (beside and os.path.isfile(beside)):
+            return public
     if beside:
         return str(beside)
     raise DownloadError(
         "nothing says where the document is: the metadata has neither file name nor `public_url`, "
         "and config.yml no template `remote: url:`"
     )
+
+
+def _elsewhere(files_root: Path, *names: object) -> Path | None:
+    """The first of these paths below the files root that is there."""
+    for name in names:
+        if isinstance(name, str) and name and "\0" not in name and not is_path(name):
+            there = as_on_disk(files_root, PurePosixPath(name).parts)
+            if os.path.isfile(there):
+                return there
+    return None
 
 
 def is_path(text: str) -> bool:
@@ -155,4 +174,4 @@ def reason(error: Exception) -> str:
     # Other packages put more into the text of their own OSErrors.
     own = error.strerror if isinstance(error, OSError) and type(error).__module__ == "builtins" else None
     text = own or str(error)
-    return " ".join(shown(text or type(error).__name__).split())
+    return said(text or type(error).__name__, LONGEST_REASON)

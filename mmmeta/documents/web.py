@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.documents.hosts import Hosts
 from mmmeta.documents.source import Deadline, Source, protocol_of, reason
-from mmmeta.errors import DownloadError, MissingPackageError
-from mmmeta.masking import shown
+from mmmeta.errors import DownloadError, MissingPackageError, pip_line
+from mmmeta.masking import said, shown
 
 if TYPE_CHECKING:
     from mmmeta.documents.http_client import HttpClient
@@ -39,8 +39,16 @@ LOOK_EVERY = 0.5
 CLOSING = 10.0
 """Seconds that closing connections may take."""
 
-EXTRAS = {"http": "mmmeta[http]", "https": "mmmeta[http]", "s3": "mmmeta[s3]"}
-_PACKAGES = {"gs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+_PACKAGES = {
+    "http": ("mmmeta[http]",),
+    "https": ("mmmeta[http]",),
+    "s3": ("mmmeta[s3]",),
+    "gs": ("mmmeta[http]", "gcsfs"),
+    "az": ("mmmeta[http]", "adlfs"),
+    "abfs": ("mmmeta[http]", "adlfs"),
+    "sftp": ("mmmeta[http]", "paramiko"),
+}
+"""What brings a protocol; fsspec itself knows of others."""
 
 _VERSION_KEYS = ("size", "ETag", "etag", "LastModified", "last_modified", "generation", "mtime")
 """What tells the versions of an object apart, in the words of the file systems."""
@@ -119,7 +127,9 @@ class WebSources:
         if "::" in url and protocol not in HTTP:
             raise DownloadError(f"{shown(url)}: chains file systems with ::, which is not read")
         if protocol not in self._protocols or url[len(protocol) : len(protocol) + 3] != "://":
-            raise DownloadError(f"{shown(url)}: is not read from there; this job reads {known}")
+            raise DownloadError(
+                f"{shown(url)}: is not read from there; this job reads {known}. Its protocols: says from where else"
+            )
         return protocol
 
     def _client(self, url: str) -> HttpClient:
@@ -152,9 +162,10 @@ class WebSources:
 
 def _missing(url: str, error: Exception) -> MissingPackageError:
     protocol = protocol_of(url)
-    name = EXTRAS.get(protocol) or _PACKAGES.get(protocol) or f"the fsspec package for {protocol}://"
-    hint = f"install {name}" if protocol in EXTRAS else f"install mmmeta[http] and {name}"
-    return MissingPackageError(f"{shown(url)}: {protocol}:// cannot be read here ({reason(error)}); {hint}")
+    packages = _PACKAGES.get(protocol)
+    hint = "install it: " + pip_line(*(packages or ("mmmeta[http]",)))
+    more = "" if packages else f", and fsspec's package for {protocol}://"
+    return MissingPackageError(f"{shown(url)}: {protocol}:// cannot be read here ({reason(error)}); {hint}{more}")
 
 
 class ObjectSource:
@@ -171,7 +182,7 @@ class ObjectSource:
         self._path = system._strip_protocol(url)
         self._info = self._call("info")
         if self._info.get("type") not in ("file", None):
-            raise DownloadError(f"{shown(url)}: is no document but a {self._info['type']}")
+            raise DownloadError(f"{shown(url)}: is no document but a {said(str(self._info['type']))}")
         size = self._info.get("size")
         if not isinstance(size, int):
             raise DownloadError(f"{shown(url)}: the store does not tell its size")

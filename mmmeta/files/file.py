@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog, FileRow
+from mmmeta.catalog.derived import derived_keys
 from mmmeta.documents.rendering import Remote
 from mmmeta.errors import MmmetaError, RemoteKeyError, near_misses
 from mmmeta.files.claim import FileClaim
@@ -103,6 +104,11 @@ class File(MutableMapping[str, Any]):
         """Path of the metadata file below the server's files root; None if the file was inserted from Python."""
         source = self._system["__source"]
         return None if source is None else str(source)
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """The keys whose values the server has derived from the document, for its metadata had none of its own."""
+        return derived_keys(self._system.get("__derived"))
 
     @property
     def fingerprint(self) -> str:

@@ -18,6 +18,7 @@ from mmmeta.errors import (
     warn_caller,
 )
 from mmmeta.files.file import File
+from mmmeta.files.lookup import look_up, near_names, read_word
 from mmmeta.filters import Condition, parse
 from mmmeta.metadata.server import Server
 from mmmeta.sqlite.database import Database
@@ -105,6 +106,22 @@ class ReadableFiles:
         catalog = self._catalog()
         rows = catalog.by_unique(list(unique_values)).values()
         return {file.unique_value: file for file in self._made(rows, catalog)}
+
+    def look_up(self, text: str, *, limit: int = 20, published: bool = False) -> list[File]:
+        """The files that a word of a person's means, deleted ones too: a unique value or how one begins, the name or path
+        of the document or its metadata file, an address, how a title begins. Of what is exact nothing vaguer is looked for.
+
+        Args:
+            published: look into the metadata db, also where an update has run.
+        """
+        catalog = self._server.catalog() if published else self._catalog()
+        word = read_word(text, self._server.layout.files_root)
+        return list(self._made(look_up(catalog, word, self._server.config, limit), catalog))
+
+    def near_names(self, text: str) -> list[str]:
+        """Names of files that begin as a word does that means none: to ask whether one of them was meant."""
+        word = read_word(text, self._server.layout.files_root)
+        return near_names(self._catalog(), word, self._server.config)
 
     def count(self, *where: Mapping[str, Any], deleted: bool | None = False, **filters: Any) -> int:
         """How many files match."""

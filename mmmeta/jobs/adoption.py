@@ -79,7 +79,7 @@ def present(bench: Bench, names: list[str]) -> Iterator[tuple[str, Place | None]
         JobError: the job calls a function or a command; nobody knows where to look.
     """
     state = bench.state
-    action = make_action(bench.config, state.config, state.layout, bench.state_id)
+    action = make_action(bench.config, state.action_config(), state.layout, bench.state_id)
     try:
         for chunk in in_chunks(names, AT_ONCE):
             files = bench.files(chunk).values()
@@ -114,7 +114,7 @@ def places_of(bench: Bench, names: Sequence[str]) -> dict[str, Place | None]:
     if bench.config.download is None:
         return dict.fromkeys(names)
     state = bench.state
-    action = make_action(bench.config, state.config, state.layout, bench.state_id)
+    action = make_action(bench.config, state.action_config(), state.layout, bench.state_id)
     places: dict[str, Place | None] = dict.fromkeys(names)
     try:
         for chunk in in_chunks(names, AT_ONCE):

@@ -37,6 +37,7 @@ class AskedKeys:
         config = self._config
         asked = {
             "order_by": [] if config.order_by is None else [config.order_by.removeprefix("-")],
+            "once_per": [] if config.once_per is None else [config.once_per],
             "rerun_on": config.rerun_on if isinstance(config.rerun_on, list) and not config.reruns_by_default else [],
         }
         if self._strict:

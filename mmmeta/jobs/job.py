@@ -389,7 +389,7 @@ class Job:
             doer: Action = CallFunction(action, batched=batch)
         else:
             state = self._state
-            doer = make_action(self.config, state.config, state.layout, merged.state_id, run_id, self._bench)
+            doer = make_action(self.config, state.action_config(), state.layout, merged.state_id, run_id, self._bench)
         with at_work(self._bench, doer, run_id) as worker:
             run = Run(
                 self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed

@@ -25,6 +25,7 @@ class Plan:
         left: pending files that would be set aside: deleted, or not meant by the definition any more.
         left_done: files that are done, and stay so, and that a changed selection does not mean any more.
         retract: files that were done, are deleted now, and would be handed to the action to be undone.
+        same: files that would be set aside, for another one of the same document is done instead (``once_per``).
         changed: whether the selection is another one than at the last run.
         redefined: whether something else of the definition is: the action, its target, a rule.
         lacking: key of the selection → files that cannot match because they have no such key.
@@ -44,6 +45,7 @@ class Plan:
     left: int
     left_done: int
     retract: int
+    same: int
     changed: bool
     redefined: bool
     lacking: dict[str, int]
@@ -76,6 +78,7 @@ def make_plan(bench: Bench, catalog: Catalog, state_revision: int) -> Plan:
         left=evaluation.left,
         left_done=evaluation.left_done,
         retract=evaluation.retract,
+        same=evaluation.same,
         changed=evaluation.changed,
         redefined=redefined,
         lacking=lacking_keys(catalog, config.condition),
@@ -95,7 +98,7 @@ def _problem(bench: Bench) -> str | None:
         return None
     state = bench.state
     try:
-        make_action(bench.config, state.config, state.layout, bench.state_id).close()
+        make_action(bench.config, state.action_config(), state.layout, bench.state_id).close()
     except JobError as error:
         return str(error)
     return None

@@ -75,7 +75,7 @@ def _look(bench: Bench, sample: int | None, keep: int, progress: Progress | None
     missing = FirstFew[tuple[str, str]](keep)
     state = bench.state
     try:
-        action = make_action(bench.config, state.config, state.layout, bench.state_id)
+        action = make_action(bench.config, state.action_config(), state.layout, bench.state_id)
     except MmmetaError as error:
         return Results(done, problem=str(error))
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmmeta.catalog.catalog import Catalog
+from mmmeta.catalog.catalog import Catalog, FileRow
 from mmmeta.files.claim import version_of
 from mmmeta.filters import All, Compare
 from mmmeta.project.job import JobConfig
@@ -34,6 +34,7 @@ def rules_of(config: JobConfig, content_key: str) -> JobRules:
         fingerprint=config.fingerprint(),
         on_delete=config.on_delete,
         index=config.index,
+        once_per=config.once_per,
         falls_back=rerun_on == CONTENT or (document and rerun_on != METADATA),
     )
 
@@ -41,6 +42,15 @@ def rules_of(config: JobConfig, content_key: str) -> JobRules:
 def version_name(rules: JobRules, values: Mapping[str, Any], fingerprint: str) -> str:
     """The name of a file's version in a receipt; see ``version_of``."""
     return version_of(rules.rerun_on, rules.content_key, values, fingerprint, falls_back=rules.falls_back)
+
+
+def same_version(rules: JobRules, one: FileRow, other: FileRow) -> bool:
+    """Whether a job takes what two rows say for one version of a file."""
+    names = [
+        version_name(rules, {**row.remote, **row.local}, bytes(row.system["__fingerprint"] or b"").hex())
+        for row in (one, other)
+    ]
+    return names[0] == names[1]
 
 
 def never_again(rules: JobRules, unique: str) -> str | None:

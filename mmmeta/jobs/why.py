@@ -13,7 +13,7 @@ from mmmeta.filters import All, Condition, describe, kinds_in_words, kinds_taken
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.versions import again_when
 from mmmeta.sqlite.statements import encodable
-from mmmeta.state.ledger.rules import POSTPONED, REASONS
+from mmmeta.state.ledger.rules import POSTPONED, REASONS, SAME
 from mmmeta.state.ledger.view import Attempt, LedgerEntry
 from mmmeta.values import json_text
 
@@ -82,7 +82,12 @@ class Explanation:
             return f"{name}failed {known.attempts} of {self.most_attempts} times, tried again after {_time(known.due)}. Last: {why}"
         if known.status == "dead":
             return f"{name}dead after {known.attempts} attempt{'' if known.attempts == 1 else 's'}, waits for `jobs retry`. Last: {why}"
-        return f"{name}set aside {_time(known.settled_at)}: {REASONS.get(known.error_type or '', why)}."
+        return f"{name}set aside {_time(known.settled_at)}: {_reason(known, why)}."
+
+
+def _reason(known: LedgerEntry, why: str) -> str:
+    """Why a file was set aside; which other one is done instead, only its row says."""
+    return known.error_message or why if known.error_type == SAME else REASONS.get(known.error_type or "", why)
 
 
 def explain(bench: Bench, file: str) -> Explanation:

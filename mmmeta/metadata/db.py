@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,8 @@ from mmmeta.catalog.tables import (
     table_names,
     write_info,
 )
-from mmmeta.errors import MetadataDbError, MmmetaError
+from mmmeta.clock import from_text
+from mmmeta.errors import FormatError, MetadataDbError, MmmetaError
 from mmmeta.fingerprints import digest_bytes
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.schema import CREATE_REVISIONS, prove_schema
@@ -79,8 +80,21 @@ def read_head(connection: sqlite3.Connection, database: MetadataDatabase, schema
     info = read_info(connection, schema)
     check_format(info, "metadata", database.path, METADATA_FORMAT, "mmmeta generate")
     prove_schema(connection, schema)
+    _refuse_development(connection, database, schema)
     checked_info(info, ("id", "revision", "digest", "unique", "alive"), schema)
     return Head(info["id"], info["revision"], info["digest"], info["unique"], info["alive"])
+
+
+def _refuse_development(connection: sqlite3.Connection, database: MetadataDatabase, schema: str) -> None:
+    """Development versions wrote a table without the column that says what was derived."""
+    (has_it,) = connection.execute(
+        f"SELECT instr(sql, '\"__derived\"') FROM {quote_identifier(schema)}.sqlite_master WHERE name = 'files'"
+    ).fetchone()
+    if not has_it:
+        raise FormatError(
+            f"{database.path} is from before the first release: move it away and run `mmmeta generate` at the server, which "
+            "makes it anew"
+        )
 
 
 def head_of(database: MetadataDatabase) -> Head:
@@ -168,6 +182,14 @@ def revision_digest(connection: sqlite3.Connection, revision: int, schema: str =
         (revision,),
     ).fetchone()
     return None if row is None else row[0]
+
+
+def revision_moment(connection: sqlite3.Connection, revision: int) -> datetime | None:
+    """When the first of the revisions from this one on was published, by the server's clock; None where nobody knows."""
+    row = connection.execute("SELECT at FROM revisions WHERE rev >= ? ORDER BY rev LIMIT 1", (revision,)).fetchone()
+    with suppress(ValueError, TypeError, OverflowError):  # what a remote has written may be anything
+        return None if row is None else from_text(row[0])
+    return None
 
 
 @dataclass(frozen=True)

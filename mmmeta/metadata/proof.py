@@ -96,7 +96,7 @@ def prove_system_cells(connection: sqlite3.Connection, columns: KeyColumns, rows
 
 def _as_written(columns: KeyColumns) -> str:
     """SQL over ``files AS r`` with one parameter, the head's revision: true for what ``MetadataWriter`` writes."""
-    texts = "__source", "__deleted_at", "__deleted_reason", "__types", "__more"
+    texts = "__source", "__deleted_at", "__deleted_reason", "__types", "__more", "__derived"
     return " AND ".join(
         [
             f"typeof(r.{columns.unique_sql}) = 'text'",

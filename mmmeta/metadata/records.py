@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmmeta.catalog.derived import derived_text
 from mmmeta.config.model import Config
 from mmmeta.errors import UniqueValueError, ValueNotSupportedError
 from mmmeta.fingerprints import fingerprint
@@ -68,14 +69,22 @@ def unique_value(values: dict[str, Any], unique: str) -> str:
     )
 
 
-def make_record(values: dict[str, Any], config: Config, source: str | None, mtime: int | None) -> Record:
-    """A record of kept values, checked for the unique and the required keys.
+def make_record(
+    values: dict[str, Any], config: Config, source: str | None, mtime: int | None, *, derived: tuple[str, ...] = ()
+) -> Record:
+    """A record of kept values, checked for the unique and the required keys; ``derived`` names those that are not the
+    metadata's own.
 
     Raises:
         UniqueValueError, ValueNotSupportedError: a key is missing or unusable.
     """
+    return Record(identify(values, config), values, fingerprint(values), source, mtime, derived_text(derived))
+
+
+def identify(values: dict[str, Any], config: Config) -> str:
+    """The unique value of kept values; raises as ``make_record``."""
     file = unique_value(values, config.metadata.unique)
     for key in config.metadata.required:
         if key not in values and not any(name.startswith(key + SEPARATOR) for name in values):
             raise ValueNotSupportedError(f"the required key {key!r} is missing (config.yml: metadata.required)")
-    return Record(file, values, fingerprint(values), source, mtime)
+    return file

@@ -26,6 +26,14 @@ CREATE TABLE revisions (
     mass_delete INTEGER NOT NULL
 )"""
 
+CREATE_SETASIDE = """
+CREATE TABLE setaside (
+    path TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    since TEXT NOT NULL
+)"""
+
 _LARGEST_STATEMENT = 1_000_000
 """Characters of what made a table; a thousand columns of long names take a tenth."""
 
@@ -41,12 +49,14 @@ _TABLES = {
     "info": re.compile(re.escape(_plain(CREATE_INFO))),
     "registry": re.compile(re.escape(_plain(CREATE_REGISTRY))),
     "revisions": re.compile(re.escape(_plain(CREATE_REVISIONS))),
+    "setaside": re.compile(re.escape(_plain(CREATE_SETASIDE))),
     "files": re.compile(r"CREATE TABLE files \(@ TEXT PRIMARY KEY NOT NULL(, @)+\)"),
 }
+_NEEDED = ("info", "registry", "revisions", "files")
 _INDEX = re.compile(r"CREATE INDEX (IF NOT EXISTS )?(@|\w+) ON (@|\w+) ?\((@|\w+)(, ?(@|\w+))*\)")
 
 
-def prove_schema(connection: sqlite3.Connection, schema: str = "main", *, only: Sequence[str] = tuple(_TABLES)) -> None:
+def prove_schema(connection: sqlite3.Connection, schema: str = "main", *, only: Sequence[str] = _NEEDED) -> None:
     """The tables of a metadata db are tables, with the columns and rules that mmmeta gives them, and nothing acts by itself.
 
     What a person has put beside them (other tables, views) is nobody's business here; it is not read.

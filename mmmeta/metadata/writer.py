@@ -48,16 +48,19 @@ class KnownRow(NamedTuple):
     deleted_reason: str | None
     added: str
     revision: int
+    derived: str | None
 
 
 class Record(NamedTuple):
-    """One file to be written; ``values`` holds the kept metadata, flattened, the unique key included."""
+    """One file to be written; ``values`` holds the kept metadata, flattened, the unique key included, ``derived`` the names
+    of those that were derived from the document, as ``__derived`` has them."""
 
     file: str
     values: dict[str, Any]
     fingerprint: bytes
     source: str | None = None
     source_mtime: int | None = None
+    derived: str | None = None
 
 
 class MetadataWriter:
@@ -101,7 +104,7 @@ class MetadataWriter:
         self.unique_sql = self.columns.unique_sql
         self._known_sql = (
             f"SELECT {self.unique_sql}, __fingerprint, __source, __source_mtime, __deleted, __deleted_reason, "
-            f"__meta_added, __rev FROM files WHERE {self.unique_sql} IN ({{}})"
+            f"__meta_added, __rev, __derived FROM files WHERE {self.unique_sql} IN ({{}})"
         )
 
     def _begin(self, head: Head, now: str) -> None:
@@ -186,6 +189,7 @@ class MetadataWriter:
                 None,
                 types,
                 more,
+                record.derived,
             ]
         )
         if len(self._rows) == _ROWS_AT_ONCE:

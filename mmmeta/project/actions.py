@@ -66,7 +66,10 @@ _PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*")
 def _protocol(text: str) -> str:
     name = text.removesuffix("://").lower()
     if name in _LOCAL:
-        raise ValueError(f"{text!r} would open every file here to the metadata. Files below files_root are read anyway")
+        raise ValueError(
+            f"{text!r} would open every file here to the metadata. Leave it out: files below files_root are read anyway, so "
+            "name the folder of the documents as files_root"
+        )
     if not _PROTOCOL.fullmatch(name):
         raise ValueError(f"{text!r} is no protocol. Write https or s3")
     return name
@@ -109,9 +112,12 @@ def _check_arguments(run: list[str]) -> list[str]:
 def placeholders_in(argument: str, index: int) -> list[str]:
     """The keys in an argument of a command."""
     try:
-        return [part.key for part in parse_template(argument).parts if isinstance(part, Placeholder)]
+        found = [part for part in parse_template(argument).parts if isinstance(part, Placeholder)]
     except MmmetaError as error:
         raise InnerError(f"{str(error).rstrip('.')}. Put what needs braces into a script", (index,)) from None
+    if any(part.key == DOCUMENT and part.default is not None for part in found):
+        raise InnerError(f"{{{DOCUMENT}}} has no default: a file without its document fails", (index,))
+    return [part.key for part in found]
 
 
 def _environment_name(key: str) -> str:
@@ -161,7 +167,10 @@ class DownloadAction(Model):
     """Fetch each document into a folder."""
 
     to: Annotated[FolderPath, Field(description="folder to download into; a path or a file:// URL")]
-    name: Annotated[FileNameTemplate, Field(description="name of each file below it")] = "{_file_name}"
+    name: Annotated[
+        FileNameTemplate,
+        Field(description="name of each file below it; {key|default} where a file may lack the key"),
+    ] = "{_file_name}"
     protocols: Annotated[
         tuple[Protocol, ...], Field(description="from where documents may come, besides files below files_root")
     ] = PROTOCOLS
@@ -245,7 +254,9 @@ class CallAction(Model):
 class CommandAction(Model):
     """Run a program with each file."""
 
-    run: Annotated[Arguments, Field(description="program and arguments; {key} is filled in from the metadata")]
+    run: Annotated[
+        Arguments, Field(description="program and arguments; {key} or {key|default} is filled in from the metadata")
+    ]
     folder: Annotated[
         FolderPath, Field(description="where it runs; the project file's folder, unless given", validate_default=True)
     ] = "."

@@ -18,8 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from mmmeta import filters
 from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
-from mmmeta.documents.rendering import render_name
-from mmmeta.documents.templates import parse_template
+from mmmeta.documents.rendering import check_name_template
 from mmmeta.errors import MmmetaError, near_misses
 from mmmeta.layout import METADIR
 from mmmeta.masking import has_stray_at
@@ -147,9 +146,7 @@ def _function(text: str) -> str:
 
 def _file_name(text: str) -> str:
     try:
-        parse_template(text)
-        # Values are checked when they are known; here only what the template itself says.
-        render_name(text, lambda key: "x")
+        check_name_template(text)
     except MmmetaError as error:
         raise ValueError(str(error)) from None
     return text
@@ -196,6 +193,12 @@ def _size(value: Any) -> int:
 def _order_by(text: str) -> str:
     if not text.removeprefix("-").strip():
         raise ValueError("needs a metadata key: retrieved_at, or -retrieved_at for the newest first")
+    return text
+
+
+def _once_per(text: str) -> str:
+    if not text or text != text.strip():
+        raise ValueError("needs a metadata key, without spaces around it: content_hash")
     return text
 
 
@@ -287,6 +290,7 @@ Lease = Annotated[float, BeforeValidator(_some_time), WithJsonSchema(DURATION_SC
 WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), WithJsonSchema(DURATION_SCHEMA)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 OrderBy = Annotated[str, AfterValidator(_order_by)]
+OncePer = Annotated[str, AfterValidator(_once_per)]
 RerunOn = Annotated[
     Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)
 ]

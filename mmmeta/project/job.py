@@ -34,6 +34,7 @@ from mmmeta.project.fields import (
     EmptyIsList,
     EmptyIsMapping,
     Lease,
+    OncePer,
     OrderBy,
     RerunOn,
     Share,
@@ -82,6 +83,10 @@ class JobConfig(Model):
         RerunOn,
         Field(description="what makes a done file due again; the metadata that it writes for load, unless given"),
     ] = "content"
+    once_per: Annotated[
+        OncePer | None,
+        Field(description="a key: files with an equal value of it are one document, and one of them is done"),
+    ] = None
     attempts: Annotated[Count, Field(description="tries before a file is dead and waits for a person")] = 5
     backoff: Annotated[Duration, Field(description="wait before the second try; longer before the next ones")] = 60.0
     lease: Annotated[Lease, Field(description="how long a worker may hold a file without a sign of life")] = 600.0
@@ -202,6 +207,8 @@ class JobConfig(Model):
             definition["command"] = [self.command.folder, *self.command.run]
             if self.command.environment:
                 definition["environment"] = sorted(self.command.environment)
+        if self.once_per is not None:
+            definition["once_per"] = self.once_per
         if self.on_delete != "ignore":
             definition["on_delete"] = self.on_delete
         if self.timeout is not None:

@@ -24,7 +24,7 @@ from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
 from mmmeta.layout import METADIR
 from mmmeta.project.base import Model
-from mmmeta.project.dagster.checks import Checks, ChecksConfig
+from mmmeta.project.checks import Checks, ChecksConfig
 from mmmeta.project.dagster.fields import Cron, TimeZone
 from mmmeta.project.dagster.freshness import SHORTEST, Freshness
 from mmmeta.project.dagster.run_tags import RunTags
@@ -117,7 +117,7 @@ class MetadirConfig(Model):
         RunTags,
         Field(description="Dagster tags of all runs of this metadir: dagster/priority, dagster-k8s/config, ..."),
     ] = {}
-    checks: Annotated[Checks, Field(description="Dagster's asset checks; false for none")] = ChecksConfig()
+    checks: Annotated[Checks, Field(description="what counts as unhealthy; false for no asset checks")] = ChecksConfig()
     freshness: Annotated[
         Freshness | None,
         Field(description="Dagster's freshness policy of state_db and jobs; the lag of checks where that is said"),

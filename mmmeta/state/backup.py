@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from mmmeta.errors import MmmetaError, StateDbError
+from mmmeta.errors import MmmetaError, StateDbError, remedy_of
 from mmmeta.layout import Layout
+from mmmeta.reports import Progress
 from mmmeta.sqlite.connection import connect, set_journal_mode
+from mmmeta.sqlite.headers import is_sqlite
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, merged_of
 from mmmeta.state.ledger.sqlite.behind import free_claims
@@ -24,11 +27,18 @@ from mmmeta.writing import make_folder
 BEFORE = ".before-restore"
 """Suffix of what was there before a copy was put back; one such is kept."""
 
+_PAGES = 2_000
+"""Copied between two reports of progress; 8 MB."""
 
-def back_up(state: Path, target: Path) -> Merged:
+
+def back_up(state: Path, target: Path, *, dry_run: bool = False, progress: Progress | None = None) -> Merged:
     """Copy a state db into one file, as of one moment, whoever writes meanwhile; gives what it has merged.
 
     The file appears whole or not at all. An older copy of a state db is replaced.
+
+    Args:
+        dry_run: look whether it can be done; write nothing.
+        progress: called with how many pages were copied, and of how many.
 
     Raises:
         StateDbError: there is no state db, or the target is something else, or cannot be written.
@@ -44,12 +54,31 @@ def back_up(state: Path, target: Path) -> Merged:
         merged = merged_of(database)
         if merged is None:
             raise StateDbError(f"{state} has merged nothing yet: there is nothing to copy")
-        _copy(database, target)
+        if not dry_run:
+            _copy(database, target, progress)
+        elif not os.access(target.parent, os.W_OK):
+            raise StateDbError(f"{target} cannot be written: {target.parent} may not be written by this user")
     return merged
 
 
-def restore(source: Path, layout: Layout) -> Merged:
-    """Put a copy of a state db back; gives what it has merged. What was there is kept beside it (``BEFORE``).
+def merged_here(state: Path) -> Merged | None:
+    """What the state db that a copy would replace has merged; None where there is none, or it cannot be read."""
+    with closing(StateDatabase(state)) as database:
+        try:
+            return merged_of(database)
+        except MmmetaError:
+            return None
+
+
+def restore(
+    source: Path, layout: Layout, *, before: str = BEFORE, dry_run: bool = False, progress: Progress | None = None
+) -> Merged:
+    """Put a copy of a state db back; gives what it has merged. What was there is kept beside it.
+
+    Args:
+        before: suffix of what is kept.
+        dry_run: look whether it can be done; write nothing.
+        progress: called with how many pages were copied, and of how many.
 
     Raises:
         StateDbError: the copy is none or damaged, or workers are at work. Nothing was changed.
@@ -57,6 +86,8 @@ def restore(source: Path, layout: Layout) -> Merged:
     state = layout.state
     if state.exists() and source.exists() and source.samefile(state):
         raise StateDbError(f"{source} is the state db itself. Give the copy that is to be put back")
+    if source.is_file() and not _has_header(source):
+        raise StateDbError(f"{source} is no SQLite database: give a copy that `mmmeta state backup` has made")
     with closing(StateDatabase(source)) as database:
         merged = merged_of(database)
         if merged is None:
@@ -72,22 +103,33 @@ def restore(source: Path, layout: Layout) -> Merged:
                 f"{len(workers)} worker{' is' if len(workers) == 1 else 's are'} at work on {layout.base}: what they do now "
                 "would be forgotten. Wait for the end of their runs, or end them"
             )
+        if dry_run:
+            return merged
         try:
-            with database.reading() as reading:
-                reading.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opened before its place may be taken
-                _set_aside(state)
+            with database.reading() as reading, _one_moment(reading):  # opened before its place may be taken
+                _set_aside(state, before)
                 make_folder(state.parent)
-                with closing(connect(state, "rwc", _write_ahead)) as writing:
-                    reading.backup(writing)
+                with _blaming(state), closing(connect(state, "rwc", _write_ahead)) as writing:
+                    reading.backup(writing, pages=_PAGES, progress=_told(progress))
             with closing(StateDatabase(state)) as restored, restored.atomic() as connection:
                 free_claims(connection)
         except (OSError, sqlite3.Error) as error:
-            raise StateDbError(f"{state} cannot be written: {error}; what was there is in {state}{BEFORE}") from error
+            raise StateDbError(
+                f"{state} cannot be written: {error}; what was there is there still, or in {state}{before}"
+            ) from error
     return merged
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     set_journal_mode(connection, "WAL")
+
+
+def _has_header(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_sqlite(file.read(100))
+    except OSError as error:
+        raise StateDbError(f"{path} cannot be read: {error.strerror}; {remedy_of(error)}") from error
 
 
 def _is_state_db(path: Path) -> bool:
@@ -98,27 +140,60 @@ def _is_state_db(path: Path) -> bool:
             return False
 
 
-def _copy(database: StateDatabase, target: Path) -> None:
+@contextmanager
+def _one_moment(reading: sqlite3.Connection) -> Iterator[None]:
+    """A copy that is made in steps begins again whenever somebody writes, unless a transaction holds it to one moment."""
+    reading.execute("BEGIN")
+    try:
+        reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        yield
+    finally:
+        reading.execute("ROLLBACK")
+
+
+@contextmanager
+def _blaming(target: Path) -> Iterator[None]:
+    """What goes wrong with a copy is the fault of what is written: the other one was looked at before."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        room = "make room on its disk" if "full" in str(error) else "check the path, its permissions and its disk"
+        raise StateDbError(f"{target} cannot be written: {error}; {room}") from error
+
+
+def _told(progress: Progress | None) -> Callable[[int, int, int], object] | None:
+    if progress is None:
+        return None
+    return lambda _, remaining, total: progress("copying pages", total - remaining, total)
+
+
+def _copy(database: StateDatabase, target: Path, progress: Progress | None = None) -> None:
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
-        with database.reading() as reading, closing(sqlite3.connect(temporary)) as writing:
-            reading.backup(writing)
+        with (
+            database.reading() as reading,
+            _one_moment(reading),
+            _blaming(target),
+            closing(sqlite3.connect(temporary)) as writing,
+        ):
+            reading.backup(writing, pages=_PAGES, progress=_told(progress))
             writing.execute("PRAGMA journal_mode=DELETE")  # one file at rest
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except (OSError, sqlite3.Error) as error:
-        raise StateDbError(f"{target} cannot be written: {error}") from error
+        remedy = f"; {remedy_of(error)}" if isinstance(error, OSError) else ""
+        raise StateDbError(f"{target} cannot be written: {error}{remedy}") from error
     finally:
         for suffix in ("", "-journal", "-wal", "-shm"):
             temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
 
 
-def _set_aside(state: Path) -> None:
+def _set_aside(state: Path, suffix: str) -> None:
     """Keep what is there; what cannot be read is moved away with its log, for nothing can be written over it."""
     if not state.exists():
         return
-    before = state.with_name(state.name + BEFORE)
+    before = state.with_name(state.name + suffix)
     with closing(StateDatabase(state)) as database:
         if database.why_damaged() is None:
             _copy(database, before)

@@ -96,7 +96,7 @@ class Candidates:
         content = f"CAST({self._catalog.compiler.value(self._rules.content_key)} AS TEXT)"
         sql = (
             f"SELECT {self._catalog.unique_sql}, {self._priority}, {self._version}, {content}, files.__rev, "
-            f"files.__deleted, {meant} FROM {source}"
+            f"files.__deleted, {meant}, {self._once} FROM {source}"
         )
         with self._database.reading() as connection:
             yield from map(Candidate._make, connection.execute(sql, (*meant_parameters, *parameters)))
@@ -117,6 +117,15 @@ class Candidates:
         if not rules.falls_back:
             return version
         return f"CASE WHEN {compiler.value(rules.content_key)} IS NULL THEN {metadata} ELSE {version} END"
+
+    @property
+    def _once(self) -> str:
+        """What ``once_per`` compares, by kind and value, as SQL over ``files``; an empty text is no value."""
+        key = self._rules.once_per
+        if key is None:
+            return "NULL"
+        value, kind = self._catalog.compiler.value(key), self._catalog.compiler.kind(key)
+        return f"CASE WHEN {value} IS NULL OR {value} = '' THEN NULL ELSE json_array({value}, {kind}) END"
 
     @property
     def _priority(self) -> str:

@@ -11,6 +11,9 @@ from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.fingerprints import fingerprint as fingerprint_of
 from mmmeta.state.database import StateDatabase
 
+PRUNED = "pruned here"
+"""Reason of a deleted file whose metadata ``prune`` has removed: nothing is left that could fit its fingerprint."""
+
 
 class FileCells(NamedTuple):
     """One file that came from the remote.
@@ -38,6 +41,9 @@ def read_cells(database: StateDatabase, unique: str) -> Iterator[FileCells]:
         names = [columns.unique_sql, *STATE_SYSTEM, *columns.sql]
         for file, *row in connection.execute(f"SELECT {', '.join(names)} FROM files WHERE __fingerprint IS NOT NULL"):
             known = bytes(row[place["__fingerprint"]])
+            if row[place["__deleted"]] and row[place["__deleted_reason"]] == PRUNED:
+                yield FileCells(str(file), known, True)
+                continue
             found = fingerprint_of(columns.decode(row[width:], row[place["__types"]], row[place["__more"]]))
             yield FileCells(
                 str(file), known, known == (deleted_fingerprint(found) if row[place["__deleted"]] else found)

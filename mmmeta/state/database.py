@@ -42,6 +42,19 @@ class StateDatabase(Database):
             with super().atomic() as connection:
                 yield connection
 
+    def vacuum(self) -> None:
+        """Write the file anew without what is free in it, and cut the log; needs room for a copy of it, for a while.
+
+        Raises:
+            StateDbError: there is no room, or it is in use. It is then as it was.
+        """
+        self._forget_after_fork()
+        with self._writing, inside(), self._translated():
+            assert not self._depth, "a transaction that has begun cannot vacuum"
+            connection = self._write_connection()
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     @contextmanager
     def merging(self, metadata: MetadataDatabase) -> Iterator[sqlite3.Connection]:
         """A transaction in which the metadata db is readable as schema ``remote``; the outermost one.

@@ -32,8 +32,8 @@ from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.sqlite.tables import create_ledger
 
-STATE_FORMAT = 3
-"""Of the state db; another one is refused. Formats 1 and 2, with other ledgers, were never released."""
+STATE_FORMAT = 4
+"""Of the state db; another one is refused. Formats 1 to 3, with other ledgers, were never released."""
 
 _ENTRIES = (
     "id",
@@ -59,6 +59,7 @@ class Merged:
         remote_last_updated: text of the store key at that time, None if it was not set.
         state_revision: grows with every merge and save.
         alive: how many files are not deleted.
+        merged_at: text of the moment of the last merge that brought anything, None where nobody noted it.
     """
 
     state_id: str
@@ -69,6 +70,7 @@ class Merged:
     remote_last_updated: str | None
     state_revision: int
     alive: int
+    merged_at: str | None = None
 
     def is_all_of(self, head: Head) -> bool:
         """Whether this is just what a metadata db holds: the same id, revision and digest."""
@@ -138,6 +140,7 @@ def merged_from(info: dict[str, Any]) -> Merged:
         info["remote_last_updated"],
         info["state_revision"],
         info["alive"],
+        info.get("merged_at"),
     )
 
 

@@ -65,6 +65,15 @@ class State:
         """What config.yml says."""
         return self.server.config
 
+    def action_config(self) -> Config:
+        """The same, but for the key that identifies a file, which is that of what was merged: with a config.yml that a sync
+        has brought in half, or not at all, an action would remove, and make unique, by another one."""
+        config = self.config
+        merged = self.merged()
+        if merged is None or merged.unique == config.metadata.unique:
+            return config
+        return config.model_copy(update={"metadata": config.metadata.model_copy(update={"unique": merged.unique})})
+
     def close(self) -> None:
         """Let go of the database."""
         self.database.close()

@@ -186,7 +186,7 @@ class Updater:
         if merged.unique != head.unique:
             raise StateDbError(
                 f"the remote identifies files by {head.unique!r} now, {self._state.path} by {merged.unique!r}: files cannot be "
-                "matched. Move the state db away, or give another one with MMMETA_STATE or `state:` of the project file, and update again"
+                "matched by it. `mmmeta state rekey --dry-run` says by what else, and without --dry-run brings the state db over"
             )
         how = self._choose(connection, merged, head)
         # Before anything is written: a merger makes columns for new keys, and a repair begins without them again.
@@ -218,6 +218,7 @@ class Updater:
             digest=head.digest,
             remote_last_updated=self._updated(merged, head),
             alive=_alive_after(merged, counts),
+            merged_at=to_text(self._clock()),
         )
         return counts, merged, head, how
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError, near_misses
 from mmmeta.masking import without_password, without_secrets_of
+from mmmeta.target.engine import driver_hint
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -84,7 +85,7 @@ def _reading(url: str) -> Iterator[Connection]:
             connection.rollback()
     except (exc.SQLAlchemyError, ImportError, ValueError) as error:
         reason = str(getattr(error, "orig", None) or error).strip()
-        raise LoadError(f"{shown}: {without_secrets_of(url, reason)}") from error
+        raise LoadError(f"{shown}: {without_secrets_of(url, reason)}{driver_hint(error)}") from error
     finally:
         if engine is not None:
             engine.dispose()

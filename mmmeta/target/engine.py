@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmeta.errors import LoadError
+from mmmeta.errors import LoadError, pip_line
 from mmmeta.masking import without_password, without_secrets_of
 from mmmeta.target import mysql
 from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED
@@ -59,13 +59,27 @@ def open_engine(url: str, *, make_folder: bool = True) -> tuple[Engine, str]:
             arguments["connect_args"] = {} if "charset" in parsed.query else {"charset": mysql.CHARSET}
         engine = create_engine(parsed, hide_parameters=True, **arguments)
     except (exc.ArgumentError, ImportError, OSError, ValueError) as error:
-        raise LoadError(f"{shown}: cannot be opened: {without_secrets_of(url, str(error))}") from error
+        text = without_secrets_of(url, str(error))
+        raise LoadError(f"{shown}: cannot be opened: {text}{driver_hint(error)}") from error
     if sqlite:
         event.listen(engine, "connect", _manual_transactions)
         event.listen(engine, "begin", _begin_immediate)
     elif mysql.is_one(backend):
         event.listen(engine, "connect", _refuse_what_does_not_fit)
     return engine, shown
+
+
+_DRIVERS = {"pymysql": "mmmeta[mysql]", "psycopg": "mmmeta[postgres]"}
+"""Module of a driver → what brings it; others are packages of that name."""
+
+
+def driver_hint(error: Exception) -> str:
+    """How to get the driver that is not installed, to end a sentence; empty for other errors."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return ""
+    # Without a compiler psycopg2 itself cannot be built.
+    binary = {"psycopg2": "psycopg2-binary"}.get(error.name, error.name)
+    return f". Install it: {pip_line(_DRIVERS.get(error.name, binary))}"
 
 
 def with_driver(url: str) -> str:

@@ -1,4 +1,5 @@
-"""The asset checks of a metadir: which there are, and the op that runs them. What each looks at is in ``looks``.
+"""The asset checks of a metadir: the op that runs them. Which there are, and what each looks at, is the subject of
+``mmmeta.health``, from where `mmmeta status --check` has the same.
 
 Each asset's checks are one op, after the asset's. It is skipped where the asset's step fails, which is when it matters,
 or has brought nothing new: then that step says itself what the checks find (``tell_checks``). What costs is not the ops
@@ -7,7 +8,7 @@ but the checks, 40 ms each, for Dagster writes three events for one. They only r
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the check functions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,16 +16,35 @@ import dagster as dg
 
 from mmmeta import Metadir
 from mmmeta.errors import MmmetaError
-from mmmeta.filters import format_duration
+from mmmeta.health.checks import Check, checks_of_job, checks_of_state_db, look
+from mmmeta.health.looks import Found, Seen
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
-from mmmeta_dagster.checks import looks
-from mmmeta_dagster.checks.looks import Found
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.resources import MetadirResource
+from mmmeta_dagster.shown.markdown import table
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
-Look = Callable[[Metadir], Found]
+NUMBERS = {
+    "dead": keys.META_DEAD_IN_ALL,
+    "done": keys.META_DONE_IN_ALL,
+    "due_later": keys.META_DUE_LATER,
+    "keys": keys.META_KEYS,
+    "left": keys.META_LEFT_LATELY,
+    "limit": keys.META_LIMIT,
+    "looked": keys.META_LOOKED,
+    "missing": keys.META_MISSING,
+    "oldest_pending": keys.META_OLDEST_PENDING,
+    "pending": keys.META_PENDING,
+    "published_revision": keys.META_PUBLISHED_REVISION,
+    "revision": keys.META_REVISION,
+    "set_aside": keys.META_SET_ASIDE_IN_ALL,
+    "share": keys.META_SHARE,
+}
+"""What the numbers of a check are called in Dagster."""
+
+TABLES = {keys.CHECK_RESULTS: keys.META_MISSING_TABLE, keys.CHECK_TYPES: keys.META_KEY_TABLE}
+"""What the tables of a check are called there."""
 
 
 def build_checks(
@@ -56,16 +76,17 @@ def _checks(
 
     @dg.multi_asset_check(
         name=keys.checks_op(metadir.name, asset.name),
-        specs=[dg.AssetCheckSpec(name, asset=key, description=description) for name, (description, _) in made.items()],
+        specs=[dg.AssetCheckSpec(check.name, asset=key, description=check.about) for check in made],
         required_resource_keys={keys.resource(metadir.name)},
         can_subset=True,
     )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         wanted = {key.name for key in context.selected_asset_check_keys}
         with _opened(context, metadir) as m:
-            for name, (_, look) in made.items():
-                if name in wanted:
-                    yield dg.AssetCheckResult(asset_key=key, check_name=name, **_looked(metadir, m, look))
+            seen = Seen(m)
+            for check in made:
+                if check.name in wanted:
+                    yield dg.AssetCheckResult(asset_key=key, check_name=check.name, **_looked(metadir, seen, check))
 
     return checks
 
@@ -74,68 +95,24 @@ def tell_checks(context: dg.AssetExecutionContext, metadir: MetadirConfig, name:
     """Say what the checks of an asset find, from the asset's own step."""
     try:
         with _opened(context, metadir) as m:
-            for check, (_, look) in _made(metadir, metadir.jobs.get(name)).items():
+            seen = Seen(m)
+            for check in _made(metadir, metadir.jobs.get(name)):
                 evaluation: Any = dg.AssetCheckEvaluation(
-                    asset_key=context.asset_key, check_name=check, **_looked(metadir, m, look)
+                    asset_key=context.asset_key, check_name=check.name, **_looked(metadir, seen, check)
                 )
                 context.log_event(evaluation)  # Dagster takes it, as one of this run; its annotation lacks it
     except MmmetaError as error:  # what failed before it is what a person has to see
         context.log.warning(f"The checks of {name} cannot be told: {error}")
 
 
-def _made(metadir: MetadirConfig, job: JobConfig | None) -> dict[str, tuple[str, Look]]:
-    """The checks of a job, or of the state db: name → what it says, and how it looks."""
-    return _of_state_db(metadir) if job is None else _of_job(metadir, job)
-
-
-def _of_state_db(metadir: MetadirConfig) -> dict[str, tuple[str, Look]]:
-    several = metadir.checks.several_types
-    return {
-        keys.CHECK_REVISION: (
-            "The state db has merged the latest that the remote has published.",
-            looks.revision,
-        ),
-        keys.CHECK_TYPES: (
-            f"Keys that hold numbers came with nothing else in the last {looks.LATELY_WORDS}: a filter such as "
-            "pages >= 1 does not match text. Keys under checks: several_types are left out.",
-            lambda m: looks.types(m, several),
-        ),
-    }
-
-
-def _of_job(metadir: MetadirConfig, job: JobConfig) -> dict[str, tuple[str, Look]]:
-    config, name = metadir.checks, job.name
-    limit = format_duration(config.lag)
-    made: dict[str, tuple[str, Look]] = {
-        keys.CHECK_DEAD: (
-            "No file is dead: has used up its attempts and waits for a person.",
-            lambda m: looks.dead(m, name),
-        ),
-        keys.CHECK_FAILURES: (
-            f"Of the files that were tried, at most {config.failures:.0%} are failed or dead.",
-            lambda m: looks.failures(m, name, config.failures),
-        ),
-        keys.CHECK_LAG: (
-            f"No file is pending for longer than {limit}.",
-            lambda m: looks.lag(m, name, config.lag),
-        ),
-        keys.CHECK_LEFT: (
-            f"In the last {looks.LATELY_WORDS} no change of the job's selection has set files aside that were "
-            "never done.",
-            lambda m: looks.left(m, name),
-        ),
-    }
-    if (job.download is not None or job.load is not None) and config.sample != 0:
-        what = "documents" if job.download is not None else "rows"
-        # `mmmeta check` looks for the results of the project file's jobs; others it knows from the ledger only.
-        see_more = "check" if metadir.project_file is not None else f"jobs history {name}"
-        how_many = "all" if config.sample is None else f"{config.sample} of them, drawn anew each time"
-        made[keys.CHECK_RESULTS] = (
-            f"The {what} of files that are done are where the job has put them, in the right version. Looks for "
-            f"{how_many}.",
-            lambda m: looks.results(m, name, config.sample, see_more),
-        )
-    return made
+def _made(metadir: MetadirConfig, job: JobConfig | None) -> list[Check]:
+    """The checks of a job, or of the state db."""
+    if job is None:
+        return checks_of_state_db(metadir.checks)
+    # `mmmeta check` looks for the results of the project file's jobs; others it knows from the ledger only.
+    see_more = "check" if metadir.project_file is not None else f"jobs history {job.name}"
+    made = checks_of_job(metadir.checks, job.name, job, see_more=see_more)
+    return [check for check in made if check.name != keys.CHECK_RESULTS or metadir.checks.sample != 0]
 
 
 @contextmanager
@@ -152,24 +129,25 @@ def _opened(
             yield m
 
 
-def _looked(metadir: MetadirConfig, m: Metadir, look: Look) -> dict[str, Any]:
+def _looked(metadir: MetadirConfig, seen: Seen, check: Check) -> dict[str, Any]:
     """What a check finds, in the words of Dagster's result and of its event."""
-    found = _found(m, look)
+    found = _found(seen, check)
     commands = {keys.META_SEE_MORE: found.command, keys.META_REMEDY: found.remedy}
+    metadata: dict[str, Any] = {NUMBERS[name]: number for name, number in found.numbers.items()}
+    if found.rows is not None:
+        metadata[TABLES[check.name]] = table(found.rows.columns, found.rows.rows, found.rows.total)
     return {
         "passed": found.passed,
         "severity": dg.AssetCheckSeverity(metadir.checks.severity.upper()),
         "description": found.words,
-        "metadata": {**found.numbers, **{name: metadir.command(words) for name, words in commands.items() if words}},
+        "metadata": {**metadata, **{name: metadir.command(words) for name, words in commands.items() if words}},
     }
 
 
-def _found(m: Metadir, look: Look) -> Found:
+def _found(seen: Seen, check: Check) -> Found:
     """What a check finds; one that cannot look has failed, and stops neither the others nor the run."""
-    try:
-        if not m.layout.state.exists():
-            words = f"There is no state db at {m.layout.state}: nothing can be told. Update first."
-            return Found(words, {}, "status", "update", passed=False)
-        return look(m)
-    except (MmmetaError, OSError) as error:
-        return Found(f"Cannot be told: {' '.join(str(error).split())}", {}, "status", passed=False)
+    layout = seen.metadir.layout
+    if not layout.state.exists():
+        words = f"There is no state db at {layout.state}: nothing can be told. Update first."
+        return Found(words, {}, "status", "update", passed=False)
+    return look(check, seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from cli_support import Run, lines
@@ -31,3 +32,15 @@ def test_check_finds_what_is_not_as_it_should_be(ran: Path, run: Run) -> None:
 def test_check_before_the_first_update(client: Path, run: Run) -> None:
     """It says what to do."""
     assert "run `mmmeta update` first" in run("--metadir", client, "check", code=1).stderr
+
+
+def test_check_names_as_many_as_asked(ran: Path, run: Run) -> None:
+    """All are counted."""
+    with closing(sqlite3.connect(ran.parent / "client" / "_mmmeta" / "local" / "state.db")) as connection, connection:
+        connection.execute("UPDATE files SET title = 'forged'")
+    limited = run("check", "--limit", "1", code=3)
+    assert "archive: 3 problems" in limited.stdout
+    assert "… and 2 more" in limited.stderr
+    assert "more" not in run("check", "--limit", "0", code=3).stderr
+    (report,) = lines(run("check", "--limit", "2", "--json", code=3).stdout)
+    assert (report["problems"], len(report["named"])) == (3, 2)  # type: ignore[arg-type]

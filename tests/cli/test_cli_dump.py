@@ -6,7 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-from cli_support import Run
+from cli_support import Run, write
 
 
 def test_dump_writes_everything(server: Path, run: Run) -> None:
@@ -26,3 +26,65 @@ def test_dump_into_a_file(server: Path, tmp_path: Path, run: Run) -> None:
     run("--metadir", server, "dump", "pages>10", "--columns", "pages,title", "-o", tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl").read_text().splitlines()[1] == '{"pages":40,"title":"Sale"}'
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out.jsonl", "server"]
+
+
+def test_format_says_where_documents_are_and_how_far_jobs_are(ran: Path, run: Run, server: Path) -> None:
+    """Under names that no metadata key has; in --json and --csv only where they are asked for by name."""
+    text = run("dump", "--format", "jsonl").stdout
+    rows = {row["content_hash"]: row for row in map(json.loads, text.splitlines())}
+    assert [row["__job:contracts"] for row in rows.values()] == ["done", None, "done"]
+    assert [row["__job:everything"] for row in rows.values()] == ["done", "failed", "done"]
+    assert {row["__path"] for row in rows.values()} == {None}  # a client without documents
+    table = list(csv.DictReader(run("dump", "--format", "csv").stdout.splitlines()))
+    assert [row["__job:everything"] for row in table] == ["done", "failed", "done"]
+    assert list(table[0])[-3:] == ["__path", "__job:contracts", "__job:everything"]
+    assert "__job" not in run("dump", "--csv").stdout + run("dump").stdout
+    one = run("dump", "pages=12", "--columns", "__job:everything,title,__path").stdout
+    assert one == '{"__job:everything":"failed","title":"Report, with [red] comma","__path":null}\n'
+    first = json.loads(run("--metadir", server, "dump", "--format", "jsonl").stdout.splitlines()[0])
+    assert first["__path"] == str(server / "a1.txt")
+
+
+def test_path_is_where_a_job_has_put_the_document(project: Path, run: Run, server: Path) -> None:
+    """Before where it lies at the remote; nothing again while it is to be done anew."""
+    project.write_text(
+        "version: 1\nmetadirs:\n  archive:\n    path: ./client\n    files_root: ./server\n    jobs:\n"
+        "      documents: {where: {document_type: contract}, download: {to: ./down, name: '{title}.txt'}}\n"
+    )
+    before = [json.loads(line) for line in run("dump", "--format", "jsonl").stdout.splitlines()]
+    assert [row["__path"] for row in before] == [str(server / f"{name}.txt") for name in ("a1", "b2", "c3")]
+    assert {row["__job:documents"] for row in before} == {None}
+    run("run", code=None)
+    down = project.parent / "down"
+    after = [json.loads(line) for line in run("dump", "--format", "jsonl").stdout.splitlines()]
+    assert [row["__path"] for row in after] == [str(down / "Lease.txt"), str(server / "b2.txt"), str(down / "Sale.txt")]
+
+
+def test_a_path_of_the_remotes_is_believed_only_below_the_files_root(server: Path, run: Run) -> None:
+    """What metadata names elsewhere on this machine is nobody's document."""
+    write(server, "d4.json", {"content_hash": "d4", "public_url": "/etc/passwd", "_file_name": "x"})
+    run("--metadir", server, "generate")
+    rows = [json.loads(line) for line in run("--metadir", server, "dump", "--format", "jsonl").stdout.splitlines()]
+    assert rows[-1]["__path"] is None
+
+
+def test_out_is_written_aside(server: Path, tmp_path: Path, run: Run) -> None:
+    """A folder is refused before the work, a link stays one, - is stdout."""
+    assert "is a folder" in run("--metadir", server, "dump", "--out", tmp_path, code=2).stderr
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    run("--metadir", server, "dump", "--format", "csv", "--out", tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("content_hash,")
+    assert len(run("--metadir", server, "dump", "--out", "-").stdout.splitlines()) == 3
+    assert "No such file" in run("--metadir", server, "dump", "--out", tmp_path / "no" / "x", code=1).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link.csv", "real.csv", "server"]
+
+
+def test_a_form_is_said_once(server: Path, run: Run) -> None:
+    assert "leave --json and --csv out" in run("--metadir", server, "dump", "--format", "csv", "--csv", code=2).stderr
+
+
+def test_a_mistyped_job_is_no_empty_column(ran: Path, run: Run) -> None:
+    text = run("dump", "--columns", "title,__job:contract", code=2).stderr
+    assert "Did you mean '__job:contracts'" in text

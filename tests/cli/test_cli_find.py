@@ -96,3 +96,26 @@ def test_an_empty_bound_is_a_usage_error(client: Path, run: Run, word: str) -> N
     assert "nothing to compare with" in run("--metadir", client, "find", word, code=2).stderr
     run("--metadir", client, "find", word.strip() + '""')
     run("--metadir", client, "find", "title=")
+
+
+@pytest.mark.filterwarnings("default::mmmeta.errors.UnknownKeyWarning")
+@pytest.mark.parametrize("verb", ["find", "dump"])
+def test_unknown_columns_are_errors(server: Path, client: Path, run: Run, verb: str, tmp_path: Path) -> None:
+    """With the near misses, also for the order; a filter on what nobody has set yet is a warning, as ever."""
+    for option, word in (("--columns", "title,titel"), ("--order-by", "-titel"), ("--order-by", "pages,titel")):
+        error = " ".join(run("--metadir", server, verb, option, word, code=2).stderr.split())
+        assert "no file has the key 'titel'" in error
+        assert "Did you mean 'title'?" in error
+        assert option in error
+    run("--metadir", server, verb, "--columns", "title,publisher:name", "--order-by", "pages,__rev")
+    assert "no file has the key 'imported'" in run("--metadir", server, verb, "imported=false").stderr
+    run("--metadir", client, "update")
+    with mmmeta(client) as m:
+        file = m.files.find_one(content_hash="a1")
+        assert file is not None
+        file["imported"] = True
+        file.save()
+    run("--metadir", client, verb, "--columns", "imported", "--order-by", "imported")
+    (tmp_path / "new").mkdir()
+    run("--metadir", tmp_path / "new", "generate")
+    run("--metadir", tmp_path / "new", verb, "--columns", "title")

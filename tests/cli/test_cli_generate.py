@@ -22,7 +22,7 @@ def test_generate_names_what_it_set_aside(server: Path, run: Run) -> None:
     write(server, "d4.json", {"content_hash": "d4"})
     result = run("generate", "--metadir", server, code=3)
     assert "1 added" in result.stdout
-    assert "1 metadata file set aside:" in result.stderr
+    assert "1 problem:" in result.stderr
     assert "deep/broken.json" in result.stderr
 
 

@@ -36,7 +36,22 @@ def test_help_lists_the_verbs_in_the_order_of_the_work(run: Run) -> None:
     listed = [
         line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line.startswith("  ") and line[2] != " "
     ]
-    verbs = ["generate", "update", "run", "status", "jobs", "why", "check", "inspect", "state", "find", "dump", "store"]
+    verbs = [
+        "init",
+        "generate",
+        "update",
+        "run",
+        "status",
+        "jobs",
+        "why",
+        "check",
+        "inspect",
+        "state",
+        "prune",
+        "find",
+        "dump",
+        "store",
+    ]
     assert listed[: len(verbs)] == verbs
 
 
@@ -49,8 +64,8 @@ def test_every_command_explains_itself(words: tuple[str, ...], run: Run) -> None
     assert first.endswith(".")
     assert f"mmmeta {' '.join(words)}" in " ".join(output.split("Example", 1)[1].split())
     written = words[-1] in (
-        *("generate", "update", "run", "set", "touch", "delete"),
-        *("retry", "dismiss", "forget", "adopt"),
+        *("init", "generate", "update", "run", "set", "touch", "delete"),
+        *("retry", "dismiss", "rename", "forget", "adopt", "backup", "restore", "moved", "rekey", "prune"),
     )
     assert written is any(parameter.name == "dry_run" for parameter in found.params)
     assert any("--json" in parameter.opts for parameter in found.params)

@@ -26,3 +26,15 @@ def test_inspect_tells_unreadable_from_missing(tmp_path: Path, run: Run) -> None
     assert "metadata db cannot be read" in " ".join(result.stdout.split())
     assert "is not an SQLite database" in result.stderr
     assert json.loads(run("--metadir", tmp_path, "inspect", "--json", code=3).stdout)["unreadable"] == ["metadata"]
+
+
+def test_inspect_says_how_many_values_documents_have_told(tmp_path: Path, run: Run) -> None:
+    """In all and by key."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.pdf").write_text(name)
+    write(tmp_path, "a.pdf.json", {"title": "A"})
+    write(tmp_path, "b.json", {"title": "B", "size": 9})
+    run("--metadir", tmp_path, "generate")
+    told = json.loads(run("--metadir", tmp_path, "inspect", "--json").stdout)["metadata_db"]["derived"]
+    assert (told["content_hash"], told["size"], sum(told.values())) == (2, 1, 15)
+    assert "15 values: _file_name 2, content_hash 2" in run("--metadir", tmp_path, "inspect").stdout

@@ -51,7 +51,7 @@ def test_status_does_not_recommend_what_is_refused(server: Path, client: Path, r
     (server / "_mmmeta" / "config.yml").write_text("metadata: {unique: _file_name}\n")
     run("--metadir", server, "generate", "--replace", code=None)
     sync(server, client)
-    assert "Move the state db away" in run("--metadir", client, "update", code=1).output
+    assert "mmmeta state rekey --dry-run" in run("--metadir", client, "update", code=1).output
     assert "yes, but files are identified by _file_name now" in run("--metadir", client, "status").stdout
 
 

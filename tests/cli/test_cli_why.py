@@ -21,5 +21,6 @@ def test_why(ran: Path, run: Run) -> None:
     assert report["unmet"] == [
         {"condition": 'document_type is "contract"', "actual": 'The file has document_type: "report"'}
     ]
-    assert "Did you mean 'b2'" in run("why", "b", "contracts", code=1).stderr
+    assert "b2: never selected" in run("why", "b", "contracts").stdout
+    assert "Did you mean 'b2'" in run("why", "b22", "contracts", code=1).stderr
     assert "Did you mean 'contracts'" in run("why", "b2", "contract", code=2).stderr

@@ -80,7 +80,7 @@ def test_everything_that_it_may_say(file: Path) -> None:
     [
         ("metadata:\n  uniqe: x\n", 2, "metadata.uniqe", "Did you mean 'unique'?"),
         ("metadta: {}\n", 1, "metadta", "Did you mean 'metadata'?"),
-        ("\n\nzzz: 1\n", 3, "zzz", "There are metadata, remote."),
+        ("\n\nzzz: 1\n", 3, "zzz", "There are metadata, dates, ignore, remote."),
         ("metadata:\n  exclude: headers\n", 2, "metadata.exclude", "needs a list"),
         ("metadata:\n  required:\n    - a\n    - 5\n", 4, "metadata.required[1]", "needs text"),
         ("metadata:\n  unique: ''\n", 2, "metadata.unique", "cannot be empty"),
@@ -90,6 +90,7 @@ def test_everything_that_it_may_say(file: Path) -> None:
         ("remote: [a]\n", 1, "remote", "needs keys"),
         ("remote:\n  url: https://x.org/{a\n", 2, "remote.url", "no partner"),
         ("remote:\n  url: https://{host}/\n", 2, "remote.url", "scheme or host"),
+        ("remote:\n  url: https://x.org/{a|..}/b\n", 2, "remote.url", "climbs"),
         ("remote:\n  url: ''\n", 2, "remote.url", "is empty"),
         ("remote:\n  url:\n", 2, "remote.url", "needs text"),
         ("remote:\n  a b: https://x.org/\n", 2, 'remote["a b"]', "cannot be read as"),
@@ -178,6 +179,105 @@ def test_the_fingerprint_follows_what_is_kept(file: Path) -> None:
     assert base == load(file, FULL.replace("[title, publisher]", "[publisher, title, title]")).fingerprint()
     assert base == load(file, FULL.replace("example.org", "example.com")).fingerprint()
     assert Config().fingerprint() != load(file, "metadata: {include: []}").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("''", "empty"),
+        ("' '", "empty"),
+        ("'#recycle'", "comment"),
+        ("'a\\nb'".replace("'", '"'), "one pattern an entry"),
+        ("./drafts", "matches nothing"),
+        ("../drafts", "matches nothing"),
+        ("'!a/./b'", "matches nothing"),
+        ("a//b", "matches nothing"),
+        ("'!'", "no pattern"),
+        ("/", "no pattern"),
+        ("'[ab'", "no pattern"),
+        ("'[z-a]'", "no pattern"),
+        ("'[[:alpha:]]'", "no pattern"),
+        (r"'drafts\'", "no pattern"),
+        (r"'drafts\old'", "divided by /"),
+        ("2024", "Quote it"),
+        ("[a]", "needs text"),
+    ],
+)
+def test_patterns_that_mean_nothing_are_told(file: Path, pattern: str, reason: str) -> None:
+    """With file, line, key and what to write; the next one is looked at, too."""
+    error = failure(file, f"ignore:\n  - drafts/\n  - {pattern}\n")
+    assert (error.line, error.key) == (3, "ignore[1]")
+    assert reason in str(error)
+
+
+@pytest.mark.parametrize("entry", ["- *.part", "- !*.part", "[*.part]"])
+def test_a_pattern_that_yaml_reads_in_another_way_has_to_be_quoted(file: Path, entry: str) -> None:
+    """Both signs have a meaning there."""
+    error = failure(file, f"ignore:\n  {entry}\n")
+    assert error.line == 2
+    assert "quote" in str(error).lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("%d.%m.", "one year"),
+        ("%Y", "tells no day"),
+        ("%m/%Y", "tells no day"),
+        ("%d.%m.%q", "is not read"),
+        ("%d.%m.%Y %", "is not read"),
+        ("%-d.%m.%Y", "hyphen"),
+        ("%d.%m.%Y %Z", "%z reads offsets"),
+        ("%x", "each machine"),
+        ("%d.%d.%m.%Y", "twice"),
+        ("%d.%m.%y %Y", "one year"),
+        ("%d.%m.%Y %I:%M", "go together"),
+        ("%d.%m.%Y :%M", "no hour"),
+        ("%Y-%d-%m", "another way than ISO"),
+        ("DD.MM.YYYY", "one year"),
+        ("''", "one year"),
+    ],
+)
+def test_formats_that_tell_no_day_are_told(file: Path, text: str, reason: str) -> None:
+    """With file, line, key and what to write."""
+    text = text if text == "''" else f'"{text}"'
+    error = failure(file, f"dates:\n  published:\n    - '%d.%m.%Y'\n    - {text}\n")
+    assert (error.line, error.key) == (4, "dates.published[1]")
+    assert reason in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("dates: ['%d.%m.%Y']", "dates"),
+        ("dates: {a: '%d.%m.%Y'}", "dates.a"),
+        ("dates: {a: []}", "dates.a"),
+        ("dates: {a: }", "dates.a"),
+        ("dates: {a: [1]}", "dates.a[0]"),
+        ("dates: {content_hash: ['%d.%m.%Y']}", "dates.content_hash"),
+        ("dates: {__a: ['%d.%m.%Y']}", "dates.__a"),
+    ],
+)
+def test_dates_are_keys_with_lists_of_formats(file: Path, text: str, key: str) -> None:
+    """The unique key stays as it is."""
+    assert failure(file, text).key == key
+    assert load(file, "dates:\n").dates == {}
+    assert load(file, "dates: {a: ['%d.%m.%Y']}").fingerprint() != Config().fingerprint()
+
+
+def test_lines_are_read_in_another_way(file: Path) -> None:
+    """So everything is read again."""
+    assert load(file, "metadata: {lines: true}").fingerprint() != Config().fingerprint()
+    assert load(file, "metadata: {lines: false}").fingerprint() == Config().fingerprint()
+    assert "true or false" in str(failure(file, "metadata: {lines: [1]}"))
+
+
+def test_patterns_are_a_list(file: Path) -> None:
+    """Or nothing."""
+    assert load(file, "ignore:\n").ignore == ()
+    assert load(file, "ignore: ['*.bak', '!._*']").ignore == ("*.bak", "!._*")
+    assert "needs a list" in str(failure(file, "ignore: '*.bak'"))
+    assert load(file, "ignore: ['*.bak']").fingerprint() == Config().fingerprint()
 
 
 def test_a_config_does_not_change() -> None:

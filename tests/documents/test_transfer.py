@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -15,7 +16,7 @@ import pytest
 
 from mmmeta.documents.digests import digest_kind
 from mmmeta.documents.source import document_source
-from mmmeta.documents.transfer import Downloaded, download, download_into
+from mmmeta.documents.transfer import Downloaded, difference, download, download_into
 from mmmeta.errors import DownloadError, UnsafeNameError
 from mmmeta.layout import PARTS
 
@@ -334,6 +335,19 @@ def test_digests_are_known_by_length_and_digits() -> None:
     """Anything else is an identifier and says nothing about the bytes."""
     assert digest_kind("a" * 40) == "sha1"
     assert [digest_kind(value) for value in ("", "a" * 39, "g" * 40, "٣" * 40, None, 12)] == [None] * 6
+
+
+def test_a_document_that_gives_an_error_while_it_is_read_is_not_another_one(
+    document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be read, and that is what is said of it."""
+
+    def fail(*_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("mmmeta.documents.transfer._digest", fail)
+    why = difference(document, hashlib.sha1(document.read_bytes()).hexdigest(), None)
+    assert why == f"{document} cannot be read: Input/output error"
 
 
 def test_where_a_document_is(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from servers import CONTENT, Web
 
-from mmmeta.documents.source import Deadline, shown
+from mmmeta.documents.source import Deadline
 from mmmeta.documents.transfer import download
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
+from mmmeta.masking import shown
 
 SHA1 = hashlib.sha1(CONTENT).hexdigest()
 EMPTY = hashlib.sha1(b"").hexdigest()
@@ -257,9 +258,9 @@ def test_other_file_systems_are_read_if_the_job_says_so(target: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "module", "advice"),
     [
-        ("https://h/x", "urllib3", "install mmmeta[http]"),
-        ("s3://b/x", "s3fs", "install mmmeta[s3]"),
-        ("gs://b/x", "gcsfs", "install mmmeta[http] and gcsfs"),
+        ("https://h/x", "urllib3", 'pip install "mmmeta[http]"'),
+        ("s3://b/x", "s3fs", 'pip install "mmmeta[s3]"'),
+        ("gs://b/x", "gcsfs", 'pip install "mmmeta[http]" gcsfs'),
     ],
 )
 def test_a_missing_extra_says_what_to_install(url: str, module: str, advice: str, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ import shim as shims
 
 USED = (
     "mmmeta.documents.transfer",
+    "mmmeta.jobs.actions.command",
     "mmmeta.jobs.actions.download",
     "mmmeta.jobs.actions.load",
     "mmmeta.jobs.check",

@@ -163,8 +163,12 @@ class Lane:
 
     def _copy_aside(self) -> None:
         """What was left, copied by a process that holds none of this one's locks; no fork, which would close connections."""
-        shutil.rmtree(self._base / "left", ignore_errors=True)
-        subprocess.run(["cp", "-a", str(self._root), str(self._base / "left")], check=True)
+        command = ["cp", "-a", str(self._root), str(self._base / "left")]
+        for _ in range(5):  # on a slow machine the run's sign of life writes meanwhile, and what it renames is gone
+            shutil.rmtree(self._base / "left", ignore_errors=True)
+            if not subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
+                return
+        raise Broken(f"what was left cannot be copied: {' '.join(command)}")
 
     def _judge(self, point: Point, error: Exception) -> list[str]:
         """What is wrong with an error that a verb raised."""

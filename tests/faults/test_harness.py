@@ -68,6 +68,7 @@ def tried(tmp_path: Path, **verbs: int) -> dict[str, tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_careless_verb_is_found_out(tmp_path: Path) -> None:
     """What it reports too early is lost, what it writes in place is half, and its errors mislead."""
     found = tried(tmp_path, careless=1)
@@ -79,6 +80,7 @@ def test_a_careless_verb_is_found_out(tmp_path: Path) -> None:
     assert "ENOSPC and the error says ['damaged']" in why
 
 
+@pytest.mark.slow
 def test_a_careful_one_is_not(tmp_path: Path) -> None:
     """Some points of a small verb of mmmeta's own."""
     found = tried(tmp_path, store=8)

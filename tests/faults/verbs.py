@@ -5,12 +5,13 @@ To attack another one, add it to ``VERBS``.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from worlds import NAMES, World, files_in, ledger, rows
+from worlds import NAMES, World, digest, document, files_in, ledger, rows
 
 from mmmeta import File
 
@@ -172,11 +173,17 @@ def save(world: World, say: Say) -> None:
 def saved(root: Path, said: list[str]) -> Iterator[str]:
     if not said:
         return
-    columns = dict(rows(root / STATE, "SELECT key, column_name FROM registry WHERE owner = 'client'"))
     for name in said:
-        found = rows(root / STATE, f'SELECT "{columns["mine"]}", "{columns["note"]}" FROM files WHERE id = ?', name)
-        if found != [(f'["{name}"]', "own")]:
+        found = own_value(root, name, "mine"), own_value(root, name, "note")
+        if found != (f'["{name}"]', "own"):
             yield f"{name} was saved and has {found}"
+
+
+def own_value(root: Path, file: str, key: str) -> object:
+    """What the client has set, as the state db has it; None where there is no such key or file."""
+    columns = dict(rows(root / STATE, "SELECT key, column_name FROM registry WHERE owner = 'client'"))
+    found = rows(root / STATE, f'SELECT "{columns[key]}" FROM files WHERE id = ?', file) if key in columns else []
+    return found[0][0] if found else None
 
 
 # Jobs
@@ -210,6 +217,46 @@ def gone(world: World, deliver_first: Callable[[World], None]) -> None:
     (world.server_path / "b.json").unlink()
     world.sync()
     world.client.update()
+
+
+def with_results(world: World) -> None:
+    delivered(world)
+    world.results.mkdir()
+
+
+def run_call(world: World, say: Say) -> None:
+    """A function that reads the document, writes a file of its own and sets a value, each time it is called."""
+
+    def read(file: File) -> None:
+        found = (world.server_path / file["_file_name"]).read_bytes()
+        (world.results / f"{file.unique_value}.txt").write_text(hashlib.sha1(found).hexdigest())
+        file["read"] = len(found)
+        file.save()
+
+    report = world.client.job("call", batch_size=2).run(read)
+    say(f"done {report.done}")
+
+
+def run_command(world: World, say: Say) -> None:
+    """A program that does the same, but for the value."""
+    report = world.command_job().run()
+    say(f"done {report.done}")
+
+
+def result_kept(job: str) -> Callable[[Path, list[str]], Iterator[str]]:
+    """As ``done_kept``; and what the ledger calls done has its result, whole."""
+
+    def lost(root: Path, said: list[str]) -> Iterator[str]:
+        yield from done_kept(job)(root, said)
+        for file, (status, *_) in ledger(root, job).items():
+            path = root / "results" / f"{file}.txt"
+            found = path.read_text().split() if path.exists() else []
+            if status == "done" and found[:1] != [digest(file)]:
+                yield f"{file} is done, and its result is {found}"
+            if status == "done" and job == "call" and own_value(root, file, "read") != len(document(file)):
+                yield f"{file} is done, and its value is {own_value(root, file, 'read')}"
+
+    return lost
 
 
 def undo(world: World, say: Say, *, job: str) -> None:
@@ -323,6 +370,8 @@ VERBS: dict[str, Verb] = {
     "save, first": Verb(synced, save, saved),
     "load": Verb(delivered, run_load, done_kept("load"), job="load"),
     "download": Verb(delivered, run_download, done_kept("download"), job="download"),
+    "call": Verb(with_results, run_call, result_kept("call"), job="call"),
+    "command": Verb(with_results, run_command, result_kept("command"), job="command"),
     "undo a row": Verb(
         lambda world: gone(world, lambda world: run_load(world, quiet)),
         lambda world, say: undo(world, say, job="load"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+import time
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from mmmeta.cli.dump import _write_csv
 from mmmeta.cli.output import to_line
 from mmmeta.config.model import load_config
 from mmmeta.errors import ConfigError, MetadataDbError, ProjectError, StateDbError
-from mmmeta.masking import shown, visible
+from mmmeta.masking import said, shown, visible
 
 BROKEN = [
     "!!bool x",
@@ -139,6 +140,34 @@ def test_secrets_are_masked(address: str) -> None:
     assert "SECRET" not in shown(address)
     assert "SECRET" not in shown(f"cannot be read: {address} (again)")
     assert shown(address)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "://a:",
+        "://a",
+        "://a:b@",
+        "x-",
+        "a_",
+        "?a=",
+        "?" + "a" * 90,
+        "&token",
+        "password=",
+        'token"  ',
+        "bearer ",
+        "@",
+        ":",
+        " ",
+    ],
+)
+def test_a_text_of_any_length_is_masked_in_bounded_time(unit: str) -> None:
+    """A remote may give some hundred thousand characters that look like the beginning of an address or of a secret."""
+    text = unit * (100_000 // len(unit))
+    started = time.monotonic()
+    shown(text)
+    assert len(said(text)) <= 201
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from mmmeta import File, RunReport, load_project
 from mmmeta.errors import CommandError, JobError, MmmetaError, ProjectError
 from mmmeta.jobs.actions.arguments import fill_arguments
 from mmmeta.project import job_config
+from mmmeta.project.actions import CommandAction
 
 WRITE = "import json, os, sys; json.dump([sys.argv[1:], dict(os.environ), os.getcwd()], open(os.environ['MMMETA_FILE'], 'w'))"
 """A program that writes what it was given into a file named after the document."""
@@ -103,6 +104,7 @@ def test_the_document_is_named_by_its_path(archive: Archive, tmp_path: Path) -> 
     assert json.loads((tmp_path / "a").read_text())[0] == [str(archive.client_path / "a.pdf")]
     assert found["gone"] == f"DownloadError: {archive.client_path}/gone.pdf: is not there, or no file"
     assert "lies outside the folders that may be read" in found["outside"]
+    assert "name the folder as files_root" in found["outside"]
     assert "is not on this machine" in found["web"]
     assert "secret" not in found["web"]
 
@@ -481,3 +483,25 @@ def test_metadata_is_no_code(run: list[str]) -> None:
 def test_arguments_of_a_script_are_none(run: list[str]) -> None:
     """They stay what they are."""
     assert job_config("j", command={"run": run}).command is not None
+
+
+def test_defaults_in_arguments() -> None:
+    """They stand for what is missing, and go through what values go through."""
+    run = ["program", "./{dir}/{x|no title}.txt", "a{x|}"]
+    assert fill_arguments(run, {"dir": ""}.get, lambda: "/document") == ["program", "./no title.txt", "a"]
+    with pytest.raises(CommandError, match="absolute path"):
+        fill_arguments(["program", "--out={x|/etc}"], {}.get, lambda: "/document", unsafe=True)
+
+
+@pytest.mark.parametrize("argument", ["./{x|../..}", "./{x|a;b}", "./{x|$(id)}"])
+def test_a_default_that_cannot_stand_in_an_argument(argument: str, tmp_path: Path, archive: Archive) -> None:
+    """It is said before any file is tried."""
+    publish(archive, "a")
+    with pytest.raises(JobError, match="cannot stand here"):
+        run(archive, tmp_path, ["true", argument])
+
+
+def test_the_documents_path_has_no_default() -> None:
+    """A file without its document fails; nothing else could be handed over."""
+    with pytest.raises(ValueError, match="no default"):
+        CommandAction(run=["cat", "{__path|x}"])

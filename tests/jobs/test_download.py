@@ -280,7 +280,7 @@ def test_protocols_of_a_job() -> None:
 
     assert job_config("j", download={"to": "x", "protocols": ["sftp", "https://"]}).download is not None
     for wrong, words in (
-        ("file", "would open every file"),
+        ("file", "would open every file .* name the folder of the documents as files_root"),
         ("local://", "would open every file"),
         ("a b", "no protocol"),
     ):
@@ -386,9 +386,9 @@ def test_each_kind_of_address_has_its_own_grammar(
 @pytest.mark.parametrize(
     ("address", "module", "advice"),
     [
-        ("https://h/x", "urllib3", "install mmmeta[http]"),
-        ("s3://b/x", "s3fs", "install mmmeta[s3]"),
-        ("gs://b/x", "gcsfs", "install mmmeta[http] and gcsfs"),
+        ("https://h/x", "urllib3", 'pip install "mmmeta[http]"'),
+        ("s3://b/x", "s3fs", 'pip install "mmmeta[s3]"'),
+        ("gs://b/x", "gcsfs", 'pip install "mmmeta[http]" gcsfs'),
     ],
 )
 @pytest.mark.parametrize("workers", [1, 3])

@@ -184,6 +184,8 @@ CASES = [
     ("to: ./downloads", "to: s3://b", 18, f"{J}.contracts.download.to", "not in this version"),
     ("{_file_name}", "{_file_name", 18, f"{J}.contracts.download.name", "no partner"),
     ("{_file_name}", "../{_file_name}", 18, f"{J}.contracts.download.name", "dots and spaces only"),
+    ("{_file_name}", "{a |b}/{_file_name}", 18, f"{J}.contracts.download.name", "begins or ends with a space"),
+    ("{_file_name}", "{a|..}/{_file_name}", 18, f"{J}.contracts.download.name", "dots and spaces only"),
     ("{_file_name}", "/{_file_name}", 18, f"{J}.contracts.download.name", "absolute"),
     ("{_file_name}", "{{_file_name}}", 18, f"{J}.contracts.download.name", "not known here. There are {{ env"),
     (

@@ -10,6 +10,7 @@ import pytest
 from archives import Archive
 
 from mmmeta.errors import MmmetaError, StateDbError
+from mmmeta.state import backup
 from mmmeta.state.backup import BEFORE, back_up, restore
 from mmmeta.state.liveness import Worker
 
@@ -127,4 +128,33 @@ def test_a_copy_is_put_back_where_there_is_none(archive: Archive, tmp_path: Path
     for path in layout.local.glob("state.db*"):
         path.unlink()
     restore(copy, layout)
+    assert marked(archive) == 1
+
+
+def test_what_cannot_be_written_is_named(archive: Archive, tmp_path: Path) -> None:
+    """The copy's place, and not the state db, which is sound."""
+    for target in (Path("/proc/copy.db"), Path("/dev/null/copy.db")):
+        with pytest.raises(StateDbError) as caught:
+            back_up(archive.client.layout.state, target)
+        assert str(caught.value).startswith(str(target))
+    text = tmp_path / "project.yaml"
+    text.write_text("version: 1\n" * 100)
+    with pytest.raises(StateDbError, match="is no SQLite database"):
+        restore(text, archive.client.layout)
+
+
+def test_progress_and_a_writer_beside_it(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy in steps is of one moment, and does not begin again when somebody writes."""
+    monkeypatch.setattr(backup, "_PAGES", 1)
+    told: list[tuple[str, int, int | None]] = []
+
+    def progress(what: str, done: int, total: int | None) -> None:
+        told.append((what, done, total))
+        mark(archive, 100 + len(told))
+
+    back_up(archive.client.layout.state, tmp_path / "copy.db", progress=progress)
+    done = [one[1] for one in told]
+    assert done == sorted(set(done))
+    assert told[-1][1] == told[-1][2]
+    restore(tmp_path / "copy.db", archive.client.layout)
     assert marked(archive) == 1

@@ -16,6 +16,7 @@ from archives import Archive
 from mmmeta import File, Job, Metadir
 from mmmeta.cli.lock import run_lock
 from mmmeta.state.ledger.outcomes import Claim
+from mmmeta.state.ledger.sqlite.claims import Claims
 from mmmeta.state.liveness import Worker, is_dead
 
 
@@ -145,6 +146,25 @@ def test_a_killed_process_is_dead_at_once(archive: Archive) -> None:
     folder = archive.client.layout.workers
     ended = subprocess.run([sys.executable, "-c", source, str(folder)], stdout=subprocess.PIPE, text=True, check=False)
     assert is_dead(folder, ended.stdout.strip())
+
+
+CLAIM = "import os, sys; from mmmeta import Metadir; Metadir(sys.argv[1]).job('j').claim(); os.kill(os.getpid(), 9)"
+
+
+def test_killed_while_it_takes_back_what_a_dead_worker_has(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dead one's lock is there until its claims are somebody else's: without it only the end of the lease tells."""
+    assert subprocess.run([sys.executable, "-c", CLAIM, str(archive.client_path)]).returncode == -9
+    original = Claims._take_back
+
+    def killed(self: Claims, lease: float) -> None:
+        original(self, lease)
+        raise SystemExit  # nothing of it was committed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Claims, "_take_back", killed)
+        with pytest.raises(SystemExit):
+            archive.client.job("j").claim()
+    assert sorted(_done(archive.client.job("j"))) == ["a", "b"]
 
 
 FORKS = """

@@ -39,6 +39,7 @@ def run(clone: Path, *words: str, home: Path | None = None) -> subprocess.Comple
     )
 
 
+@pytest.mark.slow
 def test_the_demo_runs_over_what_an_earlier_one_left(clone: Path) -> None:
     """Each run does what is new and nothing else, whatever was there before."""
     assert run(clone, "examples.demo", "publish").returncode == 0
@@ -61,6 +62,7 @@ def test_the_demo_runs_over_what_an_earlier_one_left(clone: Path) -> None:
     assert rows == [("contract", 8), ("invoice", 6), ("letter", 2), ("report", 3)]
 
 
+@pytest.mark.slow
 def test_publish_changes_what_a_sensor_notices(clone: Path) -> None:
     """``publish`` makes the archive where there is none, and the client's store moves each time."""
     store = clone / "demo" / "client" / "_mmmeta" / "_store" / "remote_last_updated"
@@ -74,6 +76,7 @@ def test_publish_changes_what_a_sensor_notices(clone: Path) -> None:
     assert not (clone / "demo" / "client" / "_mmmeta" / "local").exists()
 
 
+@pytest.mark.slow
 def test_before_the_demo_everything_says_what_is_missing(clone: Path) -> None:
     """In the root of a fresh clone: the code location loads, a run fails with one line, and nothing is made."""
     dagster = run(clone, "dagster", "job", "execute", "-m", "mmmeta_dagster.definitions", "-j", "archive_import")

@@ -90,6 +90,7 @@ def clone(tmp_path: Path) -> Callable[[], Path]:
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_block_runs(path: Path, sandbox: Path, clone: Callable[[], Path]) -> None:
     """In order, in a folder of its own; output that is shown is what comes out."""

@@ -21,7 +21,10 @@ duckdb = pytest.importorskip("duckdb")
 pytest.importorskip("dagster_duckdb", reason="there is no dagster-duckdb of this Dagster's version")
 
 # Dagster rebuilds the asset checks that a folder of definitions brings, with a parameter of its own that it calls beta.
-pytestmark = pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function `AssetsDefinition")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function `AssetsDefinition"),
+]
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "project"
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from archives import everything
+from archives import Archive, everything
 from click.testing import CliRunner
 
 from mmmeta import File, Metadir
 from mmmeta.cli import main
-from mmmeta.errors import LegacyMetadirError
+from mmmeta.errors import FormatError, LegacyMetadirError
 
 
 def old_database(path: Path, *, closed: bool = True) -> sqlite3.Connection:
@@ -168,3 +168,17 @@ def archive_with_state(tmp_path: Path) -> tuple[Path, Path]:
         m.files.insert(content_hash="a")
         m.update()
     return base, state
+
+
+def test_a_metadata_db_of_a_development_version_is_named(archive: Archive) -> None:
+    """It lacks a column, and is no damage."""
+    archive.write("a")
+    archive.publish()
+    archive.server.close()
+    for path in (archive.server.layout.meta_db, archive.client.layout.meta_db):
+        connection = sqlite3.connect(path)
+        connection.execute("ALTER TABLE files DROP COLUMN __derived")
+        connection.close()
+    for verb in (archive.server.generate, archive.client.update):
+        with pytest.raises(FormatError, match="before the first release: move it away"):
+            verb()

@@ -14,11 +14,12 @@ from mmmeta.cli.options import json_option, settings_options
     package=__name__,
     verbs={
         "plan": "Say what a run would do: files and bytes, and what a changed definition changes.",
-        "failed": "List the files that failed, with the error and when they are tried again.",
+        "failed": "List with what files failed, how many for each error, and when they are tried again.",
         "retry": "Make failed files due now, with all their attempts before them again.",
         "dismiss": "Settle dead files for good, so that nobody is reminded of them.",
         "history": "Say what happened: which run did what, and what became of a file.",
         "adopt": "Take files for done, because somebody did them before the job was there.",
+        "rename": "Give a job another name in the ledger, its history and the receipts of its targets, so that nothing is done anew.",
         "forget": "Remove a job's part of the ledger: the next run does every file again.",
     },
     invoke_without_command=True,

@@ -42,7 +42,7 @@ def verb(ctx: click.Context, jobs: tuple[str, ...], as_json: bool) -> None:
 
     \b
     --json, a line a job: {metadir, path, job, files, bytes, newly_selected,
-      left, left_done, retract, changed, redefined, lacking: {key: files},
+      left, left_done, retract, same, changed, redefined, lacking: {key: files},
       never_again, without_content, mismatched: [{key, what, files, such_as:
       {file: value}}], condition_words, outdated, elsewhere, problem}
     """
@@ -105,6 +105,10 @@ def _sentences(name: JobName, job: Job, plan: Plan) -> list[str]:
         )
     if plan.retract:
         sentences.append(f"to be undone, because deleted: {files_text(plan.retract)}")
+    if plan.same:
+        sentences.append(
+            f"set aside, because another file with the same {job.config.once_per} is done instead: {files_text(plan.same)}"
+        )
     limit = job.config.limit
     if limit is not None and limit.files is not None and limit.files < plan.files:
         sentences.append(f"at most {files_text(limit.files)} a run, so the rest waits for the next")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmmeta.documents.rendering import template_text
-from mmmeta.documents.templates import parse_template
+from mmmeta.documents.templates import Placeholder, parse_template
 from mmmeta.errors import CommandError
 from mmmeta.project.actions import DOCUMENT
 from mmmeta.project.code_arguments import behind_script
@@ -42,20 +42,32 @@ def fill_arguments(
     return [_fill(argument, get, document, plain=free is None or index < free) for index, argument in enumerate(run)]
 
 
+def check_defaults(run: Sequence[str], *, unsafe: bool = False) -> None:
+    """Try the defaults, which are treated as values are, before there is a file.
+
+    Raises:
+        CommandError: one cannot stand where it does.
+    """
+    templates = [parse_template(argument) for argument in run]
+    placeholders = [part for template in templates for part in template.parts if isinstance(part, Placeholder)]
+    needed = {placeholder.key for placeholder in placeholders if placeholder.default is None}
+    fill_arguments(run, lambda key: "x" if key in needed else None, lambda: "x", unsafe=unsafe)
+
+
 def is_plain(text: str) -> bool:
     """Whether there is nothing in a text that a shell would act upon."""
     return _SHELL.search(text) is None
 
 
 def _fill(argument: str, get: Callable[[str], Any], document: Callable[[], str], *, plain: bool) -> str:
-    def value(key: str, before: str) -> str:
-        if key == DOCUMENT:
+    def value(placeholder: Placeholder, before: str) -> str:
+        if placeholder.key == DOCUMENT:
             return document()
-        text = template_text(argument, key, get(key))
+        text = template_text(argument, placeholder, get)
         reason = _why_not(text, before, plain=plain)
         if reason is not None:
             raise CommandError(
-                f"argument {argument!r}: the value of {key!r}, {_short(text)}, cannot stand here: {reason}"
+                f"argument {argument!r}: the value of {placeholder.key!r}, {_short(text)}, cannot stand here: {reason}"
             )
         return text
 

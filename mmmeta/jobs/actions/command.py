@@ -19,7 +19,7 @@ from mmmeta.documents.source import is_local
 from mmmeta.errors import CommandError, DownloadError, JobError, MmmetaError
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import Action, claim_of, file_failed, undone_here
-from mmmeta.jobs.actions.arguments import fill_arguments, is_plain
+from mmmeta.jobs.actions.arguments import check_defaults, fill_arguments, is_plain
 from mmmeta.jobs.actions.document import source_of
 from mmmeta.jobs.actions.program import Ended, run_program
 from mmmeta.layout import Layout
@@ -42,6 +42,9 @@ class Command(Action):
 
     Args:
         timeout: seconds for one file; None for any time.
+
+    Raises:
+        JobError: a default of an argument cannot stand where it does.
     """
 
     batched = False
@@ -56,6 +59,10 @@ class Command(Action):
         timeout: float | None = None,
         run_id: str | None = None,
     ) -> None:
+        try:
+            check_defaults(action.run, unsafe=action.unsafe)
+        except CommandError as error:
+            raise JobError(f"job {job!r}: {error}") from None
         self._action = action
         self._run = action.run
         self._folder = action.folder

@@ -14,6 +14,7 @@ from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import claim_of
 from mmmeta.jobs.actions.document import digest_in, source_of
 from mmmeta.layout import Layout
+from mmmeta.metadata.generate.line_keys import split_source
 from mmmeta.state.ledger.outcomes import Place
 
 
@@ -162,7 +163,8 @@ class SharedPlaces:
 
     def _are_versions(self, other: File, file: File, source: str) -> bool:
         """Whether two files are versions of one document: from one metadata file, or from one address."""
-        if file.source is not None and file.source == other.source:
+        # Not from one line of JSON Lines: which record stands there changes with the others.
+        if file.source is not None and file.source == other.source and not split_source(file.source)[1]:
             return True
         try:
             return source_of(other, self._config, self._layout) == source

@@ -8,99 +8,48 @@ between the two costs reading again and hides nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sqlite3
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from mmmeta.catalog.derived import derived_keys
 from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.config.model import Config
-from mmmeta.documents.source import PUBLIC_URL
-from mmmeta.errors import MassDeletionError, MetadirNotFoundError, Problem
+from mmmeta.errors import MassDeletionError, MetadirNotFoundError
 from mmmeta.fingerprints import deleted_fingerprint
 from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables
+from mmmeta.metadata.generate.aside import noted_before, tell_clients
 from mmmeta.metadata.generate.documents import CONTENT_HASH
-from mmmeta.metadata.generate.ensure import ensure_documents, ensure_metadata_files
-from mmmeta.metadata.generate.memory import ScanDb, ScanDbError, discard
-from mmmeta.metadata.generate.reader import RecordReader, precedence
-from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Walk, keys_of
-from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, NO_METADATA_FILE, KnownRow, MetadataWriter, Record
+from mmmeta.metadata.generate.ensure import described_but_deleted, ensure_documents, ensure_metadata_files
+from mmmeta.metadata.generate.ignored import Ignored
+from mmmeta.metadata.generate.line_keys import same_file
+from mmmeta.metadata.generate.lines import LineReader, is_line
+from mmmeta.metadata.generate.memory import ScanDb
+from mmmeta.metadata.generate.notes import notes_of
+from mmmeta.metadata.generate.reader import Reading, RecordReader, order, precedence
+from mmmeta.metadata.generate.report import (
+    NONE_SHARED,
+    OTHERS_NAMED,
+    SHARED_NAMED,
+    GenerateOptions,
+    GenerateReport,
+    shared_count,
+    shared_files,
+)
+from mmmeta.metadata.generate.scan_file import ScanDbError, discard
+from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Entry, Walk, keys_of
+from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
-from mmmeta.values import RESERVED_PREFIX
 
 BATCH = 50
 """Records compared with the metadata db at once; few enough to stay in the processor's cache, which saves a sixth."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateOptions:
-    """What ``Metadir.generate`` was asked for; see there."""
-
-    replace: bool = False
-    ensure: bool = False
-    ensure_files: bool = False
-    no_meta: bool = False
-    allow_mass_delete: bool = False
-    dry_run: bool = False
-
-
-SHARED_NAMED = 20
-"""Unique values that a report names of those that several metadata files share; all these files are counted."""
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Several metadata files with one unique value; ``source`` is the one that counts, ``others`` are passed over."""
-
-    file: str
-    source: str | None
-    others: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.source} counts, not {', '.join(self.others)}"
-
-
-@dataclass(frozen=True)
-class GenerateReport:
-    """What a generate did.
-
-    Attributes:
-        added, changed, deleted, returned, unchanged: numbers of files; ``returned`` ones had been deleted.
-        problems: the first 1,000 pieces of bad input; ``problem_count`` counts all.
-        duplicates: metadata files beyond the first that share a unique value; the newest won.
-        shared: which ones these are, for the first 20 unique values.
-        clashes: metadata files in which two places gave one key.
-        revision_before, revision: of the metadata db.
-        duration: seconds.
-    """
-
-    added: int
-    changed: int
-    deleted: int
-    returned: int
-    unchanged: int
-    problems: tuple[Problem, ...]
-    problem_count: int
-    duplicates: int
-    clashes: int
-    revision_before: int
-    revision: int
-    duration: float
-    dry_run: bool = False
-    notes: tuple[str, ...] = ()
-    shared: tuple[Shared, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """Files that the metadata files describe now."""
-        return self.added + self.changed + self.returned + self.unchanged
 
 
 class Generator:
@@ -138,11 +87,8 @@ class Generator:
             spare = Path(folder) / "scan.db"
             if self._database.exists():
                 return self._run(started, self._database, spare)
-            database = MetadataDatabase(Path(folder) / "meta.db")
-            try:
+            with closing(MetadataDatabase(Path(folder) / "meta.db")) as database:
                 return self._run(started, database, spare)
-            finally:
-                database.close()
 
     def _run(self, started: float, database: MetadataDatabase, scan_path: Path) -> GenerateReport:
         try:
@@ -156,12 +102,14 @@ class Generator:
 
     def _attempt(self, started: float, database: MetadataDatabase, scan_path: Path) -> GenerateReport:
         root = scan_path.parent if self._options.dry_run else self._layout.files_root  # a dry run writes nothing there
-        scan = ScanDb(scan_path, self._identity(), root)
+        scan = ScanDb(scan_path, self._identity(), root, self._layout.files_root)
         try:
             scan.begin()
-            return _Gathering(self._layout.files_root, self._config, self._options, scan, self._progress).run(
-                database, to_text(self._clock()), started
-            )
+            gathering = _Gathering(self._layout.files_root, self._config, self._options, scan, self._progress)
+            try:
+                return gathering.run(database, to_text(self._clock()), started)
+            finally:
+                gathering.close()
         finally:
             scan.close()
 
@@ -183,14 +131,22 @@ class _Gathering:
         self._options = options
         self._scan = scan
         self._progress = progress
-        self._reader = RecordReader(root, config, no_meta=options.no_meta)
+        self._ignored = Ignored(config.ignore)
+        self._reader = RecordReader(root, config, scan, self._ignored, no_meta=options.no_meta)
+        self._lines = LineReader(self._reader, scan)
         self._read_count = 0
         self._records = 0
+        self._left_out = self._shifted = 0
+        self._describing = False
+        self._lost: set[str] = set()
+
+    def close(self) -> None:
+        """End what reads documents beside this thread."""
+        self._reader.close()
 
     def run(self, database: MetadataDatabase, now: str, started: float) -> GenerateReport:
         """Compare and write everything."""
-        options, scan = self._options, self._scan
-        remarks: list[str] = []
+        options, scan, remarks = self._options, self._scan, list[str]()
         try:
             with database.atomic() as connection:
                 if options.dry_run:
@@ -200,13 +156,17 @@ class _Gathering:
                 writer.allow_mass_delete = options.allow_mass_delete
                 if not scan.fits(connection, writer.head):
                     scan.forget()
+                scan.look_at_documents()
                 self._gather(connection, writer)
                 head = self._finish(writer)
-                deleted = self._described_but_deleted(connection, writer, head)
+                deleted = described_but_deleted(connection, writer, scan, head)
                 changed = bool(scan.gone or self._read_count)
                 duplicates = scan.duplicates(changed=changed)
-                found = scan.shared(SHARED_NAMED, changed=changed) if duplicates else "[]"
-                shared = _shared(found, writer)
+                found = (
+                    scan.shared(SHARED_NAMED, paths=OTHERS_NAMED + 1, changed=changed) if duplicates else NONE_SHARED
+                )
+                shared, shared_more = shared_files(found, writer)
+                tell_clients(connection, scan, self._reader, shared, now)
                 if options.dry_run:
                     raise _DryRun
         except _DryRun:
@@ -218,6 +178,7 @@ class _Gathering:
                 # The metadata db has committed already, and nothing depends on the memory.
                 remarks.append(f"the next generate reads all metadata files: {error}")
         written = writer.added + writer.changed + writer.returned
+        nothing = not (scan.unchanged or self._read_count)
         return GenerateReport(
             added=writer.added,
             changed=writer.changed,
@@ -232,22 +193,35 @@ class _Gathering:
             revision=head.revision,
             duration=time.monotonic() - started,
             dry_run=options.dry_run,
-            notes=(*remarks, *self._notes(writer, head, duplicates)),
+            notes=(*remarks, *notes_of(self._reader, writer, head, duplicates, nothing, self._shifted)),
             shared=shared,
+            shared_count=shared_count(found),
+            shared_more=shared_more,
+            ignored=self._left_out,
         )
 
     def _gather(self, connection: sqlite3.Connection, writer: MetadataWriter) -> None:
         options, scan, reader = self._options, self._scan, self._reader
-        walk = Walk(self._root, EVERY_FILE if options.no_meta else METADATA_FILES)
-        self._read_all(walk, writer)
+        reader.noted = noted_before(connection)
+        walk = Walk(
+            self._root,
+            EVERY_FILE if options.no_meta else METADATA_FILES,
+            self._ignored,
+            pairs=self._config.metadata.derive and not options.no_meta,
+        )
+        documents = self._read_all(reader.walk(walk), writer)
         scan.settle(walk)
+        if options.no_meta:
+            self._describe_all(documents, writer)
+            scan.settle(walk)
+        self._left_out = walk.left_out
         for problem in walk.problems:
             reader.problems.add(problem)
         writer.found_none = options.replace and scan.is_empty()
         if options.ensure:
-            ensure_metadata_files(connection, writer, scan, walk, reader)
+            ensure_metadata_files(connection, writer, scan, walk, self._lines)
         if options.ensure_files:
-            ensure_documents(writer, scan, reader, self._config)
+            ensure_documents(writer, reader, self._lines, self._config)
 
     def _finish(self, writer: MetadataWriter) -> Head:
         try:
@@ -260,22 +234,74 @@ class _Gathering:
                 f"{error}. {problems.count} metadata files were set aside, the first is {problems.named[0]}"
             ) from None
 
-    def _read_all(self, walk: Walk, writer: MetadataWriter) -> None:
-        scan, reader = self._scan, self._reader
-        batch: list[Record] = []
-        for entry in scan.compare(walk):
+    def _read_all(self, walk: Walk, writer: MetadataWriter) -> list[Entry]:
+        """Read the metadata files that are new or changed; returns the documents that may have to be described."""
+        reader = self._reader
+        documents: list[Entry] = []
+        batch: list[Reading] = []
+        for entry in self._scan.compare(walk):
+            if reader.has_lines(entry.key):
+                self._read_lines(entry, writer)
+                continue
+            reading = None if reader.is_document(entry) else reader.begin(entry)
+            if reading is None:
+                documents.append(entry)
+                continue
+            batch.append(reading)
+            if len(batch) >= (2 * BATCH if reading.waits else BATCH):  # documents are read while metadata is
+                self._finish_batch(batch, writer)
+        while batch:
+            self._finish_batch(batch, writer)
+        return documents
+
+    def _read_lines(self, entry: Entry, writer: MetadataWriter) -> None:
+        self._read_count += 1
+        records: list[Record] = []
+        for record, document in self._lines.read(entry):
+            if document is None and self._scan.knows_lost:
+                self._lost.add(record.file)
+            records.append(record)
+            self._records += 1
+            if len(records) == BATCH:
+                self._write(records, writer)
+                records.clear()
+        self._write(records, writer)
+        self._records += self._lines.passed_over
+
+    def _describe_all(self, documents: list[Entry], writer: MetadataWriter) -> None:
+        """Describe the documents that have no metadata file."""
+        self._describing = True
+        others = self._scan.documents_of_others()
+        self._scan.release(others, {entry.key for entry in documents})
+        batch: list[Reading] = []
+        for entry in documents:
+            if entry.key not in others:
+                batch.append(self._reader.describe(entry))
+                if len(batch) == 2 * BATCH:
+                    self._finish_batch(batch, writer)
+        while batch:
+            self._finish_batch(batch, writer)
+
+    def _finish_batch(self, batch: list[Reading], writer: MetadataWriter) -> None:
+        records: list[Record] = []
+        for reading in batch[:BATCH]:
             self._read_count += 1
-            record = reader.read(entry)
-            scan.remember(entry, record.file if record is not None else None)
+            record = self._reader.finish(reading)
+            document = reading.document
+            if document is None and record is not None:
+                document = self._scan.lost_document(reading.entry.key)
+                if document is not None:
+                    self._lost.add(record.file)
+            self._scan.remember(
+                reading.entry, record.file if record is not None else None, document, again=self._reader.troubled
+            )
             if record is not None:
-                self._records += 1
-                batch.append(record)
-                if len(batch) == BATCH:
-                    self._write(batch, writer)
-                    batch.clear()
-                    if self._progress is not None:
-                        self._progress("reading metadata files", self._read_count, None)
-        self._write(batch, writer)
+                records.append(record)
+        self._records += len(records)
+        self._write(records, writer)
+        if len(batch) >= BATCH and self._progress is not None:
+            self._progress("reading metadata files", self._read_count, None)
+        del batch[:BATCH]
 
     def _write(self, batch: list[Record], writer: MetadataWriter) -> None:
         """Write what differs from the metadata db."""
@@ -303,7 +329,7 @@ class _Gathering:
     def _are_copies(self, record: Record, values: Mapping[str, Any]) -> bool:
         """Whether two documents without metadata files have one content: then nothing tells them apart but where they are."""
         content = record.values.get(CONTENT_HASH)
-        return self._options.no_meta and content is not None and content == values.get(CONTENT_HASH)
+        return self._describing and content is not None and content == values.get(CONTENT_HASH)
 
     def _write_one(self, record: Record, known: KnownRow | None, writer: MetadataWriter) -> None:
         if known is None:
@@ -314,85 +340,57 @@ class _Gathering:
         if known.deleted:
             if not self._stays_deleted(record, known):
                 writer.put(record, known)
-        elif known.fingerprint != record.fingerprint:
-            writer.put(record, known)
+        elif (known.fingerprint, known.derived) != (record.fingerprint, record.derived):
+            if not (record.file in self._lost and self._only_lost(record, known, writer)):
+                writer.put(record, known)
         elif known.source != record.source and record.source is not None:
             writer.move(record.file, record.source, record.source_mtime)
+            self._shifted += same_file(known.source, record.source)
+
+    def _only_lost(self, record: Record, known: KnownRow, writer: MetadataWriter) -> bool:
+        """Whether nothing differs but that the document is gone. What was derived of it stays true, for documents need not
+        stay any more than metadata files."""
+        values = writer.read([record.file])[record.file]
+        lost = derived_keys(known.derived) - derived_keys(record.derived)
+        kept = self._reader.keys.keep(values)
+        return kept == values and {key: value for key, value in values.items() if key not in lost} == record.values
 
     def _loses(self, record: Record, known: KnownRow, writer: MetadataWriter) -> bool:
         """Whether the metadata file that the metadata db knows is still this file's, and newer (ties: the later path); or
         the document that it knows is still there, of which this is a copy."""
         assert known.source is not None
-        if self._options.no_meta and self._are_copies(record, writer.read([record.file])[record.file]):
-            return any(self._reader.holds(self._scan, key, record) for key in keys_of(known.source))
-        for key in keys_of(known.source):
+        keys = keys_of(known.source)
+        if self._options.no_meta and not self._describing and any(map(self._scan.is_description, keys)):
+            return False  # metadata counts before what only describes a document
+        if self._are_copies(record, writer.read([record.file])[record.file]):
+            return any(self._reader.holds(self._scan, key, record) for key in keys)
+        if same_file(known.source, record.source):
+            return False  # which of its lines counts was told when it was read
+        for key in keys:
             mtime = self._reader.mtime(key)
             if mtime is None:
                 continue
-            if (mtime, known.source) <= precedence(record):
+            if order(mtime, known.source) <= precedence(record):
                 return False
             # It may be another file's by now, as when two metadata files swap names.
-            read = self._scan.read_now(key)
+            read = self._scan.read_now(key, record.file)
             if read is not None:
                 return read.file == record.file
             # Documents are not hashed for this; two that change places are told apart when read.
-            return self._options.no_meta or self._reader.describes(key, record.file)
+            if is_line(key):
+                return self._lines.describes(key, record.file)
+            return self._describing or self._reader.describes(key, record.file)
         return False
 
     def _stays_deleted(self, record: Record, known: KnownRow) -> bool:
         """A file deleted by hand returns when its metadata changes, one without document when that is back."""
         if known.deleted_reason == BY_HAND:
-            return known.source == record.source and deleted_fingerprint(record.fingerprint) == known.fingerprint
+            return (
+                same_file(known.source, record.source) and deleted_fingerprint(record.fingerprint) == known.fingerprint
+            )
         if known.deleted_reason == NO_DOCUMENT:
             return not self._reader.documents.has(record.source, record.values)
         return False
-
-    def _described_but_deleted(self, connection: sqlite3.Connection, writer: MetadataWriter, head: Head) -> int:
-        """How many deleted files have a metadata file all the same: their document is missing, or a person deleted them."""
-        (rows,) = connection.execute("SELECT count(*) FROM files").fetchone()
-        if rows == head.alive:
-            return 0  # the usual case, told by an index
-        deleted = connection.execute(
-            f"SELECT {writer.unique_sql}, __source FROM files WHERE __deleted = 1 AND __source IS NOT NULL "
-            "AND __deleted_reason != ?",
-            (NO_METADATA_FILE,),
-        )
-        return sum(any(self._scan.describes(key, file) for key in keys_of(source)) for file, source in deleted)
-
-    def _notes(self, writer: MetadataWriter, head: Head, duplicates: int) -> list[str]:
-        reader = self._reader
-        notes = []
-        if not (self._scan.unchanged or self._read_count or reader.problems.count):
-            kept = f"; the {head.alive:,} that are known were kept" if head.alive else ""
-            notes.append(f"no {'' if self._options.no_meta else 'metadata '}files below {self._root}{kept}")
-        if duplicates:
-            won = "another, of which one counts" if self._options.no_meta else "a newer one, which won"
-            kind = "documents" if self._options.no_meta else "metadata files"
-            notes.append(f"{duplicates} {kind} share a unique value with {won}")
-        if reader.keys.reserved:
-            names = ", ".join(sorted(reader.keys.reserved)[:10])
-            notes.append(f"keys that begin with {RESERVED_PREFIX!r} are reserved and were left out: {names}")
-        if reader.clash_names:
-            names = ", ".join(sorted(reader.clash_names)[:10])
-            notes.append(f"{reader.clashes} metadata files give a key twice, the nested one won: {names}")
-        if reader.padded_urls:
-            notes.append(
-                f"{PUBLIC_URL} begins or ends with a space in {reader.padded_urls} metadata files; jobs read it without"
-            )
-        if writer.moved:
-            notes.append(f"{writer.moved} metadata files moved")
-        return notes
-
-
-def _shared(found: str, writer: MetadataWriter) -> tuple[Shared, ...]:
-    """What the memory says of metadata files with one unique value, and which one of them counts."""
-    sources = dict(json.loads(found))
-    known = writer.known(list(sources))
-    winners = {file: known[file].source if file in known else None for file in sources}
-    return tuple(
-        Shared(file, winners[file], tuple(path for path in paths if path != winners[file]))
-        for file, paths in sources.items()
-    )
 
 
 class _DryRun(Exception):

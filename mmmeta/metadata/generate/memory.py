@@ -1,7 +1,8 @@
 """scan.db: what generate remembers of the files root, so that a file that did not change is not opened.
 
 A file whose size, mtime, ctime and inode are as remembered is taken as unchanged. The memory belongs to one metadata db at
-one revision; where that does not fit it is thrown away, and so it can be deleted at any time.
+one revision; where that does not fit it is thrown away, and so it can be deleted at any time. What it knows of documents
+(their digests, by stat) depends on nothing but the files root, and is kept.
 """
 
 from __future__ import annotations
@@ -10,26 +11,24 @@ import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmmeta.errors import MmmetaError
 from mmmeta.layout import require_plain
 from mmmeta.metadata.db import Head, revision_digest
-from mmmeta.metadata.generate.walk import Entry, Walk, display_path
-from mmmeta.sqlite.connection import BUSY_TIMEOUT
-from mmmeta.sqlite.statements import quote_identifier
+from mmmeta.metadata.generate.line_keys import MARK, line_key, whole
+from mmmeta.metadata.generate.line_memory import DESCRIBED, LineMemory
+from mmmeta.metadata.generate.scan_file import BATCH, ScanFile
+from mmmeta.metadata.generate.walk import Entry, Walk, display_path, is_metadata_name, real_path
+from mmmeta.values import json_text
 from mmmeta.writing import make_folder
 
 _AGAIN = -1
 """Remembered as the mtime of what is to be read again: where the metadata was set aside, and where the mtime is not older
 than the scan, because a later write could leave the same."""
-
-_ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
-"""What SQLite raises over a damaged file; a schema that is not text makes it stumble over its own message."""
 
 _COARSE = 10_000_000
 """Nanoseconds; stamps that are multiples of this are no chance."""
@@ -39,33 +38,6 @@ _TICK = 2_000_000_000
 
 _CLOCKS_DIFFER = 600_000_000_000
 """Nanoseconds by which the clock of a files root that cannot be asked may lag. What was written since is read again."""
-
-_BATCH = 1_000
-"""Rows that are read or written at once."""
-
-_NOT_TEXT = "Could not decode"
-_OUTER_REASONS = ("locked", "unable to open", "readonly", "full", "disk I/O")
-"""Words of errors that say nothing about the file's content."""
-
-_SCHEMA = (
-    "CREATE TABLE info (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
-    "CREATE TABLE seen (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID",
-)
-
-_COLUMNS = "path, size, mtime, ctime, inode, file"
-
-
-class ScanDbError(MmmetaError):
-    """scan.db cannot be used. It is only a memory: where ``damaged`` is true, throw it away and begin again."""
-
-    def __init__(self, path: Path, error: Exception) -> None:
-        text = str(error)
-        self.damaged = _NOT_TEXT in text or not any(word in text for word in _OUTER_REASONS)
-        super().__init__(
-            f"another generate is writing {path.parent.parent}: {error}; try again"
-            if "locked" in text and not self.damaged
-            else f"{path} cannot be used: {error}"
-        )
 
 
 class Seen(NamedTuple):
@@ -101,28 +73,35 @@ def _is_coarse(entry: Entry) -> bool:
     return not (entry.mtime % _COARSE or entry.ctime % _COARSE)
 
 
-class ScanDb:
+class ScanDb(ScanFile):
     """What generate saw last time; ``compare`` and ``remember`` in one run, then ``commit`` after meta.db's commit."""
 
-    def __init__(self, path: Path, identity: str, root: Path) -> None:
+    def __init__(self, path: Path, identity: str, root: Path, files_root: Path | None = None) -> None:
         """``identity`` names everything but the metadata db that the memory depends on (config, root, mode).
+
+        Args:
+            root: where a file may be made that tells the time.
+            files_root: where the files lie; ``root`` unless given.
 
         Raises:
             LegacyMetadirError: the folder belongs to an old metadir.
             MmmetaError: the folder cannot be written.
         """
-        self.path = path
         self._identity = identity
+        self._root = os.fsencode(os.path.realpath(root if files_root is None else files_root))
         try:
             make_folder(path.parent)
             require_plain(path)
             self._started = clock_at(root, path.parent)
         except OSError as error:
             raise MmmetaError(f"{path.parent} cannot be written: {error.strerror}") from error
-        self._connection = self._open()
+        super().__init__(path)
+        self.lines = LineMemory(self._run, self._run_many, self._rows)
         self.unchanged = 0
         self.gone: list[bytes] = []
         self._read: list[tuple[object, ...]] = []
+        self._looked: list[tuple[object, ...]] = []
+        self.knows_documents = self.knows_lost = False
 
     def belongs_to(self) -> tuple[str, int, bytes] | None:
         """Metadata db id, revision and digest that this memory was made with; None if there is none to use."""
@@ -150,13 +129,99 @@ class ScanDb:
         """
         self._run("BEGIN IMMEDIATE")
         self._run(
-            "CREATE TEMP TABLE fresh (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT) WITHOUT ROWID"
+            "CREATE TEMP TABLE fresh (path BLOB PRIMARY KEY NOT NULL, size, mtime, ctime, inode, file TEXT, document BLOB) "
+            "WITHOUT ROWID"
         )
+        self.lines.begin()
 
     def forget(self) -> None:
-        """Take everything as new."""
+        """Take every metadata file as new; documents only where they lay elsewhere."""
+        root = self._row("SELECT value FROM info WHERE name = 'root'")
         self._run("DELETE FROM seen")
+        self.lines.forget()
+        if root is None or root[0] != self._root:
+            self._run("DELETE FROM documents")
         self._run("DELETE FROM info")
+
+    def look_at_documents(self) -> None:
+        """Find the documents that are not as remembered: their metadata files are read again.
+
+        One ``stat`` for each document of which something was derived; of all others nothing is asked.
+        """
+        stale: list[tuple[object, ...]] = []
+        lost: list[tuple[object, ...]] = []
+        for row in self._sane_rows("SELECT path, size, mtime, ctime, inode FROM documents ORDER BY path"):
+            self.knows_documents = True
+            try:
+                found = os.stat(real_path(self._root, row[0]))
+                now: tuple[object, ...] = (row[0], found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+            except (OSError, ValueError):
+                now = (row[0], None, None, None, None)
+                lost.append((row[0],))
+            if row != now:
+                stale.append((row[0],))
+        self.knows_lost = bool(lost)
+        if stale:
+            self._run("CREATE TEMP TABLE stale (path BLOB PRIMARY KEY NOT NULL) WITHOUT ROWID")
+            self._run_many("INSERT INTO temp.stale VALUES (?)", stale)
+            self._run("UPDATE seen SET mtime = ? WHERE document IN (SELECT path FROM temp.stale)", _AGAIN)
+            lines = "SELECT path FROM line_documents WHERE document IN (SELECT path FROM temp.stale)"
+            self._run(f"UPDATE seen SET mtime = ? WHERE path IN ({lines})", _AGAIN)
+            self._run("DELETE FROM documents WHERE path IN (SELECT path FROM temp.stale)")
+            self._run_many("INSERT OR REPLACE INTO documents (path) VALUES (?)", lost)
+
+    def lost_document(self, key: bytes) -> bytes | None:
+        """The document that was derived from for the metadata file at a key, and is no longer there."""
+        if not self.knows_lost:
+            return None
+        row = self._row(
+            "SELECT document FROM seen WHERE path = ? AND document IN (SELECT path FROM documents WHERE inode IS NULL)",
+            key,
+        )
+        return None if row is None else bytes(row[0])
+
+    def digest(self, document: Entry, function: str) -> str | None:
+        """A digest of a document that is as it was when it was read."""
+        if not self.knows_documents:
+            return None
+        row = self._row(
+            "SELECT digests FROM documents WHERE path = ? AND size = ? AND mtime = ? AND ctime = ? AND inode = ?",
+            *document,
+        )
+        try:
+            found = json.loads(row[0]).get(function) if row is not None else None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self._odd_rows() from error
+        return found if isinstance(found, str) else None
+
+    def remember_document(self, document: Entry, digests: Mapping[str, str]) -> None:
+        """Note a document of which something was derived, as it was when it was looked at."""
+        mtime = _AGAIN if self._may_change_unseen(document) else document.mtime
+        key, size, _, ctime, inode = document
+        self._looked.append((key, size, mtime, ctime, inode, json_text(digests)))
+
+    def documents_of_others(self) -> set[bytes]:
+        """The documents that metadata files are about; complete after ``settle``."""
+        rows = self._rows(
+            "SELECT document FROM seen WHERE document IS NOT NULL AND document != path "
+            "UNION SELECT document FROM line_documents"
+        )
+        return {document for (document,) in rows}
+
+    def is_description(self, key: bytes) -> bool:
+        """Whether what was found at a key is a document that was described, not a metadata file."""
+        if not is_metadata_name(whole(key)):
+            return True
+        row = self._row("SELECT document = path FROM seen WHERE path = ?", key)
+        return row is not None and bool(row[0])
+
+    def release(self, documents: Container[bytes], read: Container[bytes]) -> None:
+        """Forget those of these documents that were described: metadata files are about them by now. ``read`` are those
+        that do not count as unchanged."""
+        rows = self._sane_rows("SELECT path FROM seen WHERE document = path")
+        gone = [key for (key,) in rows if key in documents]
+        self.unchanged -= sum(key not in read for key in gone)
+        self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in gone])
 
     def compare(self, walk: Walk) -> Iterator[Entry]:
         """Yield the walk's files that are new or may have changed.
@@ -184,25 +249,35 @@ class ScanDb:
             self.gone.append(remembered[0])
             remembered = next(rows, None)
 
-    def remember(self, entry: Entry, file: str | None) -> None:
-        """Note a file that was read: ``file`` is its unique value, None if it was set aside."""
+    def remember(self, entry: Entry, file: str | None, document: bytes | None = None, *, again: bool = False) -> None:
+        """Note a file that was read: ``file`` is its unique value, '' for lines, None if it was set aside; ``document`` the key
+        of the document that it is about, its own where that was described; ``again``: it is to be read the next time, too."""
         key, size, mtime, ctime, inode = entry
-        settled = self._started - (_TICK if _is_coarse(entry) else 0)
-        again = file is None or mtime >= settled or ctime >= settled
-        self._read.append((key, size, _AGAIN if again else mtime, ctime, inode, file))
-        if len(self._read) == _BATCH:
+        again = again or file is None or self._may_change_unseen(entry)
+        self._read.append((key, size, _AGAIN if again else mtime, ctime, inode, file, document))
+        if len(self._read) == BATCH:
             self._flush()
+
+    def _may_change_unseen(self, entry: Entry) -> bool:
+        """Whether a later write could leave the same stamps, for they are not older than this run."""
+        settled = self._started - (_TICK if _is_coarse(entry) else 0)
+        return entry.mtime >= settled or entry.ctime >= settled
 
     def _flush(self) -> None:
         """Hand over what was remembered so far, so that queries see it."""
         if self._read:
-            self._run_many("INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?)", self._read)
+            self._run_many("INSERT OR REPLACE INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?, ?)", self._read)
             self._read.clear()
+        if self._looked:
+            self._run_many("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?)", self._looked)
+            self._looked.clear()
 
     def settle(self, walk: Walk) -> None:
         """Bring the memory up to this run, still uncommitted; what the walk could not look at is remembered as before."""
         self._flush()
-        self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in self.gone if not walk.hides(key)])
+        gone = [key for key in self.gone if not walk.hides(key)]
+        self.unchanged += self.lines.settle(gone, set(self.gone))
+        self._run_many("DELETE FROM seen WHERE path = ?", [(key,) for key in gone])
         self._run("INSERT OR REPLACE INTO seen SELECT * FROM temp.fresh")
 
     def is_empty(self) -> bool:
@@ -211,17 +286,23 @@ class ScanDb:
 
     def sees(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and is still that of ``file``, or cannot be read now."""
-        row = self._row("SELECT file FROM seen WHERE path = ?", key)
-        return row is not None and row[0] in (None, file)
+        row = self._row("SELECT file FROM seen WHERE path = ?", whole(key))
+        if row is None or row[0] is None or MARK not in key:
+            return row is not None and row[0] in (None, file)
+        return self.lines.holds(key, file) or self.lines.is_broken(key)
 
     def describes(self, key: bytes, file: str) -> bool:
         """Whether the metadata file at ``key`` is there and is that of ``file``, as this run has seen it."""
+        if MARK in key:
+            return self.lines.holds(key, file)
         row = self._row("SELECT file FROM seen WHERE path = ?", key)
         return row is not None and row[0] == file
 
-    def read_now(self, key: bytes) -> Seen | None:
-        """What this run has read at a key; None where it has not come there, or the file is as remembered."""
+    def read_now(self, key: bytes, file: str) -> Seen | None:
+        """What this run has read at a key (of a line: whether its file has ``file``); None where it has read nothing."""
         self._flush()
+        if MARK in key and self._row("SELECT file FROM temp.fresh WHERE path = ?", whole(key)) is not None:
+            return Seen(file if self.lines.has_read(key, file) else None)
         row = self._row("SELECT file FROM temp.fresh WHERE path = ?", key)
         return None if row is None else Seen(row[0])
 
@@ -230,10 +311,11 @@ class ScanDb:
         for key, file in self._sane_rows("SELECT path, file FROM seen WHERE file IS NOT NULL"):
             if file in files:
                 yield key, file
+        yield from self.lines.others(files)
 
     def entry(self, key: bytes) -> Entry | None:
         """The remembered entry at a key."""
-        row = self._row("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", key)
+        row = self._row("SELECT path, size, mtime, ctime, inode FROM seen WHERE path = ?", whole(key))
         if row is None:
             return None
         if not all(type(number) is int for number in row[1:]):
@@ -246,142 +328,37 @@ class ScanDb:
             row = self._row("SELECT value FROM info WHERE name = 'duplicates'")
             if row is not None and type(row[0]) is int:
                 return row[0]
-        row = self._row("SELECT count(file) - count(DISTINCT file) FROM seen")
+        records = DESCRIBED if self.lines.any() else "seen"
+        row = self._row(f"SELECT count(file) - count(DISTINCT file) FROM {records}")
         return 0 if row is None else int(row[0])
 
-    def shared(self, most: int, *, changed: bool) -> str:
-        """The first unique values that several metadata files share, with these files by path, as JSON ``[[value,
-        [path]]]``; looked for again only where something changed."""
+    def shared(self, most: int, *, paths: int, changed: bool) -> str:
+        """The first unique values that several metadata files share, each with the first of these files and their number,
+        and how many values there are, as JSON ``{count, files: [[value, [path], number]]}``; looked for again only where
+        something changed."""
         if not changed:
             row = self._row("SELECT value FROM info WHERE name = 'shared'")
             if row is not None and isinstance(row[0], str):
                 return row[0]
-        files = [
-            str(file)
-            for (file,) in self._run(
-                "SELECT file FROM seen WHERE file IS NOT NULL GROUP BY file HAVING count(*) > 1 ORDER BY file LIMIT ?",
-                most,
-            )
-        ]
-        paths: dict[str, list[str]] = {file: [] for file in files}
+        records = DESCRIBED if self.lines.any() else "(SELECT file, path, 0 AS line FROM seen WHERE file IS NOT NULL)"
+        several = f"SELECT file, count(*) AS number FROM {records} GROUP BY file HAVING number > 1"
+        counted = self._row(f"SELECT count(*) FROM ({several})")
+        files: dict[str, tuple[list[str], int]] = {
+            str(file): ([], number) for file, number in self._run(f"{several} ORDER BY file LIMIT ?", most)
+        }
         if files:
             marks = ", ".join("?" * len(files))
-            sql = f"SELECT file, path FROM seen WHERE file IN ({marks}) ORDER BY path"
-            for file, key in self._run(sql, *files):
-                paths[file].append(display_path(key))
-        return json.dumps(list(paths.items()))
+            sql = f"SELECT file, path, line FROM {records} WHERE file IN ({marks}) ORDER BY path, line"
+            for file, key, line in self._run(sql, *files):
+                if len(files[file][0]) < paths:
+                    files[file][0].append(display_path(line_key(key, line) if line else key))
+        return json.dumps(
+            {"count": counted[0] if counted else 0, "files": [[file, *said] for file, said in files.items()]}
+        )
 
     def commit(self, metadata_id: str, revision: int, digest: bytes, duplicates: int, shared: str) -> None:
         """Keep this run's memory as that of the metadata db at this revision."""
-        self._run_many(
-            "INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)",
-            [
-                ("identity", self._identity),
-                ("metadata_id", metadata_id),
-                ("revision", revision),
-                ("digest", digest),
-                ("duplicates", duplicates),
-                ("shared", shared),
-            ],
-        )
+        info: dict[str, object] = {"identity": self._identity, "metadata_id": metadata_id, "revision": revision}
+        info |= {"digest": digest, "root": self._root, "duplicates": duplicates, "shared": shared}
+        self._run_many("INSERT OR REPLACE INTO info (name, value) VALUES (?, ?)", list(info.items()))
         self._run("COMMIT")
-
-    def close(self) -> None:
-        """Close; a run that was not committed leaves the memory as it was before."""
-        self._connection.close()
-
-    def _run(self, sql: str, *parameters: object) -> sqlite3.Cursor:
-        try:
-            return self._connection.execute(sql, parameters)
-        except _ERRORS as error:
-            raise ScanDbError(self.path, error) from error
-
-    def _run_many(self, sql: str, parameters: list[tuple[object, ...]]) -> None:
-        try:
-            self._connection.executemany(sql, parameters)
-        except _ERRORS as error:
-            raise ScanDbError(self.path, error) from error
-
-    def _row(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
-        return next(self._rows(sql, *parameters), None)
-
-    def _rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        return chain.from_iterable(self._batches(sql, *parameters))
-
-    def _batches(self, sql: str, *parameters: object) -> Iterator[list[tuple[Any, ...]]]:
-        cursor = self._run(sql, *parameters)
-        while True:
-            try:
-                rows = cursor.fetchmany(_BATCH)
-            except _ERRORS as error:
-                raise ScanDbError(self.path, error) from error
-            if not rows:
-                return
-            yield rows
-
-    def _sane_rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        """Rows whose first value is a path; a file that was damaged within a page has others, and SQLite does not mind."""
-        return chain.from_iterable(map(self._sane, self._batches(sql, *parameters)))
-
-    def _sane(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        if any(type(row[0]) is not bytes for row in rows):
-            raise self._odd_rows()
-        return rows
-
-    def _odd_rows(self) -> ScanDbError:
-        return ScanDbError(self.path, sqlite3.DatabaseError("it has rows that no generate wrote"))
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except _ERRORS as error:
-            if not ScanDbError(self.path, error).damaged:
-                raise ScanDbError(self.path, error) from error
-        discard(self.path)
-        try:
-            return self._connect()
-        except _ERRORS as error:
-            raise ScanDbError(self.path, error) from error
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT)
-        try:
-            connection.execute("PRAGMA synchronous=OFF")
-            connection.execute("PRAGMA temp_store=MEMORY")
-            connection.execute("PRAGMA cell_size_check=ON")
-            if _tables(connection) != {"info", "seen"}:
-                # Looked at again inside the transaction: another generate may be making them just now.
-                connection.execute("BEGIN IMMEDIATE")
-                names = _tables(connection)
-                if names != {"info", "seen"}:
-                    for name in names:
-                        connection.execute(f"DROP TABLE {quote_identifier(name)}")
-                    for sql in _SCHEMA:
-                        connection.execute(sql)
-                connection.execute("COMMIT")
-            connection.execute("SELECT count(*) FROM info").fetchone()
-            connection.execute(f"SELECT {_COLUMNS} FROM seen LIMIT 1").fetchone()
-        except _ERRORS:
-            connection.close()
-            raise
-        return connection
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
-def discard(path: Path) -> None:
-    """Throw the memory away; everything is read again.
-
-    Raises:
-        MmmetaError: it cannot be removed.
-    """
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        try:
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        except OSError as error:
-            raise MmmetaError(
-                f"{path}: is damaged, or its disk gives errors, and cannot be removed: {error.strerror}; remove it, for "
-                "it is only a memory of what generate saw"
-            ) from error

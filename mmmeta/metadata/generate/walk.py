@@ -16,8 +16,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from mmmeta.config.model import Config
 from mmmeta.errors import Problem
 from mmmeta.layout import METADIR, PARTS
+from mmmeta.metadata.generate.ignored import Ignored
+from mmmeta.metadata.generate.line_keys import LINES_FILES, MARK, line_key, split_source, whole
 
 READ_SIZE = 16_384
 """Bytes a read call asks for; a larger buffer costs an mmap for every small metadata file."""
@@ -25,12 +28,17 @@ READ_SIZE = 16_384
 LARGEST = 64_000_000
 """Bytes of a metadata file. It is held in memory several times over; a larger one is set aside."""
 
-METADATA_FILES = b".json"
-"""How the names of metadata files end."""
+METADATA_FILES = (b".json", LINES_FILES)
+"""How the names of metadata files end, in small letters."""
 
-EVERY_FILE = b""
+_LONGEST = len(LINES_FILES)
+_OF_METADATA = b".json.json"
+"""How the metadata file of a document is called that is JSON itself, in small letters."""
+
+EVERY_FILE = (b"",)
 """How the names end where documents have no metadata files."""
 
+_NO_FILE = (b"/",)
 _SKIPPED_FOLDERS = frozenset(map(os.fsencode, (METADIR, PARTS)))
 _LINK_TO_FOLDER = "a link to a folder is not followed; make it the files root or a real folder"
 _name = attrgetter("name")
@@ -52,19 +60,28 @@ class Walk:
     """Walks a folder; what could not be looked at is kept in ``problems``.
 
     Attributes:
-        suffix: only files whose name ends so, ``METADATA_FILES`` or ``EVERY_FILE``.
+        suffixes: only files whose name ends so, ``METADATA_FILES`` or ``EVERY_FILE``; capitals count as small letters.
+        ignored: what is passed over.
+        pairs: ``x.json`` beside ``x.json.json`` is its document and passed over.
+        left_out: how many files and folders were passed over for ``ignored``; a folder counts once.
         unlistable: keys of the folders whose content is unknown.
         unknown: keys of the files that are there but could not be looked at.
     """
 
     root: Path
-    suffix: bytes = METADATA_FILES
+    suffixes: tuple[bytes, ...] = METADATA_FILES
+    ignored: Ignored = field(default_factory=Ignored)
+    pairs: bool = False
     problems: list[Problem] = field(default_factory=list)
     unlistable: list[bytes] = field(default_factory=list)
     unknown: set[bytes] = field(default_factory=set)
+    left_out: int = 0
+    _open: dict[bytes, list[os.DirEntry[bytes]]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Entry]:
-        suffix, is_regular = self.suffix, stat.S_ISREG  # looked up once, not for each of a million files
+        # Looked up once, not for each of a million files.
+        suffixes, longest, is_regular = self.suffixes, max(map(len, self.suffixes)), stat.S_ISREG
+        leaves_out = self.ignored.leaves_out
         # A stack of its own, because folders may be nested deeper than Python's.
         folders = [(self._listed(os.fsencode(self.root), b""), b"")]
         while folders:
@@ -74,10 +91,16 @@ class Walk:
                 key = prefix + name
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        if name not in _SKIPPED_FOLDERS:
-                            folders.append((self._listed(entry.path, key), key + b"\0"))
-                            break
-                    elif name.endswith(suffix):
+                        if name in _SKIPPED_FOLDERS:
+                            continue
+                        if leaves_out(name, key, folder=True):
+                            self.left_out += 1
+                            continue
+                        folders.append((self._listed(entry.path, key), key + b"\0"))
+                        break
+                    if leaves_out(name, key) or (entry.is_symlink() and self._leaves_out_link(entry, key)):
+                        self.left_out += 1
+                    elif name.endswith(suffixes) or name[-longest:].lower().endswith(suffixes):
                         found = entry.stat()
                         if is_regular(found.st_mode):
                             yield Entry(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
@@ -92,11 +115,22 @@ class Walk:
                     self.unknown.add(key)
                     self._aside(key, f"cannot be read ({error.strerror}); it was left as it is")
             else:
-                folders.pop()
+                self._open.pop(folders.pop()[1][:-1], None)
+
+    def held(self, key: bytes) -> list[os.DirEntry[bytes]] | None:
+        """What the folder at a key holds, while the walk is in it or below."""
+        return self._open.get(key)
+
+    def _leaves_out_link(self, entry: os.DirEntry[bytes], key: bytes) -> bool:
+        """Whether a link to a folder, which is not followed anyway, is passed over as a folder of that name would be."""
+        return self.ignored.leaves_out(entry.name, key, folder=True) and entry.is_dir()
 
     def hides(self, key: bytes) -> bool:
         """Whether a file of this key may be there although the walk did not come across it."""
-        return key in self.unknown or any(not folder or key.startswith(folder + b"\0") for folder in self.unlistable)
+        key = whole(key)
+        folders = self.unlistable
+        known = key not in self.unknown and not any(not folder or key.startswith(folder + b"\0") for folder in folders)
+        return not known and not self.ignored.covers(key)
 
     def _listed(self, path: bytes, key: bytes) -> Iterator[os.DirEntry[bytes]]:
         """What a folder holds, in the order of the names' bytes; going on with it later continues where it was left."""
@@ -105,6 +139,11 @@ class Walk:
                 entries = list(listing)
             if len(entries) > 1:
                 entries.sort(key=_name)
+            self._open[key] = entries
+            if self.pairs and (
+                doubled := {_folded(entry) for entry in entries if _folded(entry).endswith(_OF_METADATA)}
+            ):
+                return (entry for entry in entries if _folded(entry) + METADATA_FILES[0] not in doubled)
             return iter(entries)
         except OSError as error:
             self.unlistable.append(key)
@@ -115,21 +154,47 @@ class Walk:
         self.problems.append(Problem(display_path(key) or ".", reason))
 
 
+def _folded(entry: os.DirEntry[bytes]) -> bytes:
+    """A name without regard to the case of its ASCII letters."""
+    return entry.name.lower()
+
+
+def is_metadata_name(name: bytes) -> bool:
+    """Whether a file of this name, or at this key, is a metadata file by its name."""
+    return name[-_LONGEST:].lower().endswith(METADATA_FILES)
+
+
+def count_ignored(root: Path, config: Config) -> int:
+    """How many files and folders below a files root are passed over, looking at no file itself."""
+    walk = Walk(root, _NO_FILE, Ignored(config.ignore))
+    for _ in walk:
+        pass
+    return walk.left_out
+
+
 def display_path(key: bytes) -> str:
-    """A walk's key as a relative path for people and for ``__source``."""
-    return key.replace(b"\0", b"/").decode("utf-8", "backslashreplace")
+    """A walk's key as a relative path for people and for ``__source``; a line of a file as ``path:17``."""
+    return key.replace(MARK, b":").replace(b"\0", b"/").decode("utf-8", "backslashreplace")
 
 
 def keys_of(source: str) -> tuple[bytes, ...]:
-    """The walk's keys that ``display_path`` shows so: one, or two where the name may not have been UTF-8."""
+    """The walk's keys that ``display_path`` shows so: one, or more where the name may not have been UTF-8, or may be that
+    of a line."""
+    path, line = split_source(source)
+    if line:
+        return (*_plain_keys(source), *(line_key(key, line) for key in _plain_keys(path)))
+    return _plain_keys(source)
+
+
+def _plain_keys(source: str) -> tuple[bytes, ...]:
     plain = source.encode().replace(b"/", b"\0")
     raw = _ESCAPED_BYTE.sub(lambda found: bytes([int(found.group(1), 16)]), plain)
     return (plain,) if raw == plain else (plain, raw)
 
 
 def real_path(root: bytes, key: bytes) -> bytes:
-    """A walk's key as a path that can be opened."""
-    return root + b"/" + key.replace(b"\0", b"/")
+    """A walk's key as a path that can be opened; that of the file where it stands for a line."""
+    return root + b"/" + whole(key).replace(b"\0", b"/")
 
 
 def read_bytes(path: bytes, size: int = 0) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ class Candidate(NamedTuple):
         content: value of the content key, as text.
         rev: revision of the metadata db; None for a file that was never published.
         meant: whether the selection means the file as it is now; never so for a deleted one.
+        once: value of the key that ``once_per`` names, as text; None where it names none, or the file has no value.
     """
 
     file: str
@@ -44,6 +46,7 @@ class Candidate(NamedTuple):
     rev: int | None
     deleted: bool
     meant: bool
+    once: str | None = None
 
 
 class Pointing(NamedTuple):
@@ -227,3 +230,20 @@ class Settled:
     outcome: Outcome
     status: str
     behind: bool = False
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What became of the names that were to be adopted.
+
+    Attributes:
+        named: how many, each once.
+        adopted: how many were taken for done.
+        statuses: status → how many have it now.
+        strangers: the names that the ledger does not have.
+    """
+
+    named: int
+    adopted: int
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    strangers: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ DELETED = "Deleted"
 LEFT = "LeftSelection"
 RETRACTED = "Retracted"
 DISMISSED = "Dismissed"
+SAME = "SameDocument"
 """Why files are set aside, in place of an error's type."""
 
 REASONS = {
@@ -29,6 +30,7 @@ REASONS = {
     LEFT: "left the selection when the job's definition changed",
     RETRACTED: "the file was deleted, and what the job had done with it was undone",
     DISMISSED: "failed for the last time, and a person has dismissed it; another version of it comes as any other",
+    SAME: "another file with the same value of `once_per` is done instead",
 }
 
 POSTPONED = "Postponed"
@@ -70,6 +72,7 @@ class JobRules:
         index: make indexes over the keys that the condition selects on.
         falls_back: where the content key is compared, a file that has none is told apart by its metadata: nobody knows
             when its document changes. Not so where people named the keys, nor in what was recorded before there was this.
+        once_per: the key by whose value files are one document, of which one is done; None where each is its own.
     """
 
     name: str
@@ -83,6 +86,7 @@ class JobRules:
     on_delete: str = IGNORE
     index: bool = True
     falls_back: bool = False
+    once_per: str | None = None
 
     @property
     def selection(self) -> str:
@@ -93,8 +97,11 @@ class JobRules:
     def rules(self) -> str:
         """Canonical JSON of what else the ledger depends on."""
         rerun_on = self.rerun_on if isinstance(self.rerun_on, str) else list(self.rerun_on)
+        # What is not said adds nothing, so that older jobs stay what they were.
+        once_per = {} if self.once_per is None else {"once_per": self.once_per}
         return json.dumps(
             {
+                **once_per,
                 "rerun_on": rerun_on,
                 "content_key": self.content_key,
                 "attempts": self.attempts,
@@ -124,6 +131,8 @@ class JobRules:
         keys = {*condition_keys(self.condition), *self.version_keys}
         if self.order_by is not None:
             keys.add(self.order_by.removeprefix("-"))
+        if self.once_per is not None:
+            keys.add(self.once_per)
         return frozenset(keys)
 
     def compares_as(self, other: JobRules) -> bool:
@@ -166,4 +175,5 @@ def rules_from(name: str, selection: str, rules: str, fingerprint: str) -> JobRu
         fingerprint=fingerprint,
         on_delete=values["on_delete"],
         falls_back=values.get("falls_back", False),
+        once_per=values.get("once_per"),
     )

@@ -12,11 +12,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from mmmeta.documents.hosts import Closed
-from mmmeta.state.ledger.outcomes import Candidate, Claim, Elsewhere, Holder, Outcome, Place, Pointing, Settled
+from mmmeta.state.ledger.outcomes import Adopted, Candidate, Claim, Elsewhere, Holder, Outcome, Place, Pointing, Settled
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
 from mmmeta.state.status import JobStatus
@@ -48,29 +48,14 @@ class Offered:
         left: files set aside unprocessed: deleted, or not meant by a changed selection.
         retract: files that were done and are deleted now, handed to the action.
         left_done: files that are done, stay so, and that a changed selection does not mean; deleted ones left out.
+        same: files newly set aside because another one of the same document is done instead (``once_per``).
     """
 
     selected: int = 0
     left: int = 0
     retract: int = 0
     left_done: int = 0
-
-
-@dataclass(frozen=True)
-class Adopted:
-    """What became of the names that were to be adopted.
-
-    Attributes:
-        named: how many, each once.
-        adopted: how many were taken for done.
-        statuses: status → how many have it now.
-        strangers: the names that the ledger does not have.
-    """
-
-    named: int
-    adopted: int
-    statuses: Mapping[str, int] = field(default_factory=dict)
-    strangers: tuple[str, ...] = ()
+    same: int = 0
 
 
 class Ledger(ABC):
@@ -100,6 +85,9 @@ class Ledger(ABC):
         pending stays so whatever the selection says later. One that is deleted before its turn is set aside, and one
         that was done before is due to be undone where ``on_delete`` says so; if it comes back, that is called off. Of
         what is in a worker's hands only the version that counts is noted: it is looked at again when it leaves them.
+
+        Of the files with one value of ``once_per`` one is done, and the others are set aside until it is deleted, changes its
+        value or is dead; then the next is due. What was done with a deleted one is undone when another was done.
 
         Args:
             candidates: read once; a file that comes twice counts as it came first.
@@ -229,9 +217,20 @@ class Ledger(ABC):
         """
 
     @abstractmethod
+    def rename(self, new: str) -> int:
+        """Give all that is known of the job another name, noted until ``end_renaming``; returns of how many files.
+
+        Raises:
+            JobError: a run is at work, or the ledger knows a job of the new name that has tried anything.
+        """
+
+    @abstractmethod
+    def end_renaming(self) -> None:
+        """Nothing outside of the ledger has the old name any more."""
+
+    @abstractmethod
     def trim_history(self) -> None:
-        """Remove attempts that are older than ``HISTORY_DAYS`` and not among the latest ``HISTORY_KEPT``, and targets in which
-        nothing is any more; the ledger keeps how each file ended last."""
+        """Remove attempts older than ``HISTORY_DAYS`` and not among the latest ``HISTORY_KEPT``, and targets without results."""
 
     @abstractmethod
     def due(self) -> list[str]:
@@ -276,6 +275,14 @@ class LedgerView(ABC):
     @abstractmethod
     def places(self, job: str, files: Sequence[str]) -> dict[str, Place]:
         """Where the results of these files are, of those for which that is known."""
+
+    @abstractmethod
+    def statuses(self, job: str, files: Sequence[str]) -> dict[str, str]:
+        """The status of each of these files that the job has; ``postponed`` for one that waits without having failed."""
+
+    @abstractmethod
+    def documents(self, files: Sequence[str]) -> dict[str, str]:
+        """The paths at which jobs have put the documents of these files, of those that are done; the first job's."""
 
     @abstractmethod
     def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
@@ -351,6 +358,14 @@ class LedgerView(ABC):
     @abstractmethod
     def set_aside_since(self, job: str, reason: str, since: datetime) -> int:
         """How many files of a job were set aside for this reason, at that moment (aware UTC) or later."""
+
+    @abstractmethod
+    def targets(self, job: str) -> list[str]:
+        """Where a job has put results, as ``Pointing`` names it."""
+
+    @abstractmethod
+    def renaming(self) -> tuple[str, str] | None:
+        """Old and new name of a job whose renaming was broken off; None where none was."""
 
     @abstractmethod
     def miscounts(self) -> list[tuple[str, str]]:

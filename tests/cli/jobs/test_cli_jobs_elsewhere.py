@@ -30,14 +30,14 @@ def moved(project: Path, run: Run) -> Path:
 
 def test_it_is_said_until_it_is_done_again(moved: Path, run: Run) -> None:
     """At every run, in jobs, plan and check; and then no more."""
-    for words, code in (("run", 0), ("run", 0), ("jobs", 0), ("jobs plan", 0), ("check", 3)):
+    for words, code in (("run", 3), ("run", 3), ("jobs", 0), ("jobs plan", 0), ("check", 3)):
         said = " ".join(run(*words.split(), code=code).output.split())
         assert SENTENCE in said, words
         assert "docs.db, table 'docs'" in said
         assert "mmmeta jobs retry" in said
         assert "mmmeta jobs adopt" in said
         assert "load_all --elsewhere" in said
-    (report,) = lines(run("run", "--json").stdout)
+    (report,) = lines(run("run", "--json", code=3).stdout)
     assert str(report["jobs"][0]["elsewhere"]).startswith(SENTENCE)  # type: ignore[index]
     assert "3 files would be due" in run("jobs", "retry", "load_all", "--elsewhere", "--dry-run").stdout
     assert "3 files are due now" in run("jobs", "retry", "load_all", "--elsewhere").stdout

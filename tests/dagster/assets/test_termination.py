@@ -32,6 +32,7 @@ def look(file):
 """Does the first file, and never comes back from the second."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_terminated_run_gives_its_files_back_and_says_what_it_did(archive: Archive, sign: signal.Signals) -> None:
     """The first letter is done, the second is pending again without an attempt, and the asset's page says so."""
@@ -84,6 +85,7 @@ def look(file):
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_hangs_until_its_run_is_terminated_keeps_no_other_from_its_turn(archive: Archive) -> None:
     """The first time it comes last and alone the next time; the second time an attempt is counted."""
     (archive.root / "dagster_test_actions.py").write_text(HANGS)

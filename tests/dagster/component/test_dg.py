@@ -21,6 +21,7 @@ def project(archive: Archive) -> Path:
     return archive.root
 
 
+@pytest.mark.slow
 def test_dg_lists_the_component(project: Path) -> None:
     """It is found by its entry point, and described in a sentence."""
     listed = run_dg(project, "list", "components", "--json")
@@ -32,6 +33,7 @@ def test_dg_lists_the_component(project: Path) -> None:
     assert found["summary"] == "A metadir with its jobs, sensor and schedules, as assets and Dagster jobs."
 
 
+@pytest.mark.slow
 def test_from_scaffolding_to_a_run(project: Path, archive: Archive) -> None:
     """What is scaffolded loads as it is, is listed, and imports."""
     path = "{{ context.project_root }}/client"
@@ -54,6 +56,7 @@ def test_from_scaffolding_to_a_run(project: Path, archive: Archive) -> None:
     assert len(archive.downloads) == 5
 
 
+@pytest.mark.slow
 def test_dg_check_yaml_names_file_line_and_key(project: Path) -> None:
     """Of everything that is wrong, at the key itself and not at what is around it."""
     yaml = project / "src" / "papers" / "defs" / "docs" / "defs.yaml"

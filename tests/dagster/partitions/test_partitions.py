@@ -125,6 +125,7 @@ def test_the_sensor_asks_for_all_that_is_due(scraped: Archive, instance: dg.Dags
     assert (request.partition_key, request.job_name) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_range_of_partitions_is_one_run(scraped: Archive, tmp_path: Path) -> None:
     """As a person types it, with an instance on disk; each partition gets its own number."""
     home = tmp_path / "home"

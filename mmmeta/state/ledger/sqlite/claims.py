@@ -46,6 +46,7 @@ _SETTLE = (
     "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
     "settled_at = ?7, lease_until = NULL, worker = NULL, "
     "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, "
+    "once_basis = CASE ?8 WHEN 'tried' THEN once_tried WHEN 'kept' THEN once_basis END, "
     "target = CASE WHEN ?10 THEN ?11 ELSE target END, place = CASE WHEN ?10 THEN ?12 ELSE place END, "
     "mark = CASE WHEN ?10 THEN ?13 ELSE mark END, replaced_by = CASE WHEN ?10 THEN ?14 ELSE replaced_by END, "
     "attempts = attempts - ?18 "
@@ -103,7 +104,7 @@ class Claims(Ledger):
         claims = self._next(count, without, among) or self._next(1, without, among, suspects=True)
         until, boot = boot_seconds() + lease, boot_id()
         claimed = self._connection.executemany(
-            "UPDATE ledger SET status = 'claimed', token = ?, attempts = ?, tried = wanted, lease_until = ?, "
+            "UPDATE ledger SET status = 'claimed', token = ?, attempts = ?, tried = wanted, once_tried = once, lease_until = ?, "
             "boot = ?, worker = ?, run_id = ?, claimed_at = ?, due = NULL WHERE job = ? AND file = ?",
             [
                 (claim.token, claim.attempt, until, boot, worker, run_id, self._stamp, self.rules.name, claim.file)
@@ -268,6 +269,7 @@ class Claims(Ledger):
                 else replace(entry, status=now.get(entry.outcome.claim.file, entry.status))
                 for entry in settled
             ]
+        self._offers.settled([entry.outcome.claim.file for entry in ours])
         since = {file: claim.since for file, claim in held.items()}
         tried = [entry for entry in settled if entry.outcome.claim.file not in untried]
         note_attempts(

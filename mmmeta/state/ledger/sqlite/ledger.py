@@ -12,21 +12,31 @@ from functools import lru_cache
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
-from mmmeta.state.ledger.outcomes import Candidate, Place, Pointing
+from mmmeta.state.ledger.outcomes import Adopted, Candidate, Place, Pointing
 from mmmeta.state.ledger.rules import (
     DISMISSED,
     HISTORY_DAYS,
     HISTORY_KEPT,
     REASONS,
+    SAME,
     JobRules,
     latest_due,
     rules_from,
 )
 from mmmeta.state.ledger.sqlite.claims import Claims
 from mmmeta.state.ledger.sqlite.hosts import forget_hosts, note_hosts
+from mmmeta.state.ledger.sqlite.names import end_renaming, forget_job, rename_job
 from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
-from mmmeta.state.ledger.store import Adopted, Current, KnownJob, Offered
+from mmmeta.state.ledger.store import Current, KnownJob, Offered
 from mmmeta.values import RESERVED_PREFIX
+
+_ADOPTABLE = (
+    "status = 'pending'",
+    "status = 'failed'",
+    "status = 'dead'",
+    f"status = 'skipped' AND error_type = '{SAME}' AND meant AND NOT deleted",
+)
+"""SQL over ``ledger``: what may be taken for done."""
 
 
 class SqliteLedger(Claims):
@@ -98,13 +108,15 @@ class SqliteLedger(Claims):
         forget_hosts(self._connection)
         name = self.rules.name
         if files is None:
-            return sum(
+            count = sum(
                 self._connection.execute(
                     f"UPDATE ledger INDEXED BY ledger_{status} {again} AND status = '{status}'", (self._stamp, name)
                 ).rowcount
                 for status in (("failed", "dead") if dead else ("failed",))
             )
-        return sum(
+            self._offers.regroup()
+            return count
+        count = sum(
             self._connection.execute(
                 f"UPDATE ledger {again} AND file = ? AND (+status IN ('failed', 'dead') "
                 "OR (+status = 'done' AND NOT deleted) OR (+status = 'skipped' AND error_type = ? AND NOT deleted))",
@@ -112,11 +124,15 @@ class SqliteLedger(Claims):
             ).rowcount
             for file in files
         )
+        self._offers.regroup()
+        return count
 
     def dismiss(self, files: Sequence[str] | None) -> int:
         which = [] if files is None else list(dict.fromkeys(files))
         scopes = [("", ())] if files is None else [(" AND file = ?", (file,)) for file in which]
-        return sum(self._dismiss(scope, parameters) for scope, parameters in scopes)
+        count = sum(self._dismiss(scope, parameters) for scope, parameters in scopes)
+        self._offers.regroup()
+        return count
 
     def _dismiss(self, scope: str, parameters: tuple[str, ...]) -> int:
         where = f"WHERE job = ? AND status = 'dead'{scope}"
@@ -155,7 +171,7 @@ class SqliteLedger(Claims):
             ],
         )
         which = (
-            "job = ? AND status IN ('pending', 'failed', 'dead') AND NOT retract "
+            f"job = ? AND (({') OR ('.join(_ADOPTABLE)})) AND NOT retract "
             "AND file IN (SELECT file FROM temp.adopted WHERE NOT taken)"
         )
         self._remember_older(which, files)
@@ -165,13 +181,14 @@ class SqliteLedger(Claims):
             (self._stamp, self._stamp, name),
         )
         adopted = connection.execute(
-            "UPDATE ledger SET status = 'done', basis = wanted, tried = wanted, attempts = 0, token = token + 1, "
+            "UPDATE ledger SET status = 'done', basis = wanted, tried = wanted, once_basis = once, once_tried = once, attempts = 0, token = token + 1, "
             "due = NULL, run_id = NULL, error_type = NULL, error_message = NULL, error_lines = NULL, settled_at = ?, "
             "replaced_by = NULL, (target, place, mark) = (SELECT a.target, a.place, a.mark FROM temp.adopted AS a "
             "WHERE a.file = ledger.file) "
             f"WHERE {which}",
             (self._stamp, name),
         ).rowcount
+        self._offers.regroup()
         statuses = connection.execute(
             "SELECT ledger.status, count(*) FROM temp.adopted LEFT JOIN ledger ON ledger.job = ? "
             "AND ledger.file = temp.adopted.file GROUP BY 1",
@@ -211,17 +228,13 @@ class SqliteLedger(Claims):
         return taken
 
     def forget(self) -> int:
-        name = self.rules.name
-        self._connection.execute(
-            "UPDATE info SET value = max(value, (SELECT ifnull(max(token), 0) + 1 FROM ledger WHERE job = ?)) "
-            "WHERE name = 'token_base'",
-            (name,),
-        )
-        count = self._connection.execute("DELETE FROM ledger WHERE job = ?", (name,)).rowcount
-        self._places.forget()
-        for table in ("ledger_counts", "attempts", "jobs"):
-            self._connection.execute(f"DELETE FROM {table} WHERE job = ?", (name,))
-        return int(count)
+        return forget_job(self._connection, self.rules.name)
+
+    def rename(self, new: str) -> int:
+        return rename_job(self._connection, self.rules.name, new, self._workers)
+
+    def end_renaming(self) -> None:
+        end_renaming(self._connection)
 
     def files_elsewhere(self, pointing: Pointing) -> list[str]:
         return self._places.files_elsewhere(pointing)
@@ -257,9 +270,9 @@ class SqliteLedger(Claims):
     def adoptable(self) -> list[str]:
         return [
             str(file)
-            for status in ("pending", "failed", "dead")
+            for which in _ADOPTABLE
             for (file,) in self._connection.execute(
-                f"SELECT file FROM ledger WHERE job = ? AND status = '{status}' AND NOT retract", (self.rules.name,)
+                f"SELECT file FROM ledger WHERE job = ? AND {which} AND NOT retract", (self.rules.name,)
             )
         ]
 

@@ -205,10 +205,6 @@ class Places:
         ids = _elsewhere(self._connection, self._job, pointing)
         self._connection.executemany("UPDATE targets SET accepted = 1 WHERE id = ?", [(one,) for one in ids])
 
-    def forget(self) -> None:
-        for table in ("places", "older_places", "targets"):
-            self._connection.execute(f"DELETE FROM {table} WHERE job = ?", (self._job,))
-
     def trim(self) -> None:
         """Remove targets in which nothing is any more, so that nobody has to look for what is there."""
         rows = self._connection.execute("SELECT id FROM targets WHERE job = ?", (self._job,)).fetchall()

@@ -37,6 +37,9 @@ CREATE TABLE ledger (
     rev INTEGER,                        -- revision of the metadata db that brought this version
     deleted INTEGER NOT NULL DEFAULT 0, -- whether the file is marked deleted
     meant INTEGER NOT NULL DEFAULT 1,   -- whether the selection means the version that counts
+    once TEXT,                          -- what once_per compares, of the version that counts; NULL: a document of its own
+    once_tried TEXT,                    -- the same, of the version last claimed
+    once_basis TEXT,                    -- the same, of the version last done
     token INTEGER NOT NULL DEFAULT 0,   -- fencing token of the last claim or reset
     asked INTEGER NOT NULL DEFAULT 0,   -- token when a person last asked for it anew; receipts up to it do not count
     lease_until REAL,                   -- seconds of the boot-time clock
@@ -127,6 +130,7 @@ _INDEXES = (
     "CREATE INDEX ledger_claimed ON ledger (job, lease_until) WHERE status = 'claimed'",
     "CREATE INDEX ledger_dead ON ledger (job) WHERE status = 'dead'",
     "CREATE INDEX ledger_skipped ON ledger (job) WHERE status = 'skipped'",
+    "CREATE INDEX ledger_once ON ledger (job, once) WHERE once IS NOT NULL",
     "CREATE INDEX attempts_file ON attempts (job, file)",
     "CREATE INDEX attempts_run ON attempts (run_id) WHERE run_id IS NOT NULL",
 )

@@ -15,6 +15,7 @@ from mmmeta.sqlite.statements import encodable
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
 from mmmeta.state.ledger.sqlite.hosts import read_hosts
+from mmmeta.state.ledger.sqlite.names import renaming_of
 from mmmeta.state.ledger.sqlite.places import count_elsewhere, others_at, were_given
 from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE, read_place
 from mmmeta.state.ledger.store import LedgerView
@@ -143,6 +144,31 @@ class SqliteLedgerView(LedgerView):
             found.update({file: place for file, *at in rows if (place := read_place(at, file)) is not None})
         return found
 
+    def statuses(self, job: str, files: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for chunk in in_chunks(files, PER_STATEMENT):
+            marks = ", ".join("?" * len(chunk))
+            sql = (
+                "SELECT file, CASE WHEN status = 'failed' AND error_type = ? THEN 'postponed' ELSE status END "
+                f"FROM ledger WHERE job = ? AND file IN ({marks})"
+            )
+            found.update(self._connection.execute(sql, (POSTPONED, job, *chunk)).fetchall())
+        return found
+
+    def documents(self, files: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for chunk in in_chunks(files, PER_STATEMENT):
+            marks = ", ".join("?" * len(chunk))
+            # A row of a table goes by the file's own name: only documents are named by a rule.
+            sql = (
+                "SELECT ledger.file, t.target, ifnull(ledger.place, ledger.file) FROM ledger JOIN targets AS t "
+                "ON t.id = ledger.target WHERE ledger.job IN (SELECT job FROM jobs) AND t.naming <> '' "
+                f"AND +ledger.status = 'done' AND ledger.file IN ({marks}) ORDER BY t.id"
+            )
+            for file, folder, name in self._connection.execute(sql, chunk):
+                found.setdefault(file, f"{folder}/{name}")
+        return found
+
     def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for chunk in in_chunks(files, PER_STATEMENT):
@@ -253,6 +279,13 @@ class SqliteLedgerView(LedgerView):
             (job, reason, to_text(since)),
         ).fetchone()
         return int(count)
+
+    def targets(self, job: str) -> list[str]:
+        rows = self._connection.execute("SELECT DISTINCT target FROM targets WHERE job = ? ORDER BY 1", (job,))
+        return [str(target) for (target,) in rows]
+
+    def renaming(self) -> tuple[str, str] | None:
+        return renaming_of(self._connection)
 
     def miscounts(self) -> list[tuple[str, str]]:
         kept = self._counted("SELECT job, status, files FROM ledger_counts WHERE files <> 0")

@@ -1,4 +1,4 @@
-"""``checks`` of a metadir: what its Dagster asset checks take for unhealthy, and how loudly they say so."""
+"""``checks`` of a metadir: what ``mmmeta status --check``, ``mmmeta run`` and Dagster's asset checks take for unhealthy."""
 
 from __future__ import annotations
 
@@ -32,16 +32,19 @@ Sample = Annotated[int | Literal["all"], BeforeValidator(_sample), WithJsonSchem
 
 
 class ChecksConfig(Model):
-    """Dagster's asset checks of the metadir's assets; false for none."""
+    """What counts as unhealthy, for Dagster's asset checks, `mmmeta run` and `mmmeta status --check`; false for none but the
+    last."""
 
-    enabled: Annotated[bool, Field(description="whether there are any")] = True
+    enabled: Annotated[bool, Field(description="whether Dagster's asset checks and the end of a run look")] = True
     severity: Annotated[
-        Literal["warn", "error"], Field(description="how a check fails; either way the run goes on")
+        Literal["warn", "error"], Field(description="how an asset check fails; either way the run goes on")
     ] = "warn"
     failures: Annotated[
         Share, Field(description="of the files that a job has tried, the share that may be failed or dead")
     ] = 0.1
-    lag: Annotated[Duration, Field(description="how long a file may be pending")] = 86_400.0
+    lag: Annotated[
+        Duration, Field(description="how long a file may be pending, and a publication here wait to be merged")
+    ] = 86_400.0
     downloads: Annotated[
         Sample, Field(description="done files whose documents or rows are looked for each time: a number, or all")
     ] = 20

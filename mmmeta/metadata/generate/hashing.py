@@ -1,0 +1,144 @@
+"""Digests of documents, computed beside the reading of metadata: hashing leaves Python to others meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
+from typing import NamedTuple
+
+from mmmeta.documents.local import open_regular
+from mmmeta.metadata.generate.walk import Entry
+
+WORKERS = min(4, os.cpu_count() or 1)
+"""Documents that are read at once; more do not make a disk faster."""
+
+_TOGETHER = 8
+"""Documents that are handed to a thread at once: handing over costs as much as reading a small one."""
+
+_CHUNK = 1 << 18
+"""Bytes read at once."""
+
+
+class Hashed(NamedTuple):
+    """A document that was read: how it was when it was opened, and its digest in hexadecimal."""
+
+    entry: Entry
+    digest: str
+
+
+class Hashing:
+    """A document that is to be read."""
+
+    __slots__ = ("_future", "_hasher", "_place", "key", "kind", "path")
+
+    def __init__(self, hasher: Hasher, key: bytes, path: bytes, kind: str) -> None:
+        self.key = key
+        self.path = path
+        self.kind = kind
+        self._hasher = hasher
+        self._future: Future[list[Hashed | OSError]] | None = None
+        self._place = 0
+
+    def begun(self, future: Future[list[Hashed | OSError]], place: int) -> None:
+        """Note who reads it."""
+        self._future = future
+        self._place = place
+
+    def result(self) -> Hashed:
+        """Wait for it.
+
+        Raises:
+            OSError: it cannot be read, or is no regular file.
+        """
+        if self._future is None:
+            self._hasher.flush()
+        assert self._future is not None
+        found = self._future.result()[self._place]
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+
+class Hasher:
+    """Reads documents in threads of its own, which end with ``close``."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: list[Hashing] = []
+
+    def start(self, key: bytes, path: bytes, kind: str) -> Hashing:
+        """Take on a document; it is read soon, at the latest when its result is asked for."""
+        hashing = Hashing(self, key, path, kind)
+        self._waiting.append(hashing)
+        if len(self._waiting) == _TOGETHER:
+            self.flush()
+        return hashing
+
+    def flush(self) -> None:
+        """Begin to read all that was taken on."""
+        if self._waiting:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="mmmeta-hash")
+            future = self._pool.submit(_hash_all, self._waiting)
+            for place, hashing in enumerate(self._waiting):
+                hashing.begun(future, place)
+            self._waiting = []
+
+    def close(self) -> None:
+        """End the threads; what was not begun is dropped."""
+        self._waiting = []
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def _hash_all(several: list[Hashing]) -> list[Hashed | OSError]:
+    buffer = memoryview(bytearray(_CHUNK))
+    found: list[Hashed | OSError] = []
+    for one in several:
+        try:
+            found.append(hash_document(one.key, one.path, one.kind, buffer))
+        except OSError as error:
+            found.append(error)
+    return found
+
+
+def hash_document(key: bytes, path: bytes, kind: str = "sha1", buffer: memoryview | None = None) -> Hashed:
+    """Read one document.
+
+    Args:
+        path: where it lies; whether a link in its place may be followed was decided before.
+        kind: the digest's function, by hashlib's name.
+        buffer: to read into, a new one unless given.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    digest = hashlib.new(kind, usedforsecurity=False)
+    view = buffer if buffer is not None else memoryview(bytearray(_CHUNK))
+    with _opened(path) as file:
+        before = os.fstat(file.fileno())
+        left = before.st_size
+        while count := file.readinto(view):
+            digest.update(view[:count])
+            left -= count
+            if not left:
+                break  # what is written behind it by now changes its stamps
+    return Hashed(entry_of(key, before), digest.hexdigest())
+
+
+def _opened(path: bytes) -> FileIO:
+    try:
+        return open_regular(path)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return open_regular(os.path.realpath(path))
+
+
+def entry_of(key: bytes, found: os.stat_result) -> Entry:
+    """What the memory keeps of a file that was looked at."""
+    return Entry(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

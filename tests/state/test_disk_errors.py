@@ -1,0 +1,86 @@
+"""What SQLite says after a disk gave an error, and what a person is told of it; each was found by ``make test-faults``."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from archives import Archive
+
+from mmmeta.errors import StateDbError
+from mmmeta.sqlite.damage import why_not_whole
+from mmmeta.sqlite.remedies import may_use
+from mmmeta.state.database import StateDatabase
+
+
+@pytest.fixture
+def database(archive: Archive) -> Iterator[StateDatabase]:
+    """That of a client which has merged a file."""
+    archive.write("a")
+    archive.deliver()
+    made = StateDatabase(archive.client.layout.state)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_what_sqlite_took_for_damage_is_looked_at_again(database: StateDatabase, writing: bool) -> None:
+    """Nobody is to move a sound file away because a page could not be read once."""
+    with (
+        pytest.raises(StateDbError, match="is sound now") as caught,
+        database.atomic() if writing else database.reading(),
+    ):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+    assert "move it away" not in str(caught.value)
+    assert "try again" in str(caught.value)
+
+
+@pytest.mark.parametrize(("code", "damage"), [(266, False), (522, False), (11, True)])
+def test_a_page_that_the_disk_did_not_give_is_no_damage(code: int, damage: bool) -> None:
+    """What the check says of it has SQLite's number for the reason."""
+
+    class Checking(sqlite3.Connection):
+        def execute(self, *_: object) -> sqlite3.Cursor:
+            return super().execute("SELECT ?", (f"Tree 3 page 9: unable to get the page. error code={code}",))
+
+    connection = sqlite3.connect(":memory:", factory=Checking)
+    try:
+        if damage:
+            assert "unable to get the page" in str(why_not_whole(connection))
+        else:
+            with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+                why_not_whole(connection)
+    finally:
+        connection.close()
+
+
+def test_a_connection_that_fell_back_to_reading_is_opened_anew(database: StateDatabase) -> None:
+    """SQLite stays with reading where it could once not open its files to write."""
+    with database.atomic() as first:
+        pass
+    with pytest.raises(StateDbError, match="could not be opened for writing"), database.atomic():
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+    with database.atomic() as second:
+        assert second is not first
+        second.execute("UPDATE info SET value = value WHERE name = 'revision'")
+
+
+def test_a_connection_that_met_an_error_reads_no_more(database: StateDatabase) -> None:
+    """What SQLite remembers of an error may last."""
+    with database.reading() as first:
+        pass
+    with database.reading() as again:
+        assert again is first
+    with pytest.raises(StateDbError, match="disk I/O"), database.reading():
+        raise sqlite3.OperationalError("disk I/O error")
+    with database.reading() as second:
+        assert second is not first
+
+
+def test_a_file_that_is_not_there_yet_may_be_made(tmp_path: Path) -> None:
+    """What is missing has no permissions; it is the folder's that count."""
+    assert may_use(tmp_path / "state.db", write=True)
+    assert not may_use(tmp_path / "state.db", write=False)
+    assert not may_use(tmp_path / "nowhere" / "state.db", write=True)
