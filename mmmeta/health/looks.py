@@ -98,6 +98,13 @@ def revision(seen: Seen, limit: float) -> Found:
         )
         return Found(words, numbers, "status", passed=False)
     if m.is_outdated:
+        ours = m.inspect().state_db
+        if ours is not None and ours.unique != head.unique:
+            words = (
+                f"The remote identifies files by {head.unique} now, the state db by {ours.unique}: nothing is merged any more "
+                "before the state db is brought along; look first with `mmmeta state rekey --dry-run`."
+            )
+            return Found(words, numbers, "state rekey --dry-run", "state rekey", passed=False)
         waits = _waits(first_unmerged(m.layout, merged.metadata_id, merged.revision or 0))
         words = (
             f"The state db has merged revision {merged.revision}, the metadata db has {head.revision}: not merged yet"

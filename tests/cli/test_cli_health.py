@@ -113,6 +113,34 @@ def test_a_stale_copy_and_a_missing_one(loaded: Path, server: Path, client: Path
     assert "Cannot be told" in run("status", "--check", code=3).stdout
 
 
+@pytest.mark.parametrize("content", [b"", b"no database", None])
+def test_a_copy_that_cannot_be_read_hides_nothing(loaded: Path, client: Path, run: Run, content: bytes | None) -> None:
+    """Half synced, empty or none of ours: a line as any other, and what else needs a person is said as well."""
+    sql(loaded.parent / "docs.db", "DELETE FROM docs WHERE content_hash = 'b2'")
+    copy = client / "_mmmeta" / "meta.db"
+    copy.write_bytes(copy.read_bytes()[:20_000] if content is None else content)
+    first, second = run("status", "--check", code=3).stdout.splitlines()
+    assert first.startswith("archive: Cannot be told: metadata db ")
+    assert ". See: mmmeta" in first
+    assert second.startswith("archive/load_all: Looked for 3 of 3 files that are done: 1 not in place")
+    report = json.loads(run("status", "--check", "--json", code=3).stdout)
+    assert (report["problems"], report["outdated"], report["published"]) == (2, None, None)
+    run("status", code=1)
+
+
+def test_another_unique_needs_a_person_at_once(loaded: Path, server: Path, client: Path, run: Run) -> None:
+    """For no update goes on before it, however fresh the publication is."""
+    (server / "_mmmeta" / "config.yml").write_text("metadata: {unique: title}\n")
+    run("--metadir", server, "generate", "--replace")
+    sync(server, client)
+    run("run", "--quiet", code=1)
+    (line,) = run("status", "--check", code=3).stdout.splitlines()
+    assert "identifies files by title now, the state db by content_hash" in line
+    assert line.endswith("archive state rekey")
+    run("state", "rekey")
+    assert "nothing needs you" in run("status", "--check").stdout
+
+
 def test_results_that_are_gone_and_a_changed_target(loaded: Path, run: Run) -> None:
     """Also at the end of a run that had nothing to do."""
     sql(loaded.parent / "docs.db", "DELETE FROM docs WHERE content_hash = 'b2'")
