@@ -214,6 +214,8 @@ def test_jobs_that_only_the_ledger_knows(client: Path, run: Run) -> None:
         m.job("mine", attempts=1).run(fail)
     output = run("--metadir", client, "status", "--check", code=3).stdout
     assert "client/mine: 3 files are dead" in output
+    assert "it goes on where it is made" in output
+    assert "`mmmeta jobs forget mine`" in output
 
 
 def test_times(loaded: Path, server: Path, run: Run) -> None:

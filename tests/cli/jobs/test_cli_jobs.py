@@ -78,7 +78,8 @@ def test_a_job_that_lives_elsewhere_is_not_to_be_forgotten(
 
     ran.write_text(PROJECT.replace("      everything:", "      all_of_them:"))
     said = run("jobs").stderr
-    assert "everything: not in the project file: made in Python or by a component" in said
+    assert "everything: not in the project file: made in Python or by a component, or taken out or renamed there" in said
+    assert "`mmmeta jobs rename everything NEW`" in said
     assert "jobs forget" not in said
     monkeypatch.setattr(overview, "IDLE", timedelta(0))
     assert "If nothing makes it any more, `mmmeta jobs forget everything` clears it" in run("jobs").stderr
