@@ -141,6 +141,32 @@ def test_another_unique_needs_a_person_at_once(loaded: Path, server: Path, clien
     assert "nothing needs you" in run("status", "--check").stdout
 
 
+def test_a_deletion_that_an_update_refuses_needs_a_person_at_once(
+    loaded: Path, server: Path, client: Path, run: Run
+) -> None:
+    """A remote that was lost, or whose disk is not mounted: each run ends with 1 until somebody says that it is meant."""
+    shutil.rmtree(server / "_mmmeta")
+    for file in server.glob("*.json"):
+        file.unlink()
+    run("--metadir", server, "generate")
+    sync(server, client)
+    assert "3 of 3 files would be deleted" in run("run", "--quiet", code=1).stderr
+    (line,) = run("status", "--check", code=3).stdout.splitlines()
+    assert line.startswith("archive: 3 of 3 files would be deleted, and none would be left; nothing was changed.")
+    assert "`mmmeta update --allow-mass-delete`" in line
+    run("update", "--allow-mass-delete")
+    assert "nothing needs you" in run("status", "--check").stdout
+
+
+def test_a_deletion_that_was_told_waits_as_any_news(loaded: Path, server: Path, client: Path, run: Run) -> None:
+    for file in server.glob("*.json"):
+        file.unlink()
+    run("--metadir", server, "generate", "--ensure", "--allow-mass-delete")
+    sync(server, client)
+    assert "nothing needs you" in run("status", "--check").stdout
+    run("run", "--quiet")
+
+
 def test_results_that_are_gone_and_a_changed_target(loaded: Path, run: Run) -> None:
     """Also at the end of a run that had nothing to do."""
     sql(loaded.parent / "docs.db", "DELETE FROM docs WHERE content_hash = 'b2'")
