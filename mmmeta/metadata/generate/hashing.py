@@ -10,7 +10,7 @@ from io import FileIO
 from typing import NamedTuple
 
 from mmmeta.documents.local import open_regular
-from mmmeta.metadata.generate.walk import Entry
+from mmmeta.metadata.generate.walk import Entry, entry_of
 
 WORKERS = min(4, os.cpu_count() or 1)
 """Documents that are read at once; more do not make a disk faster."""
@@ -137,8 +137,3 @@ def _opened(path: bytes) -> FileIO:
         if error.errno != errno.ELOOP:
             raise
         return open_regular(os.path.realpath(path))
-
-
-def entry_of(key: bytes, found: os.stat_result) -> Entry:
-    """What the memory keeps of a file that was looked at."""
-    return Entry(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

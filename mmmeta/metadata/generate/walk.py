@@ -55,6 +55,22 @@ class Entry(NamedTuple):
     inode: int
 
 
+_STAMPS = 1 << 63
+"""Stamps and inodes from here on, and stamps below its negative, fit in no database."""
+
+
+def entry_of(key: bytes, found: os.stat_result) -> Entry:
+    """What is kept of a file that was looked at. Whoever packs an archive writes any time into it, and some file systems
+    number their files with all 64 bits: a time after 2262 or before 1677 is the last or first that SQLite can hold, and an
+    inode is read as a signed number."""
+    mtime, ctime, inode = found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    if inode >= _STAMPS:
+        inode -= 2 * _STAMPS
+    if not (-_STAMPS <= mtime < _STAMPS and -_STAMPS <= ctime < _STAMPS):
+        mtime, ctime = (max(-_STAMPS, min(stamp, _STAMPS - 1)) for stamp in (mtime, ctime))
+    return Entry(key, found.st_size, mtime, ctime, inode)
+
+
 @dataclass
 class Walk:
     """Walks a folder; what could not be looked at is kept in ``problems``.
@@ -103,7 +119,7 @@ class Walk:
                     elif name.endswith(suffixes) or name[-longest:].lower().endswith(suffixes):
                         found = entry.stat()
                         if is_regular(found.st_mode):
-                            yield Entry(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+                            yield entry_of(key, found)
                         else:
                             self._aside(key, _LINK_TO_FOLDER if entry.is_dir() else "not a regular file")
                     elif entry.is_symlink() and entry.is_dir():
