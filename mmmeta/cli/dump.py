@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from mmmeta.cli.options import order_by_option, read_filters, require_keys, settings_options, split_keys
-from mmmeta.cli.out import opened_binary, opened_text
+from mmmeta.cli.out import opened_binary, opened_text, require_writable
 from mmmeta.cli.output import harmless
 from mmmeta.cli.progress import ProgressCallback, progress_bar
 from mmmeta.cli.targets import find_target
@@ -90,6 +90,7 @@ def verb(
     keys = split_keys(columns)
     target = find_target(ctx)
     with target.open() as metadir, progress_bar() as progress:
+        require_writable(output, metadir)
         files = metadir.files
         metadir.require_files()
         require_keys(split_keys(order_by), files, "--order-by")

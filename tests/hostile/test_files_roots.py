@@ -3,13 +3,20 @@ through it."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from archives import Archive
 
 from mmmeta import Metadir
+from mmmeta.metadata.generate import hashing
 from mmmeta.metadata.generate.walk import Entry, entry_of
 
 FAR = 253_402_300_800 * 10**9
@@ -83,3 +90,72 @@ def test_a_link_that_stays_inside_is_read(archive: Archive) -> None:
         with Metadir(path) as server:
             assert not server.generate().problem_count
             assert [file.unique_value for file in server.files] == ["linked"]
+
+
+ENDLESS = """
+import sys
+from mmmeta import Metadir
+with Metadir(sys.argv[1]) as server:
+    print("begins", flush=True)
+    server.generate(no_meta=len(sys.argv) > 2)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["no_meta"]])
+def test_a_document_without_an_end_is_left_at_ctrl_c(archive: Archive, options: list[str]) -> None:
+    """At once, not when it has been read."""
+    root = archive.server_path
+    (root / "a.pdf.json").write_text("{}")
+    for name in ("a.pdf", "b.pdf"):
+        with (root / name).open("wb") as file:
+            file.truncate(1 << 42)
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, str(root), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert said.rstrip().endswith(b"KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("no_meta", [False, True])
+def test_a_document_that_changes_while_it_is_read_is_set_aside(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, no_meta: bool
+) -> None:
+    """Else the digest of what never was there would be published, as a file of its own; the next generate has it."""
+    root = archive.server_path
+    archive.write("good")
+    (root / "a.pdf").write_bytes(b"1" * 1_000_000)
+    if not no_meta:
+        (root / "a.pdf.json").write_text("{}")
+
+    class Meanwhile(io.FileIO):
+        """A writer comes by when the first part has been read."""
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            count = super().readinto(buffer)
+            with open(self.name, "r+b") as writing:
+                writing.seek(999_000)
+                writing.write(b"new")
+            os.utime(self.name)
+            return count or 0
+
+    time.sleep(0.02)
+    with monkeypatch.context() as patched:
+        patched.setattr(hashing, "open_regular", Meanwhile)
+        report = archive.server.generate(no_meta=no_meta)
+    assert report.problem_count == 1
+    assert "changed while it was read" in str(report.problems[0])
+    assert [file.unique_value for file in archive.server.files] == ["good"]
+    report = archive.server.generate(no_meta=no_meta)
+    assert (report.added, report.problem_count) == (1, 0)
+    digest = hashlib.sha1((root / "a.pdf").read_bytes()).hexdigest()
+    assert {file.unique_value for file in archive.server.files} == {"good", digest}
