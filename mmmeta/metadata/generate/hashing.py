@@ -7,6 +7,7 @@ import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
+from threading import Event
 from typing import NamedTuple
 
 from mmmeta.documents.local import open_regular
@@ -68,6 +69,7 @@ class Hasher:
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[Hashing] = []
+        self._ended = Event()
 
     def start(self, key: bytes, path: bytes, kind: str) -> Hashing:
         """Take on a document; it is read soon, at the latest when its result is asked for."""
@@ -82,40 +84,45 @@ class Hasher:
         if self._waiting:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="mmmeta-hash")
-            future = self._pool.submit(_hash_all, self._waiting)
+            future = self._pool.submit(_hash_all, self._waiting, self._ended)
             for place, hashing in enumerate(self._waiting):
                 hashing.begun(future, place)
             self._waiting = []
 
     def close(self) -> None:
-        """End the threads; what was not begun is dropped."""
+        """End the threads; what was not read to its end is dropped, for a document may be endless and a person in haste."""
         self._waiting = []
+        self._ended.set()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
 
-def _hash_all(several: list[Hashing]) -> list[Hashed | OSError]:
+def _hash_all(several: list[Hashing], ended: Event) -> list[Hashed | OSError]:
     buffer = memoryview(bytearray(_CHUNK))
     found: list[Hashed | OSError] = []
     for one in several:
         try:
-            found.append(hash_document(one.key, one.path, one.kind, buffer))
+            found.append(hash_document(one.key, one.path, one.kind, buffer, ended))
         except OSError as error:
             found.append(error)
     return found
 
 
-def hash_document(key: bytes, path: bytes, kind: str = "sha1", buffer: memoryview | None = None) -> Hashed:
+def hash_document(
+    key: bytes, path: bytes, kind: str = "sha1", buffer: memoryview | None = None, ended: Event | None = None
+) -> Hashed:
     """Read one document.
 
     Args:
         path: where it lies; whether a link in its place may be followed was decided before.
         kind: the digest's function, by hashlib's name.
         buffer: to read into, a new one unless given.
+        ended: set when nobody waits for it any more.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, is no regular file, or was written to meanwhile: the digest would be that of nothing
+            that ever was there.
     """
     digest = hashlib.new(kind, usedforsecurity=False)
     view = buffer if buffer is not None else memoryview(bytearray(_CHUNK))
@@ -125,8 +132,11 @@ def hash_document(key: bytes, path: bytes, kind: str = "sha1", buffer: memoryvie
         while count := file.readinto(view):
             digest.update(view[:count])
             left -= count
-            if not left:
-                break  # what is written behind it by now changes its stamps
+            if left <= 0 or (ended is not None and ended.is_set()):
+                break
+        after = os.fstat(file.fileno())
+    if left or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise OSError(errno.EAGAIN, "it changed while it was read; the next generate reads it again")
     return Hashed(entry_of(key, before), digest.hexdigest())
 
 
