@@ -10,6 +10,8 @@ import errno
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.errors import LegacyMetadirError
@@ -17,10 +19,21 @@ from mmmeta.layout import METADIR, require_plain
 from mmmeta.sqlite.connection import tables_in
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, is_sqlite, is_wal, stamp_of
 
-__all__ = ["has_our_tables", "legacy_error", "legacy_tables_text", "make_folder", "refuse_legacy", "write_atomic"]
+__all__ = [
+    "database_beside",
+    "has_our_tables",
+    "legacy_error",
+    "legacy_tables_text",
+    "make_folder",
+    "refuse_legacy",
+    "write_atomic",
+]
 
 _AT_ONCE = 16
 """Writers of one file at the same time whose temporary files have names that others take over when they are killed."""
+
+_NAME = 200
+"""Characters of a name that its temporary file keeps; file systems allow 255 bytes with what is added."""
 
 _looked_at: dict[Path, tuple[object, str | None]] = {}
 """meta.db → what it was when its tables were looked at, and why it is none of this version's."""
@@ -130,6 +143,31 @@ def write_atomic(path: Path, data: bytes, *, by: Path | None = None) -> None:
             if error.errno not in (errno.EXDEV, errno.EACCES, errno.EROFS, errno.EPERM):
                 raise
     _write_by(path.parent, path, data)
+
+
+@contextmanager
+def database_beside(path: Path) -> Iterator[Path]:
+    """An empty file for a database that is to take a file's place, by a rename within the block; for SQLite, which writes by name.
+
+    What a killed process has left is taken over, as in ``write_atomic``: a copy of a state db is large.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    temporary, handle = _temporary(path.parent, path.name[:_NAME])
+    logs = [temporary.with_name(temporary.name + suffix) for suffix in ("-journal", "-wal", "-shm")]
+    try:
+        for log in logs:
+            log.unlink(missing_ok=True)  # else it would be played into what is written now
+        os.ftruncate(handle, 0)
+        yield temporary
+    finally:
+        with suppress(OSError):
+            for log in logs:
+                log.unlink(missing_ok=True)
+            if _is_named(temporary, handle):
+                temporary.unlink()
+        os.close(handle)
 
 
 def _write_by(folder: Path, path: Path, data: bytes) -> None:

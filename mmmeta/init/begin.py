@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -176,7 +177,7 @@ def _write(path: Path, text: str, check: Callable[[Path], object], dry_run: bool
         return Proposed(path, text, WOULD)
     make_folder(path.parent)
     # Under another name first, so that a mistake of ours leaves nothing behind that stops every verb.
-    trial = path.with_name(f".{path.name}.new")
+    trial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")  # a name that nothing there has
     try:
         write_atomic(trial, text.encode())
         check(trial)

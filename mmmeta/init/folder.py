@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from mmmeta.errors import MmmetaError, Problem
-from mmmeta.init.keys import Keys
+from mmmeta.init.keys import Keys, is_key
 from mmmeta.metadata.generate.derive import shown_path
 from mmmeta.metadata.generate.finding import Finder
 from mmmeta.metadata.generate.finding import Folder as Listing
@@ -283,7 +283,8 @@ class _Look:
         """Key → the document that its value names, beside the metadata file or from the root on."""
         result = {}
         for key, value in values.items():
-            if key != self._given and not (isinstance(value, str) and "." in value and len(value) < LONGEST):
+            may_name = is_key(key) and isinstance(value, str) and "." in value and len(value) < LONGEST
+            if key != self._given and not may_name:
                 continue
             found = self._finder.find(metadata.key, value, guess=False).document
             # The finder falls back on the name of the metadata file, which this value may have nothing to do with.

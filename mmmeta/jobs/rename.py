@@ -59,6 +59,7 @@ def rename_job(state: State, old: str, new: str, config: JobConfig | None, *, dr
             raise JobError(f"the ledger knows no job {old!r}.{was}")
         receipts = _copied(targets, merged.state_id, old, new, dry_run=dry_run)
         if not dry_run:
+            state.write_status()
             _end(state, targets, old, new)
         return Renamed(old, new, 0, receipts, unreached, finished=True, dry_run=dry_run)
     with state.ledger.rehearsing(known) as ledger:

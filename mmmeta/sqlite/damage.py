@@ -37,10 +37,17 @@ def is_busy(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in ("locked", "busy"))
 
 
+_OF_PLACE = ("locked", "busy", "full", "readonly", "unable to open", "disk I/O")
+
+
 def tells_place(error: Exception) -> bool:
     """Whether an error of SQLite is about where a file lies, not about what is in it: a full disk, permissions, a lock."""
-    words = ("locked", "busy", "full", "readonly", "unable to open", "disk I/O")
-    return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in words)
+    return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in _OF_PLACE)
+
+
+def words_tell_place(words: str) -> bool:
+    """The same of what ``why_damaged`` gives: then nobody knows what is in the file."""
+    return any(word in words for word in (*_OF_PLACE, "permission", "open files"))
 
 
 def tells_damage(error: Exception) -> bool:

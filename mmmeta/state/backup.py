@@ -7,7 +7,6 @@ and a document that is in its place is not fetched again.
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,12 +16,13 @@ from mmmeta.errors import MmmetaError, StateDbError, remedy_of
 from mmmeta.layout import Layout
 from mmmeta.reports import Progress
 from mmmeta.sqlite.connection import connect, set_journal_mode
+from mmmeta.sqlite.damage import words_tell_place
 from mmmeta.sqlite.headers import is_sqlite
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, merged_of
 from mmmeta.state.ledger.sqlite.behind import free_claims
 from mmmeta.state.liveness import living
-from mmmeta.writing import make_folder
+from mmmeta.writing import database_beside, make_folder
 
 BEFORE = ".before-restore"
 """Suffix of what was there before a copy was put back; one such is kept."""
@@ -95,6 +95,8 @@ def restore(
                 f"{source} {'has merged nothing yet' if source.exists() else 'is not there'}: give a copy of a state db"
             )
         damage = database.why_damaged()
+        if damage is not None and words_tell_place(damage):
+            raise StateDbError(f"{source} cannot be read ({damage}); check its disk. The state db is as it was")
         if damage is not None:
             raise StateDbError(f"{source} is damaged ({damage}): give another copy. The state db is as it was")
         workers = living(layout.workers)
@@ -107,10 +109,13 @@ def restore(
             return merged
         try:
             with database.reading() as reading, _one_moment(reading):  # opened before its place may be taken
-                _set_aside(state, before)
                 make_folder(state.parent)
-                with _blaming(state), closing(connect(state, "rwc", _write_ahead)) as writing:
-                    reading.backup(writing, pages=_PAGES, progress=_told(progress))
+                if _can_be_kept(state, before):
+                    # Within one transaction of SQLite's: whoever has it open goes on with what is there then.
+                    with _blaming(source, state), closing(connect(state, "rwc", _write_ahead)) as writing:
+                        reading.backup(writing, pages=_PAGES, progress=_told(progress))
+                else:
+                    _replace(database, state, before, progress)
             with closing(StateDatabase(state)) as restored, restored.atomic() as connection:
                 free_claims(connection)
         except (OSError, sqlite3.Error) as error:
@@ -152,13 +157,16 @@ def _one_moment(reading: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _blaming(target: Path) -> Iterator[None]:
-    """What goes wrong with a copy is the fault of what is written: the other one was looked at before."""
+def _blaming(source: Path, target: Path) -> Iterator[None]:
+    """SQLite does not say which of the two it could not read or write, but that there is no room."""
     try:
         yield
     except sqlite3.Error as error:
-        room = "make room on its disk" if "full" in str(error) else "check the path, its permissions and its disk"
-        raise StateDbError(f"{target} cannot be written: {error}; {room}") from error
+        if "full" in str(error):
+            raise StateDbError(f"{target} cannot be written: {error}; make room on its disk") from error
+        raise StateDbError(
+            f"{source} cannot be copied to {target}: {error}; check the paths, their permissions and their disks"
+        ) from error
 
 
 def _told(progress: Progress | None) -> Callable[[int, int, int], object] | None:
@@ -168,37 +176,52 @@ def _told(progress: Progress | None) -> Callable[[int, int, int], object] | None
 
 
 def _copy(database: StateDatabase, target: Path, progress: Progress | None = None) -> None:
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
-        with (
-            database.reading() as reading,
-            _one_moment(reading),
-            _blaming(target),
-            closing(sqlite3.connect(temporary)) as writing,
-        ):
-            reading.backup(writing, pages=_PAGES, progress=_told(progress))
-            writing.execute("PRAGMA journal_mode=DELETE")  # one file at rest
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        with database_beside(target) as temporary:
+            with (
+                database.reading() as reading,
+                _one_moment(reading),
+                _blaming(database.path, target),
+                closing(sqlite3.connect(temporary)) as writing,
+            ):
+                reading.backup(writing, pages=_PAGES, progress=_told(progress))
+                writing.execute("PRAGMA journal_mode=DELETE")  # one file at rest
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
     except (OSError, sqlite3.Error) as error:
         remedy = f"; {remedy_of(error)}" if isinstance(error, OSError) else ""
         raise StateDbError(f"{target} cannot be written: {error}{remedy}") from error
-    finally:
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
 
 
-def _set_aside(state: Path, suffix: str) -> None:
-    """Keep what is there; what cannot be read is moved away with its log, for nothing can be written over it."""
+def _can_be_kept(state: Path, suffix: str) -> bool:
+    """Copy what is there; False where there is nothing, or nothing that can be written over.
+
+    Raises:
+        StateDbError: it cannot be read for reasons that are none of its own, or the copy cannot be written. It is as it was.
+    """
     if not state.exists():
-        return
-    before = state.with_name(state.name + suffix)
+        return False
     with closing(StateDatabase(state)) as database:
-        if database.why_damaged() is None:
-            _copy(database, before)
-            return
-    for suffix in ("", "-wal", "-shm"):
-        path = state.with_name(state.name + suffix)
+        damage = database.why_damaged()
+        if damage is None:
+            _copy(database, state.with_name(state.name + suffix))
+            return True
+    if words_tell_place(damage):
+        raise StateDbError(
+            f"{state} cannot be read ({damage}), so that it cannot be kept; check its permissions and its disk. Nothing was "
+            "changed"
+        )
+    return False
+
+
+def _replace(database: StateDatabase, state: Path, suffix: str, progress: Progress | None) -> None:
+    """Put a copy where no state db is, or a damaged one, which is moved away with its log when the copy is whole."""
+    before = state.with_name(state.name + suffix)
+    whole = state.with_name(f".{state.name}.restored")
+    _copy(database, whole, progress)
+    for end in ("-wal", "-shm", ""):
+        path = state.with_name(state.name + end)
         if path.exists():
-            os.replace(path, before.with_name(before.name + suffix))
+            os.replace(path, before.with_name(before.name + end))
+    os.replace(whole, state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,6 +118,8 @@ def rekey(
                 f"no state db at {layout.state}: `mmmeta update` makes one, by whatever identifies files"
             )
         head = head_of(metadata)
+        if not living(layout.workers):
+            _remove_left(layout.state)  # also where one was killed that had done all but this
         if head.unique == merged.unique:
             raise StateDbError(
                 f"files are identified by {head.unique!r} on both sides: there is nothing to do, `mmmeta update` goes on"
@@ -148,20 +150,22 @@ def rekey(
 
 @contextmanager
 def _aside(state: Path) -> Iterator[Path]:
-    beginning = f".{state.name[:40]}.rekey-"
-    path = state.with_name(f"{beginning}{secrets.token_hex(6)}")
-
-    def remove() -> None:
-        """Also what one that was killed has left."""
-        for left in state.parent.iterdir():
-            if left.name.startswith(beginning):
-                left.unlink(missing_ok=True)
-
-    remove()
     try:
-        yield path
+        yield state.with_name(f"{_beginning(state)}{secrets.token_hex(6)}")
     finally:
-        remove()
+        _remove_left(state)
+
+
+def _beginning(state: Path) -> str:
+    return f".{state.name[:40]}.rekey-"
+
+
+def _remove_left(state: Path) -> None:
+    """Take away what was made aside, by one that was killed, too; what cannot be, the next one does."""
+    with suppress(OSError):
+        for left in state.parent.iterdir():
+            if left.name.startswith(_beginning(state)):
+                left.unlink(missing_ok=True)
 
 
 class _Rekeying:
@@ -302,11 +306,18 @@ class _Rekeying:
     def _attached(self) -> Iterator[sqlite3.Connection]:
         """A transaction of the new one, with the old one readable beside it."""
         self._new.close()
-        with closing(sqlite3.connect(self._new.path, isolation_level=None)) as connection:
-            connection.execute("ATTACH ? AS old", (str(self._old.path),))
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+        try:
+            with closing(sqlite3.connect(self._new.path, isolation_level=None)) as connection:
+                connection.execute("ATTACH ? AS old", (str(self._old.path),))
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:  # SQLite does not say which of the two
+            remedy = "make room on its disk" if "full" in str(error) else "check its permissions and its disk"
+            raise StateDbError(
+                f"{self._old.path}, or the new one beside it ({self._new.path.name}), cannot be used: {error}; {remedy}. "
+                "The state db is as it was"
+            ) from error
 
     def _counted(self, rules: JobRules, matches: Matches, same: list[Same]) -> JobMoved:
         kept = {one.old: one.before for one in same}

@@ -83,8 +83,8 @@ def _fast_folder() -> str | None:
 
 
 def run(base: Path, options: argparse.Namespace) -> int:
+    from operations import VERBS
     from points import Lane, Point, points_of
-    from verbs import VERBS
 
     for name in USED:  # now, so that a forked process has all of it
         importlib.import_module(name)

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from operations import VERBS
 from shim import ERRORS, Shim
-from verbs import VERBS, Verb, nothing
+from verbs import Verb, nothing
 from worlds import World, contents, disagreement, ledger, trouble
 
 from mmmeta.errors import MmmetaError

@@ -19,7 +19,8 @@ sys.path[:0] = [str(tests / "faults"), str(tests)]
 from mmmeta.errors import MmmetaError
 from points import Lane, points_of
 from shim import Shim
-from verbs import VERBS, Verb
+from operations import VERBS
+from verbs import Verb
 from worlds import World
 
 def careless(world, say):

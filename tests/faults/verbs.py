@@ -1,6 +1,6 @@
 """The verbs that are killed and failed in turn, and of each what comes before it and what has to hold after it.
 
-To attack another one, add it to ``VERBS``.
+To attack another one, add it to ``VERBS``; those of an operator are in ``operations``.
 """
 
 from __future__ import annotations

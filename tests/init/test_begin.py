@@ -335,3 +335,29 @@ def test_a_text_in_yaml_is_read_as_itself(text: str) -> None:
     """In one line, whatever is in it."""
     assert "\n" not in scalar(text)
     assert yaml.safe_load(f"{{{scalar(text)}: 1}}") == {text: 1}
+
+
+def test_nothing_that_lies_there_is_taken_away(tmp_path: Path) -> None:
+    """Whatever it is called: what init writes before it has proved it lies under a name that nobody has."""
+    put(tmp_path, "a.pdf.json", {"title": "A"})
+    mine = [".mmmeta.yaml.new", "_mmmeta/.config.yml.new", ".mmmeta.yaml.tmp"]
+    for name in mine:
+        put(tmp_path, name, b"mine")
+    start(tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in mine] == [b"mine"] * 3
+    assert {path.name for path in tmp_path.rglob("*")} == {
+        "a.pdf.json", "mmmeta.yaml", "_mmmeta", "config.yml", *(Path(name).name for name in mine)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["id ", " id", "", "\u2003id", "__id"])
+def test_no_key_is_proposed_that_config_cannot_name(tmp_path: Path, key: str) -> None:
+    """Neither to identify files by nor to find documents by."""
+    for number in range(3):
+        put(tmp_path, f"{number}.json", {key: f"{number}", "title": "same"})
+        put(tmp_path, f"named {number}.json", {key: f"document {number}.pdf", "title": "same"})
+        put(tmp_path, f"document {number}.pdf", b"%d" % number)
+    beginning = start(tmp_path)
+    assert beginning.proposal.unique != key
+    assert beginning.folder.file_name != key
+    assert load_config(tmp_path / "_mmmeta" / "config.yml")

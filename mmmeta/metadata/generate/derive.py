@@ -14,9 +14,9 @@ from mmmeta.documents.content_types import media_type_of
 from mmmeta.documents.digests import NOT_ONE, SIZES, is_usual
 from mmmeta.documents.source import PATH
 from mmmeta.metadata.generate.finding import Finder
-from mmmeta.metadata.generate.hashing import Hasher, Hashing, entry_of
+from mmmeta.metadata.generate.hashing import Hasher, Hashing
 from mmmeta.metadata.generate.memory import ScanDb
-from mmmeta.metadata.generate.walk import Entry, display_path, real_path
+from mmmeta.metadata.generate.walk import Entry, display_path, entry_of, real_path
 
 SIZE, MIME_TYPE = "size", "mime_type"
 DIR, NAME, METADATA_PATH = "dir", "name", "metadata_path"

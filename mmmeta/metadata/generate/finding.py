@@ -17,7 +17,7 @@ from typing import NamedTuple
 from mmmeta.documents.content_types import media_type_of
 from mmmeta.documents.reserved import is_reserved
 from mmmeta.metadata.generate.line_keys import MARK, whole
-from mmmeta.metadata.generate.walk import is_metadata_name, real_path
+from mmmeta.metadata.generate.walk import is_metadata_name, real_path, stays_inside
 
 JSON_ENDINGS = (".json", ".jsonl")
 
@@ -245,11 +245,7 @@ class Finder:
 
     def _stays_inside(self, key: bytes) -> bool:
         """Whether what lies at a key lies below the files root, and in no metadir, wherever links lead."""
-        real = os.path.realpath(real_path(self._root, key))
-        root = self._real_root.rstrip(b"/") + b"/"
-        return real.startswith(root) and not any(
-            is_reserved(os.fsdecode(part)) for part in real[len(root) :].split(b"/")
-        )
+        return stays_inside(self._real_root, real_path(self._root, key))
 
 
 def _unlistable(folder: bytes, listing: Folder) -> Found:

@@ -7,10 +7,11 @@ import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
+from threading import Event
 from typing import NamedTuple
 
 from mmmeta.documents.local import open_regular
-from mmmeta.metadata.generate.walk import Entry
+from mmmeta.metadata.generate.walk import Entry, entry_of
 
 WORKERS = min(4, os.cpu_count() or 1)
 """Documents that are read at once; more do not make a disk faster."""
@@ -68,6 +69,7 @@ class Hasher:
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[Hashing] = []
+        self._ended = Event()
 
     def start(self, key: bytes, path: bytes, kind: str) -> Hashing:
         """Take on a document; it is read soon, at the latest when its result is asked for."""
@@ -82,40 +84,45 @@ class Hasher:
         if self._waiting:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="mmmeta-hash")
-            future = self._pool.submit(_hash_all, self._waiting)
+            future = self._pool.submit(_hash_all, self._waiting, self._ended)
             for place, hashing in enumerate(self._waiting):
                 hashing.begun(future, place)
             self._waiting = []
 
     def close(self) -> None:
-        """End the threads; what was not begun is dropped."""
+        """End the threads; what was not read to its end is dropped, for a document may be endless and a person in haste."""
         self._waiting = []
+        self._ended.set()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
 
-def _hash_all(several: list[Hashing]) -> list[Hashed | OSError]:
+def _hash_all(several: list[Hashing], ended: Event) -> list[Hashed | OSError]:
     buffer = memoryview(bytearray(_CHUNK))
     found: list[Hashed | OSError] = []
     for one in several:
         try:
-            found.append(hash_document(one.key, one.path, one.kind, buffer))
+            found.append(hash_document(one.key, one.path, one.kind, buffer, ended))
         except OSError as error:
             found.append(error)
     return found
 
 
-def hash_document(key: bytes, path: bytes, kind: str = "sha1", buffer: memoryview | None = None) -> Hashed:
+def hash_document(
+    key: bytes, path: bytes, kind: str = "sha1", buffer: memoryview | None = None, ended: Event | None = None
+) -> Hashed:
     """Read one document.
 
     Args:
         path: where it lies; whether a link in its place may be followed was decided before.
         kind: the digest's function, by hashlib's name.
         buffer: to read into, a new one unless given.
+        ended: set when nobody waits for it any more.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, is no regular file, or was written to meanwhile: the digest would be that of nothing
+            that ever was there.
     """
     digest = hashlib.new(kind, usedforsecurity=False)
     view = buffer if buffer is not None else memoryview(bytearray(_CHUNK))
@@ -125,8 +132,11 @@ def hash_document(key: bytes, path: bytes, kind: str = "sha1", buffer: memoryvie
         while count := file.readinto(view):
             digest.update(view[:count])
             left -= count
-            if not left:
-                break  # what is written behind it by now changes its stamps
+            if left <= 0 or (ended is not None and ended.is_set()):
+                break
+        after = os.fstat(file.fileno())
+    if left or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise OSError(errno.EAGAIN, "it changed while it was read; the next generate reads it again")
     return Hashed(entry_of(key, before), digest.hexdigest())
 
 
@@ -137,8 +147,3 @@ def _opened(path: bytes) -> FileIO:
         if error.errno != errno.ELOOP:
             raise
         return open_regular(os.path.realpath(path))
-
-
-def entry_of(key: bytes, found: os.stat_result) -> Entry:
-    """What the memory keeps of a file that was looked at."""
-    return Entry(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

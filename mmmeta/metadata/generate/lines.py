@@ -13,7 +13,7 @@ from mmmeta.errors import MmmetaError, Problem, ValueNotSupportedError
 from mmmeta.metadata.generate.line_keys import MARK, line_key, line_of, whole
 from mmmeta.metadata.generate.memory import ScanDb
 from mmmeta.metadata.generate.reader import DocumentError, RecordReader
-from mmmeta.metadata.generate.walk import LARGEST, Entry, display_path
+from mmmeta.metadata.generate.walk import LARGEST, Entry, display_path, entry_of
 from mmmeta.metadata.writer import Record
 
 _BLANK = b"\xef\xbb\xbf \t\r\n\f\v"
@@ -90,7 +90,7 @@ class LineReader:
             return False
         try:
             status = os.stat(reader.path(key))
-            now = Entry(whole(key), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            now = entry_of(whole(key), status)
             if self._scan.entry(key) == now:
                 return self._scan.lines.holds(key, file)
             return any(self._is(line_key(whole(key), line), raw, file) for line, raw in _numbered(reader.path(key)))

@@ -22,7 +22,7 @@ from mmmeta.metadata.db import Head, revision_digest
 from mmmeta.metadata.generate.line_keys import MARK, line_key, whole
 from mmmeta.metadata.generate.line_memory import DESCRIBED, LineMemory
 from mmmeta.metadata.generate.scan_file import BATCH, ScanFile
-from mmmeta.metadata.generate.walk import Entry, Walk, display_path, is_metadata_name, real_path
+from mmmeta.metadata.generate.walk import Entry, Walk, display_path, entry_of, is_metadata_name, real_path
 from mmmeta.values import json_text
 from mmmeta.writing import make_folder
 
@@ -153,8 +153,7 @@ class ScanDb(ScanFile):
         for row in self._sane_rows("SELECT path, size, mtime, ctime, inode FROM documents ORDER BY path"):
             self.knows_documents = True
             try:
-                found = os.stat(real_path(self._root, row[0]))
-                now: tuple[object, ...] = (row[0], found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+                now: tuple[object, ...] = entry_of(row[0], os.stat(real_path(self._root, row[0])))
             except (OSError, ValueError):
                 now = (row[0], None, None, None, None)
                 lost.append((row[0],))

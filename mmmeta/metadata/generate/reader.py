@@ -16,7 +16,15 @@ from mmmeta.metadata.generate.hashing import Hashing
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.line_keys import LINES_FILES, split_source
 from mmmeta.metadata.generate.memory import ScanDb
-from mmmeta.metadata.generate.walk import Entry, Walk, display_path, is_metadata_name, read_bytes, real_path
+from mmmeta.metadata.generate.walk import (
+    Entry,
+    Walk,
+    display_path,
+    entry_of,
+    is_metadata_name,
+    read_bytes,
+    real_path,
+)
 from mmmeta.metadata.records import KeyFilter, identify, make_record, unique_value
 from mmmeta.metadata.writer import Record
 from mmmeta.reports import FirstFew
@@ -242,7 +250,7 @@ class RecordReader:
             return False
         try:
             status = os.stat(real_path(self._root, key))
-            now = Entry(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            now = entry_of(key, status)
             return scan.entry(key) == now or self.documents.sha1(key) == record.values.get(CONTENT_HASH)
         except (OSError, ValueError):
             return False
@@ -252,7 +260,7 @@ class RecordReader:
         if self.ignored.covers(key):
             return None
         try:
-            return os.stat(real_path(self._root, key)).st_mtime_ns
+            return entry_of(key, os.stat(real_path(self._root, key))).mtime
         except (OSError, ValueError):
             return None
 

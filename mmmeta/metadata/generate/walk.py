@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmmeta.config.model import Config
+from mmmeta.documents.reserved import is_reserved
 from mmmeta.errors import Problem
 from mmmeta.layout import METADIR, PARTS
 from mmmeta.metadata.generate.ignored import Ignored
@@ -41,6 +42,10 @@ EVERY_FILE = (b"",)
 _NO_FILE = (b"/",)
 _SKIPPED_FOLDERS = frozenset(map(os.fsencode, (METADIR, PARTS)))
 _LINK_TO_FOLDER = "a link to a folder is not followed; make it the files root or a real folder"
+_LINK_OUT = (
+    "a link that leads out of the files root, or into a metadir, is not followed; put the file itself there, or name a "
+    "files root that holds both"
+)
 _name = attrgetter("name")
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
@@ -53,6 +58,22 @@ class Entry(NamedTuple):
     mtime: int
     ctime: int
     inode: int
+
+
+_STAMPS = 1 << 63
+"""Stamps and inodes from here on, and stamps below its negative, fit in no database."""
+
+
+def entry_of(key: bytes, found: os.stat_result) -> Entry:
+    """What is kept of a file that was looked at. Whoever packs an archive writes any time into it, and some file systems
+    number their files with all 64 bits: a time after 2262 or before 1677 is the last or first that SQLite can hold, and an
+    inode is read as a signed number."""
+    mtime, ctime, inode = found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    if inode >= _STAMPS:
+        inode -= 2 * _STAMPS
+    if not (-_STAMPS <= mtime < _STAMPS and -_STAMPS <= ctime < _STAMPS):
+        mtime, ctime = (max(-_STAMPS, min(stamp, _STAMPS - 1)) for stamp in (mtime, ctime))
+    return Entry(key, found.st_size, mtime, ctime, inode)
 
 
 @dataclass
@@ -82,6 +103,7 @@ class Walk:
         # Looked up once, not for each of a million files.
         suffixes, longest, is_regular = self.suffixes, max(map(len, self.suffixes)), stat.S_ISREG
         leaves_out = self.ignored.leaves_out
+        real_root = os.path.realpath(os.fsencode(self.root))
         # A stack of its own, because folders may be nested deeper than Python's.
         folders = [(self._listed(os.fsencode(self.root), b""), b"")]
         while folders:
@@ -102,10 +124,13 @@ class Walk:
                         self.left_out += 1
                     elif name.endswith(suffixes) or name[-longest:].lower().endswith(suffixes):
                         found = entry.stat()
-                        if is_regular(found.st_mode):
-                            yield Entry(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-                        else:
+                        if not is_regular(found.st_mode):
                             self._aside(key, _LINK_TO_FOLDER if entry.is_dir() else "not a regular file")
+                        elif entry.is_symlink() and not stays_inside(real_root, entry.path):
+                            self.unknown.add(key)
+                            self._aside(key, _LINK_OUT)
+                        else:
+                            yield entry_of(key, found)
                     elif entry.is_symlink() and entry.is_dir():
                         self._aside(key, _LINK_TO_FOLDER)
                 except FileNotFoundError:
@@ -170,6 +195,13 @@ def count_ignored(root: Path, config: Config) -> int:
     for _ in walk:
         pass
     return walk.left_out
+
+
+def stays_inside(real_root: bytes, path: bytes) -> bool:
+    """Whether what lies at a path lies below the files root, whose real path is given, and in no folder of mmmeta's own,
+    wherever links lead."""
+    real, root = os.path.realpath(path), real_root.rstrip(b"/") + b"/"
+    return real.startswith(root) and not any(is_reserved(os.fsdecode(part)) for part in real[len(root) :].split(b"/"))
 
 
 def display_path(key: bytes) -> str:

@@ -54,6 +54,8 @@ def test_the_state_db_lists_the_keys_with_their_types(
         "tags": "json",
         "nothing": "null",
         "mine": "number",
+        **dict.fromkeys(["path", "dir", "name", "metadata_path", "mime_type"], "text"),
+        "size": "integer",
     }
     first, second, *_ = said["dagster/column_schema"].columns
     assert (first.constraints.unique, first.constraints.nullable, second.constraints.unique) == (True, False, False)
