@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from mmmeta.errors import ValueNotSupportedError
+from mmmeta.errors import NotJsonError, ValueNotSupportedError
 
 SEPARATOR = ":"
 """Joins the names of nested objects to one key. Changing it changes every key and fingerprint."""
@@ -78,7 +78,8 @@ def parse_json(raw: bytes, what: str = "file") -> Flattened:
     Integers beyond 64 bits keep all their digits, and a UTF-8 byte order mark is passed over.
 
     Raises:
-        ValueNotSupportedError: not JSON, not an object, NaN or a number too large for a float, a lone surrogate, lists
+        NotJsonError: it is no JSON.
+        ValueNotSupportedError: not an object, NaN or a number too large for a float, a lone surrogate, lists
             nested too deeply.
     """
     if raw.startswith(_UTF8_BOM):
@@ -86,7 +87,7 @@ def parse_json(raw: bytes, what: str = "file") -> Flattened:
     try:
         record = _loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ValueNotSupportedError(_why_not_json(raw, error, what)) from None
+        raise NotJsonError(_why_not_json(raw, error, what)) from None
     except ValueError as error:
         raise ValueNotSupportedError(f"a number cannot be read: {error}") from None
     if type(record) is not dict:

@@ -49,12 +49,9 @@ def findings(folder: Folder) -> Iterator[Finding]:
             f"{sentence}{named}: its hash, size, media type and path are derived." if beside else f"{sentence}."
         )
         if beside:
-            title = (
-                "Document not found, so that to --no-meta the file is one itself"
-                if folder.bare
-                else "Document not found"
-            )
-            yield from _listed(title, folder.orphans)
+            yield from _listed("Document not found", folder.orphans)
+    title = "JSON without a document that would fit, which `generate --no-meta` takes for a document itself"
+    yield from _listed(title, folder.json_documents)
     if folder.bare:
         about = "about " if folder.is_sample else ""
         sentence = f"Documents without metadata: {about}{folder.bare:,}. `generate --no-meta` describes them:"

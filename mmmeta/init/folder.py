@@ -18,8 +18,8 @@ from unicodedata import normalize
 
 from mmmeta.errors import MmmetaError, Problem
 from mmmeta.init.keys import Keys
-from mmmeta.metadata.generate.derive import shown_path
-from mmmeta.metadata.generate.finding import Finder
+from mmmeta.metadata.generate.derive import is_absent, shown_path
+from mmmeta.metadata.generate.finding import Finder, is_called_after_document
 from mmmeta.metadata.generate.finding import Folder as Listing
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.walk import EVERY_FILE, Walk, display_path, read_bytes, real_path
@@ -70,11 +70,13 @@ class Record:
         source: path of its metadata file; None for a document that has none.
         document: path of its document, None where there is none.
         content_hash: what the metadata says under this key, None where it says nothing usable.
+        is_sidecar: whether it is about a document, there or not, so that it is none itself.
     """
 
     source: str | None
     document: str | None
     content_hash: str | None = None
+    is_sidecar: bool = False
 
 
 @dataclass
@@ -87,6 +89,7 @@ class Folder:
         documents: all other files.
         bare: documents that no metadata file is named after or speaks of; an estimate where only a sample was read.
         orphans: records of the sample whose document was not found.
+        json_documents: those of them that are documents themselves to ``generate --no-meta``.
         several: documents that several metadata files of the sample are about.
         copies: documents that have the content of another one, which is named with each.
         compared: whether all documents could be compared.
@@ -108,6 +111,7 @@ class Folder:
     file_name: str | None = None
     bare_examples: list[str] = field(default_factory=list)
     orphans: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
+    json_documents: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
     several: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
     copies: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
     set_aside: FirstFew[Problem] = field(default_factory=lambda: FirstFew(NAMED))
@@ -176,8 +180,9 @@ class _Look:
         if folder.bare:
             # Where documents without metadata are described, such a file is one of them that happens to be JSON.
             for record in folder.records:
-                if record.document is None and record.content_hash is None:
+                if record.document is None and record.content_hash is None and not record.is_sidecar:
                     record.document = record.source
+                    folder.json_documents.add(record.source or "")
         folder.records += [Record(None, path) for path in self._bare]
         folder.bare_examples = list(self._bare)[:NAMED]
         if not folder.metadata_files:
@@ -246,7 +251,13 @@ class _Look:
             self._tell("reading metadata files", folder.read, len(self._sample))
             for source, values in self._records(metadata):
                 folder.keys.add(values)
-                folder.records.append(Record(source, metadata.document, _usable(values.get("content_hash"))))
+                is_sidecar = (
+                    has_lines(metadata.key)
+                    or is_called_after_document(metadata.key)
+                    or not is_absent(values, self._given or FILE_NAME)
+                )
+                content_hash = _usable(values.get("content_hash"))
+                folder.records.append(Record(source, metadata.document, content_hash, is_sidecar))
                 named.append(self._named(metadata, values))
         folder.file_name = self._given or _most_telling(folder.records, named)
         about: defaultdict[str, list[str]] = defaultdict(list)

@@ -149,6 +149,12 @@ class MetadataWriter:
             for row in execute_in_chunks(self._connection, sql, files)
         }
 
+    def of_sources(self, sources: Sequence[str]) -> list[tuple[str, str]]:
+        """The files that come from one of these, deleted ones included, each with its source."""
+        self.flush_rows()
+        sql = f"SELECT {self.unique_sql}, __source FROM files WHERE __source IN ({{}})"
+        return list(execute_in_chunks(self._connection, sql, sources))
+
     def matching(self, condition: Condition) -> list[tuple[str]]:
         """The unique values of the alive files that meet a condition."""
         self.flush_rows()

@@ -443,6 +443,36 @@ def test_no_meta_and_sidecars_together(archive: Archive, read: list[bytes]) -> N
     assert {file["path"]: file.get("title") for file in archive.server.files} == found
 
 
+def test_a_sidecar_without_its_document_is_no_document(archive: Archive) -> None:
+    """Whose name or file name says that it is one, and what is no JSON at all, is set aside under ``no_meta``, too."""
+    root = archive.server_path
+    for name in ("a.pdf", "b.PDF", "c.pdf", "d.pdf", "other.pdf"):
+        document(root, name)
+    sidecar(root, "d.json", title="D")
+    sidecar(root, "a.pdf.json", title="A")
+    sidecar(root, "b.PDF.JSON", title="B")
+    sidecar(root, "meta/1.json", title="C", _file_name="../c.pdf")
+    for name, content in (("data.json", b'{"rows": []}'), ("list.json", b"[1]"), ("bad.json", b'{"title": ')):
+        document(root, name, content)
+    settle()
+    report = archive.server.generate(no_meta=True)
+    assert (report.added, [problem.source for problem in report.problems]) == (7, ["bad.json"])
+    for name in ("a.pdf", "b.PDF", "c.pdf", "d.pdf"):
+        (root / name).unlink()
+    for ensure in (False, True, True):
+        if ensure:
+            archive.server.layout.scan_db.unlink()  # what is known without it counts
+        report = archive.server.generate(no_meta=True, ensure=ensure, ensure_files=True)
+        sources = sorted(problem.source for problem in report.problems)
+        assert sources == ["a.pdf.json", "b.PDF.JSON", "bad.json", "d.json", "meta/1.json"]
+        found = {file["path"] for file in archive.server.files}
+        assert found == {"other.pdf", "data.json", "list.json"}
+    (root / "a.pdf.json").write_text("{broken")
+    sidecar(root, "bad.json.json", title="a document that is called JSON")
+    report = archive.server.generate(no_meta=True)
+    assert (report.added, report.problem_count) == (1, 4)
+
+
 def test_which_metadata_files_lose_is_named_within_bounds(archive: Archive) -> None:
     """The newest counts; the first of the others are named, and all are counted."""
     for number in range(30):

@@ -85,6 +85,11 @@ class Folder:
         return found
 
 
+def is_called_after_document(key: bytes) -> bool:
+    """Whether a metadata file's name is that of a document and ``.json``: ``x.pdf.json``, but not ``x.json``."""
+    return media_type_of(os.fsdecode(key.rpartition(b"\0")[2][:-_SUFFIX])) is not None
+
+
 class Finder:
     """Finds documents below a files root.
 
