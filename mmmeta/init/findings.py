@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mmmeta.documents.source import PATH
 from mmmeta.init.folder import FILE_NAME, NAMED, Folder
 from mmmeta.init.keys import KeyFacts
-from mmmeta.init.proposal import CONTENT_HASH, METADATA_PATH, PATH, Proposal
+from mmmeta.init.proposal import CONTENT_HASH, Proposal
+from mmmeta.metadata.generate.derive import METADATA_PATH
 from mmmeta.reports import FirstFew
 
 KEYS = 60
@@ -58,6 +60,11 @@ def findings(folder: Folder) -> Iterator[Finding]:
         yield Finding(sentence, tuple(folder.bare_examples), folder.bare)
     yield from _listed("Documents with several metadata files, of which the newest counts", folder.several)
     yield from _listed("Documents with the content of another one", folder.copies)
+    own = sorted({key for record in folder.records for key in record.own})
+    if own:
+        yield Finding(
+            f"The metadata has keys of its own under names that are derived otherwise, and they count: {', '.join(own)}."
+        )
     if not folder.compared:
         yield Finding("There are too many documents to compare them all; there may be more copies.")
     mixed = [facts.key for facts in folder.keys.facts.values() if facts.is_mixed]

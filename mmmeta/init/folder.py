@@ -16,9 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
+from mmmeta.documents.source import PATH
 from mmmeta.errors import MmmetaError, Problem
 from mmmeta.init.keys import Keys
-from mmmeta.metadata.generate.derive import is_absent, shown_path
+from mmmeta.metadata.generate.derive import DIR, METADATA_PATH, NAME, is_absent, shown_path
 from mmmeta.metadata.generate.finding import Finder, is_called_after_document
 from mmmeta.metadata.generate.finding import Folder as Listing
 from mmmeta.metadata.generate.ignored import Ignored
@@ -50,6 +51,9 @@ LONGEST = 1_000
 NAMED = 5
 """Examples of each kind that are named; all are counted."""
 
+PATHS = (PATH, DIR, NAME, METADATA_PATH)
+"""Keys that are derived from where a document lies."""
+
 FILE_NAME = "_file_name"
 """The key that names a document, unless config.yml says another."""
 
@@ -71,12 +75,14 @@ class Record:
         document: path of its document, None where there is none.
         content_hash: what the metadata says under this key, None where it says nothing usable.
         is_sidecar: whether it is about a document, there or not, so that it is none itself.
+        own: what the metadata says itself under the names of ``PATHS``, which counts before what is derived.
     """
 
     source: str | None
     document: str | None
     content_hash: str | None = None
     is_sidecar: bool = False
+    own: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -256,8 +262,9 @@ class _Look:
                     or is_called_after_document(metadata.key)
                     or not is_absent(values, self._given or FILE_NAME)
                 )
-                content_hash = _usable(values.get("content_hash"))
-                folder.records.append(Record(source, metadata.document, content_hash, is_sidecar))
+                content_hash = usable(values.get("content_hash"))
+                own = {key: values[key] for key in PATHS if not is_absent(values, key)}
+                folder.records.append(Record(source, metadata.document, content_hash, is_sidecar, own))
                 named.append(self._named(metadata, values))
         folder.file_name = self._given or _most_telling(folder.records, named)
         about: defaultdict[str, list[str]] = defaultdict(list)
@@ -377,7 +384,7 @@ def _most_telling(records: list[Record], named: list[dict[str, str]]) -> str | N
     return key if 2 * count >= len(lost) > 0 else None
 
 
-def _usable(value: Any) -> str | None:
+def usable(value: Any) -> str | None:
     """What identifies a file, as text."""
     if type(value) is int or (isinstance(value, str) and value):
         return str(value)

@@ -102,9 +102,7 @@ class Keys:
 
     def identifying(self) -> list[str]:
         """The keys that each record has a value of its own for; those whose name promises it first."""
-        found = [
-            key for key, facts in self.facts.items() if facts.identifies(self.records) and not key.startswith("__")
-        ]
+        found = [key for key, facts in self.facts.items() if facts.identifies(self.records) and is_key(key)]
         return sorted(found, key=lambda key: (_promise(key), found.index(key)))
 
 
