@@ -93,6 +93,7 @@ def parse_json(raw: bytes, what: str = "file") -> Flattened:
     if type(record) is not dict:
         raise ValueNotSupportedError(
             f"the {what} holds {_describe_type(record)}, not an object; metadata is one {{…}} a {what}"
+            + (", or a record a line, in a *.jsonl file" if what == "file" and _is_list_of_records(record) else "")
         )
     try:
         flat = flatten(record)
@@ -191,9 +192,26 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError, what: str) -> str:
         raw.decode()
     except UnicodeDecodeError as wrong:
         return f"not valid JSON: the {what} is not UTF-8 (byte {wrong.start + 1} is 0x{raw[wrong.start]:02X}): write it as UTF-8"
+    if what == "file" and _holds_lines(raw):
+        return "not valid JSON, but it looks like JSON Lines: call it *.jsonl, or set metadata: {lines: true} in config.yml"
     if (found := _NOT_JSON_NUMBER.search(raw)) is not None:
         return f"not valid JSON: {found.group(0).decode()} is not a JSON number"
     return f"not valid JSON: {error}"
+
+
+def _is_list_of_records(value: Any) -> bool:
+    return type(value) is list and bool(value) and all(type(record) is dict for record in value)
+
+
+def _holds_lines(raw: bytes) -> bool:
+    """Whether the first line is a metadata file of its own, and others follow."""
+    first, _, rest = raw.lstrip().partition(b"\n")
+    if not (first.startswith(b"{") and rest.lstrip().startswith(b"{")):
+        return False
+    try:
+        return type(orjson.loads(first)) is dict
+    except ValueError:
+        return False
 
 
 def _describe_type(value: Any) -> str:

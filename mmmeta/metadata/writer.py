@@ -23,6 +23,7 @@ from mmmeta.metadata.db import (
     Dropped,
     Head,
     create_tables,
+    drop_tables,
     is_mass_deletion,
     mass_deletion_text,
     read_head,
@@ -89,6 +90,10 @@ class MetadataWriter:
         self._finished: Head | None = None
         self._dropped: Dropped | None = None
         self.head = read_head(connection, database)
+        if self.head.unique != unique and not self.head.revision:
+            # Nothing was ever published, so what was wrong in config.yml is mended by mending it.
+            create_tables(connection, unique, drop_tables(connection, database, unique))
+            self.head = read_head(connection, database)
         if self.head.unique != unique:
             raise MmmetaError(
                 f"{database.path} identifies files by {self.head.unique!r}, config.yml by {unique!r}: "

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from archives import Archive
 
+from mmmeta.errors import MmmetaError
 from mmmeta.metadata.generate import hashing
 from mmmeta.metadata.generate.walk import Entry
 
@@ -324,6 +325,32 @@ def test_what_has_taken_the_place_of_a_document_is_not_it(archive: Archive) -> N
     document(archive.server_path, "x.pdf.bak")
     sidecar(archive.server_path, "x.pdf.json")
     assert archive.server.generate().problem_count == 1
+
+
+def test_a_wrong_unique_is_mended_by_mending_it(archive: Archive) -> None:
+    """As long as nothing was published; after that it takes ``replace``."""
+    document(archive.server_path, "a.pdf")
+    sidecar(archive.server_path, "a.json", title="A")
+    configure(archive, "metadata: {unique: Path}\n")
+    assert archive.server.generate().problem_count == 1
+    configure(archive, "metadata: {unique: path}\n")
+    report = archive.server.generate()
+    assert (report.added, report.problem_count) == (1, 0)
+    configure(archive, "metadata: {unique: title}\n")
+    with pytest.raises(MmmetaError, match="--replace"):
+        archive.server.generate()
+
+
+def test_a_document_that_is_ignored_is_said_to_be(archive: Archive) -> None:
+    """It is there, after all."""
+    document(archive.server_path, "drafts/a.pdf")
+    document(archive.server_path, "drafts/b.pdf")
+    sidecar(archive.server_path, "drafts/a.json", title="A")
+    sidecar(archive.server_path, "b.json", _file_name="drafts/c.pdf")
+    configure(archive, "ignore: ['*.pdf']\n")
+    reasons = {problem.source: problem.reason for problem in archive.server.generate().problems}
+    assert "drafts/a.pdf" not in reasons["b.json"]
+    assert "a.pdf fits, but is passed over (ignore)" in reasons["drafts/a.json"]
 
 
 def test_which_digest_is_derived(archive: Archive) -> None:
