@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from mmmeta import __version__
 from mmmeta.errors import pip_line
 
 try:
-    import dagster as _dagster  # noqa: F401 - first, so that what is missing is said
+    import dagster as _dagster  # first, so that what is missing is said
 except ModuleNotFoundError as error:
     if error.name != "dagster":
         raise
@@ -29,6 +30,9 @@ from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.build import build_remote_sensor
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset
 
+# As Dagster's own libraries do; it has the class from a package that it shares with them.
+_dagster.DagsterLibraryRegistry.register("mmmeta_dagster", __version__, is_dagster_package=False)  # type: ignore[attr-defined]
+
 __all__ = [
     "DagsterMmmetaTranslator",
     "JobOptions",
@@ -36,6 +40,7 @@ __all__ = [
     "MetadirComponent",
     "MetadirResource",
     "UnboundAsset",
+    "__version__",
     "build_checks",
     "build_definitions",
     "build_import_job",

@@ -65,18 +65,34 @@ def build_import_job(
     given = list(assets)
     ours = imported(metadir, translator=translator, assets=given)
     all_jobs = "all jobs" if len(ours.jobs) == len(metadir.jobs) else "all jobs without an automation condition"
-    job = _job(
+    return _whole(
         metadir,
         translator,
         keys.import_job(metadir.name),
         [keys.STATE_DB, *ours.jobs],
         f"Updates the state db, then runs {all_jobs}. Each file once; a run without news ends in seconds.",
+        given,
+        list(checks),
     )
-    if not any(config.partitions is not None for config in ours.jobs.values()):
+
+
+def _whole(
+    metadir: MetadirConfig,
+    translator: DagsterMmmetaTranslator,
+    name: str,
+    names: list[str],
+    description: str,
+    assets: list[dg.AssetsDefinition | dg.AssetSpec],
+    checks: list[dg.AssetChecksDefinition],
+) -> DagsterJob:
+    """A Dagster job that is never for a partition, whatever partitions its assets have."""
+    job = _job(metadir, translator, name, names, description)
+    wanted = [MetadirAsset(metadir, one, metadir.jobs.get(one)) for one in names]
+    if all(translator.get_asset_spec(asset).partitions_def is None for asset in wanted):
         return job
-    if not given:
-        raise JobError(f"{job.name}: a job has partitions, so the import needs all assets of the metadir: assets=[...]")
-    return _without_partitions(job, given, list(checks))
+    if not assets:
+        raise JobError(f"{name}: an asset of it has partitions, so it needs all assets of the metadir: assets=[...]")
+    return _without_partitions(job, assets, checks)
 
 
 def _without_partitions(
@@ -156,10 +172,17 @@ def build_jobs(
         >>> [job.name for job in build_jobs(metadir=archive)]
         ['archive_import', 'archive_update', 'archive_checks', 'archive_generate']
     """
+    given, told = list(assets), list(checks)
     jobs = [
-        build_import_job(metadir=metadir, translator=translator, assets=assets, checks=checks),
-        _job(
-            metadir, translator, keys.update_job(metadir.name), [keys.STATE_DB], "Updates the state db, nothing else."
+        build_import_job(metadir=metadir, translator=translator, assets=given, checks=told),
+        _whole(
+            metadir,
+            translator,
+            keys.update_job(metadir.name),
+            [keys.STATE_DB],
+            "Updates the state db, nothing else.",
+            given,
+            told,
         ),
     ]
     jobs += [
@@ -177,12 +200,14 @@ def build_jobs(
         jobs.append(_checks_job(metadir, translator))
     if metadir.generate:
         jobs.append(
-            _job(
+            _whole(
                 metadir,
                 translator,
                 keys.generate_job(metadir.name),
                 [keys.METADATA_DB],
                 "Reads the metadata files and writes the metadata db: adds and updates. Without changes it only looks.",
+                given,
+                told,
             )
         )
     return jobs

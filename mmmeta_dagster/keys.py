@@ -116,6 +116,9 @@ TAG_SEEN = "mmmeta/seen"
 TAG_RUN_KEY = "dagster/run_key"
 """Dagster's own tag of a run that a sensor asked for."""
 
+TAG_PRIORITY = "dagster/priority"
+"""Dagster's own tag of an op: which of the steps that could run is next."""
+
 TAG_BACKFILL = "dagster/backfill"
 """Dagster's own tag of a run that belongs to a backfill."""
 

@@ -14,7 +14,7 @@ from mmmeta.errors import JobError, ProjectError
 from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT
 from mmmeta.project import JobConfig, MetadirConfig, Project, check_names, find_project, load_project
 from mmmeta_dagster import keys
-from mmmeta_dagster.assets.build import build_metadir_assets
+from mmmeta_dagster.assets.build import Execute, build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, job_of, with_jobs
 from mmmeta_dagster.checks.build import build_checks
 from mmmeta_dagster.files_seen import layout_of, why_not_there
@@ -22,7 +22,7 @@ from mmmeta_dagster.jobs import build_jobs, imported, run_tags_of, specs
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.build import build_remote_sensor
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of, spec_of
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,14 @@ def build_definitions(
     assets: Iterable[dg.AssetsDefinition] = (),
     translator: DagsterMmmetaTranslator = DEFAULT,
     resources: Mapping[str, Any] | None = None,
+    execute: Execute | None = None,
 ) -> dg.Definitions:
     """Everything for some metadirs, to be merged into a code location of one's own. Nothing is opened.
 
     ``assets`` are those that ``@mmmeta_asset`` made for these metadirs: each gets its Dagster job, and the sensor and
     the import take it in. ``resources`` are what these assets take; they may as well stand in other Definitions that are
-    merged with these. No executor is set: two Definitions that bring one do not merge.
+    merged with these. ``execute`` is as for ``build_metadir_assets``. No executor is set: two Definitions that bring one do
+    not merge.
 
     Example:
         >>> from mmmeta.project import MetadirConfig
@@ -67,7 +69,7 @@ def build_definitions(
         for asset in of_metadir:
             _check_translator(asset, whole[name], translator)
     return dg.Definitions.merge(
-        *(_of_metadir(metadir, own[name], translator) for name, metadir in whole.items()),
+        *(_of_metadir(metadir, own[name], translator, execute) for name, metadir in whole.items()),
         dg.Definitions(resources=resources),
     )
 
@@ -103,11 +105,10 @@ def _check_translator(asset: dg.AssetsDefinition, metadir: MetadirConfig, transl
     (spec,) = asset.specs
     made = job_of(asset)
     assert made is not None
-    here = key_of(translator, MetadirAsset(metadir, made[1].name, made[1]))
-    state_db = key_of(translator, MetadirAsset(metadir, keys.STATE_DB))
-    if spec.key != here or state_db not in {dep.asset_key for dep in spec.deps}:
+    here = spec_of(translator, MetadirAsset(metadir, made[1].name, made[1]))
+    if spec.key != here.key or not {dep.asset_key for dep in here.deps} <= {dep.asset_key for dep in spec.deps}:
         raise JobError(
-            f"job {made[1].name!r}: its asset is {spec.key.to_user_string()} and would be {here.to_user_string()} by the "
+            f"job {made[1].name!r}: its asset is {spec.key.to_user_string()} and would be {here.key.to_user_string()} by the "
             f"translator of these definitions, {type(translator).__name__}. Give both the same one: "
             f"@mmmeta_asset(metadir=..., translator={type(translator).__name__}())"
         )
@@ -117,8 +118,9 @@ def _of_metadir(
     metadir: MetadirConfig,
     own: list[dg.AssetsDefinition],
     translator: DagsterMmmetaTranslator,
+    execute: Execute | None,
 ) -> dg.Definitions:
-    assets = [*build_metadir_assets(metadir=metadir, translator=translator), *own]
+    assets = [*build_metadir_assets(metadir=metadir, translator=translator, execute=execute), *own]
     resource = MetadirResource(
         path=str(metadir.path),
         files_root=None if metadir.files_root is None else str(metadir.files_root),
@@ -132,8 +134,10 @@ def _of_metadir(
     # By name: Dagster would have to make a copy of what holds a job whose resources come later.
     sensor = build_remote_sensor(metadir=followed, job=keys.import_job(metadir.name), translator=translator)
     sensors: list[dg.SensorDefinition] = [sensor]
+    # A condition of what only arrives here starts nothing.
+    ours_to_run = [asset for asset in assets if not isinstance(asset, dg.AssetSpec)]
     sensors += _automation(
-        metadir, [spec.key for spec in specs(assets) if spec.automation_condition is not None], translator
+        metadir, [spec.key for spec in specs(ours_to_run) if spec.automation_condition is not None], translator
     )
     return dg.Definitions(
         assets=assets,

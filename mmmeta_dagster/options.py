@@ -35,3 +35,7 @@ class JobOptions(dg.Config):
     retry_failed: bool = Field(default=False, description="Retry failed files now instead of when they are due.")
     retry_dead: bool = Field(default=False, description="Retry dead files too: those whose attempts are used up.")
     redo_done: bool = Field(default=False, description="Do files again that are done. A backfill leaves them alone.")
+
+
+Options = GenerateOptions | UpdateOptions | JobOptions
+"""The options of a step: of which kind says what it does."""

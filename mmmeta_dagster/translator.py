@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster.components.resolved.core_models import OpSpec
 
 from mmmeta.filters import All, describe, format_duration
 from mmmeta.masking import without_password
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.automation import automation_condition
-from mmmeta_dagster.partitions.definition import partitions_def
+from mmmeta_dagster.freshness import freshness_policy
+from mmmeta_dagster.partitions.definition import backfill_policy, partitions_def
 from mmmeta_dagster.shown.markdown import bullets
 
 
@@ -50,7 +52,8 @@ class DagsterMmmetaTranslator:
         key = self.get_asset_key(asset)
         if asset.name == keys.STATE_DB:
             metadata_db = self.get_asset_key(MetadirAsset(asset.metadir, keys.METADATA_DB))
-            return _database_spec(asset.metadir, key, [metadata_db], _STATE_DB)
+            spec = _database_spec(asset.metadir, key, [metadata_db], _STATE_DB)
+            return spec.replace_attributes(freshness_policy=freshness_policy(asset.metadir))
         return _database_spec(asset.metadir, key, [], _GENERATED if asset.metadir.generate else _ARRIVING)
 
     def get_asset_key(self, asset: MetadirAsset) -> dg.AssetKey:
@@ -59,6 +62,17 @@ class DagsterMmmetaTranslator:
         if asset.job is not None and asset.job.key is not None:
             return dg.AssetKey.from_user_string(asset.job.key)
         return keys.asset_key(asset.metadir.name, asset.name)
+
+    def get_op_spec(self, asset: MetadirAsset) -> OpSpec:
+        """The step behind an asset: name, tags and description of its op, its pool, how a backfill becomes runs."""
+        return OpSpec(
+            name=keys.op(asset.metadir.name, asset.name),
+            # Steps that do not hang on each other run in this order: the databases first, whatever ``deps`` says.
+            tags=None if asset.job is not None else {keys.TAG_PRIORITY: _FIRST[asset.name]},
+            # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.
+            pool=keys.pool(asset.metadir.name),
+            backfill_policy=None if asset.job is None else backfill_policy(asset.job),
+        )
 
     def _state_db(self, asset: MetadirAsset) -> dg.AssetKey:
         return self.get_asset_key(MetadirAsset(asset.metadir, keys.STATE_DB))
@@ -82,6 +96,8 @@ def key_of(translator: DagsterMmmetaTranslator, asset: MetadirAsset) -> dg.Asset
     """The key under which everything finds an asset: that of its spec."""
     return translator.get_asset_spec(asset).key
 
+
+_FIRST = {keys.METADATA_DB: "2", keys.STATE_DB: "1"}
 
 DEFAULT = DagsterMmmetaTranslator()
 """What everything is built with that is given no translator."""
@@ -123,6 +139,7 @@ def _job_spec(metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, state_db
         metadata=_metadata(job, selection),
         automation_condition=automation_condition(metadir, job),
         partitions_def=partitions_def(metadir, job),
+        freshness_policy=freshness_policy(metadir, job),
     )
 
 

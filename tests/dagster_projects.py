@@ -56,7 +56,7 @@ def run_dg(root: Path, *words: str, **environ: str) -> subprocess.CompletedProce
             **clean,
             "HOME": str(home),
             "DAGSTER_HOME": str(home / "dagster"),
-            "PYTHONPATH": str(root / "src"),
+            "PYTHONPATH": os.pathsep.join([str(root / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]),
             # The environment that runs the tests is the project's.
             "VIRTUAL_ENV": sys.prefix,
             "COLUMNS": "200",

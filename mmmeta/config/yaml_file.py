@@ -15,6 +15,7 @@ import yaml
 
 from mmmeta.errors import InvalidFileError
 from mmmeta.layout import read_plain
+from mmmeta.masking import visible
 
 KeyPath = tuple[str | int, ...]
 """The keys (and positions in lists) from the top of the file down to a value."""
@@ -81,7 +82,7 @@ def key_text(key: KeyPath) -> str:
         if isinstance(name, str) and _PLAIN.fullmatch(name):
             text += f".{name}" if text else name
         else:
-            text += f"[{name}]" if isinstance(name, int) else f'["{name}"]'
+            text += f"[{name}]" if isinstance(name, int) else f'["{visible(name)}"]'
     return text
 
 
@@ -116,7 +117,7 @@ def read_yaml(path: Path, error: type[InvalidFileError]) -> Document:
         mark = problem.problem_mark or problem.context_mark
         what = f"{' '.join(part for part in (problem.context, problem.problem) if part):.300}"
         where = mark.line + 1 if mark else None
-        raise error(f"is not valid YAML: {what}{_quoting_hint(text, where)}", path=path, line=where) from None
+        raise error(f"is not valid YAML: {visible(what)}{_quoting_hint(text, where)}", path=path, line=where) from None
     except RecursionError:
         raise error("is nested too deeply", path=path) from None
     if document.value is not None and not isinstance(document.value, dict):
@@ -224,8 +225,9 @@ class _Builder:
 
 
 def _cut(reason: str) -> str:
-    """A reason that repeats no page of what was written: its beginning, and its end, where the remedy stands."""
-    return reason if len(reason) <= 800 else f"{reason[:500]} … {reason[-250:]}"
+    """A reason that repeats no page of what was written: its beginning, and its end, where the remedy stands; and nothing that
+    steers what shows it."""
+    return visible(reason if len(reason) <= 800 else f"{reason[:500]} … {reason[-250:]}")
 
 
 def _short(text: str) -> str:

@@ -257,7 +257,7 @@ def _fails(where: Any) -> bool:
 
 
 _ENVIRONMENT = r"\{\{ *env\."
-_DURATION_SCHEMA = {
+DURATION_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "number", "minimum": 0},
         {"type": "string", "pattern": rf"^([0-9]+(\.[0-9]+)?[wdhmsWDHMS])+$|{_ENVIRONMENT}"},
@@ -284,10 +284,10 @@ FunctionName = Annotated[str, AfterValidator(_function)]
 FileNameTemplate = Annotated[str, AfterValidator(_file_name)]
 Count = Annotated[int, Field(ge=1, le=MOST), BeforeValidator(_no_bool)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool), WithJsonSchema(_SHARE_SCHEMA)]
-Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
-Timeout = Annotated[float, BeforeValidator(_timeout), WithJsonSchema(_DURATION_SCHEMA)]
-Lease = Annotated[float, BeforeValidator(_some_time), WithJsonSchema(_DURATION_SCHEMA)]
-WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), WithJsonSchema(_DURATION_SCHEMA)]
+Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(DURATION_SCHEMA)]
+Timeout = Annotated[float, BeforeValidator(_timeout), WithJsonSchema(DURATION_SCHEMA)]
+Lease = Annotated[float, BeforeValidator(_some_time), WithJsonSchema(DURATION_SCHEMA)]
+WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds), WithJsonSchema(DURATION_SCHEMA)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 OrderBy = Annotated[str, AfterValidator(_order_by)]
 OncePer = Annotated[str, AfterValidator(_once_per)]

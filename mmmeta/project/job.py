@@ -25,6 +25,7 @@ from mmmeta.errors import JobError, near_misses
 from mmmeta.project.actions import LARGEST_DOCUMENT, PROTOCOLS, CallAction, CommandAction, DownloadAction, LoadAction
 from mmmeta.project.base import Model
 from mmmeta.project.dagster.fields import AssetPath, AutomationText, Group, Kinds, Owner, TagKey, TagText
+from mmmeta.project.dagster.freshness import Freshness
 from mmmeta.project.dagster.partitions import PartitionsConfig
 from mmmeta.project.dagster.run_tags import RunTags
 from mmmeta.project.fields import (
@@ -117,6 +118,11 @@ class JobConfig(Model):
         PartitionsConfig | None, Field(description="Dagster's partitions: windows of time, or values of a coarse key")
     ] = None
 
+    freshness: Annotated[
+        Freshness | None,
+        Field(description="Dagster's freshness policy; as the metadir has it unless given, false for none"),
+    ] = None
+
     _beside: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -170,7 +176,7 @@ class JobConfig(Model):
 
         Selection, action and the rules about which file is due take part; how the work is cut up (``workers``,
         ``batch_size``, ``lease``), how its files are found (``index``), how it is shown (``tags``, ``owners``,
-        ``automation``, ``partitions``), how Dagster runs it (``run_tags``) and a database's password do not.
+        ``automation``, ``partitions``, ``freshness``), how Dagster runs it (``run_tags``) and a database's password do not.
 
         Args:
             selection: of the same job with another selection, in its stored form.

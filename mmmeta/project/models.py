@@ -26,6 +26,7 @@ from mmmeta.layout import METADIR
 from mmmeta.project.base import Model
 from mmmeta.project.checks import Checks, ChecksConfig
 from mmmeta.project.dagster.fields import Cron, TimeZone
+from mmmeta.project.dagster.freshness import SHORTEST, Freshness
 from mmmeta.project.dagster.run_tags import RunTags
 from mmmeta.project.download_targets import check_download_targets
 from mmmeta.project.fields import (
@@ -117,6 +118,10 @@ class MetadirConfig(Model):
         Field(description="Dagster tags of all runs of this metadir: dagster/priority, dagster-k8s/config, ..."),
     ] = {}
     checks: Annotated[Checks, Field(description="what counts as unhealthy; false for no asset checks")] = ChecksConfig()
+    freshness: Annotated[
+        Freshness | None,
+        Field(description="Dagster's freshness policy of state_db and jobs; the lag of checks where that is said"),
+    ] = None
     jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
     _project_file: Path | None = PrivateAttr(default=None)
 
@@ -147,6 +152,19 @@ class MetadirConfig(Model):
     def state_path(self) -> Path:
         """The state db's file, the usual one unless ``state`` names another."""
         return Path(self.state) if self.state else self.path / METADIR / "local" / "state.db"
+
+    def freshness_of(self, job: JobConfig | None = None) -> float | None:
+        """Within how many seconds the state db, or a job, is expected to be materialized again; None where nobody said.
+
+        ``checks: lag`` says it too, where it is given: its default would call every remote late that rests for a day.
+        """
+        said: float | None = None
+        if self.checks.enabled and "lag" in self.checks.model_fields_set and self.checks.lag >= SHORTEST:
+            said = self.checks.lag
+        for own in (self.freshness, None if job is None else job.freshness):
+            if own is not None:
+                said = own or None
+        return said
 
     def command(self, words: str) -> str:
         """A command line about this metadir that works when it is copied, in whatever folder: ``mmmeta … status``."""

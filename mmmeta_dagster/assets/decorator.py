@@ -167,7 +167,8 @@ def _decorate(
     if job_name in metadir.jobs:
         raise JobError(f"job {job_name!r}: metadir {metadir.name!r} has a job of this name in its project file")
     ours = with_jobs(metadir, [job])
-    spec = spec_of(translator, MetadirAsset(ours, job_name, job))
+    ours_as_asset = MetadirAsset(ours, job_name, job)
+    spec = spec_of(translator, ours_as_asset)
     spec = spec.replace_attributes(
         description=description or inspect.getdoc(function) or spec.description,
         deps=[*spec.deps, *deps],
@@ -178,8 +179,8 @@ def _decorate(
     if pool is not None:
         step_options["pool"] = pool
     asset: dg.AssetsDefinition = step(
-        ours,
-        job_name,
+        ours_as_asset,
+        translator,
         spec,
         required_resource_keys=None,  # resources are parameters here, and Dagster takes only one of both
         **step_options,

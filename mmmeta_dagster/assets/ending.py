@@ -38,8 +38,10 @@ def brings_news(
         now: those of its metadata that say how things are, and not what this run did; None for what there is not.
         partitions: for which the run is. A backfill takes one without a materialization for failed.
     """
-    if version is None or waiting_for(context, keys.op(metadir.name, name)) - {keys.checks_op(metadir.name, name)}:
+    if version is None or waiting_for(context) - {keys.checks_op(metadir.name, name)}:
         return True
+    if not partitions and (context.has_partition_key or context.has_partition_key_range):
+        return True  # Dagster's own partitions of this asset: a backfill waits for each
     if partitions:
         (one, *others) = partitions
         return bool(others) or keys.TAG_BACKFILL in context.run.tags or not was_said(context, version, one)
@@ -70,7 +72,7 @@ def ending(
         data_version = None if version is None else dg.DataVersion(version)
         return _yielded(dg.MaterializeResult(metadata=metadata, data_version=data_version, tags=tags))
     context.log_event(dg.AssetObservation(context.asset_key, partition=partition, metadata=metadata))
-    if keys.checks_op(metadir.name, name) in waiting_for(context, keys.op(metadir.name, name)):
+    if keys.checks_op(metadir.name, name) in waiting_for(context):
         tell_checks(context, metadir, name)
     return _yielded()
 
@@ -85,13 +87,14 @@ def checks_told(context: dg.AssetExecutionContext, metadir: MetadirConfig, name:
     try:
         yield
     except dg.Failure:
-        if keys.checks_op(metadir.name, name) in waiting_for(context, keys.op(metadir.name, name)):
+        if keys.checks_op(metadir.name, name) in waiting_for(context):
             tell_checks(context, metadir, name)
         raise
 
 
-def waiting_for(context: dg.AssetExecutionContext, op: str) -> set[str]:
-    """The ops of this run that come after an op and need what it gives."""
+def waiting_for(context: dg.AssetExecutionContext) -> set[str]:
+    """The ops of this run that come after this step and need what it gives."""
+    op = context.op_def.name
     return {
         node.alias or node.name
         for node, inputs in context.job_def.dependencies.items()

@@ -34,6 +34,7 @@ class FunctionRules(TypedDict, total=False):
     run_tags: Mapping[str, Any]
     owners: list[str]
     partitions: Mapping[str, Any] | None
+    freshness: float | str | None
 
 
 class AssetOptions(FunctionRules, total=False):
@@ -65,6 +66,7 @@ _OTHERWISE = {
     "config_schema": "Give the function a parameter config, annotated with a subclass of JobOptions",
     "io_manager_key": "What the function returns is not stored, so there is no IO manager",
     "automation": "Write automation_condition=",
+    "freshness_policy": 'Write freshness="1d"',
     "check_specs": "The checks of a job come by themselves; see checks: of the metadir",
 }
 """What Dagster's own decorators take by another name, and what to write here."""

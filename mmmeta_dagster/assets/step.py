@@ -27,8 +27,8 @@ from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, mark_of_files, why_not_there
 from mmmeta_dagster.heartbeat import beating
-from mmmeta_dagster.partitions.definition import backfill_policy
 from mmmeta_dagster.resources import MetadirResource
+from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, spec_of
 
 NOT_WHOLE = (
     MetadirNotFoundError,
@@ -46,24 +46,32 @@ BETWEEN_LINES = 10.0
 
 
 def step(
-    metadir: MetadirConfig, name: str, spec: dg.AssetSpec, **more: Any
+    asset: MetadirAsset, translator: DagsterMmmetaTranslator, spec: dg.AssetSpec | None = None, **more: Any
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Decorator of a function that materializes one asset of a metadir.
 
     Args:
-        name: of the asset among the metadir's.
-        more: what else ``dagster.multi_asset`` takes.
+        spec: what Dagster is told of the asset; the translator's unless given.
+        more: what else ``dagster.multi_asset`` takes, in place of what the translator says.
     """
+    spec = spec_of(translator, asset) if spec is None else spec
+    op = translator.get_op_spec(asset)
+    policy = op.backfill_policy
+    if policy is None and spec.partitions_def is not None:
+        policy = (
+            dg.BackfillPolicy.single_run()
+        )  # partitions that say nothing about files: each run does all that is due
     return dg.multi_asset(
         **{
-            "name": keys.op(metadir.name, name),
+            "name": op.name,
             # No materialization is needed where nothing is new (see ``ending``).
             "specs": [spec.replace_attributes(skippable=True)],
-            "required_resource_keys": {keys.resource(metadir.name)},
-            # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.
-            "pool": keys.pool(metadir.name),
-            "backfill_policy": backfill_policy(metadir.jobs[name]) if name in metadir.jobs else None,
+            "required_resource_keys": {keys.resource(asset.metadir.name)},
+            "pool": op.pool,
+            "description": op.description,
+            "backfill_policy": policy,
             **more,
+            "op_tags": {**(op.tags or {}), **(more.get("op_tags") or {})},
         }
     )
 

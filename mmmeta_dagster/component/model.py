@@ -12,8 +12,10 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from mmmeta.config.validation import known_names
+from mmmeta.config.yaml_file import KeyPath
 from mmmeta.errors import near_misses
 from mmmeta.project import MetadirConfig, Variables, metadir_schema
+from mmmeta_dagster.component.words import OP, TRANSLATION, add_to_schema, taken_out
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _VARIABLE = re.compile(r"\{\{\s*env\.")
@@ -32,15 +34,22 @@ class MetadirAttributes(MetadirConfig):
     ] = ()
 
     _written: Any = PrivateAttr(default=None)
+    _words: Mapping[KeyPath, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
 
     @property
     def written(self) -> Mapping[str, Any]:
-        """The attributes as they stand in the file."""
+        """The attributes as they stand in the file, without Dagster's words."""
         return self._written or {}
+
+    @property
+    def words(self) -> Mapping[KeyPath, Mapping[str, Any]]:
+        """``translation`` and ``op`` as they stand in the file, of the metadir and of each job, by place."""
+        return self._words
 
     @model_validator(mode="wrap")
     @classmethod
     def _fill(cls, value: Any, handler: Any) -> Any:
+        value, words = taken_out(value)
         variables = Variables()
         filled = variables.fill(value)
         unset = [reason for _, reason in variables.problems if "is not set" in reason]
@@ -55,6 +64,7 @@ class MetadirAttributes(MetadirConfig):
                 raise ValidationError.from_exception_data(error.title, wrong) from None
             made = cls.model_construct()  # what stands in templates is known when it is loaded
         made._written = value
+        made._words = words
         return made
 
     @classmethod
@@ -64,6 +74,7 @@ class MetadirAttributes(MetadirConfig):
         assets = {"type": "array", "items": {"type": "string"}, "description": cls.model_fields["assets"].description}
         schema["properties"]["assets"] = assets
         plain: dict[str, Any] = _plain(schema)
+        add_to_schema(plain)
         return plain
 
 
@@ -73,11 +84,16 @@ def fill_templates(value: Any, context: dg.ComponentLoadContext) -> Any:
     Environment variables are filled in as in the project file, where they are text. What is no template stays as it is:
     Dagster's own filling makes a number of the text "123".
     """
+    return _filled(value, resolution_of(context))
+
+
+def resolution_of(context: dg.ComponentLoadContext) -> dg.ResolutionContext:
+    """What Dagster's templates can name in a component."""
     scope = SimpleNamespace(project_root=str(context.project_root.resolve()))
     for name in ("load_component", "build_defs"):
         if hasattr(context, name):  # the oldest Dagster that is supported has other names for them
             setattr(scope, name, getattr(context, name))
-    return _filled(value, context.resolution_context.with_scope(context=scope))
+    return context.resolution_context.with_scope(context=scope)
 
 
 def _filled(value: Any, resolution: dg.ResolutionContext) -> Any:
@@ -122,6 +138,8 @@ def _told(error: Any, written: Any, variables: Variables) -> InitErrorDetails:
     kind, about = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         known = known_names(MetadirAttributes, location[:-1])
+        if len(location) == 1 or (len(location) == 3 and location[0] == "jobs"):
+            known = [*known, TRANSLATION, OP]
         hint = near_misses(str(location[-1]), known) or f" There are {', '.join(known)}"
         kind, about = "value_error", {"error": ValueError(f"is not a key that is known here.{hint}")}
     elif isinstance(about.get("error"), Exception):

@@ -11,11 +11,11 @@ from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.publications import is_told, materialization
 from mmmeta_dagster.jobs import DagsterJob, imported
-from mmmeta_dagster.sensor.decision import decide
+from mmmeta_dagster.sensor.decision import Decision, decide
 from mmmeta_dagster.sensor.observe import observe
 from mmmeta_dagster.sensor.outside import told_outside
 from mmmeta_dagster.sensor.situation import Cursor, Situation
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 
 def build_remote_sensor(
@@ -66,7 +66,8 @@ def build_remote_sensor(
         tags = {keys.TAG_REASON: decision.reason[: keys.TAG_LENGTH]}
         if decision.attempt > 1:
             tags[keys.TAG_ATTEMPT] = f"{decision.attempt} of {metadir.sensor.attempts}"
-        return dg.SensorResult([dg.RunRequest(decision.run_key, tags=tags)], cursor=cursor, asset_events=news)
+        request = dg.RunRequest(decision.run_key, tags=tags, asset_selection=_steps(metadir, translator, decision))
+        return dg.SensorResult([request], cursor=cursor, asset_events=news)
 
     return dg.SensorDefinition(
         name=keys.remote_sensor(metadir.name),
@@ -78,6 +79,15 @@ def build_remote_sensor(
         f"failure, with a growing pause; gives up after {metadir.sensor.attempts} attempts until something changes.",
         default_status=dg.DefaultSensorStatus.RUNNING if metadir.sensor.enabled else dg.DefaultSensorStatus.STOPPED,
     )
+
+
+def _steps(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, decision: Decision) -> list[dg.AssetKey] | None:
+    """The assets that a run is for, where it is not for all: for one file that is tried again, the update and its job. Their
+    checks come along."""
+    if decision.jobs is None:
+        return None
+    wanted = [MetadirAsset(metadir, name, metadir.jobs.get(name)) for name in (keys.STATE_DB, *decision.jobs)]
+    return [key_of(translator, asset) for asset in wanted]
 
 
 def _is_news(metadir: MetadirConfig, situation: Situation, cursor: Cursor) -> bool:

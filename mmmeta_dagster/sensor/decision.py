@@ -64,6 +64,7 @@ class Decision:
         attempt: which attempt in this situation it is, counted from 1; 0 for a skip.
         lost: runs that Dagster calls unfinished and that are taken for killed.
         gave_up: True exactly once per situation, on the tick that gives it up.
+        jobs: the jobs that the run is for, behind the update; None for all that the import runs.
     """
 
     reason: str
@@ -72,6 +73,7 @@ class Decision:
     attempt: int = 0
     lost: tuple[RunView, ...] = ()
     gave_up: bool = False
+    jobs: tuple[str, ...] | None = None
 
 
 def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
@@ -203,7 +205,7 @@ def _ask(situation: Situation, cursor: Cursor, now: datetime, why: str, attempt:
     key = f"{situation.mark}-{attempt}-{asks}-{now:%Y%m%dT%H%M%S%fZ}"
     asked = Cursor(situation.mark, attempt, now, key, asks, reported=cursor.reported, told=cursor.told)
     reason = f"T{why[1:]}." if why.startswith("the ") else f"{why}."
-    return Decision(reason, asked, key, attempt, lost)
+    return Decision(reason, asked, key, attempt, lost, jobs=_wanted_jobs(situation, now))
 
 
 def reasons(situation: Situation, now: datetime) -> Iterator[str]:
@@ -228,10 +230,26 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
         yield f"the remote has metadata of {_published(published)}, {before}"
     elif situation.came_after_its_store:
         yield f"meta.db is another file now, and the store announces revision {situation.announced}"
+    for name, why in _due_jobs(situation, now):
+        yield f"{name}: {why}"
+
+
+def _due_jobs(situation: Situation, now: datetime) -> Iterator[tuple[str, str]]:
+    """The jobs that have something to do, and what."""
+    merged = situation.merged
+    if merged is None:
+        return
     for name, wanted in situation.jobs.items():
         why = _due(wanted, merged.jobs.get(name), merged.state_revision, situation, now)
         if why is not None:
-            yield f"{name}: {why}"
+            yield name, why
+
+
+def _wanted_jobs(situation: Situation, now: datetime) -> tuple[str, ...] | None:
+    """The jobs to be run where they alone are the reason; None where all are, or something else is a reason, too."""
+    due = tuple(name for name, _ in _due_jobs(situation, now))
+    alone = len(due) == sum(1 for _ in reasons(situation, now))
+    return due if alone and len(due) < len(situation.jobs) else None
 
 
 def _due(

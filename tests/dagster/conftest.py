@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 import pytest
+from component_project import Folder
+from dagster_projects import lay_out
 from small_archive import ACTIONS, PROJECT, Archive
 from watch import Watch
 
@@ -64,3 +67,14 @@ def watch(archive: Archive) -> Iterator[Watch]:
     """The sensor of the archive; Dagster's own database is in memory here, on disk further down."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield Watch(archive, instance)
+
+
+@pytest.fixture
+def project(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    """An empty project around an archive."""
+    made = Folder(archive.root, f"project_{uuid4().hex}")
+    lay_out(archive.root, made.module)
+    monkeypatch.syspath_prepend(archive.root / "src")
+    yield made
+    for name in [name for name in sys.modules if name.split(".")[0] == made.module]:
+        del sys.modules[name]

@@ -255,7 +255,7 @@ def test_every_factory_has_an_example() -> None:
 
 
 def test_only_public_names_of_dagster_are_used() -> None:
-    """Nothing from dagster._core; it moves."""
+    """Nothing from dagster._core, which moves: dagster itself, and what it has for authors of components."""
     for path in Path(mmmeta_dagster.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
@@ -265,4 +265,6 @@ def test_only_public_names_of_dagster_are_used() -> None:
                 if isinstance(node, ast.ImportFrom)
                 else []
             )
-            assert not [name for name in names if name.startswith("dagster.") or name.startswith("dagster_")], path
+            inner = [name for name in names if name.startswith(("dagster.", "dagster_"))]
+            allowed = ("dagster.components", "dagster.preview")
+            assert not [name for name in inner if not name.startswith(allowed)], path

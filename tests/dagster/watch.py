@@ -49,5 +49,8 @@ class Watch:
         """Run ``archive_import`` as a request asks for it."""
         job = self.archive.definitions.resolve_job_def("archive_import")
         return job.execute_in_process(
-            instance=self.instance, raise_on_error=False, tags={**request.tags, "dagster/run_key": request.run_key}
+            instance=self.instance,
+            raise_on_error=False,
+            tags={**request.tags, "dagster/run_key": request.run_key},
+            asset_selection=request.asset_selection,
         )

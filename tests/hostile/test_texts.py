@@ -75,6 +75,25 @@ def test_broken_yaml_is_one_short_error(tmp_path: Path, text: str, value: str) -
     assert len(said) < 1_500 + len(str(path))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'metadata: {"unique\ufeff": id}',
+        "metadata: {unique: [\u202e]}",
+        "? \u202e\n: {}",
+        "metadata: {remote\u200f: x}",
+        "a: *\u202e",
+    ],
+)
+def test_a_file_that_is_wrong_steers_nothing_that_shows_why(tmp_path: Path, text: str) -> None:
+    """What it holds is repeated with such characters made visible."""
+    path = tmp_path / "config.yml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert all(line.isprintable() for line in str(caught.value).split("\n")), str(caught.value)
+
+
 YAML = st.lists(
     st.sampled_from(
         [

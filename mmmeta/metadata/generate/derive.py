@@ -91,6 +91,8 @@ class Deriver:
         if not (self._on or self._always):
             return _NOTHING
         functions = {function for name, function in self._functions.items() if is_absent(values, name)}
+        if not functions and not self._always and self._finder.is_nowhere(key, values.get(self._file_name)):
+            return _NOTHING
         guess = bool(functions) or self._always or is_absent(values, self._file_name)
         document, why, _ = self._finder.find(key, values.get(self._file_name), guess=guess)
         if document is None or not self._on:

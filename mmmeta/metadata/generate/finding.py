@@ -10,6 +10,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from mmmeta.documents.content_types import media_type_of
 from mmmeta.documents.reserved import is_reserved
 from mmmeta.metadata.generate.line_keys import MARK, whole
 from mmmeta.metadata.generate.walk import is_metadata_name, real_path
+
+JSON_ENDINGS = (".json", ".jsonl")
 
 NAMED = 3
 """Documents that a reason names where several fit."""
@@ -56,6 +59,11 @@ class Folder:
         self.names: Names = {entry.name: entry for entry in entries}
         self._folded: dict[str, list[bytes]] | None = None
         self._stems: dict[str, list[bytes]] | None = None
+
+    @cached_property
+    def is_barren(self) -> bool:
+        """Whether there is no file but metadata files, for certain."""
+        return not self.why_not and all(is_metadata_name(name) or entry.is_dir() for name, entry in self.names.items())
 
     def spelled(self, name: bytes) -> list[bytes]:
         """Names that are this one: just so, else in another Unicode form, else in another case."""
@@ -123,6 +131,16 @@ class Finder:
         if found.document is not None or not named.why:
             return found
         return Found(None, f"{named.why}, and {found.why}", named.unsure or found.unsure)
+
+    def is_nowhere(self, key: bytes, file_name: object) -> bool:
+        """Whether the document of a metadata file that names it is not there, as far as a glance tells: most archives keep
+        documents elsewhere. What ``find`` says of it costs several times as much."""
+        folder, _, own = whole(key).rpartition(b"\0")
+        if type(file_name) is not str or not file_name or "/" in file_name or "\0" in file_name:
+            return False
+        if file_name.lower().endswith(JSON_ENDINGS) or is_metadata_name(own[:-_SUFFIX]):
+            return False  # a document may be JSON itself
+        return self._listing(folder).is_barren and (not folder or self._listing(b"").is_barren)
 
     def expected(self, key: bytes, file_name: object) -> bytes | None:
         """Where the document of a metadata file would lie beside it, by its name; None where nothing tells."""

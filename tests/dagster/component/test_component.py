@@ -4,83 +4,19 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from uuid import uuid4
 
 import dagster as dg
 import pytest
-from dagster_projects import lay_out
+from component_project import ARCHIVE, TYPE, Folder, specs_of
 from small_archive import Archive
 
 # Dagster rebuilds the asset checks that a folder of definitions brings, with a parameter of its own that it calls beta.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function `AssetsDefinition")
 
-TYPE = "type: mmmeta_dagster.MetadirComponent\n"
-
-ARCHIVE = """
-attributes:
-  name: archive
-  path: "{{ context.project_root }}/client"
-  files_root: "{{ context.project_root }}/server"
-  jobs:
-    download_contracts:
-      where: {document_type: contract}
-      download: {to: "{{ context.project_root }}/downloads"}
-"""
-
 # Dagster itself makes a component's asset checks anew, with a parameter of its own that it calls beta.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Parameter `execution_type` of function `AssetsDefinition.__init__` is currently in beta"
 )
-
-
-@dataclass
-class Folder:
-    """A Dagster project that is loaded into this process."""
-
-    root: Path
-    module: str
-
-    @property
-    def package(self) -> Path:
-        return self.root / "src" / self.module
-
-    def component(self, name: str, text: str) -> Path:
-        """Write ``defs/<name>/defs.yaml``."""
-        path = self.package / "defs" / name / "defs.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(TYPE + textwrap.dedent(text))
-        return path
-
-    def load(self) -> dg.Definitions:
-        return dg.load_from_defs_folder(path_within_project=self.package)
-
-    def why_not(self) -> str:
-        """All that is said where it does not load."""
-        with pytest.raises(Exception, match=r"Error while (loading|building)") as caught:
-            self.load()
-        texts, error = [], caught.value
-        while error is not None:
-            texts.append(str(error))
-            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        return "\n".join(texts)
-
-
-@pytest.fixture
-def project(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
-    """An empty project around an archive."""
-    made = Folder(archive.root, f"project_{uuid4().hex}")
-    lay_out(archive.root, made.module)
-    monkeypatch.syspath_prepend(archive.root / "src")
-    yield made
-    for name in [name for name in sys.modules if name.split(".")[0] == made.module]:
-        del sys.modules[name]
-
-
-def specs_of(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
-    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
 
 
 def test_a_component_imports_as_the_project_file_does(

@@ -75,6 +75,9 @@ def test_dg_check_yaml_names_file_line_and_key(project: Path) -> None:
         "      attempts: many\n"
         "      workers: '{{ workers }}'\n"
         "      tags: {year: 2026}\n"
+        "      translation: {group_nam: x, kinds: [a]}\n"
+        "  translation: {group_name: ours, tags: {a: '{{ name }}'}}\n"
+        "  op: {name: ours, pol: x}\n"
     )
     checked = run_dg(project, "check", "yaml")
     said = checked.stdout + checked.stderr
@@ -83,6 +86,8 @@ def test_dg_check_yaml_names_file_line_and_key(project: Path) -> None:
         5: "attributes.sensr Additional properties are not allowed",
         10: "attributes.jobs.fetch.download.nme Additional properties are not allowed",
         11: "attributes.jobs.fetch.attempts 'many' is not valid",
+        14: "attributes.jobs.fetch.translation.group_nam Additional properties are not allowed",
+        16: "attributes.op.pol Additional properties are not allowed",
     }.items():
         assert f"{yaml}:{line} - {COMPONENT} {problem}" in said
     assert "workers' is not" not in said
