@@ -140,6 +140,10 @@ class ValueNotSupportedError(MmmetaError, ValueError):
     """A metadata value that JSON cannot carry (NaN, a lone surrogate, a key that is not text). The message names the key."""
 
 
+class NotJsonError(ValueNotSupportedError):
+    """A metadata file, or a line of one, that is no JSON. The message says why."""
+
+
 class UniqueValueError(MmmetaError, ValueError):
     """The unique key is missing or cannot identify a file. Give every file a text or integer under that key."""
 

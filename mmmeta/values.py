@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from mmmeta.errors import ValueNotSupportedError
+from mmmeta.errors import NotJsonError, ValueNotSupportedError
 
 SEPARATOR = ":"
 """Joins the names of nested objects to one key. Changing it changes every key and fingerprint."""
@@ -78,7 +78,8 @@ def parse_json(raw: bytes, what: str = "file") -> Flattened:
     Integers beyond 64 bits keep all their digits, and a UTF-8 byte order mark is passed over.
 
     Raises:
-        ValueNotSupportedError: not JSON, not an object, NaN or a number too large for a float, a lone surrogate, lists
+        NotJsonError: it is no JSON.
+        ValueNotSupportedError: not an object, NaN or a number too large for a float, a lone surrogate, lists
             nested too deeply.
     """
     if raw.startswith(_UTF8_BOM):
@@ -86,12 +87,13 @@ def parse_json(raw: bytes, what: str = "file") -> Flattened:
     try:
         record = _loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ValueNotSupportedError(_why_not_json(raw, error, what)) from None
+        raise NotJsonError(_why_not_json(raw, error, what)) from None
     except ValueError as error:
         raise ValueNotSupportedError(f"a number cannot be read: {error}") from None
     if type(record) is not dict:
         raise ValueNotSupportedError(
             f"the {what} holds {_describe_type(record)}, not an object; metadata is one {{…}} a {what}"
+            + (", or a record a line, in a *.jsonl file" if what == "file" and _is_list_of_records(record) else "")
         )
     try:
         flat = flatten(record)
@@ -190,9 +192,26 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError, what: str) -> str:
         raw.decode()
     except UnicodeDecodeError as wrong:
         return f"not valid JSON: the {what} is not UTF-8 (byte {wrong.start + 1} is 0x{raw[wrong.start]:02X}): write it as UTF-8"
+    if what == "file" and _holds_lines(raw):
+        return "not valid JSON, but it looks like JSON Lines: call it *.jsonl, or set metadata: {lines: true} in config.yml"
     if (found := _NOT_JSON_NUMBER.search(raw)) is not None:
         return f"not valid JSON: {found.group(0).decode()} is not a JSON number"
     return f"not valid JSON: {error}"
+
+
+def _is_list_of_records(value: Any) -> bool:
+    return type(value) is list and bool(value) and all(type(record) is dict for record in value)
+
+
+def _holds_lines(raw: bytes) -> bool:
+    """Whether the first line is a metadata file of its own, and others follow."""
+    first, _, rest = raw.lstrip().partition(b"\n")
+    if not (first.startswith(b"{") and rest.lstrip().startswith(b"{")):
+        return False
+    try:
+        return type(orjson.loads(first)) is dict
+    except ValueError:
+        return False
 
 
 def _describe_type(value: Any) -> str:

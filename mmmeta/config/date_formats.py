@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 
-_KNOWN = "aAbBdfHIjmMpSyYz%"
+_KNOWN = "aAbBdfGHIjmMpSuVyYz%"
 _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
 
 _INSTEAD = {
@@ -30,9 +30,11 @@ def check_format(text: str) -> str:
     double = next((sign for sign in signs if signs.count(sign) > 1), None)
     if double is not None:
         raise ValueError(f"{text!r:.80} has %{double} twice. Leave one out")
-    if len({"Y", "y"} & set(signs)) != 1:
+    if {"G", "V", "u"} & set(signs):
+        _check_week(text, set(signs))
+    elif len({"Y", "y"} & set(signs)) != 1:
         raise ValueError(f"{text!r:.80} has to have one year, %Y (2026) or %y (26), so that it tells a day")
-    if "j" not in signs and not ({"m", "b", "B"} & set(signs) and "d" in signs):
+    elif "j" not in signs and not ({"m", "b", "B"} & set(signs) and "d" in signs):
         raise ValueError(f"{text!r:.80} tells no day. Write %d and %m (or %b, %B for English names), such as %d.%m.%Y")
     if ("I" in signs) != ("p" in signs) or {"H", "I"} <= set(signs):
         raise ValueError(f"{text!r:.80}: %I (1 to 12) and %p (AM, PM) go together; %H counts to 23")
@@ -44,6 +46,24 @@ def check_format(text: str) -> str:
             "Let the writer of the metadata mend them"
         )
     return text
+
+
+def _check_week(text: str, signs: set[str]) -> None:
+    """The weeks of ISO 8601, which have a year of their own.
+
+    Raises:
+        ValueError: no day of a week is told, or something else as well.
+    """
+    if not {"G", "V"} <= signs or {"Y", "y", "m", "d", "j", "b", "B"} & signs:
+        raise ValueError(f"{text!r:.80}: %G and %V, the year and the week of ISO 8601, go together, as in %G-W%V-%u")
+    if not {"u", "a", "A"} & signs:
+        raise ValueError(f"{text!r:.80} tells no day. Write %u (1 is Monday), as in %G-W%V-%u")
+
+
+def counts_days(text: str) -> str | None:
+    """The year of a format that counts days or weeks of it (``%Y``, ``%y``, ``%G``); None where it names day and month."""
+    signs = {match.group(1) for match in _DIRECTIVE.finditer(text)}
+    return next(f"%{year}" for year in "GYy" if year in signs) if signs & {"j", "V"} else None
 
 
 def tells_time(text: str) -> bool:

@@ -19,15 +19,26 @@ LITTER = (
     "._*",
     ".DS_Store",
     ".AppleDouble/",
+    ".AppleDB/",
+    ".AppleDesktop/",
+    "__MACOSX/",
+    ".localized",
+    ".apdisk",
+    ".VolumeIcon.icns",
+    ".com.apple.*",
+    "Icon[\r]",
     ".DocumentRevisions-V100/",
     ".Spotlight-V100/",
     ".TemporaryItems/",
     ".fseventsd/",
     # Windows
     "Thumbs.db",
+    "thumbs.db",
+    "THUMBS.DB",
     "ehthumbs.db",
     "desktop.ini",
     "Desktop.ini",
+    "DESKTOP.INI",
     "$RECYCLE.BIN/",
     "System Volume Information/",
     # Linux desktops and network drives
@@ -45,7 +56,18 @@ LITTER = (
     "*.crdownload",
     "*.opdownload",
     "*.download",
+    "*.aria2",
     "*.tmp",
+    "*.PART",
+    "*.TMP",
+    # what syncs folders
+    ".stfolder/",
+    ".stversions/",
+    ".syncthing.*",
+    ".sync_*.db*",
+    ".owncloudsync.log*",
+    ".dropbox",
+    ".dropbox.cache/",
     # editors and office programs, while a document is open or was changed
     "*~",
     "~$*",
@@ -53,8 +75,11 @@ LITTER = (
     ".#*",
     "\\#*#",
     ".*.sw[a-p]",
+    ".goutputstream-*",
     # what keeps versions
     ".git/",
+    ".hg/",
+    ".svn/",
 )
 """What desktops, browsers and editors leave behind. It comes before the patterns of config.yml, so that ``!`` takes one back."""
 

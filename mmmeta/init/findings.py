@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mmmeta.documents.source import PATH
 from mmmeta.init.folder import FILE_NAME, NAMED, Folder
 from mmmeta.init.keys import KeyFacts
-from mmmeta.init.proposal import CONTENT_HASH, METADATA_PATH, PATH, Proposal
+from mmmeta.init.proposal import CONTENT_HASH, Proposal
+from mmmeta.metadata.generate.derive import METADATA_PATH
 from mmmeta.reports import FirstFew
 
 KEYS = 60
@@ -49,18 +51,20 @@ def findings(folder: Folder) -> Iterator[Finding]:
             f"{sentence}{named}: its hash, size, media type and path are derived." if beside else f"{sentence}."
         )
         if beside:
-            title = (
-                "Document not found, so that to --no-meta the file is one itself"
-                if folder.bare
-                else "Document not found"
-            )
-            yield from _listed(title, folder.orphans)
+            yield from _listed("Document not found", folder.orphans)
+    title = "JSON without a document that would fit, which `generate --no-meta` takes for a document itself"
+    yield from _listed(title, folder.json_documents)
     if folder.bare:
         about = "about " if folder.is_sample else ""
         sentence = f"Documents without metadata: {about}{folder.bare:,}. `generate --no-meta` describes them:"
         yield Finding(sentence, tuple(folder.bare_examples), folder.bare)
     yield from _listed("Documents with several metadata files, of which the newest counts", folder.several)
     yield from _listed("Documents with the content of another one", folder.copies)
+    own = sorted({key for record in folder.records for key in record.own})
+    if own:
+        yield Finding(
+            f"The metadata has keys of its own under names that are derived otherwise, and they count: {', '.join(own)}."
+        )
     if not folder.compared:
         yield Finding("There are too many documents to compare them all; there may be more copies.")
     mixed = [facts.key for facts in folder.keys.facts.values() if facts.is_mixed]

@@ -16,10 +16,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
+from mmmeta.documents.source import PATH
 from mmmeta.errors import MmmetaError, Problem
 from mmmeta.init.keys import Keys, is_key
-from mmmeta.metadata.generate.derive import shown_path
-from mmmeta.metadata.generate.finding import Finder
+from mmmeta.metadata.generate.derive import DIR, METADATA_PATH, NAME, is_absent, shown_path
+from mmmeta.metadata.generate.finding import Finder, is_called_after_document
 from mmmeta.metadata.generate.finding import Folder as Listing
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.walk import EVERY_FILE, Walk, display_path, read_bytes, real_path
@@ -50,6 +51,9 @@ LONGEST = 1_000
 NAMED = 5
 """Examples of each kind that are named; all are counted."""
 
+PATHS = (PATH, DIR, NAME, METADATA_PATH)
+"""Keys that are derived from where a document lies."""
+
 FILE_NAME = "_file_name"
 """The key that names a document, unless config.yml says another."""
 
@@ -70,11 +74,15 @@ class Record:
         source: path of its metadata file; None for a document that has none.
         document: path of its document, None where there is none.
         content_hash: what the metadata says under this key, None where it says nothing usable.
+        is_sidecar: whether it is about a document, there or not, so that it is none itself.
+        own: what the metadata says itself under the names of ``PATHS``, which counts before what is derived.
     """
 
     source: str | None
     document: str | None
     content_hash: str | None = None
+    is_sidecar: bool = False
+    own: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,6 +95,7 @@ class Folder:
         documents: all other files.
         bare: documents that no metadata file is named after or speaks of; an estimate where only a sample was read.
         orphans: records of the sample whose document was not found.
+        json_documents: those of them that are documents themselves to ``generate --no-meta``.
         several: documents that several metadata files of the sample are about.
         copies: documents that have the content of another one, which is named with each.
         compared: whether all documents could be compared.
@@ -108,6 +117,7 @@ class Folder:
     file_name: str | None = None
     bare_examples: list[str] = field(default_factory=list)
     orphans: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
+    json_documents: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
     several: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
     copies: FirstFew[str] = field(default_factory=lambda: FirstFew(NAMED))
     set_aside: FirstFew[Problem] = field(default_factory=lambda: FirstFew(NAMED))
@@ -176,8 +186,9 @@ class _Look:
         if folder.bare:
             # Where documents without metadata are described, such a file is one of them that happens to be JSON.
             for record in folder.records:
-                if record.document is None and record.content_hash is None:
+                if record.document is None and record.content_hash is None and not record.is_sidecar:
                     record.document = record.source
+                    folder.json_documents.add(record.source or "")
         folder.records += [Record(None, path) for path in self._bare]
         folder.bare_examples = list(self._bare)[:NAMED]
         if not folder.metadata_files:
@@ -246,7 +257,14 @@ class _Look:
             self._tell("reading metadata files", folder.read, len(self._sample))
             for source, values in self._records(metadata):
                 folder.keys.add(values)
-                folder.records.append(Record(source, metadata.document, _usable(values.get("content_hash"))))
+                is_sidecar = (
+                    has_lines(metadata.key)
+                    or is_called_after_document(metadata.key)
+                    or not is_absent(values, self._given or FILE_NAME)
+                )
+                content_hash = usable(values.get("content_hash"))
+                own = {key: values[key] for key in PATHS if not is_absent(values, key)}
+                folder.records.append(Record(source, metadata.document, content_hash, is_sidecar, own))
                 named.append(self._named(metadata, values))
         folder.file_name = self._given or _most_telling(folder.records, named)
         about: defaultdict[str, list[str]] = defaultdict(list)
@@ -367,7 +385,7 @@ def _most_telling(records: list[Record], named: list[dict[str, str]]) -> str | N
     return key if 2 * count >= len(lost) > 0 else None
 
 
-def _usable(value: Any) -> str | None:
+def usable(value: Any) -> str | None:
     """What identifies a file, as text."""
     if type(value) is int or (isinstance(value, str) and value):
         return str(value)

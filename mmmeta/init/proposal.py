@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mmmeta.config.model import Config
-from mmmeta.documents.source import PUBLIC_URL, protocol_of
-from mmmeta.init.folder import FILE_NAME, Folder, Record
+from mmmeta.documents.source import PATH, PUBLIC_URL, protocol_of
+from mmmeta.init.folder import FILE_NAME, Folder, Record, usable
 from mmmeta.init.keys import KeyFacts, Keys, is_key
+from mmmeta.metadata.generate.derive import DIR, METADATA_PATH, NAME
 
 CONTENT_HASH = "content_hash"
-PATH = "path"
-METADATA_PATH = "metadata_path"
 
 FEW = 12
 """Different values of a key that sorts files into kinds; one with more is no selection to propose."""
@@ -132,8 +131,8 @@ def _candidates(folder: Folder) -> dict[str, Candidate]:
     """What can be derived, and the keys of the metadata that identify each record."""
     derived: dict[str, Callable[[Record], str | None]] = {
         CONTENT_HASH: folder.content_of,
-        PATH: lambda record: record.document,
-        METADATA_PATH: lambda record: record.source,
+        PATH: lambda record: usable(record.own.get(PATH, record.document)),
+        METADATA_PATH: lambda record: usable(record.own.get(METADATA_PATH, record.source)),
     }
     result = {key: _count(key, folder, value_of) for key, value_of in derived.items()}
     # Documents without metadata have no key of their own.
@@ -192,6 +191,7 @@ def _is_identified(best: Candidate, folder: Folder) -> bool:
 def _find_documents(folder: Folder, proposal: Proposal) -> None:
     """Where downloads come from, and what they are called."""
     if any(record.document is not None for record in folder.records):
+        proposal.name = _name_of_downloads(folder)
         return
     keys = folder.keys
     named = [key for key in (FILE_NAME, *keys.identifying()) if _names_downloads(keys, key)]
@@ -199,6 +199,15 @@ def _find_documents(folder: Folder, proposal: Proposal) -> None:
     urls = [facts.key for facts in keys.facts.values() if _holds_urls(facts)]
     proposal.addresses = next((key for key in urls if key != PUBLIC_URL), None)
     proposal.downloads = bool(named) and PUBLIC_URL in urls
+
+
+def _name_of_downloads(folder: Folder) -> str:
+    """Where a document lies, by keys that say so also where the metadata has keys of its own under these names."""
+    if all(record.own.get(PATH, record.document) == record.document for record in folder.records):
+        return f"{{{PATH}}}"
+    if not any(record.own.keys() & {DIR, NAME} for record in folder.records):
+        return f"{{{DIR}}}/{{{NAME}}}"
+    return f"{{{CONTENT_HASH}}}-{{{folder.file_name or FILE_NAME}}}"
 
 
 def _names_downloads(keys: Keys, key: str) -> bool:

@@ -23,6 +23,7 @@ from mmmeta.metadata.db import (
     Dropped,
     Head,
     create_tables,
+    drop_tables,
     is_mass_deletion,
     mass_deletion_text,
     read_head,
@@ -89,6 +90,10 @@ class MetadataWriter:
         self._finished: Head | None = None
         self._dropped: Dropped | None = None
         self.head = read_head(connection, database)
+        if self.head.unique != unique and not self.head.revision:
+            # Nothing was ever published, so what was wrong in config.yml is mended by mending it.
+            create_tables(connection, unique, drop_tables(connection, database, unique))
+            self.head = read_head(connection, database)
         if self.head.unique != unique:
             raise MmmetaError(
                 f"{database.path} identifies files by {self.head.unique!r}, config.yml by {unique!r}: "
@@ -148,6 +153,12 @@ class MetadataWriter:
             row[0]: self.columns.decode(row[3:], row[1], row[2])
             for row in execute_in_chunks(self._connection, sql, files)
         }
+
+    def of_sources(self, sources: Sequence[str]) -> list[tuple[str, str]]:
+        """The files that come from one of these, deleted ones included, each with its source."""
+        self.flush_rows()
+        sql = f"SELECT {self.unique_sql}, __source FROM files WHERE __source IN ({{}})"
+        return list(execute_in_chunks(self._connection, sql, sources))
 
     def matching(self, condition: Condition) -> list[tuple[str]]:
         """The unique values of the alive files that meet a condition."""

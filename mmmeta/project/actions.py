@@ -154,6 +154,8 @@ def _check_header(text: str) -> str:
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderText = Annotated[str, BeforeValidator(_header_value), AfterValidator(_check_header), TEXT_SCHEMA]
 Protocol = Annotated[str, AfterValidator(_protocol)]
+_KEY_IN_FOLDER = re.compile(r"\{[^{}/]+\}")
+
 MediaType = Annotated[str, AfterValidator(_media_type)]
 Arguments = Annotated[
     list[str],
@@ -163,10 +165,21 @@ Arguments = Annotated[
 ]
 
 
+def _no_template(folder: Any) -> Any:
+    if isinstance(folder, str) and (found := _KEY_IN_FOLDER.search(folder)) is not None:
+        raise ValueError(
+            f"one folder is for all files, so {found[0]} would be its name. Put it into `name`, where a / makes folders: "
+            f'name: "{found[0]}/{{_file_name}}"'
+        )
+    return folder
+
+
 class DownloadAction(Model):
     """Fetch each document into a folder."""
 
-    to: Annotated[FolderPath, Field(description="folder to download into; a path or a file:// URL")]
+    to: Annotated[
+        FolderPath, BeforeValidator(_no_template), Field(description="folder to download into; a path or a file:// URL")
+    ]
     name: Annotated[
         FileNameTemplate,
         Field(description="name of each file below it; {key|default} where a file may lack the key"),

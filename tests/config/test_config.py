@@ -235,6 +235,10 @@ def test_a_pattern_that_yaml_reads_in_another_way_has_to_be_quoted(file: Path, e
         ("%d.%m.%Y :%M", "no hour"),
         ("%Y-%d-%m", "another way than ISO"),
         ("DD.MM.YYYY", "one year"),
+        ("%G-W%V", "tells no day"),
+        ("%Y-W%V-%u", "go together"),
+        ("%G-%m-%d", "go together"),
+        ("%d.%m.%Y week %V", "go together"),
         ("''", "one year"),
     ],
 )

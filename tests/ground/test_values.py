@@ -79,12 +79,23 @@ def test_integers_beyond_64_bits_keep_their_digits(number: int) -> None:
         (b'{"a": "\xff"}', "UTF-8"),
         (b'\xff\xfe{\x00"\x00', "not valid JSON"),
         (b'{"a": 1} x', "not valid JSON"),
+        (b'{"a": 1}\n{"a": 2}\n', r"JSON Lines: call it \*\.jsonl"),
+        (b'{"a": 1}\r\n\r\n{"a": 2', r"JSON Lines: call it \*\.jsonl"),
+        (b'[{"a": 1}, {"a": 2}]', r"a record a line, in a \*\.jsonl"),
     ],
 )
 def test_what_is_not_a_metadata_file_says_why(raw: bytes, reason: str) -> None:
     """One error with the reason."""
     with pytest.raises(ValueNotSupportedError, match=reason):
         parse_json(raw)
+
+
+@pytest.mark.parametrize("raw", [b'{"a": 1} {"a": 2}', b"[1]", b"[]", b'{"a":\n1}\nx', b"1\n2\n"])
+def test_what_is_no_list_of_records_is_not_taken_for_one(raw: bytes) -> None:
+    """The remedy would not help."""
+    with pytest.raises(ValueNotSupportedError) as caught:
+        parse_json(raw)
+    assert "jsonl" not in str(caught.value)
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:

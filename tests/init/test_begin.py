@@ -75,6 +75,44 @@ def test_copies_are_kept_apart_by_their_path(tmp_path: Path) -> None:
     assert beginning.folder.copies.named == ["c/a.pdf: as a.pdf"]
 
 
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        ({"path": "/contracts"}, "{dir}/{name}"),
+        ({"path": "/contracts", "name": "Lease"}, "{content_hash}-{_file_name}"),
+        ({"path": 5, "dir": "x"}, "{content_hash}-{_file_name}"),
+        ({"path": None, "dir": "", "name": "Lease"}, "{path}"),
+        ({"path": "a.pdf"}, "{dir}/{name}"),
+    ],
+)
+def test_keys_of_its_own_that_are_called_like_derived_ones(tmp_path: Path, own: dict[str, Any], name: str) -> None:
+    """The metadata's own win, so they neither identify copies nor name downloads as if they were derived."""
+    for document in ("a", "b", "c/a"):
+        put(tmp_path, f"{document}.pdf", b"twice" if document != "b" else b"once!")
+        put(tmp_path, f"{document}.pdf.json", {"title": document, **own})
+    beginning = start(tmp_path)
+    assert beginning.proposal.name == name
+    assert beginning.proposal.unique == ("path" if own["path"] is None else "content_hash")
+    said = "keys of its own under names that are derived otherwise, and they count"
+    assert (said in sentences(beginning)) == any(own.values())
+
+
+def test_a_path_of_its_own_that_is_the_derived_one_stays(tmp_path: Path) -> None:
+    """As in metadata that another tool has written."""
+    for document in ("a", "c/a"):
+        put(tmp_path, f"{document}.pdf", b"twice")
+        put(tmp_path, f"{document}.pdf.json", {"path": f"{document}.pdf"})
+    proposal = start(tmp_path).proposal
+    assert (proposal.unique, proposal.name) == ("path", "{path}")
+
+
+def test_a_key_that_config_cannot_name_identifies_nothing(tmp_path: Path) -> None:
+    """Empty, or with a space at its end."""
+    for name in ("a", "b"):
+        put(tmp_path, f"{name}.json", {"": name, " ": name, "id ": name})
+    assert start(tmp_path).proposal.unique == "metadata_path"
+
+
 def test_several_metadata_files_of_one_document_are_named(tmp_path: Path) -> None:
     """The newest counts, whatever identifies a file."""
     put(tmp_path, "a.pdf")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from archives import Archive
 
+from mmmeta.errors import MmmetaError
 from mmmeta.metadata.generate import hashing
 from mmmeta.metadata.generate.walk import Entry
 
@@ -326,6 +327,32 @@ def test_what_has_taken_the_place_of_a_document_is_not_it(archive: Archive) -> N
     assert archive.server.generate().problem_count == 1
 
 
+def test_a_wrong_unique_is_mended_by_mending_it(archive: Archive) -> None:
+    """As long as nothing was published; after that it takes ``replace``."""
+    document(archive.server_path, "a.pdf")
+    sidecar(archive.server_path, "a.json", title="A")
+    configure(archive, "metadata: {unique: Path}\n")
+    assert archive.server.generate().problem_count == 1
+    configure(archive, "metadata: {unique: path}\n")
+    report = archive.server.generate()
+    assert (report.added, report.problem_count) == (1, 0)
+    configure(archive, "metadata: {unique: title}\n")
+    with pytest.raises(MmmetaError, match="--replace"):
+        archive.server.generate()
+
+
+def test_a_document_that_is_ignored_is_said_to_be(archive: Archive) -> None:
+    """It is there, after all."""
+    document(archive.server_path, "drafts/a.pdf")
+    document(archive.server_path, "drafts/b.pdf")
+    sidecar(archive.server_path, "drafts/a.json", title="A")
+    sidecar(archive.server_path, "b.json", _file_name="drafts/c.pdf")
+    configure(archive, "ignore: ['*.pdf']\n")
+    reasons = {problem.source: problem.reason for problem in archive.server.generate().problems}
+    assert "drafts/a.pdf" not in reasons["b.json"]
+    assert "a.pdf fits, but is passed over (ignore)" in reasons["drafts/a.json"]
+
+
 def test_which_digest_is_derived(archive: Archive) -> None:
     """The one that the key or config.yml names; what is no digest is not made one, and the remedy is said."""
     root = archive.server_path
@@ -441,6 +468,36 @@ def test_no_meta_and_sidecars_together(archive: Archive, read: list[bytes]) -> N
     report = archive.server.generate(no_meta=True)
     assert [problem.source for problem in report.problems] == ["b.json"]
     assert {file["path"]: file.get("title") for file in archive.server.files} == found
+
+
+def test_a_sidecar_without_its_document_is_no_document(archive: Archive) -> None:
+    """Whose name or file name says that it is one, and what is no JSON at all, is set aside under ``no_meta``, too."""
+    root = archive.server_path
+    for name in ("a.pdf", "b.PDF", "c.pdf", "d.pdf", "other.pdf"):
+        document(root, name)
+    sidecar(root, "d.json", title="D")
+    sidecar(root, "a.pdf.json", title="A")
+    sidecar(root, "b.PDF.JSON", title="B")
+    sidecar(root, "meta/1.json", title="C", _file_name="../c.pdf")
+    for name, content in (("data.json", b'{"rows": []}'), ("list.json", b"[1]"), ("bad.json", b'{"title": ')):
+        document(root, name, content)
+    settle()
+    report = archive.server.generate(no_meta=True)
+    assert (report.added, [problem.source for problem in report.problems]) == (7, ["bad.json"])
+    for name in ("a.pdf", "b.PDF", "c.pdf", "d.pdf"):
+        (root / name).unlink()
+    for ensure in (False, True, True):
+        if ensure:
+            archive.server.layout.scan_db.unlink()  # what is known without it counts
+        report = archive.server.generate(no_meta=True, ensure=ensure, ensure_files=True)
+        sources = sorted(problem.source for problem in report.problems)
+        assert sources == ["a.pdf.json", "b.PDF.JSON", "bad.json", "d.json", "meta/1.json"]
+        found = {file["path"] for file in archive.server.files}
+        assert found == {"other.pdf", "data.json", "list.json"}
+    (root / "a.pdf.json").write_text("{broken")
+    sidecar(root, "bad.json.json", title="a document that is called JSON")
+    report = archive.server.generate(no_meta=True)
+    assert (report.added, report.problem_count) == (1, 4)
 
 
 def test_which_metadata_files_lose_is_named_within_bounds(archive: Archive) -> None:

@@ -45,6 +45,42 @@ def walked(root: Path, *patterns: str, suffixes: tuple[bytes, ...] = EVERY_FILE)
 @pytest.mark.parametrize(
     "name",
     [
+        "__MACOSX/a.pdf",
+        "x/__MACOSX/._a.pdf",
+        "THUMBS.DB",
+        "thumbs.db",
+        "DESKTOP.INI",
+        "a.PDF.PART",
+        "A.TMP",
+        ".localized",
+        "Icon\r",
+        ".svn/entries",
+        ".hg/store",
+        ".stfolder/x",
+        ".stversions/a~1.pdf",
+        ".dropbox.cache/a.pdf",
+        ".syncthing.a.pdf.tmp",
+        ".sync_0a1b.db-wal",
+        "a.pdf.aria2",
+        ".goutputstream-X1Y2",
+    ],
+)
+def test_more_litter(name: str) -> None:
+    """Archives unpacked from a Mac, names in the case of an old file system, folders that are synced or versioned."""
+    assert Ignored().covers(name.encode().replace(b"/", b"\0"))
+
+
+@pytest.mark.parametrize(
+    "name", ["Icons", "icon", "party.part.pdf", "MACOSX/a.pdf", "thumbs.db.pdf", "Icon.pdf", "svn/a.pdf"]
+)
+def test_what_only_looks_like_litter_stays(name: str) -> None:
+    """A letter more or less."""
+    assert not Ignored().covers(name.encode().replace(b"/", b"\0"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
         "._a.json",
         ".#a.json",
         "#a.json#",

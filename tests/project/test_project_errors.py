@@ -163,6 +163,7 @@ CASES = [
         f"{J}.contracts.download.headers.User-Agent",
         "is said twice",
     ),
+    ("to: ./downloads", 'to: "./{kind|none}"', 18, f"{J}.contracts.download.to", "Put it into `name`"),
     ('name: "{_file_name}"', "user_agent: ''", 18, f"{J}.contracts.download.user_agent", "in one line"),
     ("like: ", "lik: ", 17, f'{J}.contracts.where.$any[1]["headers:content-type"].lik', "Did you mean 'like'"),
     ("like: ", "like: 5 #", 17, f'{J}.contracts.where.$any[1]["headers:content-type"].like', "compares with text"),

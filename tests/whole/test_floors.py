@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -216,6 +217,12 @@ def test_public_imports_stay(module: str) -> None:
     """Wherever rooms move, this is where people find things."""
     code = f"from {module} import {', '.join(PUBLIC[module].split())}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """Pytest collects neither then, and the whole suite does not begin."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_no_public_name_is_a_module_too() -> None:

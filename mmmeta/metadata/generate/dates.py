@@ -7,22 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mmmeta.config.date_formats import tells_time
+from mmmeta.config.date_formats import counts_days, tells_time
 
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?\s?(?:[Zz]|[+-]\d\d(?::?[0-5]\d)?)?)?",
     re.ASCII,
 )
-_NO_GAP = re.compile(r"%[dfHIjmMSyY]%[dfHIjmMSyY]")
+_NO_GAP = re.compile(r"%[dfGHIjmMSuVyY]%[dfGHIjmMSuVyY]")
 _SHOWN = 80
 
 
 class _Format(NamedTuple):
-    """``exact`` where nothing stands between two numbers: strptime would read 2026111 in one of two ways."""
+    """``exact`` where nothing stands between two numbers: strptime would read 2026111 in one of two ways. ``year`` as
+    ``counts_days`` says."""
 
     text: str
     with_time: bool
     exact: bool
+    year: str | None
 
     def read(self, text: str) -> str | None:
         """ISO text; None where this format does not fit."""
@@ -32,6 +34,8 @@ class _Format(NamedTuple):
             return None
         if self.exact and moment.strftime(self.text) != text:
             return None
+        if self.year is not None and moment.strftime(self.year) not in text:
+            return None  # day 366 of 2026, which strptime reads as one of 2027
         return moment.isoformat() if self.with_time else moment.date().isoformat()
 
 
@@ -40,7 +44,9 @@ class Dates:
 
     def __init__(self, formats: Mapping[str, Sequence[str]]) -> None:
         self._formats = {
-            key: [_Format(text, tells_time(text), _NO_GAP.search(text) is not None) for text in texts]
+            key: [
+                _Format(text, tells_time(text), _NO_GAP.search(text) is not None, counts_days(text)) for text in texts
+            ]
             for key, texts in formats.items()
         }
 

@@ -12,12 +12,13 @@ from mmmeta.config.model import Config
 from mmmeta.documents.content_types import media_type_of
 from mmmeta.documents.source import PATH
 from mmmeta.errors import Problem
-from mmmeta.metadata.generate.derive import DIR, MIME_TYPE, NAME, SIZE, Deriver, shown_path
-from mmmeta.metadata.generate.finding import Finder, Folder
+from mmmeta.metadata.generate.derive import DIR, MIME_TYPE, NAME, SIZE, Deriver, is_absent, shown_path
+from mmmeta.metadata.generate.finding import Finder, Folder, is_called_after_document
 from mmmeta.metadata.generate.hashing import Hasher, Hashing, hash_document
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
-from mmmeta.metadata.generate.walk import Entry, Walk, keys_of, real_path
+from mmmeta.metadata.generate.walk import Entry, Walk, display_path, keys_of, real_path
+from mmmeta.metadata.writer import MetadataWriter
 from mmmeta.reports import FirstFew
 
 CONTENT_HASH = "content_hash"
@@ -98,6 +99,10 @@ class Documents:
         """The document whose name the metadata file at a key bears, whatever stands in that."""
         return self._finder.find(key, None).document
 
+    def is_sidecar(self, key: bytes, values: Mapping[str, Any]) -> bool:
+        """Whether a metadata file is about a document, there or not: it names one, or is called after one (``x.pdf.json``)."""
+        return not is_absent(values, self._config.metadata.file_name) or is_called_after_document(key)
+
     def has(self, source: str | None, values: Mapping[str, Any]) -> bool:
         """Whether the document of a metadata file is there, in any spelling of its name; True where nothing tells its
         name, and where it cannot be looked for."""
@@ -144,6 +149,19 @@ class Documents:
             return Folder(())
         except OSError as error:
             return Folder((), str(error.strerror))
+
+
+def known_sidecars(writer: MetadataWriter, keys: list[bytes]) -> set[bytes]:
+    """Which of these files the metadata db knows as the metadata of another file, be that deleted by now."""
+    if not keys:
+        return set()
+    by_source = {display_path(key): key for key in keys}
+    found = {file: by_source[source] for file, source in writer.of_sources(list(by_source))}
+    # What was described is its own document.
+    own = {file: shown_path(key) for file, key in found.items()}
+    return {
+        found[file] for file, values in writer.read(list(found)).items() if values.get(PATH, own[file]) != own[file]
+    }
 
 
 def _iso(nanoseconds: int) -> str:

@@ -92,6 +92,17 @@ class Folder:
             found = [name for name in found if not self.spelled(name + b".json")] or found
         return found
 
+    def passed_over(self, stem: bytes) -> list[bytes]:
+        """Documents called ``stem.*`` that are ignored."""
+        start = _folded(stem) + "."
+        found = (name for name in self.names if _folded(name).startswith(start) and not is_metadata_name(name))
+        return sorted(name for name in found if self._passes_over(name))
+
+
+def is_called_after_document(key: bytes) -> bool:
+    """Whether a metadata file's name is that of a document and ``.json``: ``x.pdf.json``, but not ``x.json``."""
+    return media_type_of(os.fsdecode(key.rpartition(b"\0")[2][:-_SUFFIX])) is not None
+
 
 class Finder:
     """Finds documents below a files root.
@@ -214,6 +225,8 @@ class Finder:
         found = self._chosen(folder, there.with_stem(stem))
         if found.document is not None or found.why:
             return found
+        if passed_over := there.passed_over(stem):
+            return Found(None, f"{_text(passed_over[0])} fits, but is passed over (ignore)")
         return Found(None, f"there is no {_text(stem)} and no {_text(stem)}.* beside it")
 
     def _chosen(self, folder: bytes, names: list[bytes]) -> Found:

@@ -26,7 +26,7 @@ from mmmeta.layout import Layout
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, drop_tables
 from mmmeta.metadata.generate.aside import noted_before, tell_clients
-from mmmeta.metadata.generate.documents import CONTENT_HASH
+from mmmeta.metadata.generate.documents import CONTENT_HASH, known_sidecars
 from mmmeta.metadata.generate.ensure import described_but_deleted, ensure_documents, ensure_metadata_files
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.line_keys import same_file
@@ -44,7 +44,7 @@ from mmmeta.metadata.generate.report import (
     shared_files,
 )
 from mmmeta.metadata.generate.scan_file import ScanDbError, discard
-from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Entry, Walk, keys_of
+from mmmeta.metadata.generate.walk import EVERY_FILE, METADATA_FILES, Entry, Walk, is_metadata_name, keys_of
 from mmmeta.metadata.writer import BY_HAND, NO_DOCUMENT, KnownRow, MetadataWriter, Record
 from mmmeta.reports import Progress
 
@@ -273,10 +273,11 @@ class _Gathering:
         self._describing = True
         others = self._scan.documents_of_others()
         self._scan.release(others, {entry.key for entry in documents})
+        sidecars = known_sidecars(writer, [entry.key for entry in documents if is_metadata_name(entry.key)])
         batch: list[Reading] = []
         for entry in documents:
             if entry.key not in others:
-                batch.append(self._reader.describe(entry))
+                batch.append(self._reader.describe(entry, is_sidecar=entry.key in sidecars))
                 if len(batch) == 2 * BATCH:
                     self._finish_batch(batch, writer)
         while batch:

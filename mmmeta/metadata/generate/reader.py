@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PATH, PUBLIC_URL
-from mmmeta.errors import MmmetaError, Problem, UniqueValueError
+from mmmeta.errors import MmmetaError, NotJsonError, Problem, UniqueValueError
 from mmmeta.metadata.generate.dates import Dates
 from mmmeta.metadata.generate.derive import Derivation, is_absent
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
@@ -92,6 +92,7 @@ class RecordReader:
         self._root = os.fsencode(root)
         self._config = config
         self._set_aside: set[str] = set()
+        self._not_json: dict[bytes, NotJsonError] = {}
 
     def close(self) -> None:
         """End what reads documents beside this thread."""
@@ -111,14 +112,22 @@ class RecordReader:
         """Whether this is a document by its name, and not a metadata file."""
         return self.no_meta and not is_metadata_name(entry.key)
 
-    def describe(self, entry: Entry) -> Reading:
-        """Begin with a document that has no metadata file."""
+    def describe(self, entry: Entry, *, is_sidecar: bool = False) -> Reading:
+        """Begin with a document that has no metadata file. What is called JSON and is none is set aside, and what is known
+        as metadata of another document (``is_sidecar``)."""
+        error = self._not_json.pop(entry.key, None)
+        if error is not None:
+            self._aside(display_path(entry.key), error)
+            return Reading(entry, None)
+        if is_sidecar and (reading := self.begin(entry, is_sidecar=True)) is not None:
+            return reading
         return Reading(entry, entry.key, described=self.documents.read(entry))
 
-    def begin(self, entry: Entry) -> Reading | None:
+    def begin(self, entry: Entry, *, is_sidecar: bool = False) -> Reading | None:
         """Read a metadata file, and begin with its document where something is to be derived of it.
 
-        None where it is no metadata file but a document that happens to be JSON (``no_meta``).
+        None where it is no metadata file but a document that happens to be JSON (``no_meta``): one that has no document,
+        and neither names one nor is called after one nor is known as metadata (``is_sidecar``).
         """
         source = display_path(entry.key)
         document = None
@@ -127,14 +136,18 @@ class RecordReader:
             values = flattened.values
             begun = self.documents.deriver.begin(entry.key, values)
             document = begun.document
-            if self.no_meta and document is None and is_absent(values, self._config.metadata.unique):
+            about = document is not None or is_sidecar or self.documents.is_sidecar(entry.key, values)
+            if self.no_meta and not about and is_absent(values, self._config.metadata.unique):
                 return None
             self._notice(flattened)
             return Reading(entry, document, values, begun)
         except (OSError, MmmetaError) as error:
             if self.no_meta:
                 document = document or self.documents.by_own_name(entry.key)
-                if document is None and not isinstance(error, OSError):
+                about = document is not None or is_sidecar or self.documents.is_sidecar(entry.key, {})
+                if not about and not isinstance(error, OSError):
+                    if isinstance(error, NotJsonError):
+                        self._not_json[entry.key] = error  # unless another metadata file is about it
                     return None
             self._aside(source, error)
             return Reading(entry, document)
