@@ -16,7 +16,17 @@ from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.filters import All
 from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import Head, head_of, metadata_catalog, revision_moment
+from mmmeta.metadata.db import (
+    Head,
+    head_of,
+    is_mass_deletion,
+    last_told,
+    mass_deletion_text,
+    metadata_catalog,
+    read_head,
+    replaced_by,
+    revision_moment,
+)
 from mmmeta.metadata.generate.walk import count_ignored
 from mmmeta.metadata.server import Server
 from mmmeta.metadata.setaside import AllSetAside, read_set_aside
@@ -200,6 +210,29 @@ def first_unmerged(layout: Layout, metadata_id: str | None, revision: int) -> da
     database = MetadataDatabase(layout.meta_db, read_only=True)
     try:
         return _published_at(database, revision + 1 if head_of(database).id == metadata_id else 1)
+    finally:
+        database.close()
+
+
+def refused_deletion(layout: Layout, metadata_id: str | None, revision: int, alive: int) -> str | None:
+    """Why an update will refuse what the metadata db here deletes; None where its numbers of files speak against it.
+
+    Args:
+        metadata_id, revision, alive: what was merged last, and how many files of it are not deleted.
+
+    Raises:
+        MmmetaError: the metadata db cannot be read.
+    """
+    database = MetadataDatabase(layout.meta_db, read_only=True)
+    try:
+        with database.reading() as connection:
+            head = read_head(connection, database)
+            gone = alive - head.alive
+            if not is_mass_deletion(gone, alive, head.alive):
+                return None
+            ours = metadata_id == head.id or metadata_id in replaced_by(connection)[0]
+            told = ours and last_told(connection) > revision
+            return None if told else mass_deletion_text(gone, alive, head.alive)
     finally:
         database.close()
 

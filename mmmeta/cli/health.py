@@ -38,7 +38,13 @@ def health_line(target: Target, finding: Finding) -> str:
     found = finding.found
     place = target.name if finding.job is None else f"{target.name}/{finding.job}"
     command = target.command(found.remedy or found.command)
-    return f"{place}: {' '.join(found.words.split())} {'Remedy' if found.remedy else 'See'}: {command}"
+    words = " ".join(found.words.split())
+    if finding.job is not None and finding.job not in target.jobs:
+        words += (
+            " The project file does not have this job: it goes on where it is made; if it is made nowhere any more, "
+            f"`mmmeta jobs forget {finding.job}`."
+        )
+    return f"{place}: {words} {'Remedy' if found.remedy else 'See'}: {command}"
 
 
 def for_programs(target: Target, finding: Finding) -> dict[str, Any]:

@@ -45,4 +45,4 @@ def moved(ctx: click.Context, old: Path, new: Path, dry_run: bool, as_json: bool
     jobs = ", ".join(f"{files:,} of {job}" for job, files in report.jobs.items())
     say(f"{target.name}: {'would now be' if dry_run else 'are now'} below {report.new}: {jobs}")
     if report.still_there:
-        note(f"  {report.old} is there still: its documents are nobody's from now on")
+        note(f"  {report.old} is there still: what is in it is nobody's from now on")

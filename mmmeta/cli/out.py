@@ -18,7 +18,7 @@ from mmmeta.cli.output import UNENCODABLE
 from mmmeta.errors import MmmetaError, remedy_of
 from mmmeta.layout import METADIR
 from mmmeta.masking import visible
-from mmmeta.sqlite.headers import HEADER_BYTES, is_sqlite
+from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, is_sqlite
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -85,9 +85,9 @@ def require_writable(output: str | None, metadir: Metadir) -> None:
 
 
 def _is_database(path: Path) -> bool:
-    with path.open("rb") as stream:
-        header = stream.read(HEADER_BYTES)
-    return len(header) == HEADER_BYTES and is_sqlite(header)
+    # Opening by hand what is open as a database would end its locks: the state db may lie anywhere.
+    with IN_USE.peek(path) as header:
+        return header is None or (len(header) == HEADER_BYTES and is_sqlite(header))
 
 
 def _is_no_file(output: str) -> bool:

@@ -50,7 +50,7 @@ def verb(ctx: click.Context, checking: bool, as_json: bool) -> None:
     Examples:
       mmmeta status
       mmmeta status --json | jq .jobs
-      mmmeta status --check || mail -s "archive" me@example.org < /dev/null
+      mmmeta status --check > report 2>&1 || mail -s "archive" me@example.org < report
 
     \b
     --check --json adds {problems, checks: [{job, check, passed, words, numbers,
@@ -66,7 +66,8 @@ def verb(ctx: click.Context, checking: bool, as_json: bool) -> None:
             if as_json or not checking:
                 _show(target, metadir, as_json, findings if checking else None)
             else:
-                _require_something(metadir)
+                if not metadir.is_client:
+                    _require_something(metadir)
                 for finding in problems:
                     say(health_line(target, finding))
                 if not problems:
@@ -84,7 +85,9 @@ def _require_something(metadir: Metadir) -> bool | None:
 
 def _show(target: Target, metadir: Metadir, as_json: bool, findings: Sequence[Finding] | None) -> None:
     inspection = metadir.inspect()
-    outdated = _require_something(metadir)
+    # What cannot be read is a finding as any other, and hides none.
+    unreadable = findings is not None and metadir.is_client and inspection.metadata_db is None
+    outdated = None if unreadable else _require_something(metadir)
     if inspection.is_server and inspection.state_db is None:
         outdated = None  # a server does not have to merge what it published
     status = metadir.status() if metadir.is_client else None

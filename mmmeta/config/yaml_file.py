@@ -245,5 +245,5 @@ def _quoting_hint(text: str, line: int | None) -> str:
     if (found := _BARE_OPERATOR.search(written)) is not None:
         return f'. Quote the operator: "{found[1]}"'
     if (found := _BARE_PATTERN.search(written)) is not None:
-        return visible(f'. Quote what begins with {found[1][0]}: "{found[1]:.{_SHOWN}}"')
+        return f'. Quote what begins with {found[1][0]}: "{visible(found[1][:_SHOWN])}"'
     return ""

@@ -162,7 +162,8 @@ def look(check: Check, seen: Seen) -> Found:
     try:
         return check.look(seen)
     except (MmmetaError, OSError) as error:
-        return Found(f"Cannot be told: {' '.join(str(error).split())}", {}, "status", passed=False)
+        words = " ".join(str(error).split()).rstrip(".")
+        return Found(f"Cannot be told: {words}.", {}, "status", passed=False)
 
 
 def _never_updated(metadir: Metadir) -> Found:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError
-from mmmeta.inspection import first_unmerged, metadata_head
+from mmmeta.inspection import first_unmerged, metadata_head, refused_deletion
 from mmmeta.jobs.results import Results
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.metadata.setaside import PROBLEM
@@ -98,6 +98,19 @@ def revision(seen: Seen, limit: float) -> Found:
         )
         return Found(words, numbers, "status", passed=False)
     if m.is_outdated:
+        ours = m.inspect().state_db
+        if ours is not None and ours.unique != head.unique:
+            words = (
+                f"The remote identifies files by {head.unique} now, the state db by {ours.unique}: nothing is merged any more "
+                "before the state db is brought along; look first with `mmmeta state rekey --dry-run`."
+            )
+            return Found(words, numbers, "state rekey --dry-run", "state rekey", passed=False)
+        refused = refused_deletion(
+            m.layout, merged.metadata_id, merged.revision or 0, 0 if ours is None else ours.files
+        )
+        if refused is not None:
+            words = f"{refused} If they are really gone at the remote, `mmmeta update --allow-mass-delete`; is a disk not mounted there?"
+            return Found(words, numbers, "update --dry-run", passed=False)
         waits = _waits(first_unmerged(m.layout, merged.metadata_id, merged.revision or 0))
         words = (
             f"The state db has merged revision {merged.revision}, the metadata db has {head.revision}: not merged yet"

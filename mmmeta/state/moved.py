@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mmmeta.errors import StateDbError
 from mmmeta.layout import Layout
+from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, is_sqlite
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import merged_of
-from mmmeta.state.ledger.sqlite.moving import count_below, move
+from mmmeta.state.ledger.sqlite.moving import count_below, databases_at, move
 from mmmeta.state.liveness import living
 
 
@@ -37,7 +38,7 @@ def moved(layout: Layout, old: Path, new: Path, *, dry_run: bool = False) -> Mov
     """Say that what jobs have put below one path is below another one now; one transaction.
 
     Raises:
-        StateDbError: there is no state db, nothing is at the new path, no job has put anything below the old one, or workers
+        StateDbError: there is no state db, nothing is at the new path, or something of another kind; no job has put anything below the old one, or workers
             are at work. Nothing was changed.
     """
     there = Path(os.path.realpath(new))
@@ -50,10 +51,12 @@ def moved(layout: Layout, old: Path, new: Path, *, dry_run: bool = False) -> Mov
         spellings = list(dict.fromkeys((os.path.abspath(old), os.path.realpath(old))))
         with database.reading() as connection:
             counts = count_below(connection, spellings)
+            databases = databases_at(connection, spellings)
         if not counts:
             raise StateDbError(f"no job has put anything below {old}: `mmmeta jobs` says what is done elsewhere")
         if str(there) in spellings:
             raise StateDbError(f"{old} and {new} are the same place")
+        _require_like(old, new, there, databases)
         workers = living(layout.workers)
         if workers:
             raise StateDbError(
@@ -65,3 +68,17 @@ def moved(layout: Layout, old: Path, new: Path, *, dry_run: bool = False) -> Mov
                 for spelling in spellings:
                     move(connection, spelling, str(there))
     return MovedReport(spellings[0], str(there), counts, os.path.exists(spellings[0]), dry_run)
+
+
+def _require_like(old: Path, new: Path, there: Path, databases: set[str]) -> None:
+    """Refuse a folder in place of a database and the other way round."""
+    if not databases:
+        if not there.is_dir():
+            raise StateDbError(f"{new} is no folder, and jobs have put documents or databases below {old}")
+    elif there.is_dir():
+        raise StateDbError(f"{old} is a database, and {new} a folder: name the file in it")
+    elif "sqlite" in databases:
+        with IN_USE.peek(there) as header:
+            known = header is None or (len(header) >= HEADER_BYTES and is_sqlite(header))
+        if not known:
+            raise StateDbError(f"{new} is no SQLite database")

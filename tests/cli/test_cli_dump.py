@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import pytest
 from cli_support import Run, write
 
 
@@ -77,8 +82,50 @@ def test_out_is_written_aside(server: Path, tmp_path: Path, run: Run) -> None:
     assert (tmp_path / "link.csv").is_symlink()
     assert (tmp_path / "real.csv").read_text().startswith("content_hash,")
     assert len(run("--metadir", server, "dump", "--out", "-").stdout.splitlines()) == 3
-    assert "No such file" in run("--metadir", server, "dump", "--out", tmp_path / "no" / "x", code=1).stderr
+    assert "its folder is not there" in run("--metadir", server, "dump", "--out", tmp_path / "no" / "x", code=2).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link.csv", "real.csv", "server"]
+
+
+def test_out_keeps_what_is_no_file_and_who_may_read_it(server: Path, tmp_path: Path, run: Run) -> None:
+    """A pipe stays a pipe and gets the rows; a file that others may not read does not become one that they may."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        run("--metadir", server, "dump", "--out", pipe)
+        assert len(os.read(reader, 10_000).splitlines()) == 3
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    (tmp_path / "mine.csv").touch(mode=0o600)
+    run("--metadir", server, "dump", "--csv", "--out", tmp_path / "mine.csv")
+    assert (tmp_path / "mine.csv").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "mine.csv", "pipe", "server"]
+
+
+@pytest.mark.parametrize("name", ["_mmmeta/meta.db", "_mmmeta/new.csv", "a1.json", "sub/export.JSONL", "mine.db"])
+def test_out_does_not_write_over_what_is_needed(server: Path, run: Run, name: str) -> None:
+    """A metadir's own files and databases; and at a server nothing that generate would take for metadata."""
+    (server / "sub").mkdir()
+    with closing(sqlite3.connect(server / "mine.db")) as database:
+        database.execute("CREATE TABLE t (a)")
+    before = {path: path.read_bytes() for path in server.rglob("*") if path.is_file()}
+    assert "another" in run("--metadir", server, "dump", "--out", server / name, code=2).stderr
+    assert {path: path.read_bytes() for path in server.rglob("*") if path.is_file()} == before
+
+
+def test_a_full_disk_is_named(server: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the file that did not fit; nothing is left of it, and the older one stays."""
+    (tmp_path / "out.csv").write_text("older")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("mmmeta.cli.out.os.fsync", full)
+    error = run("--metadir", server, "dump", "--csv", "--out", tmp_path / "out.csv", code=1).stderr
+    assert f"{tmp_path / 'out.csv'} cannot be written: No space left on device" in error
+    assert (tmp_path / "out.csv").read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out.csv", "server"]
 
 
 def test_a_form_is_said_once(server: Path, run: Run) -> None:

@@ -75,7 +75,11 @@ def test_json_and_csv_are_utf_8_whatever_the_terminal_has(cyrillic: Path) -> Non
         assert {row["content_hash"]: row["title"] for row in rows}[NAME] == TITLE
     text = in_latin_1(cyrillic, "dump", "--csv", "--columns", "content_hash,title").stdout.decode("utf-8")
     assert [NAME, TITLE] in list(csv.reader(text.splitlines()))
-    for words in (("jobs", "failed", "--json"), ("jobs", "history", "--json"), ("why", NAME, "all", "--json")):
+    for words in (
+        ("jobs", "failed", "--each", "--json"),
+        ("jobs", "history", "--json"),
+        ("why", NAME, "all", "--json"),
+    ):
         lines = in_latin_1(cyrillic, *words).stdout.decode("utf-8").splitlines()
         assert NAME in [json.loads(line)["file"] for line in lines]
     (report,) = in_latin_1(cyrillic, "jobs", "retry", "all", NAME, "--json").stdout.decode("utf-8").splitlines()

@@ -113,6 +113,60 @@ def test_a_stale_copy_and_a_missing_one(loaded: Path, server: Path, client: Path
     assert "Cannot be told" in run("status", "--check", code=3).stdout
 
 
+@pytest.mark.parametrize("content", [b"", b"no database", None])
+def test_a_copy_that_cannot_be_read_hides_nothing(loaded: Path, client: Path, run: Run, content: bytes | None) -> None:
+    """Half synced, empty or none of ours: a line as any other, and what else needs a person is said as well."""
+    sql(loaded.parent / "docs.db", "DELETE FROM docs WHERE content_hash = 'b2'")
+    copy = client / "_mmmeta" / "meta.db"
+    copy.write_bytes(copy.read_bytes()[:20_000] if content is None else content)
+    first, second = run("status", "--check", code=3).stdout.splitlines()
+    assert first.startswith("archive: Cannot be told: metadata db ")
+    assert ". See: mmmeta" in first
+    assert second.startswith("archive/load_all: Looked for 3 of 3 files that are done: 1 not in place")
+    report = json.loads(run("status", "--check", "--json", code=3).stdout)
+    assert (report["problems"], report["outdated"], report["published"]) == (2, None, None)
+    run("status", code=1)
+
+
+def test_another_unique_needs_a_person_at_once(loaded: Path, server: Path, client: Path, run: Run) -> None:
+    """For no update goes on before it, however fresh the publication is."""
+    (server / "_mmmeta" / "config.yml").write_text("metadata: {unique: title}\n")
+    run("--metadir", server, "generate", "--replace")
+    sync(server, client)
+    run("run", "--quiet", code=1)
+    (line,) = run("status", "--check", code=3).stdout.splitlines()
+    assert "identifies files by title now, the state db by content_hash" in line
+    assert line.endswith("archive state rekey")
+    run("state", "rekey")
+    assert "nothing needs you" in run("status", "--check").stdout
+
+
+def test_a_deletion_that_an_update_refuses_needs_a_person_at_once(
+    loaded: Path, server: Path, client: Path, run: Run
+) -> None:
+    """A remote that was lost, or whose disk is not mounted: each run ends with 1 until somebody says that it is meant."""
+    shutil.rmtree(server / "_mmmeta")
+    for file in server.glob("*.json"):
+        file.unlink()
+    run("--metadir", server, "generate")
+    sync(server, client)
+    assert "3 of 3 files would be deleted" in run("run", "--quiet", code=1).stderr
+    (line,) = run("status", "--check", code=3).stdout.splitlines()
+    assert line.startswith("archive: 3 of 3 files would be deleted, and none would be left; nothing was changed.")
+    assert "`mmmeta update --allow-mass-delete`" in line
+    run("update", "--allow-mass-delete")
+    assert "nothing needs you" in run("status", "--check").stdout
+
+
+def test_a_deletion_that_was_told_waits_as_any_news(loaded: Path, server: Path, client: Path, run: Run) -> None:
+    for file in server.glob("*.json"):
+        file.unlink()
+    run("--metadir", server, "generate", "--ensure", "--allow-mass-delete")
+    sync(server, client)
+    assert "nothing needs you" in run("status", "--check").stdout
+    run("run", "--quiet")
+
+
 def test_results_that_are_gone_and_a_changed_target(loaded: Path, run: Run) -> None:
     """Also at the end of a run that had nothing to do."""
     sql(loaded.parent / "docs.db", "DELETE FROM docs WHERE content_hash = 'b2'")
@@ -186,6 +240,8 @@ def test_jobs_that_only_the_ledger_knows(client: Path, run: Run) -> None:
         m.job("mine", attempts=1).run(fail)
     output = run("--metadir", client, "status", "--check", code=3).stdout
     assert "client/mine: 3 files are dead" in output
+    assert "it goes on where it is made" in output
+    assert "`mmmeta jobs forget mine`" in output
 
 
 def test_times(loaded: Path, server: Path, run: Run) -> None:

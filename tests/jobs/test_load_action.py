@@ -262,7 +262,14 @@ def test_the_content_as_bytes(documents: Metadir, url: str, monkeypatch: pytest.
     assert documents.job("files", load=load_).run().done == len(DOCUMENTS)
     rows = dict(query(url, "SELECT id, document FROM documents"))
     assert {name: bytes(data) for name, data in rows.items()} == DOCUMENTS
-    assert set(columns_of(url)) == {"id", "_file_name", "content_hash", "document"}
+    assert set(columns_of(url)) == {
+        "id",
+        "_file_name",
+        "content_hash",
+        "document",
+        *("path", "dir", "name", "metadata_path"),
+        *("size", "mime_type"),
+    }
     documents.close()
 
 

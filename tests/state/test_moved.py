@@ -89,6 +89,25 @@ def test_there_and_back(worked: Archive) -> None:
     assert not any(job._bench.elsewhere() for job in jobs(worked, old))
 
 
+def test_a_folder_is_no_database_and_a_database_no_folder(worked: Archive) -> None:
+    """As after ``mv t.db data/``, whose second word is a folder; and what is there has to be a database. Nothing is changed."""
+    old, layout = worked.root / "old", worked.client.layout
+    new = worked.root / "new"
+    new.mkdir()
+    os.rename(old / "t.db", new / "t.db")
+    (new / "notes.txt").write_text("none")
+    for one, other, text in [
+        (old / "t.db", new, "name the file in it"),
+        (old / "t.db", new / "notes.txt", "is no SQLite database"),
+        (old / "down", new / "notes.txt", "is no folder"),
+        (old, new / "t.db", "is no folder"),
+    ]:
+        for dry_run in (True, False):
+            with pytest.raises(StateDbError, match=text):
+                moved(layout, one, other, dry_run=dry_run)
+    assert moved(layout, old / "t.db", new / "t.db").jobs == {"load": 2}
+
+
 def test_what_makes_no_sense_is_refused(worked: Archive, tmp_path: Path) -> None:
     """Nothing at the new place, nothing known of the old one, the same place, a worker, no state db."""
     old, layout = worked.root / "old", worked.client.layout

@@ -80,7 +80,7 @@ def _refuse_recorded(word: str, targets: list[Target]) -> None:
     if _meant(word, _by_full_name(ledger_jobs, targets)):
         raise click.BadParameter(
             f"{word!r} stands in no project file, so nobody here knows what it does with a file: it was made in Python or "
-            "by a component. Run it there; in Dagster it has a job of its own.",
+            "by a component, or taken out of the file. Run it there; in Dagster it has a job of its own.",
             param_hint="JOB",
         )
 

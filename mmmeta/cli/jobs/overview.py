@@ -157,7 +157,10 @@ def _sentences(row: JobRow) -> list[str]:
     if row.problem is not None:
         sentences.append(f"cannot run: {row.problem}")
     elif not row.in_project:
-        sentences.append(f"not in the project file: made in Python or by a component{_idle_text(row)}")
+        sentences.append(
+            "not in the project file: made in Python or by a component, or taken out or renamed there (then `mmmeta jobs "
+            f"rename {row.job} NEW` before the next run){_idle_text(row)}"
+        )
     elif row.pending is None:
         sentences.append("new: the next update or run selects; see `mmmeta jobs plan`")
     elif row.changed:

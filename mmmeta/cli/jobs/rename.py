@@ -33,8 +33,10 @@ def verb(ctx: click.Context, old: str, new: str, dry_run: bool, as_json: bool) -
     --json: {metadir, path, old, new, files, receipts, unreached: [target],
       finished, dry_run}
     """
-    new = new.rpartition("/")[2]
+    place, _, new = new.rpartition("/")
     target, name = _find(ctx, old, new)
+    if place not in ("", target.name):
+        raise click.UsageError(f"{name!r} stays in {target.name}, whose ledger knows it: give the new name alone.")
     with target.open() as metadir, run_lock(metadir.layout, exclusive=True, dry_run=dry_run):
         metadir.require_state()
         renamed = metadir.rename_job(name, new, dry_run=dry_run)

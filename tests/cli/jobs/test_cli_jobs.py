@@ -78,7 +78,10 @@ def test_a_job_that_lives_elsewhere_is_not_to_be_forgotten(
 
     ran.write_text(PROJECT.replace("      everything:", "      all_of_them:"))
     said = run("jobs").stderr
-    assert "everything: not in the project file: made in Python or by a component" in said
+    assert (
+        "everything: not in the project file: made in Python or by a component, or taken out or renamed there" in said
+    )
+    assert "`mmmeta jobs rename everything NEW`" in said
     assert "jobs forget" not in said
     monkeypatch.setattr(overview, "IDLE", timedelta(0))
     assert "If nothing makes it any more, `mmmeta jobs forget everything` clears it" in run("jobs").stderr
@@ -134,7 +137,7 @@ def test_jobs_without_a_project_file(client: Path, run: Run) -> None:
     assert 'document_type is "contract"' in run("--metadir", client, "why", "b2", "mine").stdout
     assert "1 file is due now" in run("--metadir", client, "jobs", "retry", "mine", "a1").stdout
     planned = run("--metadir", client, "jobs", "plan", "mine").stdout
-    assert "would process 1 file\n" in planned
+    assert "would process 1 file (11 bytes)\n" in planned
     assert "changed" not in planned
     assert 'selection: document_type is "contract"' in planned
     assert "1 file is due now" in run("--metadir", client, "jobs", "retry", "mine", "--dead").stdout

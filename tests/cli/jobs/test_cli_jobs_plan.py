@@ -14,7 +14,7 @@ def test_a_plan_shows_a_changed_definition_before_it_counts(ran: Path, run: Run)
     ran.write_text(PROJECT.replace("document_type: contract", "pages: {'>=': 12}, tags: {'!=': null}"))
     before = kept(ran.parent / "client")
     text = run("jobs", "plan", "contracts").stdout
-    assert text.startswith("archive/contracts: would process 1 file\n")
+    assert text.startswith("archive/contracts: would process 1 file (11 bytes)\n")
     assert (
         "changed since it was last evaluated: 1 file newly eligible, 2 no longer, 2 of them done; what is done stays done"
         in text

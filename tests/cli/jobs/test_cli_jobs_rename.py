@@ -107,6 +107,8 @@ def test_what_is_refused(done: Path, run: Run, client: Path) -> None:
     assert "which has worked" in run("jobs", "rename", "load_all", "fetch", code=1).stderr
     for name in ("a-b", "update", "load_all", ""):
         run("jobs", "rename", "load_all", name, code=1)
+    assert "stays in archive" in run("jobs", "rename", "load_all", "other/rows", code=2).stderr
+    assert "stays in archive" in run("jobs", "rename", "archive/load_all", "a/archive/rows", code=2).stderr
     assert "Did you mean 'load_all'" in run("jobs", "rename", "load_al", "rows", code=2).stderr
     with open_metadir(client) as m:
         job = m.recorded_job("load_all")

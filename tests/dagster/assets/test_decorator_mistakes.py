@@ -152,6 +152,6 @@ def test_an_import_of_partitions_without_the_assets(archive: Archive) -> None:
     partitions = {"by": "document_type"}
     jobs = {"load": {"load": {"to": "sqlite:///x.db", "table": "t"}, "partitions": partitions}}
     metadir = MetadirConfig(name="archive", path=archive.client, jobs=jobs)
-    with pytest.raises(JobError, match="archive_import: a job has partitions, so the import needs all assets"):
+    with pytest.raises(JobError, match="archive_import: an asset of it has partitions, so it needs all assets"):
         build_import_job(metadir=metadir)
     assert build_import_job(metadir=metadir, assets=build_metadir_assets(metadir=metadir)).partitions_def is None

@@ -32,6 +32,14 @@ def count_below(connection: sqlite3.Connection, places: Sequence[str]) -> dict[s
     return counts
 
 
+def databases_at(connection: sqlite3.Connection, places: Sequence[str]) -> set[str]:
+    """What kinds of database jobs have written into at just these paths, ``sqlite`` or ``duckdb``; none where they are
+    folders."""
+    names = [str(target) for (target,) in connection.execute("SELECT target FROM targets")]
+    kinds = [(url, place) for url in _URLS if url for place in places]
+    return {url.partition(":")[0] for url, place in kinds for name in names if name.startswith(f"{url}{place}, table ")}
+
+
 def move(connection: sqlite3.Connection, old: str, new: str) -> None:
     """Write the new path wherever the ledger has the old one; in the caller's transaction."""
     for one, job, target, naming in connection.execute("SELECT id, job, target, naming FROM targets").fetchall():
