@@ -66,7 +66,7 @@ def cell(value: object, longest: int = CELL) -> str:
     text = visible(shown(" ".join(str(value).split())))
     text = text if len(text) <= longest else f"{text[: longest - 1]}…"
     # Names and messages come from documents: they must not become markup or end the cell.
-    for letter in "\\`*_[]<>|":
+    for letter in "\\`*_[]<>|&~#":  # an entity (&#8238;) stands for a sign that was made visible
         text = text.replace(letter, f"\\{letter}")
     return text
 

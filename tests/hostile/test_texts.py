@@ -257,6 +257,10 @@ def test_notes_in_dagster_are_no_markup() -> None:
     assert "<img" not in text.replace("\\<", "")
     assert "](" not in text.replace("\\](", "")
     assert all(sign.isprintable() or sign == "\n" for sign in text)
+    assert (
+        cell("&#8238;fdp.exe &lt;") == "\\&\\#8238;fdp.exe \\&lt;"
+    )  # an entity would turn the direction of writing after all
+    assert sentences(["# title", "~~~", "1. x"]).value == "- \\# title\n- \\~\\~\\~\n- 1. x"
     assert cell(Link("a", "https://h/x?sig=SECRET")) == "a"
     assert cell(Link("a", "https://h/x?page=1")) == "[a](<https://h/x?page=1>)"
 
