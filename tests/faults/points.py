@@ -177,7 +177,9 @@ class Lane:
             return [f"not an MmmetaError: {_told(error)}"]
         found, text = [], str(error)
         # Where more and more calls fail, the error that is seen in the end may be about another file.
-        subjects = subjects_of(self._shim.where) if point.how == "once" else (str(self._root),)
+        subjects = subjects_of(self._shim.where)
+        if point.how != "once":
+            subjects = (str(self._root), *subjects)
         if "is sound now" in text:  # of two databases in one transaction SQLite does not say which could not be read
             subjects = (str(self._root),)
         if not any(subject in text for subject in subjects):

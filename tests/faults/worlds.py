@@ -167,7 +167,8 @@ def _tables(path: Path, root: Path) -> Iterator[tuple[str, Any]]:
             names = [entry[0] for entry in cursor.description]
             kept = [at for at, name in enumerate(names) if name == "id" or not _VOLATILE.fullmatch(name)]
             content = [{names[at]: _cell(row[at], root) for at in kept if row[at] is not None} for row in cursor]
-            yield table, sorted(content, key=str)
+            if content or table != "setaside":  # made when something is set aside for the first time, and then it stays
+                yield table, sorted(content, key=str)
 
 
 def _cell(value: Any, root: Path) -> Any:

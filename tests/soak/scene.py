@@ -88,6 +88,7 @@ class Scene:
             "content_hash": digest(name, version),
             "_file_name": f"{name}.pdf",
             "v": version,
+            "size": len(document(name, version)),  # else it is derived, also between the two lines below, and a change
             "source": {"title": f"Title {version}", f"key{version % 5}": version},
             "mixed": version if version % 2 else f"<{version}>",
         }
