@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import dagster as dg
@@ -25,6 +26,7 @@ def test_a_file_that_is_tried_again_takes_the_update_its_job_and_their_checks(wa
     assert "look: 1 failed file is due again" in again.tags["mmmeta/reason"]
     assert [key.to_user_string() for key in again.asset_selection or ()] == ["archive/state_db", "archive/look"]
     archive.fail()
+    time.sleep(1.3)  # the backoff with its jitter, by the run's own clock
     result = watch.run(again)
     assert result.success
     assert archive.status.jobs["look"].done == 2
