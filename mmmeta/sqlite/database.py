@@ -94,7 +94,10 @@ class Database(ABC):
     def _open_writer(self) -> None:
         """Open the writing connection; the folder is there."""
         self._writer = self._connect("rwc")
-        self._writer_identity = self._identity()
+        try:
+            self._writer_identity = self._identity()
+        except MmmetaError as error:  # another writer, who was refused, has taken its empty file away
+            raise (self._taken_away() if not self.exists() else error) from None
 
     def _close(self, connection: sqlite3.Connection, identity: Identity | None) -> None:
         """Close a connection to the file that is or was this."""

@@ -166,7 +166,7 @@ def _differs(what: str, found: dict[str, Any], truth: dict[str, int]) -> Iterato
     if extra := sorted(found.keys() - truth.keys()):
         yield f"{what}: too much: {extra}"
     if other := {
-        name: (found[name], truth[name]) for name in found.keys() & truth.keys() if found[name] != truth[name]
+        name: (found[name], truth[name]) for name in sorted(found.keys() & truth.keys()) if found[name] != truth[name]
     }:
         yield f"{what}: in another version than the server has: {other}"
 
