@@ -19,8 +19,6 @@ from mmmeta.documents.reserved import is_reserved
 from mmmeta.metadata.generate.line_keys import MARK, whole
 from mmmeta.metadata.generate.walk import is_metadata_name, real_path, stays_inside
 
-JSON_ENDINGS = (".json", ".jsonl")
-
 NAMED = 3
 """Documents that a reason names where several fit."""
 
@@ -138,7 +136,7 @@ class Finder:
         folder, _, own = whole(key).rpartition(b"\0")
         if type(file_name) is not str or not file_name or "/" in file_name or "\0" in file_name:
             return False
-        if file_name.lower().endswith(JSON_ENDINGS) or is_metadata_name(own[:-_SUFFIX]):
+        if is_metadata_name(file_name.encode("utf-8", "replace")) or is_metadata_name(own[:-_SUFFIX]):
             return False  # a document may be JSON itself
         return self._listing(folder).is_barren and (not folder or self._listing(b"").is_barren)
 
