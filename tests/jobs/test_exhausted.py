@@ -6,7 +6,8 @@ import errno
 import hashlib
 import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,42 +57,49 @@ def test_a_loop_of_ones_own(archive: Archive) -> None:
     assert attempts(archive) == [("pending", 0)]
 
 
-def test_a_download(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the document, or of the file that it is written to."""
-    archive.client_path.mkdir(exist_ok=True)
-    document = archive.client_path / "doc.txt"
-    document.write_bytes(b"content")
-    digest = hashlib.sha1(b"content").hexdigest()
-    archive.write("a", content_hash=digest, _file_name="doc.txt", public_url=str(document))
-    archive.deliver()
-    job = archive.client.job("j", download={"to": str(archive.root / "target")})
-    real = os.open
-
-    for fails in (document, archive.root / "target"):
-
-        def refuse(path: Any, *arguments: Any, fails: Path = fails, **named: Any) -> int:
-            with suppress(TypeError):
-                if str(path).startswith(str(fails)):
-                    raise OSError(errno.EMFILE, "Too many open files", str(path))
-            return real(path, *arguments, **named)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "open", refuse)
-            with pytest.raises(JobError, match="too many files are open"):
-                job.run()
-        assert attempts(archive) == [("pending", 0)]
-    assert job.run().done == 1
-
-
-@pytest.mark.parametrize("moved", [False, True])
-def test_a_removal(archive: Archive, monkeypatch: pytest.MonkeyPatch, moved: bool) -> None:
-    """Of the document, or of the folder that is flushed; also where the folder was moved, and the job knows where to."""
+def deliver_document(archive: Archive) -> tuple[Path, str]:
+    """One file with a document at the client's side; gives the document's path and digest. Others are delivered beside it."""
     archive.client_path.mkdir(exist_ok=True)
     document = archive.client_path / "doc.txt"
     document.write_bytes(b"content")
     digest = hashlib.sha1(b"content").hexdigest()
     archive.write("a", content_hash=digest, _file_name="doc.txt", public_url=str(document))
     deliver(archive, "x", "y", "z")
+    return document, digest
+
+
+@contextmanager
+def too_many_open(place: Path, *, below: bool = False) -> Iterator[None]:
+    """Opening this path, and where said all that begins like it, fails as in a process that has too many files open."""
+    real = os.open
+
+    def refuse(path: Any, *arguments: Any, **named: Any) -> int:
+        name = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+        if name == str(place) or (below and name.startswith(str(place))):
+            raise OSError(errno.EMFILE, "Too many open files", name)
+        return real(path, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        yield
+
+
+def test_a_download(archive: Archive) -> None:
+    """Of the document, or of the file that it is written to."""
+    document, digest = deliver_document(archive)
+    target = archive.root / "target"
+    job = archive.client.job("j", where={"content_hash": digest}, download={"to": str(target)})
+    for fails in (document, target):
+        with too_many_open(fails, below=True), pytest.raises(JobError, match="too many files are open"):
+            job.run()
+        assert attempts(archive) == [("pending", 0)]
+    assert job.run().done == 1
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_removal(archive: Archive, moved: bool) -> None:
+    """Of the document, or of the folder that is flushed; also where the folder was moved, and the job knows where to."""
+    _, digest = deliver_document(archive)
     target = archive.root / "target"
     rules: dict[str, Any] = {"where": {"content_hash": digest}, "on_delete": "action"}
     assert archive.client.job("j", **rules, download={"to": str(target)}).run().done == 1
@@ -103,20 +111,9 @@ def test_a_removal(archive: Archive, monkeypatch: pytest.MonkeyPatch, moved: boo
     archive.publish(ensure=True)
     archive.client.update()
     job = archive.client.job("j", **rules, download={"to": str(target)})
-    real = os.open
-
     for fails in (target / "doc.txt", target):
-
-        def refuse(path: Any, *arguments: Any, fails: Path = fails, **named: Any) -> int:
-            with suppress(TypeError):
-                if Path(os.fsdecode(path)) == fails:
-                    raise OSError(errno.EMFILE, "Too many open files", str(path))
-            return real(path, *arguments, **named)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "open", refuse)
-            with pytest.raises(JobError, match="too many files are open"):
-                job.run()
+        with too_many_open(fails), pytest.raises(JobError, match="too many files are open"):
+            job.run()
         assert attempts(archive) == [("pending", 0)]
     assert job.run().retracted == 1
     assert not (target / "doc.txt").exists()
