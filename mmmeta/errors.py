@@ -243,10 +243,12 @@ class Problem:
         return f"{self.source}: {self.words}"
 
 
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on the disk"),
     **dict.fromkeys((errno.EACCES, errno.EPERM), "check the permissions of the file and its folder"),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "too many files are open; allow more (ulimit -n)"),
+    **dict.fromkeys(_EXHAUSTED, "too many files are open; allow more (ulimit -n)"),
     errno.EROFS: "its disk may only be read; mount it for writing, or choose another place",
 }
 
@@ -259,7 +261,7 @@ def remedy_of(error: OSError) -> str:
 def is_exhausted(error: BaseException | None) -> bool:
     """Whether an error comes from a process or a machine that can open no more files, and says nothing of the file at hand."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
             return True
         error = error.__cause__
     return False
