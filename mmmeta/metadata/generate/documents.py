@@ -46,7 +46,6 @@ class Documents:
         *,
         no_meta: bool = False,
     ) -> None:
-        self._ignored = ignored
         self.walk: Walk | None = None
         self._root = root
         self._config = config
@@ -54,7 +53,7 @@ class Documents:
         self._ignored = ignored
         self._folders: dict[bytes, Folder] = {}
         self._hasher = Hasher()
-        self._finder = Finder(root, self._folder)
+        self._finder = Finder(root, self._folder, self._is_barren)
         self.deriver = Deriver(root, config, self._finder, self._hasher, scan, always=no_meta)
 
     def close(self) -> None:
@@ -123,6 +122,10 @@ class Documents:
         if unsure is not None:
             self._problems.add(Problem(source, f"{unsure.why}; its document was not looked for", key_of_name))
         return unsure is not None
+
+    def _is_barren(self, key: bytes) -> bool:
+        known = self.walk.is_barren(key) if self.walk is not None else None
+        return self._folder(key).is_barren if known is None else known
 
     def _folder(self, key: bytes) -> Folder:
         folder = self._folders.get(key)

@@ -6,11 +6,10 @@ import errno
 import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import FileIO
 from threading import Event
 from typing import NamedTuple
 
-from mmmeta.documents.local import open_regular
+from mmmeta.documents.local import regular_handle
 from mmmeta.metadata.generate.walk import Entry, entry_of
 
 WORKERS = min(4, os.cpu_count() or 1)
@@ -126,24 +125,26 @@ def hash_document(
     """
     digest = hashlib.new(kind, usedforsecurity=False)
     view = buffer if buffer is not None else memoryview(bytearray(_CHUNK))
-    with _opened(path) as file:
-        before = os.fstat(file.fileno())
+    handle, before = _opened(path)
+    try:
         left = before.st_size
-        while count := file.readinto(view):
+        while count := os.readv(handle, (view,)):
             digest.update(view[:count])
             left -= count
             if left <= 0 or (ended is not None and ended.is_set()):
                 break
-        after = os.fstat(file.fileno())
+        after = os.fstat(handle)
+    finally:
+        os.close(handle)
     if left or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise OSError(errno.EAGAIN, "it changed while it was read; the next generate reads it again")
     return Hashed(entry_of(key, before), digest.hexdigest())
 
 
-def _opened(path: bytes) -> FileIO:
+def _opened(path: bytes) -> tuple[int, os.stat_result]:
     try:
-        return open_regular(path)
+        return regular_handle(path)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        return open_regular(os.path.realpath(path))
+        return regular_handle(os.path.realpath(path))

@@ -129,7 +129,6 @@ class RecordReader:
         None where it is no metadata file but a document that happens to be JSON (``no_meta``): one that has no document,
         and neither names one nor is called after one nor is known as metadata (``is_sidecar``).
         """
-        source = display_path(entry.key)
         document = None
         try:
             flattened = parse_json(read_bytes(real_path(self._root, entry.key), entry.size))
@@ -149,12 +148,11 @@ class RecordReader:
                     if isinstance(error, NotJsonError):
                         self._not_json[entry.key] = error  # unless another metadata file is about it
                     return None
-            self._aside(source, error)
+            self._aside(display_path(entry.key), error)
             return Reading(entry, document)
 
     def finish(self, reading: Reading, *, tell: bool = True) -> Record | None:
         """The record of what was begun; None if it was set aside. ``tell``: name what is kept as it is, too."""
-        self.troubled = False
         entry = reading.entry
         source = display_path(entry.key)
         unique = self._config.metadata.unique
