@@ -109,14 +109,16 @@ class Finder:
 
     Args:
         listing: what the folder at a key holds; empty where it cannot be listed.
-        is_barren: whether that is metadata files alone, for certain; cheaper than ``listing`` while the walk is there.
+        is_barren: whether that is metadata files alone, for certain, where somebody knows without ``listing``.
     """
 
-    def __init__(self, root: Path, listing: Callable[[bytes], Folder], is_barren: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, root: Path, listing: Callable[[bytes], Folder], is_barren: Callable[[bytes], bool] | None = None
+    ) -> None:
         self._root = os.fsencode(root)
         self._real_root = os.path.realpath(self._root)
         self._listing = listing
-        self._is_barren = is_barren
+        self._is_barren = is_barren or (lambda folder: listing(folder).is_barren)
 
     def find(self, key: bytes, file_name: object, *, guess: bool = True) -> Found:
         """The document of the metadata file at a key: ``file_name``, relative to it or to the files root, else

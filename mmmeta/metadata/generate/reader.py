@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PATH, PUBLIC_URL
 from mmmeta.errors import MmmetaError, NotJsonError, Problem, UniqueValueError
+from mmmeta.metadata.generate.ahead import ReadAhead
 from mmmeta.metadata.generate.dates import Dates
 from mmmeta.metadata.generate.derive import Derivation, is_absent
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
@@ -16,6 +18,7 @@ from mmmeta.metadata.generate.hashing import Hashing
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.line_keys import LINES_FILES, split_source
 from mmmeta.metadata.generate.memory import ScanDb
+from mmmeta.metadata.generate.second import SecondProcess
 from mmmeta.metadata.generate.walk import (
     Entry,
     Walk,
@@ -87,7 +90,8 @@ class RecordReader:
         self.clash_names: set[str] = set()
         self.padded_urls = 0
         self.noted: dict[str, list[tuple[str, str, str]]] = {}
-        self.documents = Documents(root, config, self.problems, scan, ignored, no_meta=no_meta)
+        self._second = SecondProcess()
+        self.documents = Documents(root, config, self.problems, scan, ignored, self._second, no_meta=no_meta)
         self.root = root
         self._root = os.fsencode(root)
         self._config = config
@@ -95,8 +99,9 @@ class RecordReader:
         self._not_json: dict[bytes, NotJsonError] = {}
 
     def close(self) -> None:
-        """End what reads documents beside this thread."""
+        """End what reads beside this thread."""
         self.documents.close()
+        self._second.close()
 
     def walk(self, walk: Walk) -> Walk:
         """Take note of the walk that is under way."""
@@ -123,15 +128,26 @@ class RecordReader:
             return reading
         return Reading(entry, entry.key, described=self.documents.read(entry))
 
-    def begin(self, entry: Entry, *, is_sidecar: bool = False) -> Reading | None:
-        """Read a metadata file, and begin with its document where something is to be derived of it.
+    def ahead(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Flattened | None]]:
+        """The same files in their order, each with its metadata where that was read already, for ``begin``."""
+        return ReadAhead(
+            self._second,
+            path=self.path,
+            reads=lambda entry: not (self.has_lines(entry.key) or self.is_document(entry)),
+            notice=self.documents.notice,
+        ).run(entries)
+
+    def begin(self, entry: Entry, parsed: Flattened | None = None, *, is_sidecar: bool = False) -> Reading | None:
+        """Read a metadata file, unless that was done (``parsed``), and begin with its document where something is to be derived of it.
 
         None where it is no metadata file but a document that happens to be JSON (``no_meta``): one that has no document,
         and neither names one nor is called after one nor is known as metadata (``is_sidecar``).
         """
         document = None
         try:
-            flattened = parse_json(read_bytes(real_path(self._root, entry.key), entry.size))
+            flattened = parsed
+            if flattened is None:
+                flattened = parse_json(read_bytes(real_path(self._root, entry.key), entry.size))
             values = flattened.values
             begun = self.documents.deriver.begin(entry.key, values)
             document = begun.document
