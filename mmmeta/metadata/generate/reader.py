@@ -191,6 +191,8 @@ class RecordReader:
 
     def has_lines(self, key: bytes) -> bool:
         """Whether a file has a record a line."""
+        if key.endswith(b".json"):  # as nearly all do
+            return self._config.metadata.lines
         ending = key[-len(LINES_FILES) :].lower()
         return ending == LINES_FILES or (self._config.metadata.lines and is_metadata_name(ending))
 
