@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from mmmeta.metadata.generate.second import Asked, SecondProcess
 from mmmeta.metadata.generate.walk import Entry
@@ -20,6 +21,13 @@ _SIZE = 1 << 18
 
 _AHEAD = 8
 """How often so many are read ahead."""
+
+
+class Parsed(NamedTuple):
+    """The metadata of a file as it stands there, and its fingerprint."""
+
+    flattened: Flattened
+    fingerprint: bytes
 
 
 class ReadAhead:
@@ -44,7 +52,7 @@ class ReadAhead:
         self._reads = reads
         self._notice = notice
 
-    def run(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Flattened | None]]:
+    def run(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Parsed | None]]:
         """The same files; None for what was not read, for whatever reason."""
         waiting: deque[tuple[list[Entry], Asked | None]] = deque()
         batch: list[Entry] = []
@@ -80,11 +88,15 @@ class ReadAhead:
         )
 
 
-def _answered(batch: list[Entry], asked: Asked | None) -> Iterator[tuple[Entry, Flattened | None]]:
+def _answered(batch: list[Entry], asked: Asked | None) -> Iterator[tuple[Entry, Parsed | None]]:
     answer = asked.answer() if asked is not None else None
     if answer is None:
         yield from ((entry, None) for entry in batch)
         return
     shapes, found = answer
     for entry, one in zip(batch, found, strict=True):
-        yield entry, None if one is None else Flattened(dict(zip(shapes[one[0]], one[1], strict=True)), one[2])
+        if one is None:
+            yield entry, None
+        else:
+            shape, values, clashes, fingerprint = one
+            yield entry, Parsed(Flattened(dict(zip(shapes[shape], values, strict=True)), clashes), fingerprint)

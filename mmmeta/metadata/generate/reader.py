@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PATH, PUBLIC_URL
 from mmmeta.errors import MmmetaError, NotJsonError, Problem, UniqueValueError
-from mmmeta.metadata.generate.ahead import ReadAhead
+from mmmeta.metadata.generate.ahead import Parsed, ReadAhead
 from mmmeta.metadata.generate.dates import Dates
 from mmmeta.metadata.generate.derive import Derivation, is_absent
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
@@ -48,6 +48,7 @@ class Reading(NamedTuple):
         document: the walk's key of the document that it is about, its own where that is described; None if there is none.
         values, begun: the metadata, and what is to be derived; None where the file was set aside.
         described: the document's digest, where that has no metadata file.
+        fingerprint: of the values, where that is known already.
     """
 
     entry: Entry
@@ -55,6 +56,7 @@ class Reading(NamedTuple):
     values: dict[str, Any] | None = None
     begun: Derivation | None = None
     described: Hashing | None = None
+    fingerprint: bytes | None = None
 
     @property
     def waits(self) -> bool:
@@ -128,7 +130,7 @@ class RecordReader:
             return reading
         return Reading(entry, entry.key, described=self.documents.read(entry))
 
-    def ahead(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Flattened | None]]:
+    def ahead(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Parsed | None]]:
         """The same files in their order, each with its metadata where that was read already, for ``begin``."""
         return ReadAhead(
             self._second,
@@ -137,7 +139,7 @@ class RecordReader:
             notice=self.documents.notice,
         ).run(entries)
 
-    def begin(self, entry: Entry, parsed: Flattened | None = None, *, is_sidecar: bool = False) -> Reading | None:
+    def begin(self, entry: Entry, parsed: Parsed | None = None, *, is_sidecar: bool = False) -> Reading | None:
         """Read a metadata file, unless that was done (``parsed``), and begin with its document where something is to be derived of it.
 
         None where it is no metadata file but a document that happens to be JSON (``no_meta``): one that has no document,
@@ -145,8 +147,9 @@ class RecordReader:
         """
         document = None
         try:
-            flattened = parsed
-            if flattened is None:
+            if parsed is not None:
+                flattened = parsed.flattened
+            else:
                 flattened = parse_json(read_bytes(real_path(self._root, entry.key), entry.size))
             values = flattened.values
             begun = self.documents.deriver.begin(entry.key, values)
@@ -155,7 +158,7 @@ class RecordReader:
             if self.no_meta and not about and is_absent(values, self._config.metadata.unique):
                 return None
             self._notice(flattened)
-            return Reading(entry, document, values, begun)
+            return Reading(entry, document, values, begun, fingerprint=parsed and parsed.fingerprint)
         except (OSError, MmmetaError) as error:
             if self.no_meta:
                 document = document or self.documents.by_own_name(entry.key)
@@ -184,7 +187,8 @@ class RecordReader:
             values, derived = self.documents.deriver.finish(entry.key, reading.values, reading.begun)
             if unique not in values:
                 raise self._without_unique(unique, reading.begun)
-            return self._record(values, source, entry.mtime, derived, tell=tell)
+            known = reading.fingerprint if values is reading.values else None
+            return self._record(values, source, entry.mtime, derived, tell=tell, known=known)
         except (OSError, MmmetaError) as error:
             self._aside(source, error, reading.document)
         return None
@@ -239,13 +243,22 @@ class RecordReader:
             raise DocumentError(f"its document cannot be read ({error.strerror})") from error
 
     def _record(
-        self, values: dict[str, Any], source: str, mtime: int, derived: tuple[str, ...], *, tell: bool
+        self,
+        values: dict[str, Any],
+        source: str,
+        mtime: int,
+        derived: tuple[str, ...],
+        *,
+        tell: bool,
+        known: bytes | None = None,
     ) -> Record:
         kept = self.keys.keep(values)
         if kept is not values:
             derived = tuple(key for key in derived if key in kept)
         problems = [Problem(source, reason, key) for key, reason in self._dates.apply(kept)]
-        record = make_record(kept, self._config, source, mtime, derived=derived)
+        if kept is not values or self._config.dates:
+            known = None
+        record = make_record(kept, self._config, source, mtime, derived=derived, known=known)
         self.troubled = bool(problems)
         for problem in problems if tell else ():
             self.problems.add(problem)

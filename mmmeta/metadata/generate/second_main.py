@@ -15,6 +15,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, NoReturn
 
+from mmmeta.fingerprints import fingerprint
 from mmmeta.metadata.generate.hashing import BUFFER, WORKERS, hash_document
 from mmmeta.metadata.generate.second import HEADER, MAGIC
 from mmmeta.metadata.generate.walk import read_bytes
@@ -27,21 +28,22 @@ pipe tells."""
 _PIPE_SIZE = 1 << 20
 """Bytes that may lie in the pipe, where the system can be asked for that: so much may be read ahead."""
 
-Parsed = tuple[list[tuple[str, ...]], list[tuple[int, tuple[Any, ...], tuple[str, ...]] | None]]
+One = tuple[int, tuple[Any, ...], tuple[str, ...], bytes]
 
 
-def parse_all(files: Sequence[tuple[bytes, int]]) -> Parsed:
+def parse_all(files: Sequence[tuple[bytes, int]]) -> tuple[list[tuple[str, ...]], list[One | None]]:
     """Read metadata files, each given by its path and size: the tuples of keys that occur, and for each file which of these it
-    has, the values, and the keys that clash."""
+    has, the values, the keys that clash, and the fingerprint of it all."""
     shapes: dict[tuple[str, ...], int] = {}
-    found: list[tuple[int, tuple[Any, ...], tuple[str, ...]] | None] = []
+    found: list[One | None] = []
     for path, size in files:
         try:
             values, clashes = parse_json(read_bytes(path, size))
+            name = fingerprint(values)
         except Exception:
             found.append(None)
         else:
-            found.append((shapes.setdefault(tuple(values), len(shapes)), tuple(values.values()), clashes))
+            found.append((shapes.setdefault(tuple(values), len(shapes)), tuple(values.values()), clashes, name))
     return list(shapes), found
 
 
