@@ -232,7 +232,7 @@ def test_the_project_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "mmmeta.yaml").write_text("")
     (tmp_path / "other.yaml").write_text("")
     assert find_project({}, tmp_path) == tmp_path / "mmmeta.yaml"
-    assert find_project({"MMMETA_PROJECT": ""}, tmp_path) == tmp_path / "mmmeta.yaml"
+    assert find_project({"MMMETA_PROJECT": ""}, str(tmp_path)) == tmp_path / "mmmeta.yaml"
     assert find_project({"MMMETA_PROJECT": "other.yaml"}, tmp_path) == tmp_path / "other.yaml"
     assert find_project({"MMMETA_PROJECT": str(tmp_path / "other.yaml")}, Path("/")) == tmp_path / "other.yaml"
 

@@ -55,7 +55,7 @@ class Documents:
         self._folders: dict[bytes, Folder] = {}
         self._hasher = Hasher()
         self._finder = Finder(root, self._folder)
-        self.deriver = Deriver(root, config, self._finder, self._hasher, scan, always=no_meta)
+        self.deriver: Deriver = Deriver(root, config, self._finder, self._hasher, scan, always=no_meta)
 
     def close(self) -> None:
         """End what reads documents beside this thread."""
