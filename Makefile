@@ -2,7 +2,7 @@
 # make demo      see the whole mission happen: publish, sync, import by Dagster, three times
 # make dev       the Dagster UI on the demo's data, with the sensor running
 # make test      the tests
-# make test-slow the docs, the demo and the example projects, every block and command of them: minutes
+# make test-slow the docs, the demo and the example projects, every block and command of them; what pyright and ty say: minutes
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-faults  every file call of every verb killed and failed in turn; POINTS=300 for a random part, SEED=7 for the same
 # make test-soak a server, three clients and syncs at work, killed again and again; MINUTES=120 for longer, SEED=7 for the same
@@ -113,6 +113,7 @@ check: $(READY)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy
+	@$(BIN)/mypy tests/types/programs
 
 format: $(READY)
 	@$(BIN)/ruff check --fix $(CODE)

@@ -24,7 +24,7 @@ from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.build import build_remote_sensor
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of, spec_of
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 WITHOUT_PROJECT = "mmmeta"
 """Name of the one metadir where there is no project file."""
@@ -180,7 +180,7 @@ def warn_of_missing(metadirs: Mapping[str, MetadirConfig]) -> None:
     for metadir in metadirs.values():
         missing = None if metadir.generate else why_not_there(layout_of(metadir))
         if missing is not None:
-            log.warning("%s: %s", metadir.name, missing)
+            _log.warning("%s: %s", metadir.name, missing)
 
 
 def find_metadirs(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Mapping[str, MetadirConfig]:

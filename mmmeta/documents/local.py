@@ -35,7 +35,7 @@ class LocalSource:
         path = allowed_path(source, allowed_roots)
         self._source = source
         try:
-            self.stream = open_regular(path)
+            self.stream: FileIO = open_regular(path)
         except OSError as error:
             raise DownloadError(f"{source}: cannot be read: {reason(error)}") from error
         self._before = os.fstat(self.stream.fileno())

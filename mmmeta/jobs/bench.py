@@ -38,8 +38,8 @@ class Bench:
     def __init__(self, config: JobConfig, state: State, recorded: JobRules | None = None) -> None:
         self.config = config
         self.state = state
-        self.is_recorded = recorded is not None
-        self.rules = recorded or rules_of(config, state.config.metadata.content)
+        self.is_recorded: bool = recorded is not None
+        self.rules: JobRules = recorded or rules_of(config, state.config.metadata.content)
 
     def worker(self) -> Worker:
         """A new worker of this state db; it is alive from ``start`` on."""

@@ -17,7 +17,7 @@ from mmmeta.project.fields import MOST
 from mmmeta.state.ledger.outcomes import Outcome
 from mmmeta.state.liveness import Worker
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Hands:
@@ -188,6 +188,6 @@ def _give_back(bench: Bench, worker: Worker, keeper: Keeper) -> None:
             holds = False
             bench.state.write_status()
     except (MmmetaError, OSError) as error:
-        log.warning("job %s could not give back what it held: %s", bench.config.name, error)
+        _log.warning("job %s could not give back what it held: %s", bench.config.name, error)
     finally:
         worker.stop(holds=holds)

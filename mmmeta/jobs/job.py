@@ -45,7 +45,7 @@ class Job:
     """
 
     def __init__(self, config: JobConfig, state: State, *, strict: bool, recorded: JobRules | None = None) -> None:
-        self.name = config.name
+        self.name: str = config.name
         self.config = config
         self._state = state
         unique = state.config.metadata.unique

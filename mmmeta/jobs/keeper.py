@@ -14,7 +14,7 @@ from mmmeta.jobs.bench import Bench
 from mmmeta.sqlite.forks import inside
 from mmmeta.state.liveness import Worker, boot_seconds
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 BEAT_EVERY = 10.0
 """Seconds between two signs of life in the ledger and status.json; the sensor takes three missed ones for a death."""
@@ -44,7 +44,7 @@ class Keeper:
                 with inside():
                     self._beat(lease)
             except Exception as error:  # whatever it is: without a sign of life the claims pass to others
-                log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)
+                _log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)
 
     def _beat(self, lease: float) -> None:
         with self._bench.changing() as ledger:

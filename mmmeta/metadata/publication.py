@@ -21,7 +21,7 @@ from mmmeta.sqlite.forks import inside
 from mmmeta.store.store import LARGEST, Store
 from mmmeta.writing import write_atomic
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 REMOTE_UPDATED = "remote_last_updated"
 META_UPDATED = "meta_last_updated"
@@ -85,7 +85,7 @@ class Publisher:
             with inside():
                 self.publish()
         except (MmmetaError, OSError) as error:
-            log.warning(
+            _log.warning(
                 "the store does not say yet what was inserted: %s; the next insert or generate repairs it", error
             )
 

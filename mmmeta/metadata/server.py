@@ -42,9 +42,9 @@ class Server:
     def __init__(self, layout: Layout, store: Store, clock: Clock, *, meant: bool) -> None:
         self.layout = layout
         self.clock = clock
-        self.database = MetadataDatabase(layout.meta_db, server_mark=layout.server_mark)
-        self.reader = MetadataDatabase(layout.meta_db, server_mark=layout.server_mark, read_only=True)
-        self.publisher = Publisher(layout, store, self.reader)
+        self.database: MetadataDatabase = MetadataDatabase(layout.meta_db, server_mark=layout.server_mark)
+        self.reader: MetadataDatabase = MetadataDatabase(layout.meta_db, server_mark=layout.server_mark, read_only=True)
+        self.publisher: Publisher = Publisher(layout, store, self.reader)
         self._meant = meant
         self._bulk: Bulk | None = None
         self._last_writer: MetadataWriter | None = None

@@ -295,5 +295,5 @@ RerunOn = Annotated[
     Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)
 ]
 Where = Annotated[dict[str, Any], BeforeValidator(_where), WithJsonSchema({"type": "object", "title": "Where"})]
-EmptyIsMapping = BeforeValidator(lambda value: {} if value is None else value)
-EmptyIsList = BeforeValidator(lambda value: [] if value is None else value)
+EmptyIsMapping: BeforeValidator = BeforeValidator(lambda value: {} if value is None else value)
+EmptyIsList: BeforeValidator = BeforeValidator(lambda value: [] if value is None else value)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -43,6 +43,11 @@ from mmmeta.project.fields import (
     Where,
     check_name,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from mmmeta.project.rules import Rules
 
 RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import", "checks")
 """Names that Dagster assets and jobs of mmmeta's own have."""
@@ -124,6 +129,10 @@ class JobConfig(Model):
     ] = None
 
     _beside: str | None = PrivateAttr(default=None)
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, name: str, where: Mapping[str, Any] = ..., **rules: Unpack[Rules]) -> None: ...
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:
@@ -216,7 +225,7 @@ class JobConfig(Model):
         return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def job_config(name: str, /, where: Mapping[str, Any] | None = None, **rules: Any) -> JobConfig:
+def job_config(name: str, /, where: Mapping[str, Any] | None = None, **rules: Unpack[Rules]) -> JobConfig:
     """A job made in Python: ``job_config("extract", {"extension": "pdf"}, attempts=3, backoff="5m")``.
 
     It takes the rules of the project file by the same names; relative paths are taken from the current directory.

@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
     BeforeValidator,
@@ -40,6 +40,11 @@ from mmmeta.project.fields import (
     check_name,
 )
 from mmmeta.project.job import RESERVED_JOBS, JobConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from mmmeta.project.rules import MetadirRules
 
 
 class SensorConfig(Model):
@@ -124,6 +129,10 @@ class MetadirConfig(Model):
     ] = None
     jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
     _project_file: Path | None = PrivateAttr(default=None)
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, name: str, path: str | os.PathLike[str], **rules: Unpack[MetadirRules]) -> None: ...
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> MetadirConfig:

@@ -96,8 +96,8 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._handle: int | None = None
-        self.lease = Lease()
-        self.name = f"{boot_id()}/{uuid.uuid4().hex[:16]}"
+        self.lease: Lease = Lease()
+        self.name: str = f"{boot_id()}/{uuid.uuid4().hex[:16]}"
 
     def start(self) -> None:
         """Take the lock.

@@ -16,6 +16,7 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config
 from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, remedy_of, warn_caller
+from mmmeta.layout import Layout
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.metadata.server import Server
 from mmmeta.state.database import StateDatabase
@@ -48,10 +49,10 @@ class State:
 
     def __init__(self, server: Server, store: Store, clock: Clock, merge_first: Callable[[State], object]) -> None:
         self.server = server
-        self.layout = server.layout
+        self.layout: Layout = server.layout
         self.store = store
         self.clock = clock
-        self.database = StateDatabase(self.layout.state)
+        self.database: StateDatabase = StateDatabase(self.layout.state)
         self.ledger: LedgerStore = SqliteLedgerStore(self.database, self.layout.workers, clock)
         self._merge_first = merge_first
         self._evaluated: dict[str, datetime] = {}

@@ -7,6 +7,7 @@ half-written or of a newer version is not an error: what it would say is simply 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -148,10 +149,10 @@ def write_status(path: Path, status: Status) -> None:
     write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def read_status(path: Path) -> Status | None:
+def read_status(path: str | os.PathLike[str]) -> Status | None:
     """What status.json says; None where it is missing, cannot be read, is damaged, or is of a newer format."""
     try:
-        content = json.loads(read_plain(path, _LARGEST))
+        content = json.loads(read_plain(Path(path), _LARGEST))
         if type(content) is not dict or content.get("format") != FORMAT:
             return None
         return Status(

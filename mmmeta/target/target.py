@@ -26,7 +26,7 @@ from mmmeta.target.engine import (
     takes_nothing,
 )
 from mmmeta.target.fitness import Unfit, refuse_shared_identity, refuse_unfilled
-from mmmeta.target.names import NO_SCHEMAS, read_table_name
+from mmmeta.target.names import NO_SCHEMAS, TableName, read_table_name
 from mmmeta.target.receipts import Receipt, Receipts, Stamp, create_receipts
 from mmmeta.target.registry import read_version
 from mmmeta.target.statements import Statement, append, delete, upsert
@@ -91,13 +91,15 @@ class SqlTarget:
         LoadError: the URL cannot be read, or its driver is not installed.
     """
 
+    url: str
+
     def __init__(self, url: str, table: str, wanted: str | WantedColumns) -> None:
         try:
-            self.at = read_table_name(table)
+            self.at: TableName = read_table_name(table)
         except ValueError as error:
             raise LoadError(str(error)) from None
         self.table = table
-        self.wanted = WantedColumns(wanted) if isinstance(wanted, str) else wanted
+        self.wanted: WantedColumns = WantedColumns(wanted) if isinstance(wanted, str) else wanted
         self._given = url
         self._engine, self.url = open_engine(url)
         if self.at.schema is not None and self._engine.dialect.name == "sqlite":

@@ -60,7 +60,7 @@ class Documents:
         self._hasher = Hasher(second)
         self._barren: dict[bytes, bool] = {}
         self._finder = Finder(root, self._folder, self._is_barren)
-        self.deriver = Deriver(root, config, self._finder, self._hasher, scan, always=no_meta)
+        self.deriver: Deriver = Deriver(root, config, self._finder, self._hasher, scan, always=no_meta)
 
     def close(self) -> None:
         """End what reads documents beside this thread."""

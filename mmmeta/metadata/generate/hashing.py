@@ -59,9 +59,9 @@ class Hashing:
     __slots__ = ("_future", "_hasher", "_place", "key", "kind", "path")
 
     def __init__(self, hasher: Hasher, key: bytes, path: bytes, kind: str) -> None:
-        self.key = key
-        self.path = path
-        self.kind = kind
+        self.key: bytes = key
+        self.path: bytes = path
+        self.kind: str = kind
         self._hasher = hasher
         self._future: Future[list[Hashed | OSError]] | _InSecond | None = None
         self._place = 0

@@ -84,16 +84,16 @@ class RecordReader:
     def __init__(self, root: Path, config: Config, scan: ScanDb, ignored: Ignored, *, no_meta: bool) -> None:
         self.no_meta = no_meta
         self.ignored = ignored
-        self.troubled = False
+        self.troubled: bool = False
         self._dates = Dates(config.dates)
-        self.keys = KeyFilter(config)
+        self.keys: KeyFilter = KeyFilter(config)
         self.problems: FirstFew[Problem] = FirstFew(PROBLEMS_KEPT)
-        self.clashes = 0
+        self.clashes: int = 0
         self.clash_names: set[str] = set()
-        self.padded_urls = 0
+        self.padded_urls: int = 0
         self.noted: dict[str, list[tuple[str, str, str]]] = {}
         self._second = SecondProcess()
-        self.documents = Documents(root, config, self.problems, scan, ignored, self._second, no_meta=no_meta)
+        self.documents: Documents = Documents(root, config, self.problems, scan, ignored, self._second, no_meta=no_meta)
         self.root = root
         self._root = os.fsencode(root)
         self._config = config
