@@ -212,6 +212,10 @@ class MetadataDatabase(Database):
         misplaced = why_misplaced(self.path.parent.parent)
         if misplaced is not None:
             return MetadirNotFoundError(f"no metadata db at {self.path}: {misplaced}")
+        if self.path.with_name("head.json").exists():
+            return MetadirNotFoundError(
+                f"no metadata db at {self.path}, only the change log beside it: run `mmmeta update`, which merges it"
+            )
         return MetadirNotFoundError(
             f"no metadata db at {self.path}: sync the metadir first, run `mmmeta generate` at the server, "
             "or check the path"

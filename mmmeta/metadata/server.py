@@ -176,6 +176,11 @@ class Server:
                 f"{layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "
                 "the server, or, if this is the server, open it with mmmeta(path, server=True)"
             )
+        if layout.head.exists() and not self.database.exists() and not self._meant:
+            raise ReadOnlyMetadirError(
+                f"{layout.metadir} holds the change log of a metadata db that is written elsewhere: metadata written here would "
+                "part from it. Write at the server, or, if this is the server, open it with mmmeta(path, server=True)"
+            )
         if self.database.has_content():
             self.head()  # refuses what this version cannot write before anything is marked
         return False

@@ -23,7 +23,15 @@ from mmmeta.state.db import Merged, merged_of, save_local, state_catalog
 from mmmeta.state.ledger.sqlite.ledger import note_saved
 from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.store import LedgerStore
-from mmmeta.state.status import JobStatus, Status, file_identity, file_version, metadata_version, read_status, write_status
+from mmmeta.state.status import (
+    JobStatus,
+    Status,
+    file_identity,
+    file_version,
+    metadata_version,
+    read_status,
+    write_status,
+)
 from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.store.store import Store
 from mmmeta.store.text import decode

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ class LogHead:
 
     Attributes:
         head: of the metadata db.
+        deleted: how many files are marked deleted, for people.
         published: when its revision was made, as text.
         replaces: ids of the metadata dbs that this one replaced.
         told: the last revision that was told to delete more than half of all files; 0 if none was.
@@ -76,6 +78,7 @@ class LogHead:
     """
 
     head: Head
+    deleted: int
     published: str
     replaces: tuple[str, ...]
     told: int
@@ -90,6 +93,21 @@ class LogHead:
         return self.head.revision == 0 or (bool(self.segments) and self.segments[0].first <= revision + 1)
 
 
+def why_not_there(layout: Layout, log: LogHead, revision: int) -> str | None:
+    """What of the log a client at a revision will miss, as a part of a sentence; None where all is there with its length."""
+    for segment in log.after(revision):
+        path = layout.changes / segment.name
+        try:
+            size = path.lstat().st_size
+        except FileNotFoundError:
+            return f"{path} is not there yet, which head.json names; a sync may be under way"
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
+        if size != segment.bytes:
+            return f"{path} has {size:,} of {segment.bytes:,} bytes that head.json says; a sync may be under way"
+    return None
+
+
 def head_bytes(log: LogHead) -> bytes:
     """The content of ``head.json``: one line for each segment, for people and for tools that compare."""
     head = log.head
@@ -100,6 +118,7 @@ def head_bytes(log: LogHead) -> bytes:
         "revision": head.revision,
         "digest": head.digest.hex(),
         "alive": head.alive,
+        "deleted": log.deleted,
         "published": log.published,
         "replaces": list(log.replaces),
         "told": log.told,
@@ -169,17 +188,20 @@ def _checked(entries: Mapping[str, Any]) -> LogHead:
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise ValueError("segments is no list of segments")
     segments = tuple(_segment(one) for one in found)
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in pairwise(segments):
         if after.first != before.last + 1:
             raise ValueError(f"after revision {before.last} its segments go on with {after.first}")
     if (segments[-1].last if segments else 0) != head.revision:
         raise ValueError(f"its segments do not end at revision {head.revision}")
-    return LogHead(head, _text(entries, "published"), tuple(replaces), _count(entries, "told"), segments)
+    deleted, told = _count(entries, "deleted"), _count(entries, "told")
+    return LogHead(head, deleted, _text(entries, "published"), tuple(replaces), told, segments)
 
 
 def _segment(entries: Mapping[str, Any]) -> Segment:
-    names = ("first", "last", "rows", "keys", "bytes", "size")
-    segment = Segment(*(_count(entries, name) for name in names), _matching(entries, "sha256", _SHA256))
+    first, last, rows, keys, length, size = (
+        _count(entries, name) for name in ("first", "last", "rows", "keys", "bytes", "size")
+    )
+    segment = Segment(first, last, rows, keys, length, size, _matching(entries, "sha256", _SHA256))
     if not 1 <= segment.first <= segment.last:
         raise ValueError(f"it has a segment of the revisions {segment.first} to {segment.last}")
     return segment

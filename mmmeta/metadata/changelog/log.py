@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -84,7 +85,14 @@ class ChangeLog:
                 return
             before = self._before(connection, head)
             segments, is_merged = self._segments(connection, head, before.segments if before is not None else ())
-            log = LogHead(head, published, replaced_by(connection)[0], _told(connection, before), segments)
+            log = LogHead(
+                head,
+                _deleted(connection, head),
+                published,
+                replaced_by(connection)[0],
+                _told(connection, before),
+                segments,
+            )
             write_atomic(layout.head, head_bytes(log), by=layout.local)
             if is_merged:
                 self._sweep(log)
@@ -120,7 +128,7 @@ class ChangeLog:
             return None
         if revision_digest(connection, log.head.revision) != log.head.digest:
             return None
-        return LogHead(log.head, log.published, log.replaces, log.told, log.segments[: self._there(log)])
+        return replace(log, segments=log.segments[: self._there(log)])
 
     # Writing
 
@@ -179,7 +187,9 @@ class ChangeLog:
                 match = _NAME.fullmatch(entry.name)
                 if match is not None:
                     with suppress(OSError):
-                        found.append((int(match[1]), int(match[2]), entry.name, entry.stat(follow_symlinks=False).st_mtime))
+                        found.append(
+                            (int(match[1]), int(match[2]), entry.name, entry.stat(follow_symlinks=False).st_mtime)
+                        )
         gone = []
         for first, last, name, _ in found:
             if name not in named:
@@ -201,6 +211,12 @@ def _told(connection: sqlite3.Connection, before: LogHead | None) -> int:
         "SELECT max(rev) FROM revisions WHERE rev > ? AND mass_delete", (before.head.revision,)
     ).fetchone()
     return told or before.told
+
+
+def _deleted(connection: sqlite3.Connection, head: Head) -> int:
+    """How many files are marked deleted; counting them would cost all rows, and none is ever removed."""
+    (rows,) = connection.execute("SELECT max(rowid) FROM files").fetchone()
+    return max(0, (rows or 0) - head.alive)
 
 
 def _count(connection: sqlite3.Connection, first: int, last: int) -> int:

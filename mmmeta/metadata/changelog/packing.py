@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -110,7 +110,7 @@ def prove_file(path: Path, segment: Segment) -> None:
         raise ChangeLogError(f"{path} is not the segment that head.json names: its SHA-256 is another; {SYNC_AGAIN}")
 
 
-def unpack(path: Path, segment: Segment) -> Iterator[bytes]:
+def unpack(path: Path, segment: Segment) -> Generator[bytes, None, None]:
     """The lines of a segment, without their ends.
 
     Raises:
@@ -150,7 +150,9 @@ def _opened(path: Path, segment: Segment) -> BinaryIO:
     try:
         handle = open_plain(path)
     except FileNotFoundError:
-        raise ChangeLogError(f"{path} is not there, which head.json names: the sync has not finished; {SYNC_AGAIN}") from None
+        raise ChangeLogError(
+            f"{path} is not there, which head.json names: the sync has not finished; {SYNC_AGAIN}"
+        ) from None
     except OSError as error:
         raise ChangeLogError(f"{path} cannot be read: {error.strerror}; {remedy_of(error)}") from error
     size = os.fstat(handle).st_size

@@ -79,6 +79,47 @@ def replayed(layout: Layout, log: LogHead, since: int, place: Path) -> Iterator[
         raise ChangeLogError(f"the change log cannot be unpacked into {place.parent}: {error}") from error
 
 
+def moment_of(layout: Layout, log: LogHead, revision: int) -> str | None:
+    """When the first of the revisions from this one on was published, as text; None where none is.
+
+    Raises:
+        ChangeLogError: the segment that tells it is missing, or is not one.
+    """
+    for segment in log.after(revision - 1)[:1]:
+        path = layout.changes / segment.name
+        lines = unpack(path, segment)
+        try:
+            opening = read_opening(next(lines, b""), log.head, segment)
+            for line in islice(lines, opening.revisions):
+                number, _, at, *_ = read_revision(line, segment)
+                if number >= revision:
+                    return str(at)
+        except (*STUMBLES, RecursionError) as error:
+            raise _odd(path, error) from error
+        finally:
+            lines.close()
+    return None
+
+
+def keys_of(layout: Layout, log: LogHead) -> tuple[str, ...]:
+    """All metadata keys that there have been, in the order in which they came.
+
+    Raises:
+        ChangeLogError: a segment is missing, or is not one.
+    """
+    keys: dict[str, None] = {}
+    for segment in log.segments:
+        path = layout.changes / segment.name
+        lines = unpack(path, segment)
+        try:
+            keys |= dict.fromkeys(read_opening(next(lines, b""), log.head, segment).keys)
+        except (*STUMBLES, RecursionError) as error:
+            raise _odd(path, error) from error
+        finally:
+            lines.close()
+    return tuple(keys)
+
+
 def _require_room(layout: Layout, segments: Iterable[Segment], folder: Path) -> None:
     size, free = sum(segment.size for segment in segments), shutil.disk_usage(folder).free
     if size > free:

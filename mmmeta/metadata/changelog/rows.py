@@ -119,7 +119,9 @@ def read_opening(line: bytes, head: Head, segment: Segment) -> Opening:
         if entries.get(name) != wanted:
             raise ValueError(f"its {name} is {entries.get(name)!r:.60} and not {wanted!r}")
     keys = entries.get("keys")
-    if not isinstance(keys, list) or not all(isinstance(key, str) and not key.startswith(RESERVED_PREFIX) for key in keys):
+    if not isinstance(keys, list) or not all(
+        isinstance(key, str) and not key.startswith(RESERVED_PREFIX) for key in keys
+    ):
         raise ValueError("its keys are no list of metadata keys")
     revisions, rows = _number(entries, "revisions"), _number(entries, "rows")
     if rows != segment.rows or not 0 <= revisions <= segment.last - segment.first + 1:

@@ -7,17 +7,19 @@ proved afterwards; where that fails, the other one stands in, if it has anything
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from mmmeta.clock import from_text
 from mmmeta.errors import ChangeLogError, MmmetaError
 from mmmeta.layout import Layout
 from mmmeta.metadata.changelog.head import LogHead, read_log
-from mmmeta.metadata.changelog.replay import replayed
+from mmmeta.metadata.changelog.replay import moment_of, replayed
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import Head, read_head, replaced_by
+from mmmeta.metadata.db import Head, last_told, read_head, replaced_by, revision_moment
 
 
 class Content(NamedTuple):
@@ -54,6 +56,27 @@ class Source:
             and 0 < content.revision <= self.head.revision
             and self.log.reaches(content.revision)
         )
+
+    def replaces(self) -> tuple[tuple[str, ...], int]:
+        """The ids of the metadata dbs that this one replaced, and the last revision that was told to delete many."""
+        if self.log is not None:
+            return self.log.replaces, self.log.told
+        with self.reader.reading() as connection:
+            return replaced_by(connection)[0], last_told(connection)
+
+    def published_at(self, revision: int) -> datetime | None:
+        """When the first of the revisions from this one on was published, by the server's clock; None where nobody knows.
+
+        Raises:
+            MmmetaError: what would tell it cannot be read.
+        """
+        if self.log is None:
+            with self.reader.reading() as connection:
+                return revision_moment(connection, revision)
+        text = moment_of(self.layout, self.log, revision)
+        with suppress(ValueError, TypeError, OverflowError):  # what a remote has written may be anything
+            return None if text is None else from_text(text)
+        return None
 
     @contextmanager
     def lent(self, since: int, place: Path) -> Iterator[MetadataDatabase]:
