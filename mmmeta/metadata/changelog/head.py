@@ -124,7 +124,7 @@ def head_bytes(log: LogHead) -> bytes:
         "told": log.told,
     }
     lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in entries.items()]
-    segments = ",\n".join(f"  {json.dumps(asdict(segment))}" for segment in log.segments)
+    segments = ",\n".join("  " + json.dumps(asdict(segment), separators=(",", ":")) for segment in log.segments)
     return "\n".join(["{", *lines, ' "segments": [', segments, " ]", "}", ""]).encode()
 
 

@@ -1,7 +1,7 @@
 """Which segments become one when the next is written. Pure: numbers in, a number out.
 
-Segments are merged as they age, as in a log-structured store: ten of about the same number of rows become one, so that there are
-some ten for each power of ten. Everything becomes one where what came since would outgrow it.
+Segments are merged as they age, as in a log-structured store: two dozen of about the same number of rows become one, so that there
+are no more for each power of ten. Everything becomes one where what came since outgrows it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from mmmeta.metadata.changelog.head import Segment
 
-FAN = 10
-"""Segments of one power of ten that are merged. Fewer make more files move again, more make head.json longer."""
+FAN = 24
+"""Segments of one power of ten that are merged. Fewer make rows move again more often, more make head.json longer."""
 
 
 def keep(segments: Sequence[Segment], rows: int, size: int) -> int:
@@ -27,7 +27,11 @@ def keep(segments: Sequence[Segment], rows: int, size: int) -> int:
     base, later = segments[0], segments[1:]
     since = sum(segment.rows for segment in later) + rows
     since_bytes = sum(segment.bytes for segment in later)
-    if since >= base.rows or (base.bytes + since_bytes > size and since_bytes * 4 > base.bytes):
+    together = base.bytes + since_bytes
+    # Never after little has come: then the beginning by itself is that large, and would be written each time.
+    if since >= 4 * base.rows or (since >= base.rows and together * 2 > size):
+        return 0
+    if together * 10 > size * 9 and since_bytes * 4 > base.bytes:
         return 0
     kept = len(segments)
     while True:
