@@ -26,7 +26,7 @@ _GZIP = 31
 
 _MAGIC = b"\x1f\x8b"
 
-_SMALL, _LEVEL_SMALL, _LEVEL_LARGE = 20_000, 6, 1
+_SMALL, _LEVEL_SMALL, _LEVEL_LARGE = 5_000, 6, 1
 """Rows up to which a segment is packed well. A large one holds a beginning or a merge: packing it well would take longer than
 making the metadata db."""
 
