@@ -4,6 +4,8 @@
   _mmmeta/
     config.yml            what counts as metadata, URL templates (optional)
     meta.db               the metadata db; written by the server only
+    head.json, changes/   the change log, which leads to the same
+    setaside.json.gz      what generate could not take in
     _store/<key>          one small text file a key, synced
     local/                never synced
       state.db            the client's state db
@@ -89,6 +91,25 @@ class Layout:
         return self.metadir / "meta.db"
 
     @cached_property
+    def head(self) -> Path:
+        """What names the content of the metadata db, and the segments of the change log."""
+        return self.metadir / "head.json"
+
+    @cached_property
+    def changes(self) -> Path:
+        """Folder of the segments of the change log."""
+        return self.metadir / "changes"
+
+    @cached_property
+    def set_aside(self) -> Path:
+        return self.metadir / "setaside.json.gz"
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether there is something to merge: a metadata db, or the change log that leads to it."""
+        return os.path.lexists(self.meta_db) or os.path.lexists(self.head)
+
+    @cached_property
     def store(self) -> Path:
         return self.metadir / "_store"
 
@@ -150,7 +171,7 @@ def why_misplaced(base: Path) -> str | None:
     """That a metadir lies beside the place where it belongs, as a sync puts it that was told the wrong folder; a part of a
     sentence that says what to do, None where nothing is seen of that."""
     metadir = base / METADIR
-    if os.path.exists(metadir / METADIR / "meta.db"):
+    if _is_metadir(metadir / METADIR):
         return (
             f"{metadir / METADIR} is a metadir within the metadir: the sync goes one folder too deep (rsync wants a slash "
             f"at the end of its source: …/{METADIR}/). Mend it, and remove that folder"
@@ -159,13 +180,18 @@ def why_misplaced(base: Path) -> str | None:
         return None
     if base.name == METADIR:
         return f"{base} is the metadir itself: name the folder that holds it, {base.parent}"
-    if os.path.exists(base / "meta.db"):
+    if _is_metadir(base):
         return f"{base} holds what belongs into {metadir}: the sync leaves the folder {METADIR} out"
     with suppress(OSError), os.scandir(base) as entries:
         for entry in islice(entries, _LOOKED_INTO):
-            if os.path.exists(os.path.join(entry.path, METADIR, "meta.db")):
+            if _is_metadir(os.path.join(entry.path, METADIR)):
                 return f"there is a metadir in {entry.path}: name that folder, or let the sync copy what is in it into {base}"
     return None
+
+
+def _is_metadir(folder: str | Path) -> bool:
+    """Whether a folder holds what a client merges."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in ("meta.db", "head.json"))
 
 
 def require_plain(path: Path) -> None:

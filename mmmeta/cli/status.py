@@ -80,7 +80,7 @@ def verb(ctx: click.Context, checking: bool, as_json: bool) -> None:
 def _require_something(metadir: Metadir) -> bool | None:
     """Whether something was not merged yet. Asked with neither database as well, and with a damaged one: it is the error
     that says what is missing or broken."""
-    return metadir.is_outdated if metadir.layout.meta_db.exists() or not metadir.is_client else None
+    return metadir.is_outdated if metadir.layout.has_metadata or not metadir.is_client else None
 
 
 def _show(target: Target, metadir: Metadir, as_json: bool, findings: Sequence[Finding] | None) -> None:

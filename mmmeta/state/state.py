@@ -24,7 +24,15 @@ from mmmeta.state.db import Merged, merged_of, save_local, state_catalog
 from mmmeta.state.ledger.sqlite.ledger import note_saved
 from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.store import LedgerStore
-from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
+from mmmeta.state.status import (
+    JobStatus,
+    Status,
+    file_identity,
+    file_version,
+    metadata_version,
+    read_status,
+    write_status,
+)
 from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.store.store import Store
 from mmmeta.store.text import decode
@@ -112,11 +120,11 @@ class State:
 
         status.json is still to be written.
         """
-        store, metadata = self.store, self.server.reader
-        found = file_version(metadata.path)  # before it is read: what a sync brings meanwhile is another one
+        store = self.store
+        found = metadata_version(self.layout)  # before it is read: what a sync brings meanwhile is another one
         announced = Announced(store.raw(REMOTE_UPDATED), store.get(REMOTE_REVISION))
         value = store.get(REMOTE_UPDATED)
-        report = Updater(metadata, self.database, options, announced, self.clock).run()
+        report = Updater(self.server.sources, self.database, options, announced, self.clock).run()
         if options.dry_run:
             return report
         self._metadata_file = found

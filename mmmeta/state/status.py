@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from mmmeta.clock import to_text
-from mmmeta.layout import read_plain
+from mmmeta.layout import Layout, read_plain
 from mmmeta.writing import write_atomic
 
-__all__ = ["JobStatus", "Status", "file_identity", "file_version", "read_status", "write_status"]
+__all__ = ["JobStatus", "Status", "file_identity", "file_version", "metadata_version", "read_status", "write_status"]
 
 _LARGEST = 64 * 1024 * 1024
 """Bytes; a job takes half a kilobyte."""
@@ -87,7 +87,7 @@ class Status:
         jobs: by name.
         written_at: aware UTC.
         state_file: which file the state db is (see ``file_identity``).
-        metadata_file: which version of meta.db the last update read (see ``file_version``); None where nobody knows.
+        metadata_file: which version of meta.db and ``head.json`` the last update read (see ``metadata_version``); None where nobody knows.
     """
 
     state_id: str
@@ -124,6 +124,12 @@ def file_version(path: Path) -> str | None:
         return None
     # The time of change as well: it moves when permissions are mended, or when a copy keeps the old times.
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+
+
+def metadata_version(layout: Layout) -> str | None:
+    """The same of what an update reads: meta.db and ``head.json``."""
+    found = file_version(layout.meta_db), file_version(layout.head)
+    return found[0] if found[1] is None else f"{found[0]} {found[1]}"
 
 
 def write_status(path: Path, status: Status) -> None:
