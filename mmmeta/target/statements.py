@@ -89,9 +89,9 @@ def _insert_at_once(connection: Connection, there: TargetTable, rows: Sequence[R
 def _insertion(table: Table, dialect: str, over: bool) -> Any:
     """The same for one row, as SQLAlchemy has it."""
     insert = upserting(dialect)(table)
-    others = {column: insert.excluded[column.key] for column in table.c if column.key != "u"}
     if not over:
         return insert
+    others = {column: insert.excluded[column.key] for column in table.c if column.key != "u"}
     if not others:
         return insert.on_conflict_do_nothing(index_elements=[table.c.u])
     return insert.on_conflict_do_update(index_elements=[table.c.u], set_=others)
