@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import generating, inserting, ledger, millions, peers, starting, syncing, updating
+from benchmarks import generating, inserting, ledger, loading, millions, peers, starting, syncing, updating
 from benchmarks.figures import HEADER, Figure
 from benchmarks.page import machine, write_page
 
@@ -38,6 +38,7 @@ PARTS: dict[str, Part] = {
     "sync": lambda folder, arguments: syncing.run(folder, arguments.synced),
     "find": finding,
     "ledger": lambda folder, arguments: ledger.run(folder, [100_000, 1_000_000], arguments.rounds),
+    "load": lambda folder, arguments: loading.run(folder, arguments.loaded, arguments.rounds),
     "millions": lambda folder, arguments: millions.run(folder, arguments.millions, arguments.rounds),
     "memory": memory,
     "peers": lambda folder, arguments: peers.run(folder),
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000], help="files to update"
     )
+    parser.add_argument("--loaded", type=int, default=20_000, help="files to load (default: %(default)s)")
     parser.add_argument(
         "--millions",
         type=int,

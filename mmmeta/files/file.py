@@ -72,7 +72,7 @@ class File(MutableMapping[str, Any]):
         self._removed: set[str] = set()
 
     @property
-    def meta(self) -> Mapping[str, Any]:
+    def meta(self) -> MappingProxyType[str, Any]:
         return MappingProxyType(self._meta)
 
     @property

@@ -81,9 +81,10 @@ class Bench:
         """A row as people get it."""
         ours = None
         if claim is not None:
-            values, known = {**row.remote, **row.local}, bytes(row.system["__fingerprint"] or b"").hex()
+            values = {**row.remote, **row.local} if row.local else row.remote
+            known = bytes(row.system["__fingerprint"] or b"").hex()
             version = version_name(self.rules, values, known)
-            ours = FileClaim(**vars(claim), job=self.config.name, state_id=self.state_id, version=version)
+            ours = FileClaim.of(claim, job=self.config.name, state_id=self.state_id, version=version)
         return File(row, catalog, self.state.config.remote, self.state.save, ours)
 
     def files(self, names: Sequence[str]) -> dict[str, File]:

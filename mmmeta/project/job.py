@@ -56,6 +56,11 @@ ACTIONS = ("download", "load", "call", "command")
 """The keys of a job that say what it does; one of them."""
 
 
+ROWS_AT_ONCE = 1_000
+"""Files that are claimed at once where each is a row of a table and nothing else; where documents are read as well, or
+something is called, so many would take too long in one worker's hands."""
+
+
 class Limit(Model):
     """How much one run does at most; the rest waits for the next."""
 
@@ -99,7 +104,9 @@ class JobConfig(Model):
     on_delete: Annotated[
         Literal["ignore", "action"], Field(description="what to do with a file that was deleted after it was done")
     ] = "ignore"
-    batch_size: Annotated[Count, Field(description="files that are claimed at once")] = 100
+    batch_size: Annotated[
+        Count, Field(description="files that are claimed at once; 1,000 for load without content, unless given")
+    ] = 100
     workers: Annotated[Count, Field(description="files that are worked on at the same time")] = 1
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None
@@ -149,6 +156,8 @@ class JobConfig(Model):
             # The model is frozen for everybody else.
             keys = self.load.written_keys
             object.__setattr__(self, "rerun_on", "metadata" if keys is None else keys)
+        if self.load is not None and self.load.content is None and "batch_size" not in self.model_fields_set:
+            object.__setattr__(self, "batch_size", ROWS_AT_ONCE)
         return self
 
     @property

@@ -102,6 +102,27 @@ def test_everything_that_it_can_say(tmp_path: Path) -> None:
     assert any(isinstance(part, AnyOf) for part in extract.condition.parts)
 
 
+@pytest.mark.parametrize(
+    ("more", "size"),
+    [
+        ("", 1_000),
+        (", mode: append", 1_000),
+        (", columns: [title]", 1_000),
+        (", content: {column: text}", 100),
+        ("}\n        batch_size: 7\n        tags: {", 7),
+        (", content: {column: text}}\n        batch_size: 100\n        tags: {", 100),
+    ],
+)
+def test_rows_of_a_table_are_claimed_a_thousand_at_once(tmp_path: Path, more: str, size: int) -> None:
+    """Unless documents are read as well; what is said counts."""
+    text = "metadirs:\n  m:\n    path: .\n    jobs:\n      j:\n"
+    text += f"        load: {{to: 'sqlite:///t.db', table: t{more}}}\n"
+    config = load(tmp_path, text).metadirs["m"].jobs["j"]
+    assert config.batch_size == size
+    assert job_config("j", load={"to": "sqlite:////t.db", "table": "t"}).batch_size == 1_000
+    assert job_config("j", download={"to": "/tmp"}).batch_size == 100
+
+
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     """A metadir needs a path, a job an action; empty sections are none."""
     text = "metadirs:\n  m:\n    path: .\n    jobs:\n    sensor:\n    schedules:\n"
