@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -237,6 +238,61 @@ def in_thread(ledgers: LedgerStore, count: int) -> list[object]:
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(claim).result(timeout=30)
+
+
+WORK = """
+import sys, time
+from pathlib import Path
+from mmmeta.clock import utcnow
+from mmmeta.filters import All
+from mmmeta.state.ledger.outcomes import Outcome
+from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
+from mmmeta.state.ledger.rules import JobRules
+
+rules = JobRules("job", All(()), "content", "content_hash", 2, 60, None, "f")
+store = PostgresLedgerStore(sys.argv[1], Path(sys.argv[2]), utcnow, lambda: None)
+worker = store.worker()
+worker.start()
+idle = time.monotonic()
+while time.monotonic() - idle < 2:
+    with store.changing(rules) as ledger:
+        claims = ledger.claim(20, worker=worker.name, run_id=None, lease=600)
+    if claims:
+        with store.changing(rules) as ledger:
+            ledger.settle([Outcome(claim) for claim in claims], run_id=None, worker=worker.name)
+        idle = time.monotonic()
+"""
+
+
+def test_workers_that_are_killed_while_files_change(ledgers: LedgerStore, url: str, tmp_path: Path) -> None:
+    """In the end each file is done in its last version, no two are in each other's way, and the counts are right."""
+    chance = random.Random(7)
+    versions = {f"{number:04}": 1 for number in range(1_000)}
+
+    def publish(names: list[str]) -> None:
+        with ledgers.changing(RULES) as ledger:
+            ledger.offer([Candidate(name, name, str(versions[name]), None, 1, False, True) for name in names], 1)
+
+    def begin() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", WORK, url, str(tmp_path / "workers")])
+
+    publish(list(versions))
+    workers = [begin() for _ in range(3)]
+    for _ in range(8):
+        time.sleep(0.5)
+        some = chance.sample(sorted(versions), 100)
+        for name in some:
+            versions[name] += 1
+        publish(some)
+        killed = workers.pop(0)
+        killed.kill()
+        killed.wait()
+        workers.append(begin())
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
+    with ledgers.looking() as view:
+        assert view.miscounts() == []
+        assert view.count("job", "done") == len(versions)
+        assert view.done_versions("job", list(versions)) == {name: str(number) for name, number in versions.items()}
 
 
 # A server that has a bad day
