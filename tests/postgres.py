@@ -15,6 +15,11 @@ from mmmeta import Metadir
 
 SCHEMA = "mmmeta_test"
 
+NO_SERVER = (
+    [] if os.environ.get("MMMETA_TEST_POSTGRES") else [pytest.mark.skip(reason="MMMETA_TEST_POSTGRES is not set")]
+)
+"""Marks of a variant that needs the server: skips that are marked are told in one line a file."""
+
 
 def server() -> str:
     """The URL of the server; without one the test is skipped."""

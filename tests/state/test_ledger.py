@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from archives import Archive, SettableClock
-from postgres import emptied_server, query
+from postgres import NO_SERVER, emptied_server, query
 
 from mmmeta import File, Job
 from mmmeta.errors import JobError
@@ -18,7 +18,7 @@ from mmmeta.state.ledger.store import Ledger
 from mmmeta.state.liveness import Alive
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=NO_SERVER)])
 def archive(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock) -> Iterator[Archive]:
     """Identity and content apart, in all of these tests; the ledger in the named database."""
     made = Archive(tmp_path, client_clock=clock, state=emptied_server() if request.param == "postgresql" else None)
