@@ -33,7 +33,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -49,6 +49,9 @@ with short names have no second one for it."""
 
 STATE_DB = "state.db"
 
+SHARED = ("postgresql+psycopg", "postgresql", "postgres")
+"""Kinds of URLs of a state that several machines share."""
+
 STATE_ENVIRONMENT = "MMMETA_STATE"
 PATH_ENVIRONMENT = "MMMETA"
 FILES_ROOT_ENVIRONMENT = "MMMETA_FILES_ROOT"
@@ -62,21 +65,25 @@ class Layout:
         base: absolute base path; ``_mmmeta`` lies below it.
         files_root: absolute folder with the metadata files.
         state: absolute path of the state db.
+        ledger: URL of the database that several machines share, where the ledger is in one; else it is in the state db.
     """
 
     base: Path
     files_root: Path
     state: Path
+    ledger: str | None = field(default=None, repr=False)
 
     @classmethod
     def at(
         cls, base: str | os.PathLike[str], files_root: str | os.PathLike[str] | None = None, state: str | None = None
     ) -> Layout:
-        """The layout below a base path; ``state`` is a path (SQLite), ``local/state.db`` unless given."""
+        """The layout below a base path; ``state`` is a path (SQLite), ``local/state.db`` unless given, or a URL."""
         root = Path(os.path.abspath(os.path.expanduser(base)))
         files = Path(os.path.abspath(os.path.expanduser(files_root))) if files_root is not None else root
-        state_path = Path(os.path.abspath(os.path.expanduser(state))) if state else root / METADIR / "local" / STATE_DB
-        return cls(root, files, state_path)
+        shared = state if is_shared(state) else None
+        path = None if shared else state
+        state_path = Path(os.path.abspath(os.path.expanduser(path))) if path else root / METADIR / "local" / STATE_DB
+        return cls(root, files, state_path, shared)
 
     @cached_property
     def metadir(self) -> Path:
@@ -261,7 +268,7 @@ def read_plain(path: Path, most: int) -> bytes:
 
 
 def state_path(state: str | os.PathLike[str] | None) -> str | None:
-    """The state db's path, out of a path or an ``sqlite:///`` URL.
+    """The state db's path, out of a path or an ``sqlite:///`` URL; the URL of a database that machines share as it is.
 
     Raises:
         StateDbError: another kind of database.
@@ -270,8 +277,13 @@ def state_path(state: str | os.PathLike[str] | None) -> str | None:
         return None
     text = os.fspath(state)
     scheme, separator, rest = text.partition("://")
-    if not separator:
+    if not separator or is_shared(text):
         return text
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return rest[1:]
-    raise StateDbError(f"the state db {scheme}://… is not possible in this version: give a path or sqlite:///path")
+    raise StateDbError(f"the state db {scheme}://… is not possible: give a path, sqlite:///path, or {SHARED[0]}://…")
+
+
+def is_shared(state: str | None) -> bool:
+    """Whether a state is in a database that several machines share, and not in a file."""
+    return state is not None and state.partition("://")[0] in SHARED

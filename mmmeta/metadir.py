@@ -47,7 +47,7 @@ class Metadir:
     Args:
         path: base path; ``MMMETA`` or the current directory unless given.
         files_root: folder with the metadata files; ``MMMETA_FILES_ROOT`` or the base path unless given.
-        state: path of the state db; ``MMMETA_STATE`` or ``_mmmeta/local/state.db`` unless given.
+        state: path of the state db, or URL of a PostgreSQL; ``MMMETA_STATE`` or ``_mmmeta/local/state.db`` unless given.
         server: allow writing metadata although the metadir began as a client's synced copy.
 
     Attributes:

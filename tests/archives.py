@@ -40,14 +40,16 @@ class Archive:
         log: whether the copy brings the change log; where it does not, meta.db is all that a client has.
     """
 
-    def __init__(self, root: Path, *, server_clock: Any = utcnow, client_clock: Any = utcnow) -> None:
+    def __init__(
+        self, root: Path, *, server_clock: Any = utcnow, client_clock: Any = utcnow, state: str | None = None
+    ) -> None:
         self.root = root
         self.server_path = root / "server"
         self.client_path = root / "client"
         self.server_path.mkdir(parents=True)
         self.log = True
         self.server = Metadir(self.server_path, clock=server_clock)
-        self.client = Metadir(self.client_path, clock=client_clock)
+        self.client = Metadir(self.client_path, clock=client_clock, state=state)
 
     def write(self, name: str, record: Mapping[str, Any] | list[Any] | bytes | None = None, **keys: Any) -> Path:
         """Write ``<name>.json`` at the server, renamed in; a record without ``content_hash`` gets the name as one."""

@@ -21,9 +21,9 @@ from mmmeta.state.candidates import Candidates
 from mmmeta.state.evaluation import Evaluation, evaluate
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import JobRules
-from mmmeta.state.ledger.store import Ledger, LedgerView
-from mmmeta.state.ledger.view import Waiting
-from mmmeta.state.liveness import Worker
+from mmmeta.state.ledger.store import Ledger
+from mmmeta.state.ledger.view import LedgerView, Waiting
+from mmmeta.state.liveness import Alive
 from mmmeta.state.state import State
 from mmmeta.state.status import JobStatus
 
@@ -41,9 +41,9 @@ class Bench:
         self.is_recorded: bool = recorded is not None
         self.rules: JobRules = recorded or rules_of(config, state.config.metadata.content)
 
-    def worker(self) -> Worker:
-        """A new worker of this state db; it is alive from ``start`` on."""
-        return Worker(self.state.layout.workers)
+    def worker(self) -> Alive:
+        """A new worker of this state; it is alive from ``start`` on."""
+        return self.state.ledger.worker()
 
     # The ledger
 
@@ -94,8 +94,9 @@ class Bench:
 
     @cached_property
     def state_id(self) -> str:
-        """Of the state db that this job's tokens come from."""
-        return self.state.ensure().state_id
+        """Of the ledger that this job's tokens come from."""
+        self.state.ensure()
+        return self.state.ledger.identity()
 
     def claim(
         self,

@@ -36,6 +36,7 @@ from mmmeta.state.ledger.sqlite.view import SqliteLedgerView
 from mmmeta.state.liveness import living
 from mmmeta.state.matching import Matches, Side, match
 from mmmeta.state.merge import VANISHED
+from mmmeta.state.open import require_own_ledger
 from mmmeta.state.update import Announced, UpdateOptions, Updater
 
 BEFORE = ".before-rekey"
@@ -110,6 +111,7 @@ def rekey(
         StateDbError: there is nothing to do, no key to match by, or workers are at work.
         MassDeletionError: most files have no match.
     """
+    require_own_ledger(layout, "state rekey", "remove the schema and adopt what is there (`mmmeta jobs adopt JOB`)")
     with (
         closing(StateDatabase(layout.state)) as old,
         closing(MetadataDatabase(layout.meta_db, server_mark=layout.server_mark, read_only=True)) as metadata,

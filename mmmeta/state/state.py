@@ -22,8 +22,8 @@ from mmmeta.metadata.server import Server
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, merged_of, save_local, state_catalog
 from mmmeta.state.ledger.sqlite.ledger import note_saved
-from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.store import LedgerStore
+from mmmeta.state.open import open_ledger
 from mmmeta.state.status import (
     JobStatus,
     Status,
@@ -61,7 +61,7 @@ class State:
         self.store = store
         self.clock = clock
         self.database: StateDatabase = StateDatabase(self.layout.state)
-        self.ledger: LedgerStore = SqliteLedgerStore(self.database, self.layout.workers, clock)
+        self.ledger: LedgerStore = open_ledger(self.layout, self.database, clock)
         self._merge_first = merge_first
         self._evaluated: dict[str, datetime] = {}
         self._metadata_file: str | None = None
@@ -84,7 +84,8 @@ class State:
         return config.model_copy(update={"metadata": config.metadata.model_copy(update={"unique": merged.unique})})
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the databases."""
+        self.ledger.close()
         self.database.close()
 
     # What is merged

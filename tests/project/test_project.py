@@ -24,6 +24,7 @@ from mmmeta.project import (
     MetadirConfig,
     SensorConfig,
     find_project,
+    job_config,
     json_schema,
     load_project,
     schema_text,

@@ -67,7 +67,7 @@ def test_other_expressions_are_refused(tmp_path: Path, expression: str) -> None:
         ("rerun_on: content", "rerun_on: '{{ env.DB_URL }}'"),
         ("a.b:c", "{{ env.DB_URL }}"),
         ("path: ./client", "path: '{{ env.DB_URL }}'"),
-        ("state: state.db", "state: '{{ env.DB_URL }}'"),
+        ("state: state.db", "state: 'x{{ env.DB_URL }}'"),
         ("*/15 * * * *", "{{ env.DB_URL }}"),
         ("- team:data", "- '{{ env.DB_URL }}'"),
         ("like: ", 'lik: "{{ env.DB_URL }}" #'),

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from archives import Archive, SettableClock
+from postgres import NO_SERVER, emptied_server, query
 
 from mmmeta import File, Job
 from mmmeta.state.ledger.outcomes import Claim, Outcome
 from mmmeta.state.ledger.store import Ledger
-from mmmeta.state.liveness import Worker, is_dead
+from mmmeta.state.liveness import Alive
 
 
-@pytest.fixture
-def archive(archive_by_id: Archive) -> Archive:
-    """Identity and content apart, in all of these tests."""
-    return archive_by_id
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=NO_SERVER)])
+def archive(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock) -> Iterator[Archive]:
+    """Identity and content apart, in all of these tests; the ledger in the named database."""
+    made = Archive(tmp_path, client_clock=clock, state=emptied_server() if request.param == "postgresql" else None)
+    made.server.layout.config.parent.mkdir(parents=True)
+    made.server.layout.config.write_text("metadata:\n  unique: id\n")
+    yield made
+    made.close()
 
 
 def publish(archive: Archive, *names: str, **keys: Any) -> None:
@@ -43,7 +49,14 @@ def ledger(job: Job) -> Any:
     return job._bench.changing()
 
 
-def claim(job: Job, count: int, worker: Worker) -> list[Claim]:
+def new_worker(archive: Archive) -> Alive:
+    """A living worker of the client's."""
+    made = archive.client._backend.state.ledger.worker()
+    made.start()
+    return made
+
+
+def claim(job: Job, count: int, worker: Alive) -> list[Claim]:
     job.evaluate()
     with ledger(job) as opened:
         claims: list[Claim] = opened.claim(count, worker=worker.name, run_id="run", lease=600)
@@ -51,10 +64,9 @@ def claim(job: Job, count: int, worker: Worker) -> list[Claim]:
 
 
 @pytest.fixture
-def worker(archive: Archive) -> Iterator[Worker]:
+def worker(archive: Archive) -> Iterator[Alive]:
     """A living worker of the client's."""
-    made = Worker(archive.client.layout.workers)
-    made.start()
+    made = new_worker(archive)
     yield made
     made.stop()
 
@@ -171,7 +183,7 @@ def test_deleted_and_returning_files(archive: Archive) -> None:
     assert run(job) == "bc"
 
 
-def test_a_file_deleted_between_claim_and_work(archive: Archive, worker: Worker) -> None:
+def test_a_file_deleted_between_claim_and_work(archive: Archive, worker: Alive) -> None:
     """It is set aside untried; done although deleted meanwhile is done."""
     publish(archive, "a", "b")
     job = archive.client.job("import")
@@ -188,7 +200,7 @@ def test_a_file_deleted_between_claim_and_work(archive: Archive, worker: Worker)
 # Claims
 
 
-def test_a_new_version_while_a_file_is_worked_on(archive: Archive, worker: Worker) -> None:
+def test_a_new_version_while_a_file_is_worked_on(archive: Archive, worker: Alive) -> None:
     """Done or failed, the new version is pending, with all its attempts."""
     publish(archive, "a", "b")
     job = archive.client.job("import", attempts=1)
@@ -202,15 +214,14 @@ def test_a_new_version_while_a_file_is_worked_on(archive: Archive, worker: Worke
     assert run(job) == ""
 
 
-def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Worker) -> None:
+def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Alive) -> None:
     """Its lease ended, another took over: what it says late is lost, and the other's word counts."""
     publish(archive, "a")
     job = archive.client.job("import", lease=1)
     job.evaluate()
     with ledger(job) as opened:
         late = opened.claim(1, worker=worker.name, run_id=None, lease=-1)
-    other = Worker(archive.client.layout.workers)
-    other.start()
+    other = new_worker(archive)
     (taken,) = claim(job, 1, other)
     assert taken.token > late[0].token
     with ledger(job) as opened:
@@ -222,16 +233,14 @@ def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Worker) -> N
     assert job.status().failed == 1
 
 
-def test_claims_of_a_dead_worker_come_back_at_once(archive: Archive, worker: Worker) -> None:
+def test_claims_of_a_dead_worker_come_back_at_once(archive: Archive, worker: Alive) -> None:
     """Its lock is free; a living one keeps its claims. Each file comes alone and last, for it may have been
     the reason."""
     publish(archive, "a", "b", "c", "d")
     job = archive.client.job("import", attempts=2)
-    dead = Worker(archive.client.layout.workers)
-    dead.start()
+    dead = new_worker(archive)
     claim(job, 2, dead)
     claim(job, 1, worker)
-    assert not is_dead(archive.client.layout.workers, dead.name)
     dead.stop(holds=True)
     batches: list[list[str]] = []
     job.run(lambda files: batches.append([file.unique_value for file in files]), batch=True)
@@ -244,8 +253,7 @@ def test_a_file_that_kills_its_workers_is_dead_at_last(archive: Archive) -> None
     publish(archive, "a")
     job = archive.client.job("import", attempts=2)
     for _ in range(2):
-        victim = Worker(archive.client.layout.workers)
-        victim.start()
+        victim = new_worker(archive)
         assert claim(job, 1, victim)[0].file == "a"
         victim.stop(holds=True)
     publish(archive, "b")
@@ -256,12 +264,12 @@ def test_a_file_that_kills_its_workers_is_dead_at_last(archive: Archive) -> None
     assert run(job) == "a"
 
 
+@pytest.mark.parametrize("archive", ["sqlite"], indirect=True)
 def test_leases_of_another_boot_are_void(archive: Archive) -> None:
     """After a reboot everything claimed is pending, and the attempt does not count."""
     publish(archive, "a")
     job = archive.client.job("import", attempts=1)
-    gone = Worker(archive.client.layout.workers)
-    gone.start()
+    gone = new_worker(archive)
     claim(job, 1, gone)
     gone.stop(holds=True)
     with archive.client._backend.state.database.atomic() as connection:
@@ -269,7 +277,7 @@ def test_leases_of_another_boot_are_void(archive: Archive) -> None:
     assert run(job) == "a"
 
 
-def test_released_claims_count_no_attempt(archive: Archive, worker: Worker) -> None:
+def test_released_claims_count_no_attempt(archive: Archive, worker: Alive) -> None:
     """Given back untried."""
     publish(archive, "a")
     job = archive.client.job("import")
@@ -300,10 +308,9 @@ def test_the_ledger_remembers(archive: Archive, clock: SettableClock) -> None:
     (entry,) = job.files("done")
     assert (entry.run_id, entry.attempts, entry.error_type, entry.due) == ("second", 2, None, None)
     assert (entry.selected_at, entry.settled_at) == (selected, clock.now)
-    with archive.client._backend.state.database.reading() as connection:
-        rows = connection.execute("SELECT content, rev FROM ledger").fetchall()
-        history = connection.execute(
-            "SELECT run_id, status, error_type, started_at IS NOT NULL, ended_at IS NOT NULL FROM attempts ORDER BY id"
-        ).fetchall()
-    assert rows == [("1", 1)]
+    history = query(
+        archive.client,
+        "SELECT run_id, status, error_type, started_at IS NOT NULL, ended_at IS NOT NULL FROM attempts ORDER BY id",
+    )
+    assert query(archive.client, "SELECT content, rev FROM ledger") == [("1", 1)]
     assert history == [("first", "failed", "ValueError", 1, 1), ("second", "done", None, 1, 1)]
