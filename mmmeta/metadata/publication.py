@@ -105,13 +105,13 @@ class Publisher:
         self._published = time.monotonic()
         with self._metadata.reading() as connection:
             head, row = self._head(connection)
-            is_current = row is None or self._log.is_current(connection, head)
+            is_current = self._log.is_current(connection, head)
         if not is_current:
             with self._log.alone(), self._metadata.reading() as connection:
                 connection.execute("BEGIN")  # one content, whoever writes meanwhile
                 head, row = self._head(connection)
-                if row is not None:
-                    self._log.publish(connection, head, row[0])
+                # An empty metadata db is content, too: a head.json of the one before would contradict it at every client.
+                self._log.publish(connection, head, "" if row is None else row[0])
                 connection.execute("COMMIT")
         store = self._store
         if row is None:

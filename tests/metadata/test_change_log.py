@@ -1,4 +1,4 @@
-"""The change log as its server writes it and a client reads it: segments, head.json, what is merged away, what is repaired."""
+"""The change log as its server writes it: segments, head.json, what is merged away, what is repaired."""
 
 from __future__ import annotations
 
@@ -10,65 +10,20 @@ import random
 import shutil
 import sqlite3
 import time
-import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import Archive, copy_metadir, everything
+from archives import Archive, copy_metadir
+from log_support import VALUES, WITHOUT_DB, log_of, record, rows_of, sync
 
 from mmmeta import Metadir, mmmeta
-from mmmeta.errors import ChangeLogError, MassDeletionError, MetadirNotFoundError, MmmetaError, ReadOnlyMetadirError
+from mmmeta.errors import MassDeletionError, MetadirNotFoundError, ReadOnlyMetadirError
 from mmmeta.metadata.changelog import log as log_module
-from mmmeta.metadata.changelog.head import LogHead, Segment, read_log
+from mmmeta.metadata.changelog.head import Segment
 from mmmeta.metadata.changelog.merging import FAN, keep
-
-WITHOUT_DB = ("meta.db",)
-
-VALUES: dict[str, Any] = {
-    "text": "ä\u2028\n\x00",
-    "digits": "00123",
-    "big": 2**200,
-    "half": 1.5,
-    "minus": -0.0,
-    "large": 1e16,
-    "yes": True,
-    "none": None,
-    "list": [1, {"a": [None, True]}],
-    "empty": {},
-    "like a list": "[1]",
-}
-
-
-def record(number: int, **keys: Any) -> dict[str, Any]:
-    return {"content_hash": f"{number:05d}", "title": f"title {number}", **keys}
-
-
-def log_of(path: Path) -> LogHead:
-    found = read_log(Metadir(path).layout)
-    assert found is not None
-    return found
-
-
-def rows_of(metadir: Metadir) -> dict[str, str]:
-    """All files, deleted ones too, with the types of their values."""
-    metadir.ignore_news()
-    found = metadir.files.find(deleted=None)
-    return {file.unique_value: repr((sorted(file.meta.items()), file.deleted)) for file in found}
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """Base paths of a server and a client; nothing is there yet."""
-    (tmp_path / "server").mkdir()
-    return tmp_path / "server", tmp_path / "client"
-
-
-def sync(pair: tuple[Path, Path], without: tuple[str, ...] = WITHOUT_DB) -> None:
-    copy_metadir(*pair, without=without)
-
 
 # What is written
 
@@ -353,344 +308,6 @@ def test_what_was_merged_away_stays_for_a_while(pair: tuple[Path, Path]) -> None
     assert {segment.name for segment in log_of(server).segments} <= kept
 
 
-# What a sync may leave, and what somebody may make of it
-
-
-def rewrite(metadir: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change head.json."""
-    path = metadir / "head.json"
-    entries = json.loads(path.read_text())
-    change(entries)
-    path.write_text(json.dumps(entries))
-
-
-def forge(metadir: Path, number: int, content: bytes, size: int | None = None) -> None:
-    """Put another file in a segment's place, of which head.json knows."""
-
-    def change(entries: dict[str, Any]) -> None:
-        segment = entries["segments"][number]
-        (metadir / "changes" / f"{segment['first']}-{segment['last']}.jsonl.gz").write_bytes(content)
-        unpacked = size if size is not None else len(gzip.decompress(content))
-        segment.update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), size=unpacked)
-
-    rewrite(metadir, change)
-
-
-def with_lines(metadir: Path, number: int, change: Callable[[list[bytes]], list[bytes]]) -> None:
-    """Change the lines of a segment."""
-    segment = log_of(metadir.parent).segments[number]
-    lines = gzip.decompress((metadir / "changes" / segment.name).read_bytes()).split(b"\n")[:-1]
-    forge(metadir, number, gzip.compress(b"\n".join([*change(lines), b""])))
-
-
-def with_row(metadir: Path, **entries: Any) -> None:
-    """Change the last row of the last segment."""
-
-    def change(lines: list[bytes]) -> list[bytes]:
-        row = json.loads(lines[-1])
-        row.update(entries)
-        return [*lines[:-1], json.dumps(row).encode()]
-
-    with_lines(metadir, -1, change)
-
-
-def swap(metadir: Path) -> None:
-    first, second = metadir / "changes" / "2-2.jsonl.gz", metadir / "changes" / "3-3.jsonl.gz"
-    contents = first.read_bytes(), second.read_bytes()
-    first.write_bytes(contents[1])
-    second.write_bytes(contents[0])
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def bomb(metadir: Path) -> None:
-    packing = zlib.compressobj(9, zlib.DEFLATED, 31)
-    chunk = b"\0" * (1 << 24)
-    forge(metadir, 1, b"".join([*(packing.compress(chunk) for _ in range(40)), packing.flush()]), 40 << 24)
-
-
-LAST = "3-3.jsonl.gz"
-HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda m: (m / "changes" / LAST).unlink(), f"{LAST} is not there"),
-    "no folder": (lambda m: shutil.rmtree(m / "changes"), "is not there"),
-    "short": (lambda m: os.truncate(m / "changes" / LAST, 50), "has 50 of"),
-    "longer": (lambda m: (m / "changes" / LAST).write_bytes((m / "changes" / LAST).read_bytes() + b"x"), LAST),
-    "empty": (lambda m: os.truncate(m / "changes" / LAST, 0), "has 0 of"),
-    "a flipped bit": (lambda m: flip(m / "changes" / LAST), LAST),
-    "swapped": (swap, ".jsonl.gz"),
-    "a link": (lambda m: ((m / "changes" / LAST).unlink(), (m / "changes" / LAST).symlink_to("/etc/passwd")), LAST),
-    "a folder": (lambda m: ((m / "changes" / LAST).unlink(), (m / "changes" / LAST).mkdir()), LAST),
-    "half a head": (lambda m: os.truncate(m / "head.json", 300), "head.json is not whole"),
-    "an empty head": (lambda m: (m / "head.json").write_text(""), "head.json is not whole"),
-    "no object": (lambda m: (m / "head.json").write_text("[" * 100_000), "head.json is not whole"),
-    "a huge head": (lambda m: os.truncate(m / "head.json", 1 << 33), "head.json cannot be read"),
-    "a newer format": (lambda m: rewrite(m, lambda h: h.update(format=2)), "upgrade mmmeta"),
-    "a path as a number": (lambda m: rewrite(m, lambda h: h["segments"][0].update(first="../../x")), "head.json"),
-    "doubled": (lambda m: rewrite(m, lambda h: h["segments"].append(h["segments"][-1])), "head.json"),
-    "reordered": (lambda m: rewrite(m, lambda h: h["segments"].reverse()), "head.json"),
-    "a gap": (lambda m: rewrite(m, lambda h: h["segments"].pop(1)), "head.json"),
-    "no end": (lambda m: rewrite(m, lambda h: h["segments"].pop()), "head.json"),
-    "10 GB": (lambda m: rewrite(m, lambda h: h["segments"][2].update(bytes=10**10)), "10,000,000,000 bytes"),
-    "unpacks to 10 TB": (lambda m: rewrite(m, lambda h: h["segments"][2].update(size=10**16)), "room"),
-    "unpacks to more": (
-        lambda m: rewrite(m, lambda h: h["segments"][2].update(size=10)),
-        "unpacks to more than the 10",
-    ),
-    "a bomb": (bomb, "2-2.jsonl.gz"),
-    "no gzip": (lambda m: forge(m, 2, b"x" * 100, 100), "no gzip file"),
-    "not JSON": (lambda m: with_lines(m, 2, lambda lines: [*lines[:-1], b"{"]), LAST),
-    "a deep line": (lambda m: with_lines(m, 2, lambda lines: [*lines[:-1], b"[" * 100_000]), LAST),
-    "a row too few": (lambda m: with_lines(m, 2, lambda lines: lines[:-1]), "rows"),
-    "a row twice": (lambda m: with_lines(m, 2, lambda lines: [*lines, lines[-1]]), "rows"),
-    "another segment's": (lambda m: with_lines(m, 2, lambda lines: [lines[0].replace(b":3", b":2"), *lines[1:]]), LAST),
-    "another archive's": (
-        lambda m: with_lines(m, 2, lambda lines: [lines[0].replace(b'"id":"', b'"id":"0'), *lines[1:]]),
-        LAST,
-    ),
-    "another chain": (
-        lambda m: with_lines(
-            m, 2, lambda lines: [lines[0].replace(b'"before":"', b'"before":"' + b"0" * 32 + b'","x":"'), *lines[1:]]
-        ),
-        "does not go on",
-    ),
-    "no rows' revision": (lambda m: with_row(m, rev=99), LAST),
-    "another cell": (lambda m: with_row(m, metadata={"content_hash": "00002", "title": "forged"}), "fingerprint"),
-    "another fingerprint": (lambda m: with_row(m, fingerprint="0" * 32), "fingerprint"),
-    "no unique key": (lambda m: with_row(m, metadata={"title": "x"}), LAST),
-    "one of mmmeta's own keys": (lambda m: with_row(m, metadata={"content_hash": "x", "__deleted": 1}), LAST),
-    "no object as metadata": (lambda m: with_row(m, metadata=[1]), LAST),
-    "odd cells": (lambda m: with_row(m, source={"a": 1}), LAST),
-    "another digest": (lambda m: rewrite(m, lambda h: h.update(digest="0" * 32)), "digest"),
-    "another count": (lambda m: rewrite(m, lambda h: h.update(revision=10**30)), "head.json"),
-}
-
-
-@pytest.fixture
-def published(pair: tuple[Path, Path]) -> tuple[Path, Path]:
-    """Three publications, of which the client has merged the first and has the others before it."""
-    server, client = pair
-    with mmmeta(server) as m:
-        m.files.insert_many(record(number) for number in range(60))
-        sync(pair)
-        with mmmeta(client) as c:
-            c.update()
-            for file in c.files.find(content_hash=["00001", "00002"]):
-                file["mine"] = file.unique_value
-                file.save()
-        for version in (1, 2):
-            with m.bulk():
-                m.files.upsert_many(
-                    [record(number, version=version) for number in range(version, version + 3)], ["content_hash"]
-                )
-    sync(pair)
-    assert [segment.name for segment in log_of(server).segments] == ["1-1.jsonl.gz", "2-2.jsonl.gz", LAST]
-    return pair
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_what_is_not_whole_is_named_and_changes_nothing(published: tuple[Path, Path], case: str) -> None:
-    """A client that follows and one that begins; the next good sync mends it."""
-    server, client = published
-    break_it, words = HOSTILE[case]
-    fresh = client.with_name("fresh")
-    copy_metadir(client, fresh)
-    for path in (client, fresh):
-        metadir = path / "_mmmeta"
-        break_it(metadir)
-        before = everything(metadir / "local") if path == client else {}
-        with mmmeta(path) as m:
-            m.ignore_news()
-            with pytest.raises(MmmetaError) as caught:
-                m.update()
-            said = str(caught.value)
-            assert words in said
-            assert "\n" not in said
-            assert len(said) < 1_000
-            if path == client:
-                assert {file["mine"] for file in m.files.find(mine={"!=": None})} == {"00001", "00002"}
-                assert {name for name in everything(metadir / "local") if name not in before} <= {
-                    "state.db-wal",
-                    "state.db-shm",
-                }
-            else:
-                assert not m.layout.state.exists()
-        for name in ("changes", "head.json"):
-            gone = metadir / name
-            if gone.exists():
-                shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
-        copy_metadir(server, path, without=WITHOUT_DB)
-        with mmmeta(path) as m, mmmeta(server) as source:
-            m.update()
-            assert rows_of(m) == rows_of(source)
-
-
-def test_a_bomb_takes_no_memory(published: tuple[Path, Path]) -> None:
-    """Nor does a segment that is as large as it says: the line that is too long ends it."""
-    resource = pytest.importorskip("resource")
-    _, client = published
-    bomb(client / "_mmmeta")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with mmmeta(client) as m, pytest.raises(ChangeLogError):
-        m.update()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000
-
-
-def test_a_log_that_does_not_reach_back(published: tuple[Path, Path]) -> None:
-    """Somebody else's program may keep less: what is merged goes on, what begins needs meta.db."""
-    server, client = published
-    fresh = client.with_name("fresh")
-    copy_metadir(client, fresh)
-    for path in (client, fresh):
-        rewrite(path / "_mmmeta", lambda head: head["segments"].pop(0))
-    with mmmeta(client) as m:
-        assert m.update().how == "changes"
-    with mmmeta(fresh) as m:
-        with pytest.raises(ChangeLogError, match=r"sync meta\.db, too"):
-            m.update()
-        shutil.copy(server / "_mmmeta" / "meta.db", fresh / "_mmmeta" / "meta.db")
-        assert m.update().added == 60
-
-
-# Both are there
-
-
-def test_the_one_that_is_whole_is_taken(published: tuple[Path, Path]) -> None:
-    """In alphabetical order a sync brings the segments, head.json, and then meta.db; in any other as well."""
-    server, client = published
-    metadir = client / "_mmmeta"
-    shutil.copy(server / "_mmmeta" / "meta.db", metadir / "meta.db")
-    (metadir / "changes" / LAST).unlink()
-    with mmmeta(client) as m:
-        report = m.update()
-        assert (report.how, report.revision) == ("changes", 3)
-        assert any(LAST in note for note in report.notes)
-
-
-def test_a_torn_meta_db_beside_a_whole_log(published: tuple[Path, Path]) -> None:
-    """A client that begins, and one that follows."""
-    server, client = published
-    whole = (server / "_mmmeta" / "meta.db").read_bytes()
-    copy_metadir(client, client.with_name("fresh"))
-    for path in (client, client.with_name("fresh")):
-        (path / "_mmmeta" / "meta.db").write_bytes(whole[:-4096])
-        with mmmeta(path) as m, mmmeta(server) as source:
-            report = m.update()
-            assert report.revision == 3
-            assert any("meta.db" in note for note in report.notes)
-            assert rows_of(m) == rows_of(source)
-
-
-def test_a_head_that_stayed_behind(published: tuple[Path, Path]) -> None:
-    """Of a sync that began to leave the log out, or to leave meta.db out: the newer one counts."""
-    server, client = published
-    with mmmeta(client) as m, mmmeta(server) as source:
-        m.update()
-        with source.bulk():
-            source.files.insert(record(900))
-        copy_metadir(server, client, without=())
-        for name in ("head.json", "meta.db"):
-            old = (client / "_mmmeta" / name).read_bytes()
-            with source.bulk():
-                source.files.insert({"content_hash": name})
-            copy_metadir(server, client)
-            (client / "_mmmeta" / name).write_bytes(old)
-            assert m.update().added >= 1
-            assert rows_of(m) == rows_of(source)
-
-
-def test_two_archives_in_one_folder_are_named(published: tuple[Path, Path], tmp_path: Path) -> None:
-    """head.json of another metadir, beside meta.db; by itself it is another archive, refused as that."""
-    server, client = published
-    other = tmp_path / "other"
-    with mmmeta(other) as m:
-        m.files.insert_many([{"content_hash": f"other {number}"} for number in range(80)])
-    copy_metadir(server, client)
-    copy_metadir(other, client, without=("meta.db",))
-    shutil.copy(server / "_mmmeta" / "meta.db", client / "_mmmeta" / "meta.db")
-    with mmmeta(client) as m:
-        with pytest.raises(ChangeLogError, match="another archive's"):
-            m.update()
-        (client / "_mmmeta" / "meta.db").unlink()
-        with pytest.raises(MassDeletionError):
-            m.update()
-        copy_metadir(server, client)
-        assert m.update().changed == 4
-
-
-def test_two_servers_from_one_copy(published: tuple[Path, Path], tmp_path: Path) -> None:
-    """Each goes on by itself: mixed they are named; a client that changes over is repaired."""
-    server, client = published
-    second = tmp_path / "second"
-    shutil.copytree(server, second)
-    for number, path in enumerate((server, second)):
-        with mmmeta(path) as m:
-            m.files.upsert(record(50, by=number), ["content_hash"])
-    sync(published)
-    with mmmeta(client) as m:
-        m.update()
-        shutil.copy(second / "_mmmeta" / "head.json", client / "_mmmeta" / "head.json")
-        with pytest.raises(ChangeLogError, match=r"4-4\.jsonl\.gz"):
-            m.update()
-        copy_metadir(second, client, without=WITHOUT_DB)
-        report = m.update()
-        assert report.how == "repair"
-        assert m.files.find_one(content_hash="00050")["by"] == 1
-        shutil.copy(server / "_mmmeta" / "meta.db", client / "_mmmeta" / "meta.db")
-        with pytest.raises(ChangeLogError, match="two servers"):
-            m.update()
-
-
-def test_an_older_log_is_stale(published: tuple[Path, Path]) -> None:
-    """Refused, and followed when asked."""
-    server, client = published
-    old = client.with_name("old")
-    copy_metadir(client, old)
-    with mmmeta(client) as m:
-        m.update()
-        with mmmeta(server) as source:
-            source.files.upsert(record(1, version=9), ["content_hash"])
-        sync(published)
-        m.update()
-        copy_metadir(old, client)
-        with pytest.raises(MmmetaError, match="stale copy"):
-            m.update()
-        assert m.update(accept_older=True).how == "repair"
-        assert m.files.find_one(content_hash="00001")["version"] == 1
-
-
-def test_a_metadir_from_before_the_log(archive: Archive) -> None:
-    """A client that has merged by meta.db goes on by the log, once there is one."""
-    archive.log = False
-    for number in range(20):
-        archive.write(str(number))
-    archive.deliver()
-    for name in ("head.json", "changes"):
-        path = archive.server.layout.metadir / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    archive.write("x")
-    archive.server.generate()
-    archive.client.layout.meta_db.unlink()
-    copy_metadir(archive.server_path, archive.client_path, without=WITHOUT_DB)
-    assert archive.client.update().how == "changes"
-
-
-def test_a_read_only_copy_with_the_state_elsewhere(published: tuple[Path, Path], tmp_path: Path) -> None:
-    """Nothing is written beside the log; a dry run writes nothing at all."""
-    _, client = published
-    fresh = tmp_path / "fresh"
-    copy_metadir(client, fresh)
-    before = everything(fresh)
-    with mmmeta(fresh, state=tmp_path / "mine" / "state.db") as m:
-        assert m.update(dry_run=True).added == 60
-        assert not (tmp_path / "mine").exists()
-        assert m.update().added == 60
-    assert {name: content for name, content in everything(fresh).items() if "local" not in name} == before
-
-
 def test_publishing_is_done_by_one_at_a_time(pair: tuple[Path, Path]) -> None:
     """A slow process does not put its older head.json over another's."""
     server, _ = pair
@@ -701,3 +318,30 @@ def test_publishing_is_done_by_one_at_a_time(pair: tuple[Path, Path]) -> None:
         assert log_of(server).head.revision == 10
     with closing(sqlite3.connect(server / "_mmmeta" / "meta.db")) as connection:
         assert connection.execute("SELECT value FROM info WHERE name = 'revision'").fetchone() == (10,)
+
+
+def test_an_archive_begun_anew_without_files(pair: tuple[Path, Path]) -> None:
+    """A remote that was lost, or whose disk is not mounted: its log says so, beside meta.db and without it."""
+    server, client = pair
+    (server / "a.json").write_text(json.dumps(record(1)))
+    for without in ((), WITHOUT_DB):
+        with mmmeta(server) as m:
+            m.generate()
+        sync(pair, without)
+        with mmmeta(client) as m:
+            m.update(allow_mass_delete=True)
+            assert len(list(m.files)) == 1
+        shutil.rmtree(server / "_mmmeta")
+        (server / "a.json").rename(server / "a.away")
+        with mmmeta(server) as m:
+            m.generate()
+        log = log_of(server)
+        assert (log.head.revision, log.segments, log.published) == (0, (), "")
+        sync(pair, without)
+        with mmmeta(client) as m:
+            with pytest.raises(MassDeletionError):
+                m.update()
+            assert m.update(allow_mass_delete=True).deleted == 1
+            assert m.inspect().moments.published_at is None
+        (server / "a.away").rename(server / "a.json")
+        shutil.rmtree(server / "_mmmeta")

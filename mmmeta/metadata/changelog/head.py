@@ -71,7 +71,7 @@ class LogHead:
     Attributes:
         head: of the metadata db.
         deleted: how many files are marked deleted, for people.
-        published: when its revision was made, as text.
+        published: when its revision was made, as text; empty before the first.
         replaces: ids of the metadata dbs that this one replaced.
         told: the last revision that was told to delete more than half of all files; 0 if none was.
         segments: the oldest first.

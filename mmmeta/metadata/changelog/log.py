@@ -73,7 +73,7 @@ class ChangeLog:
         """Bring the log to what a read transaction of meta.db sees.
 
         Args:
-            published: when this revision was made, as text.
+            published: when this revision was made, as text; empty before the first.
 
         Raises:
             MetadataDbError: a file cannot be written.
