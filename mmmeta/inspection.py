@@ -43,7 +43,8 @@ class DatabaseFacts:
         files: not deleted ones; ``deleted`` counts the others.
         unique: the key that identifies a file.
         keys: all metadata keys; for a state db also those that only the client has.
-        derived: key → how many of its values generate has derived from documents, for their metadata had none.
+        derived: key → how many of its values generate has derived from documents, for their metadata had none; None
+            for a change log, whose rows would all have to be read.
         bytes: size on disk.
     """
 
@@ -55,7 +56,7 @@ class DatabaseFacts:
     deleted: int
     unique: str
     keys: tuple[str, ...]
-    derived: dict[str, int]
+    derived: dict[str, int] | None
     bytes: int
 
 
@@ -124,7 +125,8 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         problems.append(str(error))
         unreadable += ["metadata"] if server.reader.exists() else []
     try:
-        if not legacy and layout.has_metadata:
+        # Asked first, for it tells a folder that nobody may enter from one where nothing is.
+        if not legacy and (server.reader.exists() or layout.has_metadata):
             source = server.sources()[0]
             facts["metadata"] = _facts_of_metadata(source, server.clock())
             published_at = source.published_at(source.head.revision)
@@ -275,7 +277,7 @@ def _facts_of_metadata(source: Source, now: datetime) -> DatabaseFacts:
         deleted=log.deleted,
         unique=head.unique,
         keys=keys_of(source.layout, log),
-        derived={},  # the rows would tell, all of them
+        derived=None,
         bytes=sum(segment.bytes for segment in log.segments),
     )
 

@@ -129,7 +129,11 @@ def _tell(target: Target, inspection: Inspection, outdated: bool | None, status:
     moments = inspection.moments
     rows: list[tuple[str, object]] = [
         ("path", target.path),
-        ("published", _revision(inspection.metadata_db, "nothing here") + _when(moments.published_at)),
+        (
+            "published",
+            _revision(inspection.metadata_db, "cannot be read" if _unreadable(inspection) else "nothing here")
+            + _when(moments.published_at),
+        ),
     ]
     if moments.synced_at is not None:
         rows.append(("synced", moment_text(moments.synced_at)))
@@ -167,6 +171,11 @@ def _draw_jobs(names: Sequence[str], jobs: Mapping[str, JobStatus]) -> None:
     draw_table(["job", *columns, "due"], rows, numbers=columns)
 
 
+def _unreadable(inspection: Inspection) -> bool:
+    """Whether something is published here and cannot be read, as while a sync is under way; the first problem says why."""
+    return "metadata" in inspection.unreadable
+
+
 def _is_stale(inspection: Inspection, status: Status | None) -> bool:
     """Whether the metadata db is an older copy than was merged, which an update refuses."""
     published = inspection.metadata_db
@@ -176,6 +185,8 @@ def _is_stale(inspection: Inspection, status: Status | None) -> bool:
 
 
 def _outdated_text(inspection: Inspection, outdated: bool | None, status: Status | None) -> str:
+    if _unreadable(inspection):
+        return f"not known: {inspection.problems[0]}"
     if inspection.metadata_db is None:
         return "not known: there is no metadata db, sync it again"
     if outdated is None:
