@@ -100,6 +100,7 @@ def test_an_invalid_config_leaves_nothing_behind(archive: Archive) -> None:
 
 def test_a_metadata_db_that_another_program_put_into_wal_mode_still_reads(archive: Archive) -> None:
     """The client creates nothing beside it; the next generate puts it back."""
+    archive.log = False
     archive.write("a")
     archive.server.generate()
     connection = sqlite3.connect(archive.server.layout.meta_db)
