@@ -162,3 +162,9 @@ def fail_b(file: File) -> None:
     """An action that fails for the file b."""
     if file.unique_value == "b":
         raise ValueError("not b")
+
+
+def drop_log(metadir: Path) -> None:
+    """Take the change log away, as a sync that leaves it out: meta.db is all that a client has then."""
+    (metadir / "head.json").unlink()
+    shutil.rmtree(metadir / "changes")

@@ -78,12 +78,6 @@ def sync(server: Path, client: Path) -> None:
     shutil.copytree(server / "_mmmeta", client / "_mmmeta", ignore=shutil.ignore_patterns("local"), dirs_exist_ok=True)
 
 
-def without_log(folder: Path) -> None:
-    """Remove the change log, which would stand in for a meta.db that is damaged or gone."""
-    shutil.rmtree(folder / "_mmmeta" / "changes")
-    (folder / "_mmmeta" / "head.json").unlink()
-
-
 def command(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Calls the command as a process of its own."""
     return subprocess.run(

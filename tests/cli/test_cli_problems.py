@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_support import PROJECT, Run, command, tree, without_log
+from archives import drop_log
+from cli_support import PROJECT, Run, command, tree
 
 
 @pytest.mark.parametrize("words", [("update",), ("find",), ("dump",), ("status",), ("run",), ("run", "--exclusive")])
@@ -49,7 +50,7 @@ def test_folder_that_does_not_exist(words: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["text", "cut"])
 def test_damaged_metadata_db_is_one_line(words: tuple[str, ...], damage: str, client: Path) -> None:
     """Named, and the folder stays as it was."""
-    without_log(client)
+    drop_log(client / "_mmmeta")
     path = client / "_mmmeta" / "meta.db"
     path.write_bytes(b"this is not a database" * 100 if damage == "text" else path.read_bytes()[: 4096 + 100])
     before = tree(client)
