@@ -2,11 +2,11 @@
 # make demo      see the whole mission happen: publish, sync, import by Dagster, three times
 # make dev       the Dagster UI on the demo's data, with the sensor running
 # make test      the tests
-# make test-slow the docs, the demo and the example projects, every block and command of them: minutes
+# make test-slow the docs, the demo and the example projects, every block and command of them; what pyright and ty say: minutes
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-faults  every file call of every verb killed and failed in turn; POINTS=300 for a random part, SEED=7 for the same
 # make test-soak a server, three clients and syncs at work, killed again and again; MINUTES=120 for longer, SEED=7 for the same
-# make test-postgres  the tests of SQL targets, on a PostgreSQL of their own
+# make test-postgres  the tests of SQL targets, and of a ledger that machines share, on a PostgreSQL of their own
 # make test-mariadb  the same on a MariaDB of their own
 # make test-browser  Dagster's UI in a real Chromium; pictures of it with MMMETA_SHOTS=folder
 # make test-dagster  the Dagster tests with the oldest Dagster; DAGSTER=newest or DAGSTER=1.12.3 for another
@@ -95,8 +95,10 @@ MINUTES ?= 2
 test-soak: $(READY)
 	@$(BIN)/python tests/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+# Without xdist: the tests empty one schema again and again.
 test-postgres: $(READY)
-	@.ci/with-postgres $(BIN)/python -m pytest -k postgresql tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
+	@.ci/with-postgres $(BIN)/python -m pytest -k "postgresql or shared_ledger" tests/target tests/jobs/test_load_action.py \
+		tests/jobs/test_exactly_once.py tests/state
 
 test-mariadb: $(READY)
 	@.ci/with-mariadb $(BIN)/python -m pytest -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
@@ -113,6 +115,7 @@ check: $(READY)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy
+	@$(BIN)/mypy tests/types/programs
 
 format: $(READY)
 	@$(BIN)/ruff check --fix $(CODE)

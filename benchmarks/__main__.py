@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import generating, inserting, ledger, millions, peers, starting, updating
+from benchmarks import generating, inserting, ledger, loading, millions, peers, starting, syncing, updating
 from benchmarks.figures import HEADER, Figure
 from benchmarks.page import machine, write_page
 
@@ -35,8 +35,10 @@ PARTS: dict[str, Part] = {
     "generate": lambda folder, arguments: generating.run(folder, arguments.files, arguments.rounds),
     "insert": lambda folder, arguments: inserting.run(folder, arguments.rounds),
     "update": lambda folder, arguments: updating.run(folder, arguments.sizes, arguments.rounds),
+    "sync": lambda folder, arguments: syncing.run(folder, arguments.synced),
     "find": finding,
     "ledger": lambda folder, arguments: ledger.run(folder, [100_000, 1_000_000], arguments.rounds),
+    "load": lambda folder, arguments: loading.run(folder, arguments.loaded, arguments.rounds),
     "millions": lambda folder, arguments: millions.run(folder, arguments.millions, arguments.rounds),
     "memory": memory,
     "peers": lambda folder, arguments: peers.run(folder),
@@ -54,12 +56,16 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000], help="files to update"
     )
+    parser.add_argument("--loaded", type=int, default=20_000, help="files to load (default: %(default)s)")
     parser.add_argument(
         "--millions",
         type=int,
         nargs="+",
         default=[100_000, 1_000_000, 5_000_000, 10_000_000],
         help="files of the largest archive",
+    )
+    parser.add_argument(
+        "--synced", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="files of which 1,000 change"
     )
     parser.add_argument("--memory", type=int, default=1_000_000, help="metadata files of the memory's measurement")
     parser.add_argument("--folder", type=Path, help="where to work, on the disk that is to be measured")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,69 @@ def dicts(database: Path) -> int:
     count = sum(1 for row in cursor if dict(zip(names, row, strict=True)))
     connection.close()
     return count
+
+
+Row = tuple[Any, ...]
+
+
+def table(records: Iterable[dict[str, Any]]) -> tuple[list[str], list[Row]]:
+    """Keys and rows, ready to be bound: the unique key first, lists as JSON text."""
+    found = list(records)
+    keys = list(dict.fromkeys(key for record in found for key, value in record.items() if value is not None))
+    keys.remove("content_hash")
+    keys.insert(0, "content_hash")
+    rows = [
+        tuple(orjson.dumps(cell).decode() if isinstance(cell, list) else cell for cell in map(record.get, keys))
+        for record in found
+    ]
+    return keys, rows
+
+
+def conflict(keys: list[str]) -> str:
+    """What makes an upsert of an INSERT."""
+    return f'ON CONFLICT ("{keys[0]}") DO UPDATE SET ' + ", ".join(f'"{key}" = excluded."{key}"' for key in keys[1:])
+
+
+def upsert(database: Path, keys: list[str], rows: list[Row], batch: int) -> None:
+    """``executemany`` of an upsert into a new table, a commit for each batch."""
+    connection = durable(database, "DELETE")
+    names = ", ".join(f'"{key}"' for key in keys)
+    connection.execute(f'CREATE TABLE documents ({names}, PRIMARY KEY ("{keys[0]}"))')
+    sql = f"INSERT INTO documents ({names}) VALUES ({', '.join('?' * len(keys))}) {conflict(keys)}"
+    for start in range(0, len(rows), batch):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(sql, rows[start : start + batch])
+        connection.execute("COMMIT")
+    connection.close()
+
+
+def empty(url: str) -> None:
+    """Remove all tables of a PostgreSQL that is there for that."""
+    with postgres(url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+
+
+def postgres(url: str) -> Any:
+    """A connection by psycopg."""
+    import psycopg
+
+    return psycopg.connect(url.replace("postgresql+psycopg", "postgresql"))
+
+
+def copy_and_upsert(url: str, keys: list[str], rows: list[Row], batch: int) -> None:
+    """COPY into a temporary table and one INSERT … ON CONFLICT, a commit for each batch."""
+    types = {bool: "boolean", int: "bigint", float: "double precision", str: "text"}
+    kinds = [types[next(type(row[at]) for row in rows if row[at] is not None)] for at in range(len(keys))]
+    columns = ", ".join(f'"{key}" {kind}' for key, kind in zip(keys, kinds, strict=True))
+    names = ", ".join(f'"{key}"' for key in keys)
+    with postgres(url) as connection:
+        connection.execute(f'CREATE TABLE documents ({columns}, PRIMARY KEY ("{keys[0]}"))')
+        connection.execute(f"CREATE TEMPORARY TABLE given ({columns}) ON COMMIT DELETE ROWS")
+        connection.commit()
+        for start in range(0, len(rows), batch):
+            with connection.cursor().copy(f"COPY given ({names}) FROM STDIN") as copy:
+                for row in rows[start : start + batch]:
+                    copy.write_row(row)
+            connection.execute(f"INSERT INTO documents ({names}) SELECT {names} FROM given {conflict(keys)}")
+            connection.commit()

@@ -44,7 +44,7 @@ class Figure:
     @property
     def measured(self) -> list[float]:
         """Round by round, what the goal is about."""
-        if self.kind == TIMES_BARE and self.bare:
+        if self.bare and self.kind != SPEED_OF_BARE:
             return [ours / bare for ours, bare in zip(self.ours, self.bare, strict=True)]
         if self.kind == SPEED_OF_BARE:
             return [bare / ours for ours, bare in zip(self.ours, self.bare, strict=True)]

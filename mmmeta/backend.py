@@ -31,7 +31,7 @@ from mmmeta.store.store import Store
 if TYPE_CHECKING:
     from mmmeta.project.job import JobConfig
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Backend:
@@ -147,7 +147,7 @@ class Backend:
                 indexed += Job(config, self.state, strict=True).evaluate().indexed
             except MmmetaError as error:
                 # At level info: the job's own run fails with this, and is what people look at.
-                log.info("the selection of job %s could not be evaluated: %s", config.name, error)
+                _log.info("the selection of job %s could not be evaluated: %s", config.name, error)
                 continue
             if grows_with_time(config.condition):
                 self.state.note_evaluated(config.name)

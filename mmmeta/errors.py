@@ -28,6 +28,10 @@ class MetadataDbError(MmmetaError):
     """meta.db cannot be read: not SQLite, cut short, torn by a sync, or in the middle of a write. Sync it again."""
 
 
+class ChangeLogError(MetadataDbError):
+    """The change log (head.json, changes/) is not whole, damaged, or another archive's; sync the metadir again."""
+
+
 class HotJournalError(MetadataDbError):
     """meta.db comes with the journal of an unfinished write. At the server any writing verb recovers it; at a client sync again."""
 

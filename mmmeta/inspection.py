@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,18 +16,11 @@ from mmmeta.clock import from_text
 from mmmeta.errors import LegacyMetadirError, MmmetaError
 from mmmeta.filters import All
 from mmmeta.layout import Layout, why_misplaced
+from mmmeta.metadata.changelog.aside import read_published
+from mmmeta.metadata.changelog.replay import keys_of
+from mmmeta.metadata.changelog.sources import Source, sources
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import (
-    Head,
-    head_of,
-    is_mass_deletion,
-    last_told,
-    mass_deletion_text,
-    metadata_catalog,
-    read_head,
-    replaced_by,
-    revision_moment,
-)
+from mmmeta.metadata.db import Head, is_mass_deletion, mass_deletion_text, metadata_catalog
 from mmmeta.metadata.generate.walk import count_ignored
 from mmmeta.metadata.server import Server
 from mmmeta.metadata.setaside import AllSetAside, read_set_aside
@@ -42,14 +36,15 @@ class DatabaseFacts:
     """What ``inspect`` says of one database.
 
     Attributes:
-        path: of the file.
+        path: of the file; ``head.json`` where the change log is what was brought.
         id: of this database, made once, with it; a state db has one of its own.
         revision: of the metadata db; for a state db the one it merged last.
         digest: hexadecimal.
         files: not deleted ones; ``deleted`` counts the others.
         unique: the key that identifies a file.
         keys: all metadata keys; for a state db also those that only the client has.
-        derived: key → how many of its values generate has derived from documents, for their metadata had none.
+        derived: key → how many of its values generate has derived from documents, for their metadata had none; None
+            for a change log, whose rows would all have to be read.
         bytes: size on disk.
     """
 
@@ -61,7 +56,7 @@ class DatabaseFacts:
     deleted: int
     unique: str
     keys: tuple[str, ...]
-    derived: dict[str, int]
+    derived: dict[str, int] | None
     bytes: int
 
 
@@ -130,15 +125,17 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         problems.append(str(error))
         unreadable += ["metadata"] if server.reader.exists() else []
     try:
-        if not legacy and server.reader.exists():
-            facts["metadata"] = _facts_of_metadata(server.reader, server.clock())
-            published_at = _published_at(server.reader, facts["metadata"].revision)
+        # Asked first, for it tells a folder that nobody may enter from one where nothing is.
+        if not legacy and (server.reader.exists() or layout.has_metadata):
+            source = server.sources()[0]
+            facts["metadata"] = _facts_of_metadata(source, server.clock())
+            published_at = source.published_at(source.head.revision)
     except MmmetaError as error:
         unreadable.append("metadata")
         problems.append(str(error))
     try:
         if "metadata" in facts:
-            set_aside = read_set_aside(server.reader)
+            set_aside = _set_aside(server)
     except MmmetaError as error:
         problems.append(str(error))
     try:
@@ -178,9 +175,7 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         unreadable=tuple(unreadable),
         is_legacy=legacy,
         ignored=ignored,
-        moments=Moments(
-            published_at, None if os.path.exists(layout.server_mark) else _changed_at(layout.meta_db), merged_at, run_at
-        ),
+        moments=Moments(published_at, None if is_server else _synced_at(layout), merged_at, run_at),
         set_aside=set_aside,
     )
 
@@ -191,11 +186,8 @@ def metadata_head(layout: Layout) -> Head:
     Raises:
         MmmetaError: there is none, or it cannot be read; says why.
     """
-    database = MetadataDatabase(layout.meta_db, read_only=True)
-    try:
-        return head_of(database)
-    finally:
-        database.close()
+    with _best_source(layout) as source:
+        return source.head
 
 
 def first_unmerged(layout: Layout, metadata_id: str | None, revision: int) -> datetime | None:
@@ -207,11 +199,8 @@ def first_unmerged(layout: Layout, metadata_id: str | None, revision: int) -> da
     Raises:
         MmmetaError: the metadata db cannot be read.
     """
-    database = MetadataDatabase(layout.meta_db, read_only=True)
-    try:
-        return _published_at(database, revision + 1 if head_of(database).id == metadata_id else 1)
-    finally:
-        database.close()
+    with _best_source(layout) as source:
+        return source.published_at(revision + 1 if source.head.id == metadata_id else 1)
 
 
 def refused_deletion(layout: Layout, metadata_id: str | None, revision: int, alive: int) -> str | None:
@@ -223,23 +212,37 @@ def refused_deletion(layout: Layout, metadata_id: str | None, revision: int, ali
     Raises:
         MmmetaError: the metadata db cannot be read.
     """
+    with _best_source(layout) as source:
+        head = source.head
+        gone = alive - head.alive
+        if not is_mass_deletion(gone, alive, head.alive):
+            return None
+        replaced, last = source.replaces()
+        ours = metadata_id == head.id or metadata_id in replaced
+        return None if ours and last > revision else mass_deletion_text(gone, alive, head.alive)
+
+
+@contextmanager
+def _best_source(layout: Layout) -> Iterator[Source]:
+    """What an update would read first: the change log or meta.db."""
     database = MetadataDatabase(layout.meta_db, read_only=True)
     try:
-        with database.reading() as connection:
-            head = read_head(connection, database)
-            gone = alive - head.alive
-            if not is_mass_deletion(gone, alive, head.alive):
-                return None
-            ours = metadata_id == head.id or metadata_id in replaced_by(connection)[0]
-            told = ours and last_told(connection) > revision
-            return None if told else mass_deletion_text(gone, alive, head.alive)
+        yield sources(layout, database, None, own=layout.server_mark.exists())[0]
     finally:
         database.close()
 
 
-def _published_at(database: MetadataDatabase, revision: int) -> datetime | None:
-    with database.reading() as connection:
-        return revision_moment(connection, revision)
+def _set_aside(server: Server) -> AllSetAside:
+    """As the metadata db says at its server, as it was published elsewhere."""
+    found = None if server.is_marked and server.reader.exists() else read_published(server.layout)
+    if found is not None:
+        return found
+    return read_set_aside(server.reader) if server.reader.exists() else AllSetAside()
+
+
+def _synced_at(layout: Layout) -> datetime | None:
+    moments = [moment for moment in map(_changed_at, (layout.meta_db, layout.head)) if moment is not None]
+    return max(moments, default=None)
 
 
 def _state_moments(client: State) -> tuple[datetime | None, datetime | None]:
@@ -261,9 +264,22 @@ def _changed_at(path: Path) -> datetime | None:
         return None
 
 
-def _facts_of_metadata(database: MetadataDatabase, now: datetime) -> DatabaseFacts:
-    catalog, head = metadata_catalog(database, now), head_of(database)
-    return _facts(database, catalog, head.id, head.revision, head.digest)
+def _facts_of_metadata(source: Source, now: datetime) -> DatabaseFacts:
+    head, log = source.head, source.log
+    if log is None:
+        return _facts(source.reader, metadata_catalog(source.reader, now), head.id, head.revision, head.digest)
+    return DatabaseFacts(
+        path=str(source.path),
+        id=head.id,
+        revision=head.revision,
+        digest=head.digest.hex(),
+        files=head.alive,
+        deleted=log.deleted,
+        unique=head.unique,
+        keys=keys_of(source.layout, log),
+        derived=None,
+        bytes=sum(segment.bytes for segment in log.segments),
+    )
 
 
 def _facts_of_state(database: StateDatabase, catalog: Catalog) -> DatabaseFacts:

@@ -4,6 +4,8 @@
   _mmmeta/
     config.yml            what counts as metadata, URL templates (optional)
     meta.db               the metadata db; written by the server only
+    head.json, changes/   the change log, which leads to the same
+    setaside.json.gz      what generate could not take in
     _store/<key>          one small text file a key, synced
     local/                never synced
       state.db            the client's state db
@@ -31,7 +33,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -47,6 +49,9 @@ with short names have no second one for it."""
 
 STATE_DB = "state.db"
 
+SHARED = ("postgresql+psycopg", "postgresql", "postgres")
+"""Kinds of URLs of a state that several machines share."""
+
 STATE_ENVIRONMENT = "MMMETA_STATE"
 PATH_ENVIRONMENT = "MMMETA"
 FILES_ROOT_ENVIRONMENT = "MMMETA_FILES_ROOT"
@@ -60,21 +65,25 @@ class Layout:
         base: absolute base path; ``_mmmeta`` lies below it.
         files_root: absolute folder with the metadata files.
         state: absolute path of the state db.
+        ledger: URL of the database that several machines share, where the ledger is in one; else it is in the state db.
     """
 
     base: Path
     files_root: Path
     state: Path
+    ledger: str | None = field(default=None, repr=False)
 
     @classmethod
     def at(
         cls, base: str | os.PathLike[str], files_root: str | os.PathLike[str] | None = None, state: str | None = None
     ) -> Layout:
-        """The layout below a base path; ``state`` is a path (SQLite), ``local/state.db`` unless given."""
+        """The layout below a base path; ``state`` is a path (SQLite), ``local/state.db`` unless given, or a URL."""
         root = Path(os.path.abspath(os.path.expanduser(base)))
         files = Path(os.path.abspath(os.path.expanduser(files_root))) if files_root is not None else root
-        state_path = Path(os.path.abspath(os.path.expanduser(state))) if state else root / METADIR / "local" / STATE_DB
-        return cls(root, files, state_path)
+        shared = state if is_shared(state) else None
+        path = None if shared else state
+        state_path = Path(os.path.abspath(os.path.expanduser(path))) if path else root / METADIR / "local" / STATE_DB
+        return cls(root, files, state_path, shared)
 
     @cached_property
     def metadir(self) -> Path:
@@ -87,6 +96,25 @@ class Layout:
     @cached_property
     def meta_db(self) -> Path:
         return self.metadir / "meta.db"
+
+    @cached_property
+    def head(self) -> Path:
+        """What names the content of the metadata db, and the segments of the change log."""
+        return self.metadir / "head.json"
+
+    @cached_property
+    def changes(self) -> Path:
+        """Folder of the segments of the change log."""
+        return self.metadir / "changes"
+
+    @cached_property
+    def set_aside(self) -> Path:
+        return self.metadir / "setaside.json.gz"
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether there is something to merge: a metadata db, or the change log that leads to it."""
+        return os.path.lexists(self.meta_db) or os.path.lexists(self.head)
 
     @cached_property
     def store(self) -> Path:
@@ -150,7 +178,7 @@ def why_misplaced(base: Path) -> str | None:
     """That a metadir lies beside the place where it belongs, as a sync puts it that was told the wrong folder; a part of a
     sentence that says what to do, None where nothing is seen of that."""
     metadir = base / METADIR
-    if os.path.exists(metadir / METADIR / "meta.db"):
+    if _is_metadir(metadir / METADIR):
         return (
             f"{metadir / METADIR} is a metadir within the metadir: the sync goes one folder too deep (rsync wants a slash "
             f"at the end of its source: …/{METADIR}/). Mend it, and remove that folder"
@@ -159,13 +187,18 @@ def why_misplaced(base: Path) -> str | None:
         return None
     if base.name == METADIR:
         return f"{base} is the metadir itself: name the folder that holds it, {base.parent}"
-    if os.path.exists(base / "meta.db"):
+    if _is_metadir(base):
         return f"{base} holds what belongs into {metadir}: the sync leaves the folder {METADIR} out"
     with suppress(OSError), os.scandir(base) as entries:
         for entry in islice(entries, _LOOKED_INTO):
-            if os.path.exists(os.path.join(entry.path, METADIR, "meta.db")):
+            if _is_metadir(os.path.join(entry.path, METADIR)):
                 return f"there is a metadir in {entry.path}: name that folder, or let the sync copy what is in it into {base}"
     return None
+
+
+def _is_metadir(folder: str | Path) -> bool:
+    """Whether a folder holds what a client merges."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in ("meta.db", "head.json"))
 
 
 def require_plain(path: Path) -> None:
@@ -235,7 +268,7 @@ def read_plain(path: Path, most: int) -> bytes:
 
 
 def state_path(state: str | os.PathLike[str] | None) -> str | None:
-    """The state db's path, out of a path or an ``sqlite:///`` URL.
+    """The state db's path, out of a path or an ``sqlite:///`` URL; the URL of a database that machines share as it is.
 
     Raises:
         StateDbError: another kind of database.
@@ -244,8 +277,13 @@ def state_path(state: str | os.PathLike[str] | None) -> str | None:
         return None
     text = os.fspath(state)
     scheme, separator, rest = text.partition("://")
-    if not separator:
+    if not separator or is_shared(text):
         return text
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return rest[1:]
-    raise StateDbError(f"the state db {scheme}://… is not possible in this version: give a path or sqlite:///path")
+    raise StateDbError(f"the state db {scheme}://… is not possible: give a path, sqlite:///path, or {SHARED[0]}://…")
+
+
+def is_shared(state: str | None) -> bool:
+    """Whether a state is in a database that several machines share, and not in a file."""
+    return state is not None and state.partition("://")[0] in SHARED

@@ -26,11 +26,14 @@ from mmmeta.state.update import UpdateOptions, UpdateReport
 from mmmeta.store.store import Store
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from mmmeta.jobs.check import CheckReport
     from mmmeta.jobs.job import Job
     from mmmeta.jobs.rename import Renamed
     from mmmeta.project.job import JobConfig
     from mmmeta.project.models import MetadirConfig
+    from mmmeta.project.rules import Rules
     from mmmeta.state.drift import Drift
     from mmmeta.state.ledger.view import Attempt
 
@@ -44,7 +47,7 @@ class Metadir:
     Args:
         path: base path; ``MMMETA`` or the current directory unless given.
         files_root: folder with the metadata files; ``MMMETA_FILES_ROOT`` or the base path unless given.
-        state: path of the state db; ``MMMETA_STATE`` or ``_mmmeta/local/state.db`` unless given.
+        state: path of the state db, or URL of a PostgreSQL; ``MMMETA_STATE`` or ``_mmmeta/local/state.db`` unless given.
         server: allow writing metadata although the metadir began as a client's synced copy.
 
     Attributes:
@@ -72,11 +75,11 @@ class Metadir:
         root = files_root if files_root is not None else environ.get(FILES_ROOT_ENVIRONMENT) or None
         state = state if state is not None else environ.get(STATE_ENVIRONMENT) or None
         self.name = name
-        self.layout = Layout.at(base, root, state_path(state))
+        self.layout: Layout = Layout.at(base, root, state_path(state))
         self._store = Store(self.layout, clock)
         self.job_configs: dict[str, JobConfig] = dict(jobs or {})
         self._backend = backend = open_backend(self.layout, self._store, self.job_configs, clock, server=server)
-        self.files = Files(
+        self.files: Files = Files(
             backend.server, backend.state, catalog=backend.catalog, database=backend.database, begin=backend.write
         )
 
@@ -229,7 +232,7 @@ class Metadir:
             progress("merging metadata", changed, changed)
         return report
 
-    def job(self, job: str | JobConfig, *, where: Mapping[str, Any] | None = None, **rules: Any) -> Job:
+    def job(self, job: str | JobConfig, *, where: Mapping[str, Any] | None = None, **rules: Unpack[Rules]) -> Job:
         """A job: one of the project file's by name, or a new one with its selection and rules.
 
         ``m.job("import", where={"document_type": "contract"}, attempts=3)`` takes the project file's words.
@@ -272,15 +275,14 @@ class Metadir:
             rules = view.rules(name)
         if rules is None:
             raise JobError(f"the ledger knows no job {name!r}.{near_misses(name, self.status().jobs)}")
-        config = job_config(
-            name,
-            to_where(rules.condition),
-            rerun_on=rules.rerun_on if isinstance(rules.rerun_on, str) else list(rules.rerun_on) or "never",
-            attempts=rules.attempts,
-            backoff=rules.backoff,
-            order_by=rules.order_by,
-            on_delete=rules.on_delete,
-        )
+        known: dict[str, Any] = {
+            "rerun_on": rules.rerun_on if isinstance(rules.rerun_on, str) else list(rules.rerun_on) or "never",
+            "attempts": rules.attempts,
+            "backoff": rules.backoff,
+            "order_by": rules.order_by,
+            "on_delete": rules.on_delete,
+        }
+        config = job_config(name, to_where(rules.condition), **known)
         return Job(config, self._backend.state, strict=False, recorded=rules)
 
     def rename_job(self, old: str, new: str, *, dry_run: bool = False) -> Renamed:

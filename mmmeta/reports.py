@@ -21,7 +21,7 @@ class FirstFew(Generic[T]):
 
     def __init__(self, most: int) -> None:
         self.named: list[T] = []
-        self.count = 0
+        self.count: int = 0
         self._most = most
 
     def add(self, one: T) -> None:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from mmmeta.errors import LegacyMetadirError
 from mmmeta.layout import METADIR, require_plain
@@ -27,6 +28,7 @@ __all__ = [
     "make_folder",
     "refuse_legacy",
     "write_atomic",
+    "written_aside",
 ]
 
 _AT_ONCE = 16
@@ -171,11 +173,26 @@ def database_beside(path: Path) -> Iterator[Path]:
 
 
 def _write_by(folder: Path, path: Path, data: bytes) -> None:
-    temporary, handle = _temporary(folder, path.name)
+    with written_aside(path, by=folder, name=path.name) as file:
+        file.write(data)
+
+
+@contextmanager
+def written_aside(path: Path, *, by: Path, name: str) -> Iterator[BinaryIO]:
+    """A file to be written that is flushed and takes its place when the block ends without an error; the folders are there.
+
+    Args:
+        by: folder for it while it is written.
+        name: what its temporary name there is made of; the next file of this name takes over what a killed process has left.
+
+    Raises:
+        OSError: it cannot be written, or not be renamed from that folder.
+    """
+    temporary, handle = _temporary(by, name)
     with os.fdopen(handle, "wb") as file:
         try:
             os.ftruncate(handle, 0)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(handle)
             os.replace(temporary, path)

@@ -10,13 +10,13 @@ from mmmeta.errors import pip_line
 
 try:
     import dagster as _dagster  # first, so that what is missing is said
-except ModuleNotFoundError as error:
-    if error.name != "dagster":
+except ModuleNotFoundError as _error:
+    if _error.name != "dagster":
         raise
     raise ModuleNotFoundError(
         f"mmmeta_dagster needs Dagster, which is not installed here. Install it: {pip_line('mmmeta[dagster]')}",
         name="dagster",
-    ) from error
+    ) from _error
 
 from mmmeta_dagster.assets.build import build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, mmmeta_asset

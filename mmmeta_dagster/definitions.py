@@ -6,8 +6,13 @@ one from ``MMMETA``: one metadir named ``mmmeta``, without jobs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import dagster as dg
+
+from mmmeta.project import MetadirConfig
 from mmmeta_dagster.location import build_definitions, find_metadirs, warn_of_missing
 
-metadirs = find_metadirs()
+metadirs: Mapping[str, MetadirConfig] = find_metadirs()
 warn_of_missing(metadirs)
-defs = build_definitions(metadirs=metadirs)
+defs: dg.Definitions = build_definitions(metadirs=metadirs)

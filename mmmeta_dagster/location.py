@@ -19,12 +19,12 @@ from mmmeta_dagster.assets.decorator import UnboundAsset, job_of, with_jobs
 from mmmeta_dagster.checks.build import build_checks
 from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.jobs import build_jobs, imported, run_tags_of, specs
-from mmmeta_dagster.resources import MetadirResource
+from mmmeta_dagster.resources import resource_of
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.build import build_remote_sensor
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of, spec_of
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 WITHOUT_PROJECT = "mmmeta"
 """Name of the one metadir where there is no project file."""
@@ -121,13 +121,7 @@ def _of_metadir(
     execute: Execute | None,
 ) -> dg.Definitions:
     assets = [*build_metadir_assets(metadir=metadir, translator=translator, execute=execute), *own]
-    resource = MetadirResource(
-        path=str(metadir.path),
-        files_root=None if metadir.files_root is None else str(metadir.files_root),
-        state=metadir.state,
-        server=metadir.generate,
-    )
-    ours = {keys.resource(metadir.name): resource}
+    ours = {keys.resource(metadir.name): resource_of(metadir)}
     checks = build_checks(metadir=metadir, translator=translator)
     jobs = build_jobs(metadir=metadir, translator=translator, assets=assets, checks=checks)
     followed = imported(metadir, translator=translator, assets=assets)
@@ -180,7 +174,7 @@ def warn_of_missing(metadirs: Mapping[str, MetadirConfig]) -> None:
     for metadir in metadirs.values():
         missing = None if metadir.generate else why_not_there(layout_of(metadir))
         if missing is not None:
-            log.warning("%s: %s", metadir.name, missing)
+            _log.warning("%s: %s", metadir.name, missing)
 
 
 def find_metadirs(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Mapping[str, MetadirConfig]:

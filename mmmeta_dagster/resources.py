@@ -10,7 +10,8 @@ import dagster as dg
 from pydantic import Field
 
 from mmmeta import JobConfig, Metadir
-from mmmeta.layout import METADIR
+from mmmeta.layout import METADIR, is_shared
+from mmmeta.project import MetadirConfig
 
 
 class MetadirResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -46,10 +47,36 @@ class MetadirResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             jobs: the project file's jobs, to be had as ``m.job(name)``.
 
         Raises:
-            StateDbError: ``state`` is a URL of a database that this version does not know.
+            StateDbError: ``state`` is a URL of a database that cannot keep it.
         """
         base = os.path.abspath(os.path.expanduser(self.path))
-        state = self.state or os.path.join(base, METADIR, "local", "state.db")
+        state = self._state() or os.path.join(base, METADIR, "local", "state.db")
         root = self.files_root or base
         with Metadir(base, root, state=state, server=self.server, name=name, jobs=jobs) as metadir:
             yield metadir
+
+    def _state(self) -> str | None:
+        return self.state
+
+
+def resource_of(metadir: MetadirConfig) -> MetadirResource:
+    """The resource of a metadir of the project file.
+
+    Dagster shows what a resource is configured with, and the URL of a state that machines share may hold a password: it is
+    not in the configuration.
+    """
+    url = metadir.state if is_shared(metadir.state) else None
+
+    class SharedMetadirResource(MetadirResource):
+        __doc__ = MetadirResource.__doc__
+
+        def _state(self) -> str | None:
+            return url
+
+    kind = MetadirResource if url is None else SharedMetadirResource
+    return kind(
+        path=str(metadir.path),
+        files_root=None if metadir.files_root is None else str(metadir.files_root),
+        state=None if url is not None else metadir.state,
+        server=metadir.generate,
+    )

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -37,15 +37,19 @@ class Archive:
     Attributes:
         server_path, client_path: the base paths.
         server, client: their metadirs.
+        log: whether the copy brings the change log; where it does not, meta.db is all that a client has.
     """
 
-    def __init__(self, root: Path, *, server_clock: Any = utcnow, client_clock: Any = utcnow) -> None:
+    def __init__(
+        self, root: Path, *, server_clock: Any = utcnow, client_clock: Any = utcnow, state: str | None = None
+    ) -> None:
         self.root = root
         self.server_path = root / "server"
         self.client_path = root / "client"
         self.server_path.mkdir(parents=True)
+        self.log = True
         self.server = Metadir(self.server_path, clock=server_clock)
-        self.client = Metadir(self.client_path, clock=client_clock)
+        self.client = Metadir(self.client_path, clock=client_clock, state=state)
 
     def write(self, name: str, record: Mapping[str, Any] | list[Any] | bytes | None = None, **keys: Any) -> Path:
         """Write ``<name>.json`` at the server, renamed in; a record without ``content_hash`` gets the name as one."""
@@ -68,7 +72,7 @@ class Archive:
 
     def sync(self) -> None:
         """Copy the metadir to the client as a sync tool would, ``local/`` left out."""
-        copy_metadir(self.server_path, self.client_path)
+        copy_metadir(self.server_path, self.client_path, without=() if self.log else LOG)
 
     def publish(self, **options: Any) -> GenerateReport:
         """Generate at the server and sync."""
@@ -93,15 +97,22 @@ class Archive:
         self.client.close()
 
 
-def copy_metadir(source: Path, target: Path) -> None:
+LOG = ("changes", "head.json", "setaside.json.gz")
+"""What of a metadir is the change log."""
+
+
+def copy_metadir(source: Path, target: Path, *, without: Sequence[str] = ()) -> None:
     """Make the target's metadir what the source's is, ``local/`` left out and left alone; files are renamed in.
+
+    Args:
+        without: names in the metadir that are left out as well.
 
     What vanishes meanwhile, as the temporary files of a store that is written just now do, is left out, as by any sync tool.
     """
     wanted = {
         path.relative_to(source / "_mmmeta")
         for path in (source / "_mmmeta").rglob("*")
-        if path.is_file() and path.relative_to(source / "_mmmeta").parts[0] != "local"
+        if path.is_file() and path.relative_to(source / "_mmmeta").parts[0] not in ("local", *without)
     }
     metadir = target / "_mmmeta"
     for relative in wanted:
@@ -151,3 +162,9 @@ def fail_b(file: File) -> None:
     """An action that fails for the file b."""
     if file.unique_value == "b":
         raise ValueError("not b")
+
+
+def drop_log(metadir: Path) -> None:
+    """Take the change log away, as a sync that leaves it out: meta.db is all that a client has then."""
+    (metadir / "head.json").unlink()
+    shutil.rmtree(metadir / "changes")

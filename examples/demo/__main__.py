@@ -51,7 +51,7 @@ def prepare(console: Console) -> int:
     server.publish()
     server.sync()
     console.print(
-        f"{_place(places.SERVER)}: an archive of {len(list(places.SERVER.glob('*/*.json')))} documents, published"
+        f"{_place(places.SERVER)}: an archive of {len(list(places.SERVER.glob('[!_]*/*.json')))} documents, published"
     )
     return 0
 

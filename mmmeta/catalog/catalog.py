@@ -75,8 +75,8 @@ class Catalog:
         self.alive = alive
         self.owners = owners
         self.system = system
-        self.compiler = Compiler(owners, system, now)
-        self.unique_sql = f"files.{owners[0].unique_sql}"
+        self.compiler: Compiler = Compiler(owners, system, now)
+        self.unique_sql: str = f"files.{owners[0].unique_sql}"
 
     @property
     def keys(self) -> list[str]:

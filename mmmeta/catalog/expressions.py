@@ -39,15 +39,15 @@ class Expression:
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
-        self.owner = slot.owner
+        self.owner: str = slot.owner
         self._types = "__types" if slot.owner == REMOTE else "__local_types"
         self._more = "__more" if slot.owner == REMOTE else "__local_more"
-        self.shared = slot.column is None
-        self.column = slot.column or slot.key
+        self.shared: bool = slot.column is None
+        self.column: str = slot.column or slot.key
         if self.shared:
             literal = slot.key.replace("'", "''").replace("\0", "' || char(0) || '")
             where = f"FROM json_each(files.{self._more}) AS j WHERE j.key = '{literal}'"
-            self.cell = f"(SELECT j.value {where})"
+            self.cell: str = f"(SELECT j.value {where})"
             self._json_type = f"(SELECT j.type {where})"
         else:
             self.cell = f"files.{quote_identifier(self.column)}"

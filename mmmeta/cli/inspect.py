@@ -93,6 +93,8 @@ def _database(name: str, facts: DatabaseFacts | None, nothing: str) -> list[tupl
 
 def _derived(facts: DatabaseFacts) -> str:
     """How many values the documents have told, in all and by key."""
+    if facts.derived is None:
+        return "not known before an update"
     if not facts.derived:
         return "no values"
     each = ", ".join(f"{key} {count:,}" for key, count in list(facts.derived.items())[:KEYS])

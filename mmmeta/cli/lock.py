@@ -34,7 +34,7 @@ def run_lock(layout: Layout, *, exclusive: bool, dry_run: bool = False) -> Itera
         StateDbError: the folder cannot be written.
         LegacyMetadirError: it may not be.
     """
-    if dry_run or not layout.meta_db.is_file():
+    if dry_run or not layout.has_metadata:
         yield
         return
     path = layout.run_lock

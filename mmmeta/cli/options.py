@@ -66,9 +66,13 @@ def _with_settings(command: Decorated, *, hidden: bool) -> Decorated:
     return command
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, and nothing else.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen; write nothing.")
-order_by_option = click.option(
+json_option: Callable[[Decorated], Decorated] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs, and nothing else."
+)
+dry_run_option: Callable[[Decorated], Decorated] = click.option(
+    "--dry-run", is_flag=True, help="Say what would happen; write nothing."
+)
+order_by_option: Callable[[Decorated], Decorated] = click.option(
     "--order-by", metavar="KEYS", help="Keys to sort by, separated by commas; -KEY for the largest first."
 )
 

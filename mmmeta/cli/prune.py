@@ -15,7 +15,7 @@ from mmmeta.cli.targets import Target, find_targets
 NEVER = "never"
 
 
-class Age(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class _Age(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A duration, or ``never``."""
 
     name = "age"
@@ -34,11 +34,16 @@ class Age(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 @click.command("prune")
 @click.option(
-    "--history", type=Age(), default="90d", show_default=True, metavar="AGE", help="Attempts older than this, or never."
+    "--history",
+    type=_Age(),
+    default="90d",
+    show_default=True,
+    metavar="AGE",
+    help="Attempts older than this, or never.",
 )
 @click.option(
     "--deleted",
-    type=Age(),
+    type=_Age(),
     default="365d",
     show_default=True,
     metavar="AGE",

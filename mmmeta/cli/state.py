@@ -67,9 +67,11 @@ def backup(ctx: click.Context, file: Path, dry_run: bool, as_json: bool) -> None
     --json: {metadir, path, file, revision, dry_run}
     """
     from mmmeta.state.backup import back_up
+    from mmmeta.state.open import require_own_ledger
 
     target = find_target(ctx)
     with target.open() as metadir, progress_bar() as progress:
+        require_own_ledger(metadir.layout, "state backup", "back that up with the server's own tools (pg_dump)")
         merged = back_up(metadir.layout.state, file.absolute(), dry_run=dry_run, progress=progress)
     if as_json:
         echo_report(target, {"file": str(file.absolute()), "revision": merged.revision, "dry_run": dry_run})

@@ -80,7 +80,7 @@ def verb(ctx: click.Context, checking: bool, as_json: bool) -> None:
 def _require_something(metadir: Metadir) -> bool | None:
     """Whether something was not merged yet. Asked with neither database as well, and with a damaged one: it is the error
     that says what is missing or broken."""
-    return metadir.is_outdated if metadir.layout.meta_db.exists() or not metadir.is_client else None
+    return metadir.is_outdated if metadir.layout.has_metadata or not metadir.is_client else None
 
 
 def _show(target: Target, metadir: Metadir, as_json: bool, findings: Sequence[Finding] | None) -> None:
@@ -129,7 +129,11 @@ def _tell(target: Target, inspection: Inspection, outdated: bool | None, status:
     moments = inspection.moments
     rows: list[tuple[str, object]] = [
         ("path", target.path),
-        ("published", _revision(inspection.metadata_db, "nothing here") + _when(moments.published_at)),
+        (
+            "published",
+            _revision(inspection.metadata_db, "cannot be read" if _unreadable(inspection) else "nothing here")
+            + _when(moments.published_at),
+        ),
     ]
     if moments.synced_at is not None:
         rows.append(("synced", moment_text(moments.synced_at)))
@@ -167,6 +171,11 @@ def _draw_jobs(names: Sequence[str], jobs: Mapping[str, JobStatus]) -> None:
     draw_table(["job", *columns, "due"], rows, numbers=columns)
 
 
+def _unreadable(inspection: Inspection) -> bool:
+    """Whether something is published here and cannot be read, as while a sync is under way; the first problem says why."""
+    return "metadata" in inspection.unreadable
+
+
 def _is_stale(inspection: Inspection, status: Status | None) -> bool:
     """Whether the metadata db is an older copy than was merged, which an update refuses."""
     published = inspection.metadata_db
@@ -176,6 +185,8 @@ def _is_stale(inspection: Inspection, status: Status | None) -> bool:
 
 
 def _outdated_text(inspection: Inspection, outdated: bool | None, status: Status | None) -> str:
+    if _unreadable(inspection):
+        return f"not known: {inspection.problems[0]}"
     if inspection.metadata_db is None:
         return "not known: there is no metadata db, sync it again"
     if outdated is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -79,7 +79,7 @@ class MetadataConfig(BaseModel):
     ``content`` and ``file_name`` are always kept, and the first two cannot be excluded.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     unique: Annotated[Key, Field(description="the key that identifies a file")] = "content_hash"
     content: Annotated[Key, Field(description="the key that changes when the document itself changes")] = "content_hash"
@@ -122,7 +122,7 @@ class Config(BaseModel):
         remote: name → URL template, for ``file.remote.<name>``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     metadata: Annotated[MetadataConfig, BeforeValidator(_nothing_is_empty)] = MetadataConfig()
     dates: Annotated[dict[Key, DateFormats], BeforeValidator(_nothing_is_empty)] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from mimetypes import MimeTypes
 from posixpath import splitext
 
@@ -96,8 +96,12 @@ def _types() -> MimeTypes:
 
 def media_type_of(name: str) -> str | None:
     """The media type that a file name's ending tells, the same on every machine; None where it tells none."""
+    return _type_of_ending(splitext(name)[1].lower())
+
+
+@lru_cache(maxsize=1_000)
+def _type_of_ending(ending: str) -> str | None:
     types = _types()
-    ending = splitext(name)[1].lower()
     ending = splitext(types.suffix_map.get(ending, ending))[1] or ending  # .tgz is .tar.gz
     packed = types.encodings_map.get(ending)
     if packed is not None:

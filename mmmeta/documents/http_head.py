@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from http.client import HTTPException, HTTPResponse
-from io import BufferedIOBase, BytesIO
+from io import BufferedIOBase, BufferedReader, BytesIO
 
 LARGEST = 512 * 1024
 """Bytes of a head; curl and browsers give up at about as many."""
@@ -26,6 +26,8 @@ _INTERIM = re.compile(rb"HTTP/1\.\d\s+1(?!01)\d\d\b")
 
 class AnswerHead(HTTPResponse):
     """An answer whose head is read leniently; what comes before the final one (``103 Early Hints``) is passed over."""
+
+    fp: BufferedReader
 
     def begin(self) -> None:
         if self.headers is not None:

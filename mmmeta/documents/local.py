@@ -35,7 +35,7 @@ class LocalSource:
         path = allowed_path(source, allowed_roots)
         self._source = source
         try:
-            self.stream = open_regular(path)
+            self.stream: FileIO = open_regular(path)
         except OSError as error:
             raise DownloadError(f"{source}: cannot be read: {reason(error)}") from error
         self._before = os.fstat(self.stream.fileno())
@@ -131,11 +131,17 @@ def _path_of(source: str) -> Path:
 
 def open_regular(path: Path | bytes) -> FileIO:
     """Open for reading. Neither through a link, nor a pipe that would block, nor a device."""
+    return FileIO(regular_handle(path)[0])
+
+
+def regular_handle(path: Path | bytes) -> tuple[int, os.stat_result]:
+    """As ``open_regular``: what the system calls the open file, and how it is. The caller closes it."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "is not a regular file", os.fsdecode(path))
-    return FileIO(handle)
+    return handle, found
 
 
 def chunks(stream: FileIO) -> Iterator[memoryview]:

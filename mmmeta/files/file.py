@@ -60,8 +60,8 @@ class File(MutableMapping[str, Any]):
         save: SaveFile,
         claim: FileClaim | None = None,
     ) -> None:
-        self.claim = claim
-        self.unique_value = row.unique_value
+        self.claim: FileClaim | None = claim
+        self.unique_value: str = row.unique_value
         self._meta = row.remote
         self._local = row.local
         self._system = row.system
@@ -72,7 +72,7 @@ class File(MutableMapping[str, Any]):
         self._removed: set[str] = set()
 
     @property
-    def meta(self) -> Mapping[str, Any]:
+    def meta(self) -> MappingProxyType[str, Any]:
         return MappingProxyType(self._meta)
 
     @property

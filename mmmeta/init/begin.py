@@ -99,7 +99,7 @@ def _given(layout: Layout) -> Config | None:
         what = "is no folder" if os.path.lexists(layout.files_root) else "is not there"
         raise MetadirNotFoundError(f"{layout.files_root} {what}. Name the folder with the documents")
     refuse_legacy(layout.metadir)
-    has_db = os.path.lexists(layout.meta_db)
+    has_db = layout.has_metadata
     if (has_db or os.path.lexists(layout.local / STATE_DB)) and not os.path.lexists(layout.server_mark):
         raise ReadOnlyMetadirError(
             f"{layout.base} is a client's copy of an archive: its metadata is written elsewhere, and there is nothing to "

@@ -77,7 +77,7 @@ class Keys:
     """
 
     def __init__(self) -> None:
-        self.records = 0
+        self.records: int = 0
         self.facts: dict[str, KeyFacts] = {}
         self.further: set[str] = set()
 

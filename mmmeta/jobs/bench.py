@@ -21,9 +21,9 @@ from mmmeta.state.candidates import Candidates
 from mmmeta.state.evaluation import Evaluation, evaluate
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import JobRules
-from mmmeta.state.ledger.store import Ledger, LedgerView
-from mmmeta.state.ledger.view import Waiting
-from mmmeta.state.liveness import Worker
+from mmmeta.state.ledger.store import Ledger
+from mmmeta.state.ledger.view import LedgerView, Waiting
+from mmmeta.state.liveness import Alive
 from mmmeta.state.state import State
 from mmmeta.state.status import JobStatus
 
@@ -38,12 +38,12 @@ class Bench:
     def __init__(self, config: JobConfig, state: State, recorded: JobRules | None = None) -> None:
         self.config = config
         self.state = state
-        self.is_recorded = recorded is not None
-        self.rules = recorded or rules_of(config, state.config.metadata.content)
+        self.is_recorded: bool = recorded is not None
+        self.rules: JobRules = recorded or rules_of(config, state.config.metadata.content)
 
-    def worker(self) -> Worker:
-        """A new worker of this state db; it is alive from ``start`` on."""
-        return Worker(self.state.layout.workers)
+    def worker(self) -> Alive:
+        """A new worker of this state; it is alive from ``start`` on."""
+        return self.state.ledger.worker()
 
     # The ledger
 
@@ -81,9 +81,10 @@ class Bench:
         """A row as people get it."""
         ours = None
         if claim is not None:
-            values, known = {**row.remote, **row.local}, bytes(row.system["__fingerprint"] or b"").hex()
+            values = {**row.remote, **row.local} if row.local else row.remote
+            known = bytes(row.system["__fingerprint"] or b"").hex()
             version = version_name(self.rules, values, known)
-            ours = FileClaim(**vars(claim), job=self.config.name, state_id=self.state_id, version=version)
+            ours = FileClaim.of(claim, job=self.config.name, state_id=self.state_id, version=version)
         return File(row, catalog, self.state.config.remote, self.state.save, ours)
 
     def files(self, names: Sequence[str]) -> dict[str, File]:
@@ -93,8 +94,9 @@ class Bench:
 
     @cached_property
     def state_id(self) -> str:
-        """Of the state db that this job's tokens come from."""
-        return self.state.ensure().state_id
+        """Of the ledger that this job's tokens come from."""
+        self.state.ensure()
+        return self.state.ledger.identity()
 
     def claim(
         self,

@@ -17,7 +17,7 @@ from mmmeta.jobs.actions.document import source_of
 from mmmeta.layout import Layout
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import merged_of
-from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
+from mmmeta.state.open import open_ledger
 
 PATH = "__path"
 """Name for the absolute path of the document; no metadata key begins with two underscores."""
@@ -40,7 +40,7 @@ class Beside:
         self._layout = layout
         self._config = config
         self._database = StateDatabase(layout.state)
-        self._ledger = SqliteLedgerStore(self._database, layout.workers, utcnow)
+        self._ledger = open_ledger(layout, self._database, utcnow)
         self._known: list[str] = []
         if merged_of(self._database) is not None:
             with self._ledger.looking() as view:
@@ -59,7 +59,8 @@ class Beside:
             yield from zip(chunk, self._of(chunk), strict=True)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the databases."""
+        self._ledger.close()
         self._database.close()
 
     def _of(self, files: Sequence[File]) -> list[dict[str, str | None]]:

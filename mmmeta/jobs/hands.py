@@ -15,9 +15,9 @@ from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.keeper import Keeper
 from mmmeta.project.fields import MOST
 from mmmeta.state.ledger.outcomes import Outcome
-from mmmeta.state.liveness import Worker
+from mmmeta.state.liveness import Alive
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Hands:
@@ -32,9 +32,9 @@ class Hands:
         self._run_id = run_id
         self._lock = threading.RLock()
         self._held: dict[str, File] = {}
-        self._worker: Worker | None = None
+        self._worker: Alive | None = None
         self._keeper: Keeper | None = None
-        self._abandoned: weakref.finalize[[Bench, Worker, Keeper], Hands] | None = None
+        self._abandoned: weakref.finalize[[Bench, Alive, Keeper], Hands] | None = None
 
     def claim(self, count: int) -> list[File]:
         """Take up to so many pending files; none when nothing is pending.
@@ -170,7 +170,7 @@ class One:
         self._several.__exit__(kind, error, trace)
 
 
-def _abandon(bench: Bench, worker: Worker, keeper: Keeper) -> None:
+def _abandon(bench: Bench, worker: Alive, keeper: Keeper) -> None:
     """Give back what is held by hands that are gone.
 
     In a thread of its own: this is called wherever the last reference went, in the middle of a transaction perhaps, or
@@ -179,7 +179,7 @@ def _abandon(bench: Bench, worker: Worker, keeper: Keeper) -> None:
     threading.Thread(target=_give_back, args=(bench, worker, keeper), name=f"mmmeta {bench.config.name}").start()
 
 
-def _give_back(bench: Bench, worker: Worker, keeper: Keeper) -> None:
+def _give_back(bench: Bench, worker: Alive, keeper: Keeper) -> None:
     keeper.__exit__()
     holds = True
     try:
@@ -188,6 +188,6 @@ def _give_back(bench: Bench, worker: Worker, keeper: Keeper) -> None:
             holds = False
             bench.state.write_status()
     except (MmmetaError, OSError) as error:
-        log.warning("job %s could not give back what it held: %s", bench.config.name, error)
+        _log.warning("job %s could not give back what it held: %s", bench.config.name, error)
     finally:
         worker.stop(holds=holds)

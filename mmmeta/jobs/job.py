@@ -45,7 +45,7 @@ class Job:
     """
 
     def __init__(self, config: JobConfig, state: State, *, strict: bool, recorded: JobRules | None = None) -> None:
-        self.name = config.name
+        self.name: str = config.name
         self.config = config
         self._state = state
         unique = state.config.metadata.unique
@@ -383,13 +383,13 @@ class Job:
             JobError, UnknownKeyError: the definition cannot work, or no file has a key of ``only``. Failures of files are
                 in the report.
         """
-        merged = self._state.ensure()
+        self._state.ensure()
         narrowed = None if only is None else self._keys.narrowed(only, self._state.catalog(warn=False))
         if action is not None:
             doer: Action = CallFunction(action, batched=batch)
         else:
-            state = self._state
-            doer = make_action(self.config, state.action_config(), state.layout, merged.state_id, run_id, self._bench)
+            layout, state_id = self._state.layout, self._bench.state_id
+            doer = make_action(self.config, self._state.action_config(), layout, state_id, run_id, self._bench)
         with at_work(self._bench, doer, run_id) as worker:
             run = Run(
                 self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed

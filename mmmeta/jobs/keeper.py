@@ -12,9 +12,9 @@ from mmmeta.errors import MmmetaError
 from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.bench import Bench
 from mmmeta.sqlite.forks import inside
-from mmmeta.state.liveness import Worker, boot_seconds
+from mmmeta.state.liveness import Alive, boot_seconds
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 BEAT_EVERY = 10.0
 """Seconds between two signs of life in the ledger and status.json; the sensor takes three missed ones for a death."""
@@ -23,7 +23,7 @@ BEAT_EVERY = 10.0
 class Keeper:
     """Says in the background that a run lives, and prolongs its leases, until the run ends."""
 
-    def __init__(self, bench: Bench, worker: Worker, run_id: str | None) -> None:
+    def __init__(self, bench: Bench, worker: Alive, run_id: str | None) -> None:
         self._bench = bench
         self._worker = worker
         self._run_id = run_id
@@ -44,9 +44,10 @@ class Keeper:
                 with inside():
                     self._beat(lease)
             except Exception as error:  # whatever it is: without a sign of life the claims pass to others
-                log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)
+                _log.warning("job %s could not say that it lives: %s", self._bench.config.name, error)
 
     def _beat(self, lease: float) -> None:
+        self._worker.stay()
         with self._bench.changing() as ledger:
             until = boot_seconds() + lease
             ledger.renew(self._worker.name, lease, self._run_id)
@@ -55,7 +56,7 @@ class Keeper:
 
 
 @contextmanager
-def at_work(bench: Bench, action: Action, run_id: str | None) -> Iterator[Worker]:
+def at_work(bench: Bench, action: Action, run_id: str | None) -> Iterator[Alive]:
     """A worker that lives as long as the block; at its end everything is put in order, however it ends."""
     worker = bench.worker()
     worker.start()

@@ -46,7 +46,7 @@ def rename_job(state: State, old: str, new: str, config: JobConfig | None, *, dr
         StateDbError: the state db cannot be written.
     """
     _check(old, new)
-    merged = state.require()
+    state.require()
     with state.ledger.looking() as view:
         jobs = view.jobs()
         known = view.rules(old)
@@ -57,14 +57,14 @@ def rename_job(state: State, old: str, new: str, config: JobConfig | None, *, dr
         if not broken_off:
             was = f" {new!r} is there: was it renamed before?" if new in jobs else near_misses(old, jobs)
             raise JobError(f"the ledger knows no job {old!r}.{was}")
-        receipts = _copied(targets, merged.state_id, old, new, dry_run=dry_run)
+        receipts = _copied(targets, state.ledger.identity(), old, new, dry_run=dry_run)
         if not dry_run:
             state.write_status()
             _end(state, targets, old, new)
         return Renamed(old, new, 0, receipts, unreached, finished=True, dry_run=dry_run)
     with state.ledger.rehearsing(known) as ledger:
         files = ledger.rename(new)  # refuses before anything is written anywhere
-    receipts = _copied(targets, merged.state_id, old, new, dry_run=dry_run)
+    receipts = _copied(targets, state.ledger.identity(), old, new, dry_run=dry_run)
     if not dry_run:
         with state.ledger.changing(known) as ledger:
             files = ledger.rename(new)
@@ -119,7 +119,7 @@ def _end(state: State, targets: Sequence[tuple[str, str]], old: str, new: str) -
     from mmmeta.target.renaming import drop_receipts
 
     for url, table in targets:
-        drop_receipts(url, table, state_id=state.require().state_id, job=old)
+        drop_receipts(url, table, state_id=state.ledger.identity(), job=old)
     with state.ledger.looking() as view:
         rules = view.rules(new)
     if rules is not None:

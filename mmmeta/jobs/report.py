@@ -107,11 +107,11 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(("done", "retracted", "failed", "dead", "lost", "postponed"), 0)
-        self.bytes = 0
+        self.counts: dict[str, int] = dict.fromkeys(("done", "retracted", "failed", "dead", "lost", "postponed"), 0)
+        self.bytes: int = 0
         self.failures: list[Failure] = []
         self._failed: dict[str, str] = {}
-        self.behind = 0
+        self.behind: int = 0
 
     @property
     def total(self) -> int:

@@ -16,7 +16,7 @@ from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.bench import Bench
 from mmmeta.reports import FirstFew, Progress
 from mmmeta.state.candidates import Candidates
-from mmmeta.state.ledger.store import LedgerView
+from mmmeta.state.ledger.view import LedgerView
 
 AT_ONCE = 500
 """Files that are looked for in a target at once."""

@@ -25,7 +25,7 @@ from mmmeta.quantities import format_duration
 from mmmeta.reports import Progress
 from mmmeta.state.evaluation import Evaluation
 from mmmeta.state.ledger.outcomes import Outcome
-from mmmeta.state.liveness import Worker, boot_seconds
+from mmmeta.state.liveness import Alive, boot_seconds
 
 SETTLE_EVERY = 1.0
 """Seconds after which outcomes are recorded even within a batch; what is not recorded runs again after a crash."""
@@ -66,7 +66,7 @@ class Run:
         self,
         bench: Bench,
         action: Action,
-        worker: Worker,
+        worker: Alive,
         *,
         run_id: str | None,
         limit: int | None,

@@ -37,12 +37,20 @@ class MetadataDatabase(Database):
         server_mark: the file that tells that meta.db is the server's own, where no sync helps.
     """
 
+    since = 0
+    """The revision from which on this holds what changed; 0 where it holds everything, as meta.db does."""
+
     def __init__(self, path: Path, *, read_only: bool = False, server_mark: Path | None = None) -> None:
         super().__init__(path)
         self.read_only = read_only
         self._server_mark = server_mark
         self._writer_stamp: FileStamp | None = None
         self._made = False
+
+    @property
+    def shown(self) -> Path:
+        """The file that messages name."""
+        return self.path
 
     def has_content(self) -> bool:
         """Whether the file is there and more than a beginning that another process is making just now."""
@@ -204,6 +212,10 @@ class MetadataDatabase(Database):
         misplaced = why_misplaced(self.path.parent.parent)
         if misplaced is not None:
             return MetadirNotFoundError(f"no metadata db at {self.path}: {misplaced}")
+        if self.path.with_name("head.json").exists():
+            return MetadirNotFoundError(
+                f"no metadata db at {self.path}, only the change log beside it: run `mmmeta update`, which merges it"
+            )
         return MetadirNotFoundError(
             f"no metadata db at {self.path}: sync the metadir first, run `mmmeta generate` at the server, "
             "or check the path"

@@ -28,7 +28,7 @@ _FINGERPRINT, _DELETED, _TYPES, _MORE = (
 def digest_mismatch(database: MetadataDatabase, head: Head) -> DigestMismatchError:
     """The error for a metadata db whose rows do not add up to its digest."""
     return DigestMismatchError(
-        f"{database.path} says digest {head.digest.hex()} at revision {head.revision}, its rows give another: "
+        f"{database.shown} says digest {head.digest.hex()} at revision {head.revision}, its rows give another: "
         "it was copied while it was written, or is damaged. Nothing was changed; sync the metadir again"
     )
 

@@ -1,27 +1,31 @@
-"""What the store says of the metadata db: written at once after a verb, and after single inserts when they have paused.
+"""What is published of the metadata db: the change log, then what the store says of it. At once after a verb, and after single
+inserts when they have paused.
 
-A scraper that inserts file by file would otherwise spend most of its time on the store. Nothing depends on the pause: the
-store is derived, every verb repairs it, and so a process killed in between loses no wake-up.
+A scraper that inserts file by file would otherwise spend most of its time on it. Nothing depends on the pause: log and store
+are derived, every verb repairs them, and so a process killed in between loses no wake-up.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 from mmmeta.clock import from_text
 from mmmeta.errors import MetadataDbError, MmmetaError, remedy_of
 from mmmeta.layout import Layout, read_plain
+from mmmeta.metadata.changelog.log import ChangeLog
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import read_head
+from mmmeta.metadata.db import Head, read_head
 from mmmeta.sqlite.forks import inside
 from mmmeta.store.store import LARGEST, Store
 from mmmeta.writing import write_atomic
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 REMOTE_UPDATED = "remote_last_updated"
 META_UPDATED = "meta_last_updated"
@@ -32,12 +36,13 @@ PAUSE = 0.5
 
 
 class Publisher:
-    """Keeps the store's ``remote_*`` and ``meta_*`` keys at what the metadata db holds."""
+    """Keeps the change log, and the store's ``remote_*`` and ``meta_*`` keys, at what the metadata db holds."""
 
     def __init__(self, layout: Layout, store: Store, metadata: MetadataDatabase) -> None:
         self._layout = layout
         self._store = store
         self._metadata = metadata
+        self._log = ChangeLog(layout)
         self._published = -PAUSE
         self._forget()
 
@@ -47,7 +52,7 @@ class Publisher:
         self._pid = os.getpid()
 
     def publish(self) -> None:
-        """Make the store say what the metadata db holds; what says so already is left alone.
+        """Make change log and store say what the metadata db holds; what says so already is left alone.
 
         What was announced is remembered by id and digest, too: a metadata db that was restored or made anew may be at the
         very revision that the store speaks of, and hold something else.
@@ -85,7 +90,7 @@ class Publisher:
             with inside():
                 self.publish()
         except (MmmetaError, OSError) as error:
-            log.warning(
+            _log.warning(
                 "the store does not say yet what was inserted: %s; the next insert or generate repairs it", error
             )
 
@@ -99,8 +104,15 @@ class Publisher:
     def _publish(self) -> None:
         self._published = time.monotonic()
         with self._metadata.reading() as connection:
-            head = read_head(connection, self._metadata)
-            row = connection.execute("SELECT at FROM revisions WHERE rev = ?", (head.revision,)).fetchone()
+            head, row = self._head(connection)
+            is_current = self._log.is_current(connection, head)
+        if not is_current:
+            with self._log.alone(), self._metadata.reading() as connection:
+                connection.execute("BEGIN")  # one content, whoever writes meanwhile
+                head, row = self._head(connection)
+                # An empty metadata db is content, too: a head.json of the one before would contradict it at every client.
+                self._log.publish(connection, head, "" if row is None else row[0])
+                connection.execute("COMMIT")
         store = self._store
         if row is None:
             return
@@ -120,6 +132,11 @@ class Publisher:
             raise MetadataDbError(
                 f"{self._layout.announced} cannot be written: {error.strerror}; {remedy_of(error)}"
             ) from error
+
+    def _head(self, connection: sqlite3.Connection) -> tuple[Head, Any]:
+        """The head of the metadata db, and when its revision was made; None in place of that before the first."""
+        head = read_head(connection, self._metadata)
+        return head, connection.execute("SELECT at FROM revisions WHERE rev = ?", (head.revision,)).fetchone()
 
     def _announced(self) -> str | None:
         """What the store speaks of, as ``publish`` wrote it down; None where nothing readable says so."""

@@ -70,15 +70,21 @@ def unique_value(values: dict[str, Any], unique: str) -> str:
 
 
 def make_record(
-    values: dict[str, Any], config: Config, source: str | None, mtime: int | None, *, derived: tuple[str, ...] = ()
+    values: dict[str, Any],
+    config: Config,
+    source: str | None,
+    mtime: int | None,
+    *,
+    derived: tuple[str, ...] = (),
+    known: bytes | None = None,
 ) -> Record:
     """A record of kept values, checked for the unique and the required keys; ``derived`` names those that are not the
-    metadata's own.
+    metadata's own, ``known`` is the fingerprint where that was made before.
 
     Raises:
         UniqueValueError, ValueNotSupportedError: a key is missing or unusable.
     """
-    return Record(identify(values, config), values, fingerprint(values), source, mtime, derived_text(derived))
+    return Record(identify(values, config), values, known or fingerprint(values), source, mtime, derived_text(derived))
 
 
 def identify(values: dict[str, Any], config: Config) -> str:

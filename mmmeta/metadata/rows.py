@@ -91,7 +91,7 @@ class RowWriter:
         self._policy = policy
         self._filter = key_filter
         self._written: list[str] = []
-        self.ignored = 0
+        self.ignored: int = 0
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         """Write all rows as the iterator is read; yields the unique values of their files.

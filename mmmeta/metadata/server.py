@@ -14,8 +14,9 @@ from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config, load_config
 from mmmeta.errors import MetadataDbError, MetadirNotFoundError, MmmetaError, ReadOnlyMetadirError, remedy_of
 from mmmeta.layout import METADIR, Layout, why_misplaced
+from mmmeta.metadata.changelog.sources import Content, Source, sources
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import Head, empty_catalog, head_of, metadata_catalog
+from mmmeta.metadata.db import Head, empty_catalog, metadata_catalog
 from mmmeta.metadata.publication import Publisher
 from mmmeta.metadata.records import KeyFilter
 from mmmeta.metadata.rows import Bulk
@@ -42,9 +43,9 @@ class Server:
     def __init__(self, layout: Layout, store: Store, clock: Clock, *, meant: bool) -> None:
         self.layout = layout
         self.clock = clock
-        self.database = MetadataDatabase(layout.meta_db, server_mark=layout.server_mark)
-        self.reader = MetadataDatabase(layout.meta_db, server_mark=layout.server_mark, read_only=True)
-        self.publisher = Publisher(layout, store, self.reader)
+        self.database: MetadataDatabase = MetadataDatabase(layout.meta_db, server_mark=layout.server_mark)
+        self.reader: MetadataDatabase = MetadataDatabase(layout.meta_db, server_mark=layout.server_mark, read_only=True)
+        self.publisher: Publisher = Publisher(layout, store, self.reader)
         self._meant = meant
         self._bulk: Bulk | None = None
         self._last_writer: MetadataWriter | None = None
@@ -92,7 +93,11 @@ class Server:
         """
         self.refuse_legacy()
         self.recover()
-        return head_of(self.reader)
+        return self.sources()[0].head
+
+    def sources(self, merged: Content | None = None) -> list[Source]:
+        """What an update reads; see ``changelog.sources``."""
+        return sources(self.layout, self.reader, merged, own=self.is_marked or self._meant)
 
     def readable(self) -> MetadataDatabase:
         """The metadata db to read files from: one that may also be written where it is this server's own."""
@@ -170,6 +175,11 @@ class Server:
             raise ReadOnlyMetadirError(
                 f"{layout.metadir} is a client's copy: metadata written here would part from the remote's. Write at "
                 "the server, or, if this is the server, open it with mmmeta(path, server=True)"
+            )
+        if layout.head.exists() and not self.database.exists() and not self._meant:
+            raise ReadOnlyMetadirError(
+                f"{layout.metadir} holds the change log of a metadata db that is written elsewhere: metadata written here would "
+                "part from it. Write at the server, or, if this is the server, open it with mmmeta(path, server=True)"
             )
         if self.database.has_content():
             self.head()  # refuses what this version cannot write before anything is marked

@@ -7,9 +7,10 @@ table is not disturbed. A row goes when its metadata file was read again without
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from mmmeta.catalog.tables import read_info, write_info
 from mmmeta.clock import from_text
@@ -27,7 +28,7 @@ PROBLEM = "problem"
 DUPLICATE = "duplicate"
 """Another metadata file with the same unique value counts."""
 
-_COUNT = "setaside"
+COUNT = "setaside"
 """Entry of ``info``: how many problems there were in all."""
 
 
@@ -84,8 +85,8 @@ def note_set_aside(
         (path, kind, reason): since
         for path, kind, reason, since in connection.execute("SELECT path, kind, reason, since FROM setaside")
     }
-    if read_info(connection).get(_COUNT) != problems:
-        write_info(connection, **{_COUNT: problems})
+    if read_info(connection).get(COUNT) != problems:
+        write_info(connection, **{COUNT: problems})
     if known.keys() == wanted.keys():
         return
     connection.execute("DELETE FROM setaside")
@@ -105,15 +106,34 @@ def read_set_aside(database: MetadataDatabase) -> AllSetAside:
         if not _is_there(connection):
             return AllSetAside()
         prove_schema(connection, only=("setaside",))
-        rows = connection.execute(
-            f"SELECT substr(path, 1, {LONGEST}), substr(kind, 1, 20), substr(reason, 1, {LONGEST}), substr(since, 1, 40) "
-            "FROM setaside ORDER BY path, kind, reason LIMIT ?",
-            (KEPT,),
-        ).fetchall()
-        if any(type(value) is not str for row in rows for value in row):
-            raise Damage("its table setaside has a cell that is no text")
-        count = read_info(connection).get(_COUNT)
-    found = tuple(SetAside(path, reason, kind, _moment(since)) for path, kind, reason, since in rows)
+        try:
+            return set_aside_of(rows_of(connection), read_info(connection).get(COUNT))
+        except ValueError as error:
+            raise Damage(f"its table setaside {error}") from None
+
+
+def rows_of(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Path, kind, reason and moment of what is noted, no longer than it may be."""
+    if not _is_there(connection):
+        return []
+    return connection.execute(
+        f"SELECT substr(path, 1, {LONGEST}), substr(kind, 1, 20), substr(reason, 1, {LONGEST}), substr(since, 1, 40) "
+        "FROM setaside ORDER BY path, kind, reason LIMIT ?",
+        (KEPT,),
+    ).fetchall()
+
+
+def set_aside_of(rows: Sequence[tuple[Any, ...]], count: object) -> AllSetAside:
+    """What a remote's rows and count say.
+
+    Raises:
+        ValueError: they are not what mmmeta writes.
+    """
+    if any(len(row) != 4 or any(type(value) is not str for value in row) for row in rows):
+        raise ValueError("has a cell that is no text")
+    found = tuple(
+        SetAside(path[:LONGEST], reason[:LONGEST], kind[:20], _moment(since)) for path, kind, reason, since in rows
+    )
     problems = sum(row.kind == PROBLEM for row in found)
     return AllSetAside(found, max(count, problems) if type(count) is int else problems)
 

@@ -75,6 +75,17 @@ class MetadataWriter:
         found_none: whether files are deleted because nothing at all was found where they come from.
     """
 
+    head: Head
+    revision: int
+    added: int
+    changed: int
+    deleted: int
+    returned: int
+    moved: int
+    written: int
+    allow_mass_delete: bool
+    found_none: bool
+
     def __init__(
         self,
         connection: sqlite3.Connection,
@@ -99,14 +110,14 @@ class MetadataWriter:
                 f"{database.path} identifies files by {self.head.unique!r}, config.yml by {unique!r}: "
                 "run `mmmeta generate --replace` to rebuild the metadata db, or set metadata.unique back"
             )
-        self.columns = KeyColumns.load(connection, REMOTE, unique)
+        self.columns: KeyColumns = KeyColumns.load(connection, REMOTE, unique)
         self._rows: list[list[Any]] = []
         self._waiting: set[str] = set()
         self._width = 0
         self._sql = ""
         self._begin(self.head, now)
         self._dropped = dropped
-        self.unique_sql = self.columns.unique_sql
+        self.unique_sql: str = self.columns.unique_sql
         self._known_sql = (
             f"SELECT {self.unique_sql}, __fingerprint, __source, __source_mtime, __deleted, __deleted_reason, "
             f"__meta_added, __rev, __derived FROM files WHERE {self.unique_sql} IN ({{}})"

@@ -10,6 +10,6 @@ from pydantic import BaseModel, ConfigDict
 class Model(BaseModel):
     """Unknown keys are errors, nothing changes afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     not_in_file: ClassVar[frozenset[str]] = frozenset()

@@ -20,7 +20,7 @@ from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
 from mmmeta.documents.rendering import check_name_template
 from mmmeta.errors import MmmetaError, near_misses
-from mmmeta.layout import METADIR
+from mmmeta.layout import METADIR, is_shared
 from mmmeta.masking import has_stray_at
 from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED, read_table_name
 
@@ -100,7 +100,14 @@ def _state_path(text: object, info: ValidationInfo) -> str:
             raise ValueError("the state cannot be kept in memory: it would be lost. Give a file: sqlite:///state.db")
         return _absolute(match["path"], info)
     if isinstance(text, str) and _SCHEME.match(text) and not text.lower().startswith("file://"):
-        raise ValueError("only SQLite can keep the state in this version. Give a path or sqlite:///path")
+        if not is_shared(text):
+            raise ValueError(
+                "SQLite or PostgreSQL keeps the state. Give a path, sqlite:///path, or postgresql+psycopg://…"
+            )
+        if has_stray_at(text):
+            # The URL itself is in no message: it holds the password.
+            raise ValueError("has more than one @ before the host: an @ in a user name or password is written %40")
+        return text
     return _local_path(text, info)
 
 
@@ -295,5 +302,5 @@ RerunOn = Annotated[
     Literal["content", "metadata", "never"] | list[str], BeforeValidator(_rerun_on), WithJsonSchema(_RERUN_SCHEMA)
 ]
 Where = Annotated[dict[str, Any], BeforeValidator(_where), WithJsonSchema({"type": "object", "title": "Where"})]
-EmptyIsMapping = BeforeValidator(lambda value: {} if value is None else value)
-EmptyIsList = BeforeValidator(lambda value: [] if value is None else value)
+EmptyIsMapping: BeforeValidator = BeforeValidator(lambda value: {} if value is None else value)
+EmptyIsList: BeforeValidator = BeforeValidator(lambda value: [] if value is None else value)

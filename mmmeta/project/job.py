@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -44,11 +44,21 @@ from mmmeta.project.fields import (
     check_name,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from mmmeta.project.rules import Rules
+
 RESERVED_JOBS = ("metadata_db", "state_db", "synced", "generate", "update", "import", "checks")
 """Names that Dagster assets and jobs of mmmeta's own have."""
 
 ACTIONS = ("download", "load", "call", "command")
 """The keys of a job that say what it does; one of them."""
+
+
+ROWS_AT_ONCE = 1_000
+"""Files that are claimed at once where each is a row of a table and nothing else; where documents are read as well, or
+something is called, so many would take too long in one worker's hands."""
 
 
 class Limit(Model):
@@ -94,7 +104,9 @@ class JobConfig(Model):
     on_delete: Annotated[
         Literal["ignore", "action"], Field(description="what to do with a file that was deleted after it was done")
     ] = "ignore"
-    batch_size: Annotated[Count, Field(description="files that are claimed at once")] = 100
+    batch_size: Annotated[
+        Count, Field(description="files that are claimed at once; 1,000 for load without content, unless given")
+    ] = 100
     workers: Annotated[Count, Field(description="files that are worked on at the same time")] = 1
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None
@@ -125,6 +137,10 @@ class JobConfig(Model):
 
     _beside: str | None = PrivateAttr(default=None)
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, name: str, where: Mapping[str, Any] = ..., **rules: Unpack[Rules]) -> None: ...
+
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> JobConfig:
         folder = (info.context or {}).get("folder")
@@ -140,6 +156,8 @@ class JobConfig(Model):
             # The model is frozen for everybody else.
             keys = self.load.written_keys
             object.__setattr__(self, "rerun_on", "metadata" if keys is None else keys)
+        if self.load is not None and self.load.content is None and "batch_size" not in self.model_fields_set:
+            object.__setattr__(self, "batch_size", ROWS_AT_ONCE)
         return self
 
     @property
@@ -216,7 +234,7 @@ class JobConfig(Model):
         return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def job_config(name: str, /, where: Mapping[str, Any] | None = None, **rules: Any) -> JobConfig:
+def job_config(name: str, /, where: Mapping[str, Any] | None = None, **rules: Unpack[Rules]) -> JobConfig:
     """A job made in Python: ``job_config("extract", {"extension": "pdf"}, attempts=3, backoff="5m")``.
 
     It takes the rules of the project file by the same names; relative paths are taken from the current directory.

@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
     BeforeValidator,
@@ -22,7 +22,8 @@ from pydantic import (
 
 from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
-from mmmeta.layout import METADIR
+from mmmeta.layout import METADIR, is_shared
+from mmmeta.masking import shown
 from mmmeta.project.base import Model
 from mmmeta.project.checks import Checks, ChecksConfig
 from mmmeta.project.dagster.fields import Cron, TimeZone
@@ -40,6 +41,11 @@ from mmmeta.project.fields import (
     check_name,
 )
 from mmmeta.project.job import RESERVED_JOBS, JobConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from mmmeta.project.rules import MetadirRules
 
 
 class SensorConfig(Model):
@@ -108,7 +114,10 @@ class MetadirConfig(Model):
     files_root: Annotated[FilesRoot | None, Field(description="folder with the metadata files; path, if not given")] = (
         None
     )
-    state: Annotated[StatePath | None, Field(description="the state db: a path", repr=False)] = None
+    state: Annotated[
+        StatePath | None,
+        Field(description="the state db: a path, or the URL of a PostgreSQL that machines share", repr=False),
+    ] = None
     generate: Annotated[bool, Field(description="true at a server: metadata can be generated here")] = False
     sync: Annotated[None, BeforeValidator(_reserved)] = None
     sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
@@ -124,6 +133,10 @@ class MetadirConfig(Model):
     ] = None
     jobs: Annotated[dict[str, JobConfig], BeforeValidator(_name_jobs), Field(description="jobs by name")] = {}
     _project_file: Path | None = PrivateAttr(default=None)
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, name: str, path: str | os.PathLike[str], **rules: Unpack[MetadirRules]) -> None: ...
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> MetadirConfig:
@@ -151,7 +164,14 @@ class MetadirConfig(Model):
     @property
     def state_path(self) -> Path:
         """The state db's file, the usual one unless ``state`` names another."""
-        return Path(self.state) if self.state else self.path / METADIR / "local" / "state.db"
+        if self.state and not is_shared(self.state):
+            return Path(self.state)
+        return self.path / METADIR / "local" / "state.db"
+
+    @property
+    def state_place(self) -> str:
+        """What no two metadirs may have in common: the file, links followed, or the URL."""
+        return self.state if self.state and is_shared(self.state) else os.path.realpath(self.state_path)
 
     def freshness_of(self, job: JobConfig | None = None) -> float | None:
         """Within how many seconds the state db, or a job, is expected to be materialized again; None where nobody said.
@@ -171,7 +191,7 @@ class MetadirConfig(Model):
         if self._project_file is not None:
             # Jobs and state db come along; the name, because a project file may have several metadirs.
             return f"mmmeta --project {shlex.quote(str(self._project_file))} --metadir {self.name} {words}"
-        state = f"MMMETA_STATE={shlex.quote(str(self.state))} " if self.state else ""
+        state = f"MMMETA_STATE={shlex.quote(shown(str(self.state)))} " if self.state else ""
         return f"{state}mmmeta --metadir {shlex.quote(str(self.path))} {words}"
 
 
@@ -194,7 +214,7 @@ class Project(Model):
         check_names(self.metadirs)
         states: dict[str, str] = {}
         for name, metadir in self.metadirs.items():
-            other = states.setdefault(os.path.realpath(metadir.state_path), name)
+            other = states.setdefault(metadir.state_place, name)
             if other != name:
                 reason = f"{other!r} and {name!r} have the same state db. Give one of them another state: or path:"
                 raise InnerError(reason, ("metadirs", name))

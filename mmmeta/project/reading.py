@@ -20,7 +20,7 @@ PROJECT_ENVIRONMENT = "MMMETA_PROJECT"
 PROJECT_FILE = "mmmeta.yaml"
 
 
-def find_project(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path | None:
+def find_project(environ: Mapping[str, str] | None = None, cwd: str | os.PathLike[str] | None = None) -> Path | None:
     """The absolute path of the project file: ``MMMETA_PROJECT``, else ``mmmeta.yaml`` in the current directory.
 
     None where the variable is unset or empty and the directory has no such file.
@@ -29,7 +29,7 @@ def find_project(environ: Mapping[str, str] | None = None, cwd: Path | None = No
         ProjectError: the variable names a file that is not there.
     """
     variables = os.environ if environ is None else environ
-    folder = Path.cwd() if cwd is None else cwd
+    folder = Path.cwd() if cwd is None else Path(cwd)
     named = variables.get(PROJECT_ENVIRONMENT)
     if named:
         path = _absolute(named, folder)

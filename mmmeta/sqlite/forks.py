@@ -13,8 +13,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from mmmeta.sqlite.headers import Identity
@@ -95,8 +95,8 @@ class _Gate:
 _GATE = _Gate()
 os.register_at_fork(before=_GATE.before, after_in_parent=_GATE.after_in_parent, after_in_child=_GATE.after_in_child)
 
-inside = _GATE.inside
-watch = _GATE.watch
+inside: Callable[[], AbstractContextManager[None]] = _GATE.inside
+watch: Callable[[Forked], None] = _GATE.watch
 
 
 def is_cut_off(file: Identity | None) -> bool:

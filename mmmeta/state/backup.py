@@ -22,6 +22,7 @@ from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, merged_of
 from mmmeta.state.ledger.sqlite.behind import free_claims
 from mmmeta.state.liveness import living
+from mmmeta.state.open import require_own_ledger
 from mmmeta.writing import database_beside, make_folder
 
 BEFORE = ".before-restore"
@@ -83,6 +84,7 @@ def restore(
     Raises:
         StateDbError: the copy is none or damaged, or workers are at work. Nothing was changed.
     """
+    require_own_ledger(layout, "state restore", "restore it with the server's own tools (pg_restore)")
     state = layout.state
     if state.exists() and source.exists() and source.samefile(state):
         raise StateDbError(f"{source} is the state db itself. Give the copy that is to be put back")

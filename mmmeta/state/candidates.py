@@ -22,7 +22,7 @@ from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.outcomes import Candidate
 from mmmeta.state.ledger.rules import METADATA, NEVER, JobRules
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 SIZE_KEYS = ("size", "file_size", "_file_size", "content_length", "headers:content-length")
 """Where metadata tells how many bytes a document has; the first that a file has counts."""
@@ -83,7 +83,7 @@ class Candidates:
         with self._database.atomic() as connection:
             made = make_missing(connection, self._catalog, rules.condition)
         if made:
-            log.info("job %s: made an index over %s", rules.name, ", ".join(made))
+            _log.info("job %s: made an index over %s", rules.name, ", ".join(made))
         return made
 
     def _meant(self) -> tuple[str, list[object]]:

@@ -26,6 +26,7 @@ from mmmeta.catalog.tables import (
     write_info,
 )
 from mmmeta.errors import StateDbError
+from mmmeta.metadata.changelog.sources import Content
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage
 from mmmeta.sqlite.statements import quote_identifier
@@ -71,6 +72,11 @@ class Merged:
     state_revision: int
     alive: int
     merged_at: str | None = None
+
+    @property
+    def content(self) -> Content:
+        """What names it."""
+        return Content(self.metadata_id, self.revision, self.digest)
 
     def is_all_of(self, head: Head) -> bool:
         """Whether this is just what a metadata db holds: the same id, revision and digest."""

@@ -12,6 +12,7 @@ import fcntl
 import os
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,19 +86,46 @@ class Lease:
             self._until = until
 
 
-class Worker:
+class Alive(ABC):
     """One worker: alive from ``start`` until ``stop`` or the end of the process.
 
     Attributes:
-        name: ``<boot id>/<random>``, as the ledger records it.
+        name: as the ledger records it.
         lease: on the batch that it is at.
     """
 
+    def __init__(self, name: str) -> None:
+        self.lease: Lease = Lease()
+        self.name: str = name
+
+    @abstractmethod
+    def start(self) -> None:
+        """Show that it lives.
+
+        Raises:
+            StateDbError: that cannot be shown.
+        """
+
+    @abstractmethod
+    def stop(self, *, holds: bool = False) -> None:
+        """Show it no more.
+
+        Args:
+            holds: what it claimed may not have been given back. What tells that it is gone stays then.
+        """
+
+    def stay(self) -> None:
+        """Now and then: look whether it is still to be seen, and show it again if not."""
+        return
+
+
+class Worker(Alive):
+    """A worker that the others on this host see by a lock; called ``<boot id>/<random>``."""
+
     def __init__(self, folder: Path) -> None:
+        super().__init__(f"{boot_id()}/{uuid.uuid4().hex[:16]}")
         self._folder = folder
         self._handle: int | None = None
-        self.lease = Lease()
-        self.name = f"{boot_id()}/{uuid.uuid4().hex[:16]}"
 
     def start(self) -> None:
         """Take the lock.
@@ -127,11 +155,7 @@ class Worker:
             os.close(handle)
 
     def stop(self, *, holds: bool = False) -> None:
-        """Let go of the lock.
-
-        Args:
-            holds: what it claimed may not have been given back. Then its lock stays, free, which tells that it is gone.
-        """
+        """Let go of the lock; where it may hold claims the lock stays, free."""
         handle, self._handle = self._handle, None
         if handle is None or not let_go(handle):
             return

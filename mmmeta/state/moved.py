@@ -15,6 +15,7 @@ from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import merged_of
 from mmmeta.state.ledger.sqlite.moving import count_below, databases_at, move
 from mmmeta.state.liveness import living
+from mmmeta.state.open import require_own_ledger
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def moved(layout: Layout, old: Path, new: Path, *, dry_run: bool = False) -> Mov
         StateDbError: there is no state db, nothing is at the new path, or something of another kind; no job has put anything below the old one, or workers
             are at work. Nothing was changed.
     """
+    require_own_ledger(layout, "state moved", "adopt what is there (`mmmeta jobs adopt JOB`) once the job points to it")
     there = Path(os.path.realpath(new))
     if not there.exists():
         raise StateDbError(f"there is nothing at {new}: move it first, then say so")

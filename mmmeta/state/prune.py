@@ -24,6 +24,7 @@ from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import merged_of
 from mmmeta.state.ledger.sqlite.pruning import count_old_attempts, delete_old_attempts, delete_untouched, standing
 from mmmeta.state.liveness import living
+from mmmeta.state.open import require_own_ledger
 
 _AT_ONCE = 1_000
 """Rows of one transaction."""
@@ -86,6 +87,7 @@ def prune(
     Raises:
         StateDbError: there is no state db, or it cannot be written; what was removed before that stays removed.
     """
+    require_own_ledger(layout, "prune", "its old attempts go by themselves after 90 days")
     with closing(StateDatabase(layout.state)) as database:
         merged = merged_of(database)
         if merged is None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from mmmeta.catalog.catalog import FileRow
@@ -21,8 +22,9 @@ from mmmeta.clock import Clock, to_text, utcnow
 from mmmeta.errors import MassDeletionError, StateDbError, near_misses
 from mmmeta.filters import All
 from mmmeta.layout import Layout
+from mmmeta.metadata.changelog.sources import sources
 from mmmeta.metadata.database import MetadataDatabase
-from mmmeta.metadata.db import head_of, is_mass_deletion, mass_deletion_text
+from mmmeta.metadata.db import is_mass_deletion, mass_deletion_text
 from mmmeta.reports import Progress
 from mmmeta.state.backup import restore
 from mmmeta.state.candidates import Candidates
@@ -34,6 +36,7 @@ from mmmeta.state.ledger.sqlite.view import SqliteLedgerView
 from mmmeta.state.liveness import living
 from mmmeta.state.matching import Matches, Side, match
 from mmmeta.state.merge import VANISHED
+from mmmeta.state.open import require_own_ledger
 from mmmeta.state.update import Announced, UpdateOptions, Updater
 
 BEFORE = ".before-rekey"
@@ -108,6 +111,7 @@ def rekey(
         StateDbError: there is nothing to do, no key to match by, or workers are at work.
         MassDeletionError: most files have no match.
     """
+    require_own_ledger(layout, "state rekey", "remove the schema and adopt what is there (`mmmeta jobs adopt JOB`)")
     with (
         closing(StateDatabase(layout.state)) as old,
         closing(MetadataDatabase(layout.meta_db, server_mark=layout.server_mark, read_only=True)) as metadata,
@@ -117,7 +121,8 @@ def rekey(
             raise StateDbError(
                 f"no state db at {layout.state}: `mmmeta update` makes one, by whatever identifies files"
             )
-        head = head_of(metadata)
+        find = partial(sources, layout, metadata, own=layout.server_mark.exists())
+        head = find(None)[0].head
         if not living(layout.workers):
             _remove_left(layout.state)  # also where one was killed that had done all but this
         if head.unique == merged.unique:
@@ -131,7 +136,7 @@ def rekey(
                 "of their runs, or end them"
             )
         with _aside(layout.state) as path, closing(StateDatabase(path)) as new:
-            Updater(metadata, new, UpdateOptions(), Announced(merged.remote_last_updated), clock).run()
+            Updater(find, new, UpdateOptions(), Announced(merged.remote_last_updated), clock).run()
             report = _Rekeying(old, new, merged, same_version, clock, progress).run(
                 by, list(dict.fromkeys((merged.unique, head.unique, content)))
             )

@@ -16,14 +16,23 @@ from mmmeta.catalog.catalog import Catalog
 from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config
 from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, remedy_of, warn_caller
+from mmmeta.layout import Layout
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.metadata.server import Server
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, merged_of, save_local, state_catalog
 from mmmeta.state.ledger.sqlite.ledger import note_saved
-from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.store import LedgerStore
-from mmmeta.state.status import JobStatus, Status, file_identity, file_version, read_status, write_status
+from mmmeta.state.open import open_ledger
+from mmmeta.state.status import (
+    JobStatus,
+    Status,
+    file_identity,
+    file_version,
+    metadata_version,
+    read_status,
+    write_status,
+)
 from mmmeta.state.update import Announced, UpdateOptions, Updater, UpdateReport
 from mmmeta.store.store import Store
 from mmmeta.store.text import decode
@@ -48,11 +57,11 @@ class State:
 
     def __init__(self, server: Server, store: Store, clock: Clock, merge_first: Callable[[State], object]) -> None:
         self.server = server
-        self.layout = server.layout
+        self.layout: Layout = server.layout
         self.store = store
         self.clock = clock
-        self.database = StateDatabase(self.layout.state)
-        self.ledger: LedgerStore = SqliteLedgerStore(self.database, self.layout.workers, clock)
+        self.database: StateDatabase = StateDatabase(self.layout.state)
+        self.ledger: LedgerStore = open_ledger(self.layout, self.database, clock)
         self._merge_first = merge_first
         self._evaluated: dict[str, datetime] = {}
         self._metadata_file: str | None = None
@@ -75,7 +84,8 @@ class State:
         return config.model_copy(update={"metadata": config.metadata.model_copy(update={"unique": merged.unique})})
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the databases."""
+        self.ledger.close()
         self.database.close()
 
     # What is merged
@@ -111,11 +121,11 @@ class State:
 
         status.json is still to be written.
         """
-        store, metadata = self.store, self.server.reader
-        found = file_version(metadata.path)  # before it is read: what a sync brings meanwhile is another one
+        store = self.store
+        found = metadata_version(self.layout)  # before it is read: what a sync brings meanwhile is another one
         announced = Announced(store.raw(REMOTE_UPDATED), store.get(REMOTE_REVISION))
         value = store.get(REMOTE_UPDATED)
-        report = Updater(metadata, self.database, options, announced, self.clock).run()
+        report = Updater(self.server.sources, self.database, options, announced, self.clock).run()
         if options.dry_run:
             return report
         self._metadata_file = found

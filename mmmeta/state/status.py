@@ -7,6 +7,7 @@ half-written or of a newer version is not an error: what it would say is simply 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from mmmeta.clock import to_text
-from mmmeta.layout import read_plain
+from mmmeta.layout import Layout, read_plain
 from mmmeta.writing import write_atomic
 
-__all__ = ["JobStatus", "Status", "file_identity", "file_version", "read_status", "write_status"]
+__all__ = ["JobStatus", "Status", "file_identity", "file_version", "metadata_version", "read_status", "write_status"]
 
 _LARGEST = 64 * 1024 * 1024
 """Bytes; a job takes half a kilobyte."""
@@ -86,7 +87,7 @@ class Status:
         jobs: by name.
         written_at: aware UTC.
         state_file: which file the state db is (see ``file_identity``).
-        metadata_file: which version of meta.db the last update read (see ``file_version``); None where nobody knows.
+        metadata_file: which version of meta.db and ``head.json`` the last update read (see ``metadata_version``); None where nobody knows.
     """
 
     state_id: str
@@ -125,6 +126,12 @@ def file_version(path: Path) -> str | None:
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
+def metadata_version(layout: Layout) -> str | None:
+    """The same of what an update reads: meta.db and ``head.json``."""
+    found = file_version(layout.meta_db), file_version(layout.head)
+    return found[0] if found[1] is None else f"{found[0]} {found[1]}"
+
+
 def write_status(path: Path, status: Status) -> None:
     """Write status.json so that a reader sees the old or the new one, never a part; makes the folder if needed.
 
@@ -148,10 +155,10 @@ def write_status(path: Path, status: Status) -> None:
     write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def read_status(path: Path) -> Status | None:
+def read_status(path: str | os.PathLike[str]) -> Status | None:
     """What status.json says; None where it is missing, cannot be read, is damaged, or is of a newer format."""
     try:
-        content = json.loads(read_plain(path, _LARGEST))
+        content = json.loads(read_plain(Path(path), _LARGEST))
         if type(content) is not dict or content.get("format") != FORMAT:
             return None
         return Status(

@@ -8,13 +8,18 @@ does not contain what was merged last, everything is compared once. An update wr
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from mmmeta.catalog.tables import table_names, write_info
 from mmmeta.clock import Clock, to_text, utcnow
-from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
+from mmmeta.errors import DigestMismatchError, MassDeletionError, MetadataDbError, StaleMetadataError, StateDbError
 from mmmeta.layout import why_misplaced
+from mmmeta.metadata.changelog.sources import Content, Source
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import (
     Head,
@@ -94,41 +99,81 @@ class _DryRun(Exception):
     """Rolls the transaction back after everything was counted."""
 
 
+class _NotEnough(Exception):
+    """Rolls the transaction back where everything is to be compared, and only what changed was read."""
+
+
 class Updater:
     """One run of update."""
 
     def __init__(
         self,
-        metadata: MetadataDatabase,
+        find: Callable[[Content | None], list[Source]],
         state: StateDatabase,
         options: UpdateOptions,
         announced: Announced,
         clock: Clock = utcnow,
     ) -> None:
-        self._metadata = metadata
+        """``find`` gives where to read from, the best first, for what is merged."""
+        self._find = find
         self._state = state
         self._options = options
         self._announced = announced
         self._clock = clock
         self._notes: list[str] = []
+        self._metadata: MetadataDatabase
 
     def run(self) -> UpdateReport:
         """Do it; see ``Metadir.update``."""
         started = time.monotonic()
-        self._say_misplaced()
         merged = None
         if self._state.exists():
             with self._state.reading() as connection:
                 merged = read_merged(connection, self._state)
-        with self._metadata.reading() as connection:
-            head = read_head(connection, self._metadata)
-            if merged is None or not merged.metadata_id:
+        content = None if merged is None or not merged.metadata_id else merged.content
+        best, *others = self._find(None if self._options.replace else content)
+        self._say_misplaced(best.layout.base)
+        if merged is not None and merged.is_all_of(best.head) and not self._options.replace:
+            self._keep_remote_last_updated(merged, best.head)
+            return self._report(started, Counts(), merged, best.head, NOTHING_NEW)
+        noted = list(self._notes)
+        try:
+            return self._report(started, *self._read(best, merged))
+        except (MetadataDbError, DigestMismatchError) as error:
+            for other in others:
+                self._notes = [*noted, f"{str(error).rstrip('.')}. So {other.path} was read"]
+                with suppress(MetadataDbError, DigestMismatchError):
+                    return self._report(started, *self._read(other, merged))
+            raise
+
+    def _read(self, source: Source, merged: Merged | None) -> tuple[Counts, Merged | None, Head, str]:
+        """Merge from one source, whole where what changed is not enough."""
+        noted = [*self._notes, *([] if source.note is None else [source.note])]
+        content = None if merged is None or self._options.replace else merged.content
+        since = content.revision if content is not None and source.leads_on_from(content) else 0
+        for revision in dict.fromkeys((since, 0)):
+            self._notes = list(noted)
+            with self._place() as place, source.lent(revision, place) as self._metadata, suppress(_NotEnough):
+                return self._merge_from(source, merged)
+        raise AssertionError("all of a log is enough")
+
+    @contextmanager
+    def _place(self) -> Iterator[Path]:
+        """Where a database may be made for this update: beside the state db; in a dry run nothing is made there."""
+        if not self._options.dry_run:
+            yield self._state.path.with_name(f"{self._state.path.name}.changes")
+            return
+        with tempfile.TemporaryDirectory(prefix="mmmeta-dry-run-") as folder:
+            yield Path(folder) / "changes"
+
+    def _merge_from(self, source: Source, merged: Merged | None) -> tuple[Counts, Merged | None, Head, str]:
+        head = source.head
+        if merged is None or not merged.metadata_id:
+            with self._metadata.reading() as connection:
+                head = read_head(connection, self._metadata)
                 prove_whole(connection, self._metadata, head)  # before the state db is made
-        if merged is not None and merged.is_all_of(head) and not self._options.replace:
-            self._keep_remote_last_updated(merged, head)
-            return self._report(started, Counts(), merged, head, NOTHING_NEW)
         if self._options.dry_run and merged is None:
-            return self._report(started, Counts(added=head.alive), None, head, EVERYTHING)
+            return Counts(added=head.alive), None, head, EVERYTHING
         try:
             with self._state.merging(self._metadata) as connection:
                 counts, merged, head, how = self._merge(connection)
@@ -136,7 +181,7 @@ class Updater:
                     raise _DryRun
         except _DryRun:
             pass
-        return self._report(started, counts, merged, head, how)
+        return counts, merged, head, how
 
     def _report(self, started: float, counts: Counts, merged: Merged | None, head: Head, how: str) -> UpdateReport:
         before = merged.alive if merged is not None else 0
@@ -162,8 +207,8 @@ class Updater:
             with self._state.atomic() as connection:
                 write_info(connection, remote_last_updated=updated)
 
-    def _say_misplaced(self) -> None:
-        misplaced = why_misplaced(self._metadata.path.parent.parent)
+    def _say_misplaced(self, base: Path) -> None:
+        misplaced = why_misplaced(base)
         if misplaced is not None:
             self._notes.append(misplaced)
 
@@ -189,6 +234,8 @@ class Updater:
                 "matched by it. `mmmeta state rekey --dry-run` says by what else, and without --dry-run brings the state db over"
             )
         how = self._choose(connection, merged, head)
+        if how != CHANGES:
+            self._require_all()
         # Before anything is written: a merger makes columns for new keys, and a repair begins without them again.
         connection.execute("SAVEPOINT changes")
         merger = Merger(connection, merged, head, to_text(self._clock()), replace=self._options.replace)
@@ -196,6 +243,7 @@ class Updater:
             try:
                 counts = merger.merge_changes()
             except Mismatch:
+                self._require_all()
                 connection.execute("ROLLBACK TO changes")
                 self._notes.append(
                     "the digests did not agree after merging the changes, so everything was compared and repaired"
@@ -222,6 +270,10 @@ class Updater:
         )
         return counts, merged, head, how
 
+    def _require_all(self) -> None:
+        if self._metadata.since:
+            raise _NotEnough
+
     def _choose(self, connection: sqlite3.Connection, merged: Merged, head: Head) -> str:
         """Whether the changes are enough, or everything must be compared."""
         if not merged.metadata_id:
@@ -234,7 +286,7 @@ class Updater:
         if merged.is_newer_than(head):
             if not self._options.accept_older:
                 raise StaleMetadataError(
-                    f"{self._metadata.path} is a stale copy: revision {head.revision}, merged already {merged.revision}. Sync "
+                    f"{self._metadata.shown} is a stale copy: revision {head.revision}, merged already {merged.revision}. Sync "
                     "again; if the remote really went back, repeat with accept_older=True (`--accept-older`)"
                 )
             self._notes.append(f"went back from revision {merged.revision} to {head.revision}, as asked")

@@ -9,8 +9,7 @@ their first values and are widened when others come, to ``numeric`` or to ``text
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -152,12 +151,12 @@ class TargetColumns:
         """How many columns may be added, the one for the overflow counted."""
         return max(0, LIMITS.get(self.dialect, OTHER_LIMIT) - len(self.taken))
 
-    def needs(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    def needs(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Key → kind of the columns to add or to widen before these rows can be written.
 
         The most frequent keys come first, so that one odd file does not take the columns from all the others.
         """
-        absent, kinds = needed_kinds(rows, self.by_key.keys() | {self.unique.key}, self.dialect)
+        absent, kinds = needed_kinds(rows, [*self.by_key, self.unique.key], self.dialect)
         if self.overflows and not self.room:
             absent = {}
         absent = self._chosen(kinds) if self.wanted.only is not None else absent | self._chosen(kinds)
@@ -180,58 +179,85 @@ class TargetColumns:
                 absent[key] = self.wanted.kinds.get(key) or stored(kinds.get(key, default))
         return absent
 
-    def parameters(self, unique: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The bound values of one row: ``u``, ``c0`` … in the order of ``by_key``, ``more``.
+    @property
+    def bound(self) -> list[TargetColumn]:
+        """The columns that a row has cells for, in their order: the unique key's, those of ``by_key``, the overflow."""
+        overflow = [TargetColumn(OVERFLOW, OVERFLOW, "text")] if self.overflows else []
+        return [self.unique, *self.by_key.values(), *overflow]
 
-        Every column has one: a key that the row lacks becomes NULL, so that nothing of an older version stays.
+    def identity(self, unique: str) -> Any:
+        """The bound value of the unique key's column.
 
         Raises:
-            ValueError: a value does not fit; the message names the key.
+            ValueError: it does not fit; the message names the key.
         """
         if "\0" in unique and self.dialect == "postgresql":
             raise ValueError(f"{self.unique.key}: {unique!r} holds a NUL character, which PostgreSQL cannot keep")
         if mysql.is_one(self.dialect) and len(unique) > mysql.ID_CHARACTERS:
             most = f"MariaDB and MySQL index {mysql.ID_CHARACTERS} characters"
             raise ValueError(f"{self.unique.key}: {unique!r:.60} has {len(unique):,} characters, and {most}")
-        bound: dict[str, Any] = {"u": driver_value(unique, "text", self.dialect)}
-        for index, (key, column) in enumerate(self.by_key.items()):
-            value = values.get(key)
-            if value is None:
-                bound[f"c{index}"] = None
-                continue
-            try:
-                if key in self.fixed and wider(column.kind, column_kind(value)) != column.kind:
-                    raise ValueError(f"does not fit the column, which cannot be widened ({self.fixed[key]})")
-                bound[f"c{index}"] = driver_value(value, column.kind, self.dialect)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{key}: {value!r:.60}: {error}") from error
-        if self.overflows:
-            rest = {key: values[key] for key in values.keys() - self.by_key.keys() - {self.unique.key}}
-            bound["more"] = driver_value(dict(sorted(rest.items())), "text", self.dialect) if rest else None
-        return bound
+        return driver_value(unique, "text", self.dialect)
+
+    def cell(self, key: str, value: Any) -> Any:
+        """The bound value of another key's column.
+
+        Raises:
+            ValueError: it does not fit; the message names the key.
+        """
+        column = self.by_key[key]
+        try:
+            if key in self.fixed and wider(column.kind, column_kind(value)) != column.kind:
+                raise ValueError(f"does not fit the column, which cannot be widened ({self.fixed[key]})")
+            return driver_value(value, column.kind, self.dialect)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{key}: {value!r:.60}: {error}") from error
+
+    def rest(self, values: Mapping[str, Any]) -> Any:
+        """The bound value of the overflow: a JSON object of the keys that have no column; None where there are none."""
+        rest = {key: values[key] for key in values.keys() - self.by_key.keys() - {self.unique.key}}
+        return driver_value(dict(sorted(rest.items())), "text", self.dialect) if rest else None
 
 
 def needed_kinds(
-    rows: Iterable[Mapping[str, Any]], known: Collection[str], dialect: str
+    rows: Sequence[Mapping[str, Any]], known: Collection[str], dialect: str
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The keys that are not known, the most frequent first, with their kind; and the kind of every key's values.
 
     The second is only made for PostgreSQL, the one database whose kinds are told apart.
     """
-    counts: Counter[str] = Counter()
-    kinds: dict[str, str] = {}
+    values: dict[str, list[Any]] = {}
+    columns = frozenset(known)
     for row in rows:
-        if row.keys() - known:
-            counts.update(key for key in row if key not in known)
-        if dialect == "postgresql":
-            for key, value in row.items():
-                if value is not None:
-                    kinds[key] = wider(kinds.get(key), column_kind(value))
-    default = "any" if dialect == "sqlite" else "text"
+        if not columns.issuperset(row):
+            for key in row:
+                if key not in columns:
+                    values.setdefault(key, []).append(row[key])
     # Equally frequent ones stay in the order of the metadata.
-    order = sorted(counts, key=lambda key: -counts[key])
+    order = sorted(values, key=lambda key: -len(values[key]))
+    if dialect != "postgresql":
+        return dict.fromkeys(order, "any" if dialect == "sqlite" else "text"), {}
+    values.update((key, [row.get(key) for row in rows]) for key in known)
+    kinds = {key: kind for key, found in values.items() if (kind := kind_of_all(found)) is not None}
     # A key that was only ever null gets its column when it has a value: nobody knows the kind yet.
-    return {key: stored(kinds.get(key, default)) for key in order if key in kinds or dialect != "postgresql"}, kinds
+    return {key: stored(kinds[key]) for key in order if key in kinds}, kinds
+
+
+_KIND_OF_TYPE = {bool: "boolean", float: "float", str: "text", list: "text", dict: "text"}
+
+
+def kind_of_all(values: Sequence[Any]) -> str | None:
+    """The kind of column that holds each of these values; None where all are null."""
+    types = set(map(type, values))
+    kinds = {_KIND_OF_TYPE[one] for one in types if one in _KIND_OF_TYPE}
+    if int in types:
+        numbers = [value for value in values if type(value) is int]
+        kinds.update((column_kind(min(numbers)), column_kind(max(numbers))))
+    if others := types - _KIND_OF_TYPE.keys() - {int, type(None)}:
+        kinds.update(column_kind(value) for value in values if type(value) in others)
+    kind = None
+    for one in sorted(kinds):
+        kind = wider(kind, one)
+    return kind
 
 
 def column_kind(value: Any) -> str:

@@ -149,6 +149,15 @@ def may_go_another_time(error: Any) -> bool:
     return _state(error)[:2] == "40" or mysql.number_of(error) == mysql.DEADLOCK
 
 
+TOO_MUCH = ("53200", "53400", "57014")
+"""PostgreSQL's states for more time or memory than one statement may take."""
+
+
+def is_too_much(error: Any) -> bool:
+    """Whether a batch was more than one statement may be, so that parts of it may go."""
+    return _state(error) in TOO_MUCH
+
+
 OUT_OF_ORDER = re.compile(
     r"database (table )?is locked|unable to open|readonly|read-only|disk is full|disk I/O|no such table|because it is a view"
     r"|views may not be|not a database|malformed",
@@ -170,10 +179,9 @@ def takes_nothing(error: Any) -> bool:
         return number in mysql.OUT_OF_ORDER
     state = _state(error)
     if state:
-        # Not the time or memory that one statement has taken, and no deadlock, which ends with the next attempt.
+        # No deadlock, which ends with the next attempt.
         return (
-            state[:2] in ("08", "25", "28", "3D", "3F", "53", "55", "57", "58")
-            and state not in ("53200", "53400", "57014")
+            state[:2] in ("08", "25", "28", "3D", "3F", "53", "55", "57", "58") and state not in TOO_MUCH
         ) or state in ("42501", "42P01", "42809")
     if type(error.orig).__module__.startswith("sqlite3"):
         return bool(OUT_OF_ORDER.search(str(error.orig)))

@@ -164,28 +164,26 @@ def refuse_another_identity(
         )
 
 
-def refuse_shared_identity(
-    connection: Connection, columns: TargetColumns, table: Table, bound: Mapping[str, Any]
-) -> None:
+def refuse_shared_identity(connection: Connection, columns: TargetColumns, table: Table, row: Sequence[Any]) -> None:
     """Raise Unfit where a row was not taken because another file's has the same value under what identified files before,
     and the table still takes each value once.
 
     Args:
-        bound: the row.
+        row: its cells, as ``cells.bind`` gives them.
     """
     from sqlalchemy import select
 
     for index, old in enumerate(columns.by_key.values()):
-        value = bound.get(f"c{index}")
+        value = row[1 + index] if len(row) > 1 else None  # what is to be removed has no more than its name
         if old.kind != UNIQUE or value is None:
             continue
         if not any(key.unique and list(key.columns) == [old.name] for key in keys_of(connection, columns.table)):
             continue
-        same = select(table.c.u).where(table.c[f"c{index}"] == value, table.c.u != bound["u"])
+        same = select(table.c.u).where(table.c[f"c{index}"] == value, table.c.u != row[0])
         other = connection.execute(same.limit(1)).scalar()
         if other is not None:
             raise Unfit(
                 f"table {str(columns.table)!r} tells its rows apart by {old.name!r}, and files are identified by "
-                f"{columns.unique.key!r} now; {other!r:.60} and {bound['u']!r:.60} have the same {old.name!r}, so it does "
+                f"{columns.unique.key!r} now; {other!r:.60} and {row[0]!r:.60} have the same {old.name!r}, so it does "
                 f"not fit. {ANOTHER}, or drop this one"
             )

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.errors import LoadError
-from mmmeta.target import mysql
-from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED
+from mmmeta.target import mysql, postgresql
+from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED, TableName
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Table
@@ -27,12 +28,14 @@ TABLE = "_mmmeta_receipts"
 PLACEHOLDER = -1
 """Token of a receipt that is only a lock; smaller than any token of a ledger."""
 
+_KEY = "state_id, job, file"
+_COLUMNS = f"{_KEY}, token, version"
+
 NO_VERSION = ""
 """Version of a file that is not in the target: nothing equals it, so that the file is written when it comes again."""
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Under what a file is written.
 
     Attributes:
@@ -47,8 +50,7 @@ class Stamp:
     asked: int = 0
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What the target says of a file: the token it was last written under, and in which version."""
 
     token: int
@@ -80,7 +82,8 @@ class Receipts:
 
     def __init__(self, dialect: str, state_id: str, job: str, schema: str | None = None) -> None:
         self.dialect = dialect
-        self._table = receipts_table(dialect, schema)
+        self._table = _known_table(dialect, schema)
+        self._at = TableName(schema, TABLE)
         self._owner = {"state_id": state_id, "job": job}
 
     def judge(self, connection: Connection, stamps: Mapping[str, Stamp]) -> Verdict:
@@ -89,18 +92,19 @@ class Receipts:
         The receipts of all files stay locked until the transaction ends. On SQLite the transaction must hold the write
         lock already (``BEGIN IMMEDIATE``).
         """
+        made: set[str] = set()
         if self.dialect != "sqlite" and stamps:
             # A row that is not there cannot be locked, so it is made; always in one order, against deadlocks.
-            waiting = [self._row(file, Stamp(PLACEHOLDER)) for file in sorted(stamps)]
-            insert = upserting(self.dialect)(self._table)
+            waiting = {file: Stamp(PLACEHOLDER) for file in sorted(stamps)}
             if mysql.is_one(self.dialect):
-                making = insert.on_duplicate_key_update(token=self._table.c.token)
+                making = upserting(self.dialect)(self._table).on_duplicate_key_update(token=self._table.c.token)
+                connection.execute(making, [self._row(*one) for one in waiting.items()])
             else:
-                making = insert.on_conflict_do_nothing()
-            connection.execute(making, waiting)
+                new = self._write_at_once(connection, waiting, "NOTHING RETURNING file")
+                made = {str(file) for (file,) in new}  # this transaction has them, and nobody else knows of them
         refused: dict[str, Receipt] = {}
         present = set()
-        for file, receipt in self.read(connection, stamps, lock=True).items():
+        for file, receipt in self.read(connection, stamps.keys() - made, lock=True).items():
             stamp = stamps[file]
             if stamp.token <= receipt.token:
                 refused[file] = receipt
@@ -112,18 +116,35 @@ class Receipts:
         """Write the receipts; the files were just written by the same transaction, and were not refused."""
         if not stamps:
             return
-        rows = [self._row(file, stamp) for file, stamp in sorted(stamps.items())]
-        table = self._table
-        insert = upserting(self.dialect)(table)
+        ordered = {file: stamps[file] for file in sorted(stamps)}
+        update = "UPDATE SET token = excluded.token, version = excluded.version"
         if mysql.is_one(self.dialect):
+            insert = upserting(self.dialect)(self._table)
             new = insert.inserted
+            rows = [self._row(*one) for one in ordered.items()]
             connection.execute(insert.on_duplicate_key_update(token=new.token, version=new.version), rows)
-            return
-        update = insert.on_conflict_do_update(
-            index_elements=["state_id", "job", "file"],
-            set_={"token": insert.excluded.token, "version": insert.excluded.version},
+        elif self.dialect == postgresql.NAME:
+            self._write_at_once(connection, ordered, update)
+        else:
+            sql = f"INSERT INTO {TABLE} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?) ON CONFLICT ({_KEY}) DO {update}"
+            owner = tuple(self._owner.values())
+            cells = [(*owner, file, stamp.token, stamp.version) for file, stamp in ordered.items()]
+            connection.exec_driver_sql(sql, cells)
+
+    def _write_at_once(self, connection: Connection, stamps: Mapping[str, Stamp], otherwise: str) -> Any:
+        """One statement of PostgreSQL for many receipts, in their order; ``otherwise`` says what is done where there is one."""
+        tokens = [stamp.token for stamp in stamps.values()]
+        versions = [stamp.version for stamp in stamps.values()]
+        return connection.exec_driver_sql(
+            f"INSERT INTO {self._at.quoted(connection)} ({_COLUMNS}) SELECT %s, %s, given.* "
+            f"FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS given ON CONFLICT ({_KEY}) DO {otherwise}",
+            (
+                *self._owner.values(),
+                postgresql.array(list(stamps)),
+                postgresql.array(tokens),
+                postgresql.array(versions),
+            ),
         )
-        connection.execute(update, rows)
 
     def take(self, connection: Connection, file: str, stamp: Stamp) -> bool:
         """``judge`` and ``record`` in one statement, for SQLite and PostgreSQL: a fence whatever the caller's
@@ -155,6 +176,12 @@ class Receipts:
         table = self._table
         found: dict[str, Receipt] = {}
         for chunk in in_chunks(sorted(files), PER_STATEMENT):
+            if self.dialect == "sqlite":
+                marks = ", ".join("?" * len(chunk))
+                sql = f"SELECT file, token, version FROM {TABLE} WHERE state_id = ? AND job = ? AND file IN ({marks})"
+                rows = connection.exec_driver_sql(sql, (*self._owner.values(), *chunk))
+                found.update((str(file), Receipt(int(token), str(version))) for file, token, version in rows)
+                continue
             query = select(table.c.file, table.c.token, table.c.version).where(self._mine(), table.c.file.in_(chunk))
             query = query.order_by(table.c.file)
             for file, token, version in connection.execute(query.with_for_update() if lock else query):
@@ -223,6 +250,12 @@ def create_receipts(connection: Connection, schema: str | None = None) -> None:
         table.create(connection, checkfirst=True)
 
 
+@lru_cache(maxsize=16)
+def _known_table(dialect: str, schema: str | None) -> Table:
+    """The same table each time, so that SQLAlchemy knows its statements again."""
+    return receipts_table(dialect, schema)
+
+
 def receipts_table(dialect: str, schema: str | None = None, making: Dialect | None = None) -> Table:
     """The table as SQLAlchemy sees it; made with ``table.create(connection, checkfirst=True)``.
 
@@ -243,6 +276,7 @@ def receipts_table(dialect: str, schema: str | None = None, making: Dialect | No
         Column("token", BigInteger, nullable=False),
         Column("version", text(100), nullable=False),
         schema=schema,
+        sqlite_with_rowid=False,  # found by its key alone, and written once instead of twice
         **mysql.OPTIONS,
     )
 

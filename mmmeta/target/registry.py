@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mmmeta.target import mysql
@@ -42,11 +43,17 @@ def registry_table(dialect: str, schema: str | None = None, making: Dialect | No
     )
 
 
+@lru_cache(maxsize=16)
+def _known_table(dialect: str, schema: str | None) -> Table:
+    """The same table each time, so that SQLAlchemy knows its statements again."""
+    return registry_table(dialect, schema)
+
+
 def read_version(connection: Connection, table: TableName) -> int:
     """The version of a target's columns; 0 where nothing was made yet."""
     from sqlalchemy import func, select
 
-    registry = registry_table(connection.dialect.name, table.schema)
+    registry = _known_table(connection.dialect.name, table.schema)
     mine = registry.c.table_name == _registered(connection, table)
     return int(connection.execute(select(func.max(registry.c.version)).where(mine)).scalar() or 0)
 
@@ -55,7 +62,7 @@ def read_registry(connection: Connection, table: TableName) -> dict[str, TargetC
     """Key → column, as it was decided, for all jobs that write into a table; its registry is there."""
     from sqlalchemy import select
 
-    registry = registry_table(connection.dialect.name, table.schema)
+    registry = _known_table(connection.dialect.name, table.schema)
     query = select(registry.c.metadata_key, registry.c.column_name, registry.c.kind)
     query = query.where(registry.c.table_name == _registered(connection, table))
     return {
@@ -68,7 +75,7 @@ def register(connection: Connection, table: TableName, columns: Sequence[TargetC
     """Remember which keys have these columns from this version on."""
     if not columns:
         return
-    registry = registry_table(connection.dialect.name, table.schema)
+    registry = _known_table(connection.dialect.name, table.schema)
     mine = _registered(connection, table)
     for column in columns:
         connection.execute(
@@ -89,7 +96,7 @@ def register(connection: Connection, table: TableName, columns: Sequence[TargetC
 
 def forget(connection: Connection, table: TableName) -> None:
     """Forget what was decided for a table of this name."""
-    registry = registry_table(connection.dialect.name, table.schema)
+    registry = _known_table(connection.dialect.name, table.schema)
     connection.execute(registry.delete().where(registry.c.table_name == _registered(connection, table)))
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmmeta.target import mysql
+from mmmeta.target import mysql, postgresql
 from mmmeta.target.columns import ROWS, TargetColumn, TargetColumns, WantedColumns, folded
 from mmmeta.target.fitness import (
     Unfit,
@@ -42,14 +42,26 @@ BYTES = {"postgresql": "BYTEA", **dict.fromkeys(mysql.DIALECTS, "LONGBLOB")}
 
 
 class TargetTable(NamedTuple):
-    """A target at one moment: what its columns hold, and the table that statements are made of."""
+    """A target at one moment: what its columns hold, and the table that statements are made of.
+
+    Attributes:
+        types: as ``postgresql.types_of_columns`` has them; empty elsewhere.
+    """
 
     columns: TargetColumns
     table: Table
+    types: Mapping[str, str]
+
+
+def target_table(connection: Connection, columns: TargetColumns) -> TargetTable:
+    """The target of these columns."""
+    there = connection.dialect.name == postgresql.NAME
+    types = postgresql.types_of_columns(connection, columns.table) if there else {}
+    return TargetTable(columns, sqlalchemy_table(columns), types)
 
 
 def sqlalchemy_table(columns: TargetColumns) -> Table:
-    """The target for statements. Its columns have the keys that ``parameters`` binds, so no name can disturb."""
+    """The target for statements: its columns have the keys ``u``, ``c0`` …, ``more``, so no name can disturb."""
     from sqlalchemy import BigInteger, Boolean, Column, Float, LargeBinary, MetaData, Numeric, Table, Text
     from sqlalchemy.sql import quoted_name
     from sqlalchemy.types import NullType

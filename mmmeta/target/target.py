@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mmmeta.errors import LoadError, TargetError
 from mmmeta.masking import without_secrets_of
 from mmmeta.target import mysql
-from mmmeta.target.columns import TargetColumns, WantedColumns
+from mmmeta.target.cells import Row, bind
+from mmmeta.target.columns import WantedColumns
 from mmmeta.target.engine import (
     READING,
     concerns_all,
     is_missing,
+    is_too_much,
     lost,
     may_go_another_time,
     open_engine,
@@ -26,14 +28,16 @@ from mmmeta.target.engine import (
     takes_nothing,
 )
 from mmmeta.target.fitness import Unfit, refuse_shared_identity, refuse_unfilled
-from mmmeta.target.names import NO_SCHEMAS, read_table_name
+from mmmeta.target.names import NO_SCHEMAS, TableName, read_table_name
 from mmmeta.target.receipts import Receipt, Receipts, Stamp, create_receipts
 from mmmeta.target.registry import read_version
 from mmmeta.target.statements import Statement, append, delete, upsert
-from mmmeta.target.tables import TargetTable, prepare, read_columns, sqlalchemy_table
+from mmmeta.target.tables import TargetTable, prepare, read_columns, target_table
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, exc
+
+T = TypeVar("T")
 
 ROUNDS = 20
 """How often a batch is tried again because other workers change the table's columns meanwhile."""
@@ -43,8 +47,7 @@ DEADLOCKS = 5
 """How often a batch is tried again because the database broke it off for another worker's."""
 
 
-@dataclass(frozen=True)
-class TargetRow:
+class TargetRow(NamedTuple):
     """One file to write, or to take out.
 
     Attributes:
@@ -91,13 +94,15 @@ class SqlTarget:
         LoadError: the URL cannot be read, or its driver is not installed.
     """
 
+    url: str
+
     def __init__(self, url: str, table: str, wanted: str | WantedColumns) -> None:
         try:
-            self.at = read_table_name(table)
+            self.at: TableName = read_table_name(table)
         except ValueError as error:
             raise LoadError(str(error)) from None
         self.table = table
-        self.wanted = WantedColumns(wanted) if isinstance(wanted, str) else wanted
+        self.wanted: WantedColumns = WantedColumns(wanted) if isinstance(wanted, str) else wanted
         self._given = url
         self._engine, self.url = open_engine(url)
         if self.at.schema is not None and self._engine.dialect.name == "sqlite":
@@ -154,28 +159,28 @@ class SqlTarget:
                         values = [] if statement is delete else [row.values for row in rows]
                         prepare(connection, self.at, self.wanted, values, self._fixed)
                 except exc.DBAPIError as error:
-                    # The columns that one row asks for, or a row that costs the connection.
+                    # The columns that one row asks for, a row that costs the connection, or too many rows at once.
                     if may_go_another_time(error) and deadlocks < DEADLOCKS:
                         deadlocks += 1
                         continue
-                    if len(rows) == 1 or (self._takes_nothing(error) if lost(error) else concerns_all(error)):
+                    if len(rows) == 1 or self._fails_whole(error):
                         raise
                     return self._apart(statement, rows, state_id, job)
                 self._there = None
         raise LoadError(f"{self.name}: its columns were changed by others {ROUNDS} times; try again")
 
     def _apart(self, statement: Statement, rows: Sequence[TargetRow], state_id: str, job: str) -> Written:
-        """Each row in a transaction of its own, with the columns that it asks for."""
+        """Each half in a transaction of its own, with the columns that it asks for."""
         written = 0
         refused: dict[str, Receipt] = {}
         failed: dict[str, str] = {}
-        for row in rows:
+        for part in reversed(_halves(rows)):
             try:
-                one = self._carry_out(statement, [row], state_id, job)
+                one = self._carry_out(statement, part, state_id, job)
             except TargetError:
                 raise
             except LoadError as error:
-                failed[row.unique] = str(error).removeprefix(f"{self.name}: ")
+                failed |= dict.fromkeys((row.unique for row in part), str(error).removeprefix(f"{self.name}: "))
             else:
                 written += one.written
                 refused |= one.receipts
@@ -235,51 +240,58 @@ class SqlTarget:
             columns = None if there is None else there.columns
             if columns is None and removing and not self._has_table(connection):
                 create_receipts(connection, self.at.schema)
-            elif columns is None or (not removing and columns.needs(row.values for row in rows)):
+            elif columns is None or (not removing and columns.needs([row.values for row in rows])):
                 return None
             if columns is not None and not removing:
                 refuse_unfilled(columns)
-            bound, failed = _bind(columns, rows, removing=removing)
+            bound: dict[str, Row] = {row.unique: (row.unique,) for row in rows}
+            failed: dict[str, str] = {}
+            if columns is not None and not removing:
+                bound, failed = bind(columns, [row.unique for row in rows], [row.values for row in rows])
             stamps = {row.unique: row.stamp for row in rows if row.unique in bound}
             if together:
-                table = None if there is None else there.table
-                written, refused = _carry_out_part(connection, statement, table, receipts, bound, stamps)
+                written, refused = _carry_out_part(connection, statement, there, receipts, bound, stamps)
                 return Written(written, tuple(sorted(refused)), failed, refused)
-            return self._one_by_one(connection, statement, there, receipts, bound, stamps, failed)
+            return self._in_parts(connection, statement, there, receipts, bound, stamps, failed)
 
-    def _one_by_one(
+    def _in_parts(
         self,
         connection: Connection,
         statement: Statement,
         there: TargetTable | None,
         receipts: Receipts,
-        bound: Mapping[str, dict[str, Any]],
+        bound: Mapping[str, Row],
         stamps: Mapping[str, Stamp],
         failed: dict[str, str],
     ) -> Written:
-        """Each row under its own savepoint, with its lock and its receipt, for these may be what is not taken.
+        """Half after half, each under its own savepoint with its locks and receipts, until what is not taken stands alone.
 
         Args:
             failed: reasons of files that are no part of ``bound``; those of the rows are added.
         """
         from sqlalchemy import exc
 
-        table = None if there is None else there.table
         total = 0
         overtaken: dict[str, Receipt] = {}
         # In one order, as their receipts are locked, against deadlocks.
-        for unique in sorted(bound):
-            one = {unique: bound[unique]}
+        parts = [part for part in _halves(sorted(bound)) if part]
+        while parts:
+            part = parts.pop()
             try:
                 with connection.begin_nested():
+                    own = {unique: bound[unique] for unique in part}
                     written, refused = _carry_out_part(
-                        connection, statement, table, receipts, one, {unique: stamps[unique]}
+                        connection, statement, there, receipts, own, {unique: stamps[unique] for unique in part}
                     )
             except exc.DBAPIError as error:
                 if concerns_all(error):
                     raise
+                if len(part) > 1:
+                    parts += _halves(part)
+                    continue
+                (unique,) = part
                 if there is not None and isinstance(error, exc.IntegrityError):
-                    refuse_shared_identity(connection, *there, bound[unique])
+                    refuse_shared_identity(connection, there.columns, there.table, bound[unique])
                 failed[unique] = self._reason(error)
             else:
                 total += written
@@ -303,7 +315,7 @@ class SqlTarget:
             if there.columns.version == read_version(connection, self.at):
                 return there
         columns = read_columns(connection, self.at, self.wanted, self._fixed)
-        self._there = None if columns is None else TargetTable(columns, sqlalchemy_table(columns))
+        self._there = None if columns is None else target_table(connection, columns)
         return self._there
 
     @contextmanager
@@ -318,6 +330,10 @@ class SqlTarget:
         except exc.SQLAlchemyError as error:
             message = f"{self.name}: {self._reason(error)}"
             raise (TargetError if self._takes_nothing(error) else LoadError)(message) from error
+
+    def _fails_whole(self, error: exc.DBAPIError) -> bool:
+        """Whether a batch need not be tried in parts."""
+        return self._takes_nothing(error) if lost(error) else concerns_all(error) and not is_too_much(error)
 
     def _takes_nothing(self, error: Exception) -> bool:
         """Whether the target is out of order for everybody."""
@@ -337,41 +353,30 @@ class SqlTarget:
         return without_secrets_of(self._given, str(getattr(error, "orig", None) or error).strip())
 
 
+def _halves(some: Sequence[T]) -> list[Sequence[T]]:
+    """The second and the first half: a stack from which the first comes first."""
+    middle = len(some) // 2
+    return [some[middle:], some[:middle]]
+
+
 def _carry_out_part(
     connection: Connection,
     statement: Statement,
-    table: Table | None,
+    there: TargetTable | None,
     receipts: Receipts,
-    bound: Mapping[str, dict[str, Any]],
+    bound: Mapping[str, Row],
     stamps: Mapping[str, Stamp],
 ) -> tuple[int, Mapping[str, Receipt]]:
-    """Rows and their receipts, of the batch or of one file; gives how many are in, and by which receipts others are not.
+    """Rows and their receipts, of the batch or of a part; gives how many are in, and by which receipts others are not.
 
     Args:
-        table: None where there is no table, and so no row to remove.
+        there: None where there is no table, and so no row to remove.
     """
     verdict = receipts.judge(connection, stamps)
     present = verdict.present if statement is append else frozenset()
     wanted = {unique: bound[unique] for unique in stamps if unique not in verdict.refused and unique not in present}
-    if table is not None:
-        statement(connection, table, list(wanted.values()))
+    if there is not None:
+        statement(connection, there, list(wanted.values()))
     done = {unique: stamps[unique] for unique in (*wanted, *present)}
     receipts.record(connection, done)
     return len(done), verdict.refused
-
-
-def _bind(
-    columns: TargetColumns | None, rows: Sequence[TargetRow], *, removing: bool
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """File → bound values; and of those that no column can hold, the reason."""
-    bound: dict[str, dict[str, Any]] = {}
-    failed: dict[str, str] = {}
-    for row in rows:
-        if columns is None or removing:
-            bound[row.unique] = {"u": row.unique}
-            continue
-        try:
-            bound[row.unique] = columns.parameters(row.unique, row.values)
-        except ValueError as error:
-            failed[row.unique] = str(error)
-    return bound, failed

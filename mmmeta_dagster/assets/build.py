@@ -97,7 +97,7 @@ def _generate(context: dg.AssetExecutionContext, metadir: MetadirConfig, options
         published = m.store.raw(REMOTE_UPDATED)
     # The publication as version: a generate without news makes nothing downstream look out of date.
     version = None if published is None else data_version_of(published)
-    metadata = reporting.of_generate(report)
+    metadata = reporting.of_generate(report, metadir.command("inspect"))
     now = {name: metadata.get(name) for name in (keys.META_PROBLEMS, keys.META_PROBLEM_TABLE)}
     if report.notes:  # without, the last ones were about that run
         now[keys.META_NOTES] = metadata[keys.META_NOTES]
@@ -122,7 +122,7 @@ def _update(
         columns = schema.of_state_db(m)
     # The content as version: an update without news makes nothing downstream look out of date.
     version = f"{merged.metadata_id}-{merged.digest}"
-    metadata = {**reporting.of_update(report, files), **partitions, **columns}
+    metadata = {**reporting.of_update(report, files, metadir.command("status")), **partitions, **columns}
     made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
     now = {name: metadata.get(name) for name in (keys.META_FILES, keys.META_COLUMNS)}
     news = brings_news(context, metadir, keys.STATE_DB, version, now)

@@ -20,7 +20,8 @@ from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirA
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from mmmeta_dagster.assets.function_options import AssetOptions, FunctionRules
+    from mmmeta.project.rules import FunctionRules
+    from mmmeta_dagster.assets.function_options import AssetOptions
 
 _made: WeakKeyDictionary[dg.OpDefinition, tuple[str, JobConfig]] = WeakKeyDictionary()
 

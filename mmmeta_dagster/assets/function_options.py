@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mmmeta.errors import JobError, near_misses
+from mmmeta.project.rules import FunctionRules
 
 if TYPE_CHECKING:
     from mmmeta_dagster.translator import DagsterMmmetaTranslator
-
-
-class FunctionRules(TypedDict, total=False):
-    """What a job has in the project file as well, by the same names."""
-
-    rerun_on: Literal["content", "metadata", "never"] | list[str]
-    attempts: int
-    backoff: float | str
-    lease: float | str
-    timeout: float | str | None
-    on_delete: Literal["ignore", "action"]
-    batch_size: int
-    workers: int
-    limit: Mapping[str, Any] | None
-    order_by: str | None
-    fail_run_above: float | None
-    key: str | None
-    group: str | None
-    kinds: list[str]
-    tags: Mapping[str, Any]
-    run_tags: Mapping[str, Any]
-    owners: list[str]
-    partitions: Mapping[str, Any] | None
-    freshness: float | str | None
 
 
 class AssetOptions(FunctionRules, total=False):

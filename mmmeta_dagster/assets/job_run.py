@@ -25,6 +25,15 @@ from mmmeta_dagster.partitions.definition import asked_for, files_of
 from mmmeta_dagster.shown import reporting, schema
 from mmmeta_dagster.shown.files_done import links_of, table_of_run
 
+OF_EACH_PARTITION = (
+    keys.META_SUMMARY,
+    keys.META_FAILURES,
+    keys.META_SEE_MORE,
+    keys.META_REMEDY,
+    keys.META_PARTITIONS,
+)
+"""What the materialization of each of several partitions says of all of them; the numbers stand in one observation."""
+
 
 def run_job(
     context: dg.AssetExecutionContext,
@@ -68,43 +77,42 @@ def _run_job(
         if options.retry_failed or options.retry_dead or options.redo_done:
             job.retry(dead=options.retry_dead, done=options.redo_done, only=only)
         run_id = context.run.run_id
-        see_more = metadir.command(f"jobs history {name} --run {run_id[:8]}")
+        commands = reporting.Commands.about(metadir, name, run_id)
         try:
             report = job.run(function, batch=batch, run_id=run_id, limit=options.limit, only=only, progress=progress)
         except dg.DagsterExecutionInterruptedError:
             # By now the job has recorded what it finished and given back the rest; its report is lost.
-            _tell_of_interruption(context, m, job, progress.done, see_more)
+            _tell_of_interruption(context, m, job, progress.done, commands)
             raise
         if report.behind_words is not None:
             context.log.warning(report.behind_words)
         if report.elsewhere is not None:
             again, keep = (metadir.command(f"jobs {verb} {name} --elsewhere") for verb in ("retry", "adopt"))
             context.log.warning(f"{report.elsewhere}. Do them again: {again}; take them as they are: {keep}")
-        standing = reporting.Standing.of(m, job)
+        standing = reporting.Standing.of(m, job, report.failures)
         # What is left elsewhere is no news of a run for partitions.
         shown = report if only is None else replace(report, pending=job.due(only))
-        links = links_of(m, (one.file for one in report.failures))
-        files = table_of_run(m, job, run_id, report.attempted, see_more)
-        problem = verdict(report, standing.counts, config.fail_run_above)
+        files = table_of_run(m, job, run_id, report.attempted, commands.of_run)
+        problem = verdict(report, standing.counts, config.fail_run_above, lambda file: links_of(m, [file])[file].text)
         version = _version(context, report, partitions)
         news = problem is None and (
             report.attempted > 0  # of which it shows what failed, and why
-            or brings_news(context, metadir, name, version, reporting.standing_numbers(standing), partitions)
+            or brings_news(context, metadir, name, version, reporting.standing_numbers(standing.counts), partitions)
         )
         metadata = {
-            **reporting.of_run(shown, standing, describe(config.condition), see_more, links, files),
+            **reporting.of_run(shown, standing, describe(config.condition), commands, files),
             **tell_of_partitions(context, metadir, job, through=news and _is_through(standing.counts)),
         }
         if config.load is not None and function is None:
             metadata.update(schema.of_table(context, m, config.load, standing.counts.done))
     if problem is not None:
-        # A failure is no materialization; the observation keeps its numbers in the asset's plots.
+        # A failure is no materialization; the observation shows it on the asset's page, and its numbers in the plots.
         context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
-        raise failure(problem, metadata)
+        raise failure(problem, commands.next(standing.counts))
     if len(partitions) > 1:
         # Dagster writes an event for each of them; what is about all of them together stands in one observation.
         context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
-        metadata = {key: metadata[key] for key in (keys.META_SUMMARY, keys.META_PARTITIONS, keys.META_SEE_MORE)}
+        metadata = {key: metadata[key] for key in OF_EACH_PARTITION if key in metadata}
     partition = partitions[0] if partitions else None
     return ending(context, metadir, name, metadata, version=version, news=news, partition=partition)
 
@@ -121,7 +129,7 @@ def _is_through(counts: JobStatus) -> bool:
 
 
 def _tell_of_interruption(
-    context: dg.AssetExecutionContext, metadir: Metadir, job: Job, settled: int, see_more: str
+    context: dg.AssetExecutionContext, metadir: Metadir, job: Job, settled: int, commands: reporting.Commands
 ) -> None:
     """What a run did before it was terminated, from the ledger: as a line of its log, and in the asset's plots."""
     failed = [
@@ -129,7 +137,6 @@ def _tell_of_interruption(
         for entry in job.files(("failed", "dead"))
         if entry.run_id == context.run.run_id and entry.error_type != POSTPONED
     ]
-    links = links_of(metadir, (entry.file for entry in failed))
-    metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), see_more, links)
+    metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), commands)
     context.log.warning(f"{job.name} was {metadata[keys.META_SUMMARY]}")
     context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))

@@ -14,7 +14,7 @@ from mmmeta.project import MetadirConfig
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.versions import tags_of_last
-from mmmeta_dagster.files_seen import layout_of
+from mmmeta_dagster.files_seen import layout_of, metadata_size
 from mmmeta_dagster.shown import reporting
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
 
@@ -33,7 +33,7 @@ def materialization(
     layout = layout_of(metadir)
     store = Store(layout)
     try:
-        size = layout.meta_db.stat().st_size
+        size = metadata_size(layout)
         moment, revision = store.moment(REMOTE_UPDATED), store.get(REMOTE_REVISION)
         if moment is None or store.raw(REMOTE_UPDATED) != published:
             return None

@@ -115,7 +115,7 @@ class LoggedProgress:
     """
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
-        self.done = 0
+        self.done: int = 0
         self._context = context
         self._last = time.monotonic()
 

@@ -6,22 +6,27 @@ where single documents are bad: those stand in the table of failures, and in the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mmmeta import RunReport
 from mmmeta.state.status import JobStatus
 
 
-def verdict(report: RunReport, standing: JobStatus, fail_run_above: float | None) -> str | None:
+def verdict(
+    report: RunReport, standing: JobStatus, fail_run_above: float | None, name_of: Callable[[str], str]
+) -> str | None:
     """Why the run of a job fails, in one sentence; None where it succeeds, although files may have failed.
 
     Files that failed in earlier runs too were told of then, and tell nothing new about the job: a run that only tries
-    them once more does not fail, if the job ever did anything. ``standing`` is how the ledger has the job after the run.
+    them once more does not fail, if the job ever did anything. ``standing`` is how the ledger has the job after the run,
+    ``name_of`` gives what a person calls a file.
     """
     if not report.failures:
         return None
     known = sum(failure.attempts > 1 for failure in report.failures)
     new = report.failed + report.dead - known
     first = next((failure for failure in report.failures if failure.attempts == 1), report.failures[0])
-    example = f"{first.file}: {first.error_type}: {first.message}"
+    example = f"{name_of(first.file)}: {first.error_type}: {first.message}"
     worked = report.done + report.retracted
     # One new file that fails by itself in a run says little about a job that has done others.
     if not worked and (standing.done == 0 or new > 1):

@@ -8,7 +8,7 @@ but the checks, 40 ms each, for Dagster writes three events for one. They only r
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the check functions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,12 @@ import dagster as dg
 from mmmeta import Metadir
 from mmmeta.errors import MmmetaError
 from mmmeta.health.checks import Check, checks_of_job, checks_of_state_db, look
-from mmmeta.health.looks import Found, Seen
+from mmmeta.health.looks import Found, Rows, Seen
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.resources import MetadirResource
+from mmmeta_dagster.shown.files_done import links_of
 from mmmeta_dagster.shown.markdown import table
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
@@ -130,18 +131,30 @@ def _opened(
 
 
 def _looked(metadir: MetadirConfig, seen: Seen, check: Check) -> dict[str, Any]:
-    """What a check finds, in the words of Dagster's result and of its event."""
+    """What a check finds, in the words of Dagster's result and of its event. One that passed says nothing but that."""
     found = _found(seen, check)
+    severity = dg.AssetCheckSeverity(metadir.checks.severity.upper())
+    if found.passed:
+        return {"passed": True, "severity": severity}
     commands = {keys.META_SEE_MORE: found.command, keys.META_REMEDY: found.remedy}
-    metadata: dict[str, Any] = {NUMBERS[name]: number for name, number in found.numbers.items()}
+    metadata: dict[str, Any] = {NUMBERS[name]: number for name, number in found.numbers.items() if number}
     if found.rows is not None:
-        metadata[TABLES[check.name]] = table(found.rows.columns, found.rows.rows, found.rows.total)
+        metadata[TABLES[check.name]] = table(found.rows.columns, _named(seen.metadir, found.rows), found.rows.total)
     return {
-        "passed": found.passed,
-        "severity": dg.AssetCheckSeverity(metadir.checks.severity.upper()),
+        "passed": False,
+        "severity": severity,
         "description": found.words,
-        "metadata": {**metadata, **{name: metadir.command(words) for name, words in commands.items() if words}},
+        "metadata": {**{name: metadir.command(words) for name, words in commands.items() if words}, **metadata},
     }
+
+
+def _named(metadir: Metadir, rows: Rows) -> Sequence[Sequence[object]]:
+    """The rows of a table with what a person calls the files in it, where there is a column of them."""
+    if "file" not in rows.columns:
+        return rows.rows
+    place = rows.columns.index("file")
+    links = links_of(metadir, (str(row[place]) for row in rows.rows))
+    return [(*row[:place], links.get(str(row[place]), row[place]), *row[place + 1 :]) for row in rows.rows]
 
 
 def _found(seen: Seen, check: Check) -> Found:

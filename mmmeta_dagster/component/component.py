@@ -32,7 +32,7 @@ from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.options import Options
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dg.scaffold_with(MetadirScaffolder)
@@ -194,7 +194,7 @@ def _components(context: dg.ComponentLoadContext) -> Sequence[MetadirComponent]:
     try:
         return context.component_tree.get_all_components(MetadirComponent)
     except Exception:
-        log.debug("the components of the project cannot be compared", exc_info=True)
+        _log.debug("the components of the project cannot be compared", exc_info=True)
         return []
 
 

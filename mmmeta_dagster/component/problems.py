@@ -5,7 +5,6 @@ Also what two components of one project may not have in common.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def check_neighbours(context: dg.ComponentLoadContext, metadir: MetadirConfig, o
         if other.name == metadir.name:
             reason = f"another component is called {other.name!r}, too. Choose another name for one of them"
             raise refused(context, [(("name",), reason)])
-        if os.path.realpath(other.state_path) == os.path.realpath(metadir.state_path):
+        if other.state_place == metadir.state_place:
             reason = (
                 f"{metadir.name!r} and {other.name!r} have the same state db. Give one of them another state: or path:"
             )

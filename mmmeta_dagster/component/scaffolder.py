@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,7 +30,7 @@ def load(context: dg.ComponentLoadContext) -> MetadirComponent:
 class MetadirParameters(BaseModel):
     """What ``dg scaffold defs mmmeta_dagster.MetadirComponent`` may be given."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str = Field(default="archive", description="Name of the metadir: prefix of its assets and Dagster jobs.")
     path: str = Field(

@@ -13,7 +13,7 @@ from mmmeta.inspection import metadata_head
 from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
-from mmmeta.state.status import Status, file_identity, file_version, read_status
+from mmmeta.state.status import Status, file_identity, metadata_version, read_status
 from mmmeta.store.remote import Publication, read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
@@ -43,11 +43,11 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         store_problem=store_problem,
         merged=status,
         state_problem=_state_problem(layout, status),
-        not_whole=why_not_readable(layout) or _why_older(metadir, layout, status),
+        not_whole=why_not_readable(layout, status) or _why_older(metadir, layout, status),
         is_gone=is_gone(layout),
         misplaced=why_misplaced(layout.base),
         announced=_announced(layout),
-        metadata_file=file_version(layout.meta_db),
+        metadata_file=metadata_version(layout),
         seen=mark_of_files(layout),
         jobs={name: JobWanted(job.fingerprint(), grows_with_time(job.condition)) for name, job in metadir.jobs.items()},
         somebody_works=somebody_works(layout),
@@ -115,7 +115,7 @@ def _why_older(metadir: MetadirConfig, layout: Layout, status: Status | None) ->
     if status is None or status.revision is None or _state_problem(layout, status) is not None:
         return None
     announced = _announced(layout)
-    if announced is None or announced >= status.revision or status.metadata_file == file_version(layout.meta_db):
+    if announced is None or announced >= status.revision or status.metadata_file == metadata_version(layout):
         return None
     try:
         found = metadata_head(layout)

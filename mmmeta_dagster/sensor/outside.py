@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from mmmeta.project import MetadirConfig
+from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.state.status import JobStatus, Status
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.publications import data_version_of
@@ -23,7 +23,7 @@ from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.heartbeat import latest_beat
 from mmmeta_dagster.runs import FRESH
 from mmmeta_dagster.sensor.situation import Situation
-from mmmeta_dagster.shown.wording import files
+from mmmeta_dagster.shown import reporting
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
 
 _RUN, _EVALUATED = 0, 1
@@ -74,7 +74,7 @@ def told_outside(
         did = before is None or mark[_EVALUATED + 1 :] != before[_EVALUATED + 1 :]
         now_at = hashlib.blake2b(marks[name].encode(), digest_size=8).hexdigest()
         of_job = now_at if did else last.get(keys.TAG_DATA_VERSION, now_at)
-        events.append(_of_job(key, seen, {keys.TAG_DATA_VERSION: of_job, _made_of(state_db): version}))
+        events.append(_of_job(metadir, job, key, seen, {keys.TAG_DATA_VERSION: of_job, _made_of(state_db): version}))
     return events, marks
 
 
@@ -109,23 +109,22 @@ def _of_state_db(
     return dg.AssetMaterialization(
         key,
         description="Merged outside of Dagster; this is what was found here.",
-        metadata={keys.META_REVISION: status.revision},
+        metadata={
+            keys.META_SUMMARY: f"revision {status.revision} was merged outside of Dagster",
+            keys.META_SEE_MORE: metadir.command("status"),
+            keys.META_REVISION: status.revision,
+        },
         tags={keys.TAG_DATA_VERSION: version, **made_of},
     )
 
 
-def _of_job(key: dg.AssetKey, seen: JobStatus, tags: Mapping[str, str]) -> dg.AssetMaterialization:
+def _of_job(
+    metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, seen: JobStatus, tags: Mapping[str, str]
+) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
         key,
         description="Done outside of Dagster; this is what was found here.",
-        metadata={
-            keys.META_SUMMARY: f"worked on outside of Dagster: {files(seen.done)} done in all",
-            keys.META_DONE_IN_ALL: seen.done,
-            keys.META_DUE_LATER: seen.failed,
-            keys.META_DEAD_IN_ALL: seen.dead,
-            keys.META_SET_ASIDE_IN_ALL: seen.skipped,
-            keys.META_PENDING: seen.pending,
-        },
+        metadata=reporting.of_outside(seen, reporting.Commands.about(metadir, job.name)),
         tags=dict(tags),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -19,8 +20,16 @@ CELL = 300
 SENTENCE = 1_000
 """Letters of a note."""
 
+INLINE = 999
+"""Letters up to which the UI shows Markdown where it stands; longer ones it hides behind "Show Markdown"."""
+
 LONGEST_URL = 2_000
 """Letters of a link; browsers and servers take no much longer ones."""
+
+_DIGEST = re.compile(
+    r"(?<![A-Za-z0-9])(?:[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[A-Za-z]*[0-9])[A-Za-z0-9]{32,})(?![A-Za-z0-9])"
+)
+"""What nobody reads, and no line breaks: digests, UUIDs, ids as long as these."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,16 @@ def bullets(values: Mapping[str, object]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join(f"- {name}: {cell(value)}" for name, value in values.items()))
 
 
+def size_in_ui(text: str) -> int:
+    """Letters as a browser counts them, for ``INLINE``."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def short_digests(text: str) -> str:
+    """A text with the beginnings of its digests: enough to tell one from another, and to find it."""
+    return _DIGEST.sub(lambda found: f"{found[0][:8]}…", text)
+
+
 def _row(cells: Iterable[object]) -> str:
     return f"| {' | '.join(cell(one) for one in cells)} |"
 
@@ -63,7 +82,7 @@ def cell(value: object, longest: int = CELL) -> str:
     if isinstance(value, Link):
         address = _address(value.url)
         return f"[{cell(value.text)}](<{address}>)" if address else cell(value.text)
-    text = visible(shown(" ".join(str(value).split())))
+    text = short_digests(visible(shown(" ".join(str(value).split()))))
     text = text if len(text) <= longest else f"{text[: longest - 1]}…"
     # Names and messages come from documents: they must not become markup or end the cell.
     for letter in "\\`*_[]<>|&~#":  # an entity (&#8238;) stands for a sign that was made visible

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,46 +13,64 @@ from mmmeta import Failure, GenerateReport, Metadir, RunReport, UpdateReport
 from mmmeta.clock import utcnow
 from mmmeta.filters import format_size
 from mmmeta.jobs.job import Job, LedgerEntry
+from mmmeta.project import MetadirConfig
 from mmmeta.state.ledger.rules import REASONS
 from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
-from mmmeta_dagster.shown.files_done import linked
-from mmmeta_dagster.shown.markdown import Link, bullets, sentences, table
-from mmmeta_dagster.shown.wording import clock_text
+from mmmeta_dagster.shown import summary
+from mmmeta_dagster.shown.failures import failure_list, standing_failures
+from mmmeta_dagster.shown.markdown import bullets, sentences, table
+from mmmeta_dagster.shown.wording import clock_text, files
 
-FAILURE_HEAD = ("file", "why", "attempts", "now")
 
-
-def of_generate(report: GenerateReport) -> dict[str, Any]:
-    """What a generate did, for ``metadata_db``."""
-    metadata = _changes(report)
-    metadata[keys.META_PROBLEMS] = report.problem_count
+def of_generate(report: GenerateReport, see_more: str) -> dict[str, Any]:
+    """What a generate did, for ``metadata_db``; ``see_more`` is a command."""
+    aside: dict[str, Any] = {keys.META_PROBLEMS: report.problem_count}
     if report.problems:
         rows = [(problem.source, problem.key or "", problem.reason) for problem in report.problems]
-        metadata[keys.META_PROBLEM_TABLE] = table(("file", "key", "reason"), rows, report.problem_count)
-    return metadata
+        aside[keys.META_PROBLEM_TABLE] = table(("file", "key", "reason"), rows, report.problem_count)
+    return {
+        keys.META_SUMMARY: summary.of_generate(report),
+        **_notes(report),
+        **aside,
+        keys.META_SEE_MORE: see_more,
+        **_changes(report),
+    }
 
 
-def of_update(report: UpdateReport, files: int) -> dict[str, Any]:
-    """What an update did, for ``state_db``; ``files`` is how many it holds now."""
-    return {keys.META_FILES: files, **_changes(report), keys.META_HOW: report.how}
+def of_update(report: UpdateReport, files: int, see_more: str) -> dict[str, Any]:
+    """What an update did, for ``state_db``; ``files`` is how many it holds now, ``see_more`` a command."""
+    return {
+        keys.META_SUMMARY: summary.of_update(report, files),
+        **_notes(report),
+        keys.META_SEE_MORE: see_more,
+        keys.META_FILES: files,
+        **_changes(report),
+        keys.META_HOW: report.how,
+    }
+
+
+def _notes(report: GenerateReport | UpdateReport) -> dict[str, Any]:
+    return {keys.META_NOTES: sentences(report.notes)} if report.notes else {}
 
 
 def _changes(report: GenerateReport | UpdateReport) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
+    rare = {keys.META_RETURNED: report.returned, keys.META_UNCHANGED: report.unchanged}
+    before = {} if report.revision_before is None else {keys.META_REVISION_BEFORE: report.revision_before}
+    return {
         keys.META_ADDED: report.added,
         keys.META_CHANGED: report.changed,
         keys.META_DELETED: report.deleted,
-        keys.META_RETURNED: report.returned,
-        keys.META_UNCHANGED: report.unchanged,
+        **present(rare),
+        **before,
+        keys.META_REVISION: report.revision,
+        keys.META_DURATION: round(report.duration, 3),
     }
-    if report.revision_before is not None:
-        metadata[keys.META_REVISION_BEFORE] = report.revision_before
-    metadata[keys.META_REVISION] = report.revision
-    metadata[keys.META_DURATION] = round(report.duration, 3)
-    if report.notes:
-        metadata[keys.META_NOTES] = sentences(report.notes)
-    return metadata
+
+
+def present(numbers: Mapping[str, float | None]) -> dict[str, Any]:
+    """Numbers without those that are 0: what is not plotted run by run would only be in the way of what is."""
+    return {name: number for name, number in numbers.items() if number}
 
 
 @dataclass(frozen=True)
@@ -63,54 +81,85 @@ class Standing:
         counts: files by status.
         set_aside: reason → files that were set aside unprocessed, or undone.
         lag: seconds for which the file that has waited longest is pending; 0 where none is.
+        failures: why files stand failed or dead, as a list; None where none does.
     """
 
     counts: JobStatus
     set_aside: Mapping[str, int]
     lag: float
+    failures: dg.MarkdownMetadataValue | None
 
     @classmethod
-    def of(cls, metadir: Metadir, job: Job) -> Standing:
-        """The standing now."""
+    def of(cls, metadir: Metadir, job: Job, failures: Sequence[Failure] = ()) -> Standing:
+        """The standing now, after a run with these failures."""
         oldest = job.oldest_pending()
         lag = 0.0 if oldest is None else max(0.0, (utcnow() - oldest).total_seconds())
-        return cls(metadir.status().jobs[job.name], job.set_aside(), lag)
+        counts = metadir.status().jobs[job.name]
+        told = failure_list(metadir, standing_failures(job, counts, failures))
+        return cls(counts, job.set_aside(), lag, told)
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What a person types next, as commands that can be copied.
+
+    Attributes:
+        of_run: tells of each file of the run.
+        of_failures: why files stand failed or dead.
+        retry: has those retried that are dead.
+    """
+
+    of_run: str
+    of_failures: str
+    retry: str
+
+    @classmethod
+    def about(cls, metadir: MetadirConfig, job: str, run_id: str = "") -> Commands:
+        """Those of a job, after a run."""
+        return cls(
+            metadir.command(f"jobs history {job}" + (f" --run {run_id[:8]}" if run_id else "")),
+            metadir.command(f"jobs failed {job}"),
+            metadir.command(f"jobs retry --dead {job}"),
+        )
+
+    def next(self, counts: JobStatus) -> dict[str, Any]:
+        """Those that are of use where a job stands like this."""
+        see_more = self.of_failures if counts.failed or counts.dead else self.of_run
+        return {keys.META_SEE_MORE: see_more, **({keys.META_REMEDY: self.retry} if counts.dead else {})}
 
 
 def of_run(
     report: RunReport,
     standing: Standing,
     selection: str,
-    see_more: str,
-    links: Mapping[str, Link] | None = None,
+    commands: Commands,
     files: dg.MarkdownMetadataValue | None = None,
 ) -> dict[str, Any]:
     """What a job did, for its asset, and how its files stand in the ledger after it.
 
-    Every number is there in every run, so that Dagster can plot it; only a rate needs something that was done.
-    ``selection`` is in words, ``see_more`` a command, ``links`` leads from files to their documents, ``files`` is a table
-    of those that the run did.
+    What a person looks for comes first: a sentence, why files fail, and what to type. The numbers behind it that make a
+    run's plot are there in every run, the others where they are not 0. ``selection`` is in words, ``files`` a table of
+    those that the run did, which is long also where all went well and comes last.
     """
-    metadata: dict[str, Any] = {keys.META_SUMMARY: summary(report, standing.counts)}
-    # What a person looks for comes before the numbers, which fill a screen and are there to be plotted. Tables are shown
-    # unfolded: that of the files, which is long also where all went well, comes last.
-    if report.failures:
-        metadata[keys.META_FAILURES] = failure_table(report.failures, report.failed + report.dead, links, see_more)
     return {
-        **metadata,
-        keys.META_SEE_MORE: see_more,
-        keys.META_SELECTION: selection,
+        **_first(summary.of_run(report, standing.counts), standing, commands),
         keys.META_DONE: report.done,
         keys.META_FAILED: report.failed,
         keys.META_DEAD: report.dead,
-        keys.META_RETRACTED: report.retracted,
-        keys.META_LEFT: report.left,
+        keys.META_PENDING: standing.counts.pending,
         keys.META_BYTES: report.bytes,
         keys.META_DURATION: round(report.duration, 3),
         **_rates(report),
+        **present({keys.META_RETRACTED: report.retracted, keys.META_LEFT: report.left}),
         **_of_standing(standing),
+        keys.META_SELECTION: selection,
         **({} if files is None else {keys.META_FILES_DONE: files}),
     }
+
+
+def _first(sentence: str, standing: Standing, commands: Commands) -> dict[str, Any]:
+    failures = {} if standing.failures is None else {keys.META_FAILURES: standing.failures}
+    return {keys.META_SUMMARY: sentence, **failures, **commands.next(standing.counts)}
 
 
 def _rates(report: RunReport) -> dict[str, Any]:
@@ -123,105 +172,55 @@ def _rates(report: RunReport) -> dict[str, Any]:
 
 
 def of_interruption(
-    settled: int,
-    failed: Sequence[LedgerEntry],
-    standing: Standing,
-    see_more: str,
-    links: Mapping[str, Link] | None = None,
+    settled: int, failed: Sequence[LedgerEntry], standing: Standing, commands: Commands
 ) -> dict[str, Any]:
     """What a job did in a run that was terminated, which settled this many files, those that failed among them."""
     done = settled - len(failed)
-    left = standing.counts.pending
-    rows = [
-        (linked(links, one.file), f"{one.error_type}: {one.error_message}", one.attempts, one.status) for one in failed
-    ]
-    metadata = {
-        keys.META_SUMMARY: f"terminated: {_done(done)}"
-        + (f", {len(failed)} failed" if failed else "")
-        + f", {left} left (what was at work is given back, untried)",
+    return {
+        **_first(summary.of_interruption(done, len(failed), standing.counts.pending), standing, commands),
         keys.META_DONE: done,
         keys.META_FAILED: sum(one.status == "failed" for one in failed),
         keys.META_DEAD: sum(one.status == "dead" for one in failed),
+        keys.META_PENDING: standing.counts.pending,
         **_of_standing(standing),
-        keys.META_SEE_MORE: see_more,
     }
-    if failed:
-        metadata[keys.META_FAILURES] = table(FAILURE_HEAD, rows, len(rows), see_more)
-    return metadata
 
 
-def standing_numbers(standing: Standing) -> dict[str, Any]:
-    """How many files of a job are in which state."""
-    counts = standing.counts
-    return {
-        keys.META_PENDING: counts.pending,
+def standing_numbers(counts: JobStatus) -> dict[str, int | None]:
+    """How many files of a job are in which state; None for a state that none is in, but for what is pending."""
+    numbers = {
         keys.META_DUE_LATER: counts.due_later,
         keys.META_DONE_IN_ALL: counts.done,
         keys.META_DEAD_IN_ALL: counts.dead,
         keys.META_SET_ASIDE_IN_ALL: counts.skipped,
     }
+    return {keys.META_PENDING: counts.pending, **{name: number or None for name, number in numbers.items()}}
+
+
+def of_outside(counts: JobStatus, commands: Commands) -> dict[str, Any]:
+    """How the files of a job stand that something else than a Dagster run has worked on."""
+    return {
+        keys.META_SUMMARY: f"worked on outside of Dagster: {files(counts.done)} done in all{summary.of_outside(counts)}",
+        **commands.next(counts),
+        keys.META_PENDING: counts.pending,
+        **present(standing_numbers(counts)),
+    }
 
 
 def _of_standing(standing: Standing) -> dict[str, Any]:
-    metadata = {**standing_numbers(standing), keys.META_OLDEST_PENDING: round(standing.lag, 1)}
+    metadata = present({**standing_numbers(standing.counts), keys.META_OLDEST_PENDING: round(standing.lag, 1)})
     if standing.set_aside:
         reasons = {REASONS.get(reason, reason): f"{count:,}" for reason, count in standing.set_aside.items()}
         metadata[keys.META_WHY_SET_ASIDE] = bullets(reasons)
     return metadata
 
 
-def summary(report: RunReport, standing: JobStatus) -> str:
-    """One sentence: ``12 files done (1.2 MB), 1 failed, 3 left; 15 dead in all, waiting for a person``.
-
-    What runs before left behind belongs in it: a run without anything to do must not look as if all were well.
-    """
-    return "; ".join((_of_this_run(report), *_left_behind(report, standing)))
-
-
-def _left_behind(report: RunReport, standing: JobStatus) -> Iterator[str]:
-    in_all = " in all" if report.attempted else ""
-    if standing.failed > report.failed:
-        yield f"{standing.failed} failed{in_all}, due again later"
-    for one in report.waiting:
-        yield f"{one.files} {one.reason}, until {clock_text(one.until)}"
-    if standing.dead > report.dead:
-        yield f"{standing.dead} dead{in_all}, waiting for a person"
-
-
-def _of_this_run(report: RunReport) -> str:
-    if not report.attempted and report.postponed:
-        return "nothing could be tried"
-    if not report.attempted:
-        return "nothing was pending" if not report.pending else f"nothing could be claimed, {report.pending} pending"
-    size = f" ({format_size(report.bytes)})" if report.bytes else ""
-    parts = [f"{_done(report.done)}{size}"]
-    parts += [f"{report.retracted} retracted"] if report.retracted else []
-    parts += [f"{report.failed} failed"] if report.failed else []
-    parts += [f"{report.dead} dead"] if report.dead else []
-    parts += [f"{report.pending} left"] if report.pending else []
-    parts += ["stopped"] if report.stopped else []
-    return ", ".join(parts)
-
-
-def _done(number: int) -> str:
-    return f"{number} file{'' if number == 1 else 's'} done"
-
-
-def failure_table(
-    failures: Iterable[Failure], total: int, links: Mapping[str, Link] | None, see_more: str
-) -> dg.MarkdownMetadataValue:
-    """Which files failed and why."""
-    rows = [
-        (linked(links, failure.file), f"{failure.error_type}: {failure.message}", failure.attempts, failure.status)
-        for failure in failures
-    ]
-    return table(FAILURE_HEAD, rows, total, see_more)
-
-
 def of_publication(published: datetime | None, revision: int | None, size: int) -> dict[str, Any]:
     """What was found of a metadata db that came from elsewhere: when it was published, which revision, its bytes."""
-    metadata: dict[str, Any] = {}
+    said = "the remote has published" + ("" if revision is None else f" revision {revision}")
+    metadata: dict[str, Any] = {keys.META_SUMMARY: f"{said} ({format_size(size)})"}
     if published is not None:
+        metadata[keys.META_SUMMARY] += f", on {clock_text(published)}"
         metadata[keys.META_PUBLISHED] = dg.MetadataValue.timestamp(published)
     if revision is not None:
         metadata[keys.META_REVISION] = revision

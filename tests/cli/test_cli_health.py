@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from archives import drop_log
 from cli_support import PROJECT, Run, sync, write
 
 from mmmeta.clock import to_text, utcnow
@@ -109,6 +110,7 @@ def test_a_stale_copy_and_a_missing_one(loaded: Path, server: Path, client: Path
     assert (
         "an older copy, revision 1, than what was merged, 2: sync it again" in run("status", "--check", code=3).stdout
     )
+    drop_log(client / "_mmmeta")
     (client / "_mmmeta" / "meta.db").unlink()
     assert "Cannot be told" in run("status", "--check", code=3).stdout
 
@@ -117,6 +119,7 @@ def test_a_stale_copy_and_a_missing_one(loaded: Path, server: Path, client: Path
 def test_a_copy_that_cannot_be_read_hides_nothing(loaded: Path, client: Path, run: Run, content: bytes | None) -> None:
     """Half synced, empty or none of ours: a line as any other, and what else needs a person is said as well."""
     sql(loaded.parent / "docs.db", "DELETE FROM docs WHERE content_hash = 'b2'")
+    drop_log(client / "_mmmeta")
     copy = client / "_mmmeta" / "meta.db"
     copy.write_bytes(copy.read_bytes()[:20_000] if content is None else content)
     first, second = run("status", "--check", code=3).stdout.splitlines()

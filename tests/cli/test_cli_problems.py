@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from archives import drop_log
 from cli_support import PROJECT, Run, command, tree
 
 
@@ -48,6 +50,7 @@ def test_folder_that_does_not_exist(words: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["text", "cut"])
 def test_damaged_metadata_db_is_one_line(words: tuple[str, ...], damage: str, client: Path) -> None:
     """Named, and the folder stays as it was."""
+    drop_log(client / "_mmmeta")
     path = client / "_mmmeta" / "meta.db"
     path.write_bytes(b"this is not a database" * 100 if damage == "text" else path.read_bytes()[: 4096 + 100])
     before = tree(client)
@@ -90,3 +93,28 @@ def test_project_file_that_is_not_there(tmp_path: Path, run: Run, monkeypatch: p
     assert "nowhere.yaml" in run("--project", tmp_path / "nowhere.yaml", "status", code=1).stderr
     monkeypatch.setenv("MMMETA_PROJECT", str(tmp_path / "nowhere.yaml"))
     assert "nowhere.yaml" in run("status", code=1).stderr
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_change_log_that_is_not_whole_is_named(damage: str, client: Path, run: Run) -> None:
+    """Not "nothing here": what is missing is said by all three, before the first update and while a later sync is under way."""
+    (client / "_mmmeta" / "meta.db").unlink()
+    (segment,) = (client / "_mmmeta" / "changes").iterdir()
+    whole = segment.read_bytes()
+    for updated in (False, True):
+        if updated:
+            segment.write_bytes(whole)
+            run("--metadir", client, "update")
+        segment.unlink() if damage == "missing" else segment.write_bytes(whole[:-20])
+        shown = run("--metadir", client, "status").stdout
+        assert "published  cannot be read" in shown
+        assert f"outdated   not known: {segment} " in shown
+        assert str(segment) in run("--metadir", client, "inspect", code=3).stderr
+    assert run("--metadir", client, "status", "--check").exit_code == 0
+
+
+def test_inspect_says_what_a_change_log_does_not_tell(client: Path, run: Run) -> None:
+    """How many values were derived is not known, which is not none."""
+    (client / "_mmmeta" / "meta.db").unlink()
+    assert "not known before an update" in run("--metadir", client, "inspect").stdout
+    assert json.loads(run("--metadir", client, "inspect", "--json").stdout)["metadata_db"]["derived"] is None

@@ -24,6 +24,13 @@ def metadata(result: dg.ExecuteInProcessResult, asset: str) -> Mapping[str, Any]
     return {name: value.value for name, value in event.metadata.items()}
 
 
+def observed(instance: dg.DagsterInstance, asset: str) -> Mapping[str, Any]:
+    """What the last observation of an asset says, also of a run that failed: such a run's result has none."""
+    (record,) = instance.fetch_observations(dg.AssetKey(["archive", asset]), limit=1).records
+    assert record.asset_observation is not None
+    return {name: value.value for name, value in record.asset_observation.metadata.items()}
+
+
 def failure_of(result: dg.ExecuteInProcessResult, asset: str) -> dg.Failure | Any:
     """The failure of an asset, as the run recorded it."""
     (event,) = [event for event in result.all_node_events if event.is_step_failure and asset in (event.step_key or "")]

@@ -56,6 +56,17 @@ def test_a_metadata_db_that_is_not_whole_is_named(archive: Archive, begin: bytes
     """By what its header says of it."""
     layout = layout_of(archive.config)
     assert why_not_readable(layout) is None
+    whole = layout.meta_db.read_bytes()
+    layout.meta_db.write_bytes(begin + whole[:end])
+    assert why_not_readable(layout) is None, "the change log is whole"
+    segment = next(layout.changes.iterdir())
+    segment.unlink()
+    in_log = why_not_readable(layout)
+    assert in_log is not None
+    assert in_log.startswith(f"{segment} is not there yet")
+    layout.meta_db.write_bytes(whole)
+    assert why_not_readable(layout) is None, "meta.db is whole"
+    layout.head.unlink()
     layout.meta_db.write_bytes(begin + layout.meta_db.read_bytes()[:end])
     reason = why_not_readable(layout)
     assert reason is not None

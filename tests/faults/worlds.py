@@ -5,6 +5,7 @@ What is looked at is read with plain SQL and plain reads, not by mmmeta.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -153,11 +154,38 @@ def contents(root: Path) -> dict[str, Any]:
             found[name] = _status(json.loads(path.read_text()))
         elif path.name == "announced":
             found[name] = "announced"
+        elif path.name == "head.json":
+            found[name] = logged(path.parent)
+        elif path.parent.name == "changes":
+            continue  # what head.json names is read with it, and the others wait to be removed
+        elif path.name == "setaside.json.gz":
+            if aside := json.loads(gzip.decompress(path.read_bytes()))["rows"]:  # it stays where there is none any more
+                found[name] = [row[:3] for row in aside]
         elif path.suffix == ".pdf":
             found[name] = hashlib.sha1(path.read_bytes()).hexdigest()
         else:
             found[name] = _text(path)
     return found
+
+
+def logged(metadir: Path) -> dict[str, Any]:
+    """Unique value → metadata of all files, by the change log alone; where it is not whole, what is wrong with it."""
+    head = json.loads((metadir / "head.json").read_text())
+    files: dict[str, Any] = {}
+    fingerprints: dict[str, int] = {}
+    for segment in head["segments"]:
+        path = metadir / "changes" / f"{segment['first']}-{segment['last']}.jsonl.gz"
+        packed = path.read_bytes() if path.exists() else b""
+        if hashlib.sha256(packed).hexdigest() != segment["sha256"]:
+            return {"not whole": path.name}
+        first, *lines = gzip.decompress(packed).decode().rstrip("\n").split("\n")
+        for row in map(json.loads, lines[json.loads(first)["revisions"] :]):
+            file = str(row["metadata"][head["unique"]])
+            files[file] = None if "deleted" in row else row["metadata"]
+            fingerprints[file] = int(row["fingerprint"], 16)
+    if f"{sum(fingerprints.values()) % 2**128:032x}" != head["digest"]:
+        return {"not whole": "digest"}
+    return files
 
 
 def _tables(path: Path, root: Path) -> Iterator[tuple[str, Any]]:
@@ -237,6 +265,15 @@ def disagreement(root: Path) -> Iterator[str]:
         path = root / side / "_mmmeta" / folder / key
         if told and told[0][0] and (path.read_text() if path.exists() else None) != str(told[0][0]):
             yield f"{path.relative_to(root)} is not the revision of {database}, {told[0][0]}"
+    log = root / "server/_mmmeta/head.json"
+    head = json.loads(log.read_text()) if log.exists() else {}
+    info = dict(rows(root / "server/_mmmeta/meta.db", "SELECT name, value FROM info"))
+    if info.get("revision") and {name: str(head.get(name)) for name in ("id", "revision")} != {
+        name: str(info[name]) for name in ("id", "revision")
+    }:
+        yield f"head.json is not of the revision of meta.db, {info['revision']}"
+    if head and "not whole" in (said := logged(log.parent)):
+        yield f"the change log is not whole: {said}"
     status = root / "client/_mmmeta/local/status.json"
     state = root / "client/_mmmeta/local/state.db"
     if status.exists():

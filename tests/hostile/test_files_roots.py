@@ -4,19 +4,18 @@ through it."""
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from archives import Archive
 
 from mmmeta import Metadir
-from mmmeta.metadata.generate import hashing
 from mmmeta.metadata.generate.walk import Entry, entry_of
 
 FAR = 253_402_300_800 * 10**9
@@ -137,20 +136,20 @@ def test_a_document_that_changes_while_it_is_read_is_set_aside(
     if not no_meta:
         (root / "a.pdf.json").write_text("{}")
 
-    class Meanwhile(io.FileIO):
-        """A writer comes by when the first part has been read."""
+    readv = os.readv
 
-        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-            count = super().readinto(buffer)
-            with open(self.name, "r+b") as writing:
-                writing.seek(999_000)
-                writing.write(b"new")
-            os.utime(self.name)
-            return count or 0
+    def meanwhile(handle: int, buffers: Sequence[memoryview]) -> int:
+        """A writer comes by when the first part has been read."""
+        count = readv(handle, buffers)
+        with open(root / "a.pdf", "r+b") as writing:
+            writing.seek(999_000)
+            writing.write(b"new")
+        os.utime(root / "a.pdf")
+        return count
 
     time.sleep(0.02)
     with monkeypatch.context() as patched:
-        patched.setattr(hashing, "open_regular", Meanwhile)
+        patched.setattr(os, "readv", meanwhile)
         report = archive.server.generate(no_meta=no_meta)
     assert report.problem_count == 1
     assert "changed while it was read" in str(report.problems[0])

@@ -276,6 +276,7 @@ def alter(path: Path, statement: str) -> None:
 
 def test_a_blob_is_named_with_its_file(archive: Archive) -> None:
     """At the first update and later."""
+    archive.log = False
     archive.write("a", title="x")
     archive.write("b", title="y")
     archive.publish()

@@ -264,6 +264,7 @@ def test_a_server_that_may_not_write_says_so(archive: Archive) -> None:
 
 def test_a_client_may_read_from_a_metadir_that_it_cannot_write(archive: Archive) -> None:
     """Only ``local/`` must be writable."""
+    archive.log = False
     archive.write("a")
     archive.publish()
     archive.client.layout.local.mkdir()
@@ -289,6 +290,7 @@ def test_a_client_may_read_from_a_metadir_that_it_cannot_write(archive: Archive)
 
 def test_what_nobody_may_read_or_write_is_named(archive: Archive) -> None:
     """With the remedy that helps; a folder that cannot be entered is no missing archive."""
+    archive.log = False
     archive.write("a")
     archive.deliver()
     archive.write("b")

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from archives import Archive
+from snapshots import alive, snapshot
 
 from mmmeta import Metadir
-from mmmeta.errors import MassDeletionError, MetadataDbError, MetadirNotFoundError, MmmetaError
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their content."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def alive(archive: Archive) -> set[str]:
-    """Unique values of the server's files."""
-    return {file.unique_value for file in archive.server.files}
+from mmmeta.errors import MetadataDbError, MmmetaError
 
 
 def test_metadata_files_are_found_at_any_depth(archive: Archive) -> None:
@@ -300,6 +289,7 @@ def test_a_damaged_scan_db_that_cannot_be_removed_is_named(archive: Archive, mon
 
 def test_a_metadata_db_whose_schema_is_no_text_is_named(archive: Archive) -> None:
     """SQLite's message quotes the schema, and Python cannot read that."""
+    archive.log = False
     archive.write("a")
     archive.deliver()
     archive.client.close()
@@ -308,119 +298,6 @@ def test_a_metadata_db_whose_schema_is_no_text_is_named(archive: Archive) -> Non
     path.write_bytes(whole.replace(b"CREATE TABLE info", b"CREATE \xf6ABLE info"))
     with pytest.raises(MetadataDbError, match=r"meta\.db is damaged"):
         archive.client.update(replace=True)
-
-
-def test_a_file_deleted_by_hand_returns_when_its_metadata_changes(archive: Archive) -> None:
-    """Not merely because everything is read again."""
-    archive.write("a", n=1)
-    archive.write("b", n=1)
-    archive.server.generate()
-    archive.server.files.delete(content_hash="a")
-    archive.server.layout.scan_db.unlink()
-    assert archive.server.generate().returned == 0
-    assert alive(archive) == {"b"}
-    archive.write("a", n=2)
-    assert archive.server.generate().returned == 1
-
-
-def test_mass_deletion_is_refused_and_the_mark_lets_clients_follow(archive: Archive) -> None:
-    """More than half, 20 at least; nothing changes unless told so."""
-    for number in range(30):
-        archive.write(f"f{number}")
-    archive.deliver()
-    for number in range(20):
-        archive.remove(f"f{number}")
-    with pytest.raises(MassDeletionError, match="20 of 30"):
-        archive.server.generate(ensure=True)
-    assert len(archive.server.files) == 30
-    assert archive.publish(ensure=True, allow_mass_delete=True).deleted == 20
-    assert archive.client.update().deleted == 20
-
-
-def test_an_update_refuses_mass_deletion_that_no_publish_was_told(archive: Archive) -> None:
-    """Two publishes that each deleted less than half are more than half together."""
-    for number in range(60):
-        archive.write(f"f{number}")
-    archive.deliver()
-    for number in range(25):
-        archive.remove(f"f{number}")
-    archive.publish(ensure=True)
-    for number in range(25, 32):
-        archive.remove(f"f{number}")
-    archive.publish(ensure=True)
-    with pytest.raises(MassDeletionError, match="32 of 60"):
-        archive.client.update()
-    assert len(archive.client_files()) == 60
-    assert archive.client.update(allow_mass_delete=True).deleted == 32
-
-
-@pytest.mark.parametrize("how", ["ensure", "ensure_files", "replace"])
-@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for good"])
-def test_an_empty_disk_deletes_nothing_however_small_the_archive(archive: Archive, how: str, dry_run: bool) -> None:
-    """Nothing left looks as an unmounted disk does; what was allowed is marked, and clients follow it."""
-    for number in range(15):
-        document = archive.write(f"f{number}", _file_name=f"f{number}.pdf").with_suffix(".pdf")
-        document.write_bytes(b"%PDF")
-    archive.deliver()
-    for path in archive.server_path.glob("*.pdf" if how == "ensure_files" else "*.*"):
-        path.unlink()
-    asked: dict[str, Any] = {how: True}
-    nothing = "" if how == "ensure_files" else ".* Nothing was found where they come from"
-    with pytest.raises(MassDeletionError, match=f"15 of 15 files .* none would be left{nothing}.*--allow-mass-delete"):
-        archive.server.generate(**asked, dry_run=dry_run)
-    assert len(archive.server.files) == 15
-    archive.sync()
-    assert archive.client.update().how == "nothing new"
-    assert archive.publish(**asked, allow_mass_delete=True).deleted == 15
-    assert archive.client.update().deleted == 15
-
-
-def test_an_empty_disk_is_seen_although_other_files_are_left(archive: Archive) -> None:
-    """Those that were inserted do not come from the disk that is gone."""
-    for number in range(3):
-        archive.write(f"f{number}")
-    archive.server.generate()
-    archive.server.files.insert(content_hash="inserted")
-    for number in range(3):
-        archive.remove(f"f{number}")
-    with pytest.raises(MassDeletionError, match=r"3 of 4 files .*Nothing was found"):
-        archive.server.generate(ensure=True)
-    assert archive.server.generate(ensure=True, allow_mass_delete=True).deleted == 3
-
-
-def test_an_empty_disk_is_said_also_where_nothing_is_deleted(archive: Archive) -> None:
-    """By the report, for whoever looks at it."""
-    archive.write("a")
-    archive.server.generate()
-    archive.remove("a")
-    report = archive.server.generate()
-    assert report.notes == (f"no metadata files below {archive.server_path}; the 1 that are known were kept",)
-
-
-def test_the_last_file_may_be_deleted_by_name_and_clients_follow(archive: Archive) -> None:
-    """Whoever names what is to go does not need to be asked again."""
-    for number in range(3):
-        archive.write(f"f{number}")
-    archive.deliver()
-    for number in range(3):
-        archive.server.files.delete(content_hash=f"f{number}")
-    archive.sync()
-    assert archive.client.update().deleted == 3
-
-
-def test_an_update_deletes_no_small_archive_that_an_empty_one_took_the_place_of(archive: Archive) -> None:
-    """A server that began anew on an empty disk publishes a metadata db without files."""
-    archive.write("a")
-    archive.deliver()
-    archive.server.close()
-    shutil.rmtree(archive.server_path)
-    archive.server_path.mkdir()
-    archive.publish()
-    for _ in range(2):
-        with pytest.raises(MassDeletionError, match="1 of 1 files would be deleted, and none would be left"):
-            archive.client.update()
-    assert set(archive.client_files()) == {"a"}
-    assert archive.client.update(allow_mass_delete=True).deleted == 1
 
 
 def test_another_unique_key_is_refused_until_replaced(archive: Archive) -> None:
@@ -434,108 +311,6 @@ def test_another_unique_key_is_refused_until_replaced(archive: Archive) -> None:
     with pytest.raises(MmmetaError, match="foreign_id"):
         archive.client.update()
     assert set(archive.client_files()) == {"a"}
-
-
-@pytest.mark.parametrize("kept", [True, False], ids=["the new key was kept", "it was excluded"])
-def test_a_replacement_by_another_unique_key_finds_its_files_again(archive: Archive, kept: bool) -> None:
-    """Their metadata files are not gone; those whose are count as deleted."""
-    config = archive.server.layout.config
-    config.parent.mkdir()
-    config.write_text("metadata: {}\n" if kept else "metadata: {exclude: [id]}\n")
-    for number in range(50):
-        archive.write(f"f{number}", id=number)
-    archive.server.generate()
-    for number in range(45, 50):
-        archive.remove(f"f{number}")
-    config.write_text("metadata: {unique: id}\n")
-    report = archive.server.generate(replace=True)
-    assert (report.added, report.deleted) == (45, 5)
-    assert {file.unique_value for file in archive.server.files} == {str(number) for number in range(45)}
-
-
-def test_a_replacement_that_loses_what_was_inserted_is_refused(archive: Archive) -> None:
-    """What has no metadata file is known again by the new key only."""
-    archive.server.files.insert_many({"content_hash": f"f{number}", "id": number} for number in range(30))
-    archive.server.layout.config.write_text("metadata: {unique: id}\n")
-    archive.write("f0", id=0)
-    with pytest.raises(MassDeletionError, match="29 of 30 files"):
-        archive.server.generate(replace=True)
-
-
-@pytest.mark.parametrize("config", ["unique: foreign_id", "required: [foreign_id]"])
-def test_a_replacement_that_sets_everything_aside_says_why(archive: Archive, config: str) -> None:
-    """The metadata files are not gone, a key is missing in them."""
-    for number in range(3):
-        archive.write(f"f{number}")
-    archive.server.generate()
-    archive.server.layout.config.write_text(f"metadata: {{{config}}}\n")
-    with pytest.raises(
-        MassDeletionError, match=r"3 metadata files were set aside, the first is f0\.json: .*foreign_id"
-    ):
-        archive.server.generate(replace=True)
-    assert len(archive.server.files) == 3
-
-
-def test_include_and_exclude_decide_what_is_kept(archive: Archive) -> None:
-    """A changed config reads everything again."""
-    archive.write("a", title="T", headers={"date": "x", "etag": "y"}, noise=1)
-    archive.server.generate()
-    archive.server.layout.config.write_text("metadata: {exclude: [noise, 'headers:date']}\n")
-    assert archive.server.generate().changed == 1
-    assert [dict(file) for file in archive.server.files] == [{"content_hash": "a", "title": "T", "headers:etag": "y"}]
-
-
-def test_required_keys_are_kept_whatever_is_included(archive: Archive) -> None:
-    """A file that has them is not set aside, by generate and by insert; a required object is kept with all below it."""
-    archive.write("a", title="T", publisher={"id": 1}, lang="de", noise=1)
-    archive.write("b", title="T")
-    archive.server.layout.config.parent.mkdir()
-    archive.server.layout.config.write_text("metadata: {required: [title, publisher], include: [lang]}\n")
-    report = archive.server.generate()
-    assert [(problem.source, "'publisher' is missing" in problem.reason) for problem in report.problems] == [
-        ("b.json", True)
-    ]
-    archive.server.files.insert({"content_hash": "c", "title": "C", "publisher": {"id": 2}, "noise": 1})
-    assert [dict(file) for file in archive.server.files] == [
-        {"content_hash": "a", "title": "T", "publisher:id": 1, "lang": "de"},
-        {"content_hash": "c", "title": "C", "publisher:id": 2},
-    ]
-
-
-def test_a_mistyped_path_does_not_become_an_archive(tmp_path: Path) -> None:
-    """Nothing is created."""
-    with pytest.raises(MetadirNotFoundError, match="not a folder"):
-        Metadir(tmp_path / "typo").generate()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_invalid_config_leaves_nothing_behind(archive: Archive) -> None:
-    """Not even the mark of a server."""
-    archive.write("a")
-    archive.server.layout.config.parent.mkdir()
-    archive.server.layout.config.write_text("metadata: {uniqe: x}\n")
-    before = snapshot(archive.server_path)
-    for verb in (archive.server.generate, lambda: archive.server.files.insert(content_hash="x")):
-        with pytest.raises(MmmetaError, match="uniqe"):
-            verb()
-    assert snapshot(archive.server_path) == before
-
-
-def test_a_metadata_db_that_another_program_put_into_wal_mode_still_reads(archive: Archive) -> None:
-    """The client creates nothing beside it; the next generate puts it back."""
-    archive.write("a")
-    archive.server.generate()
-    connection = sqlite3.connect(archive.server.layout.meta_db)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
-    archive.server.close()
-    archive.sync()
-    assert archive.client.update().added == 1
-    assert {path.name for path in archive.client.layout.metadir.iterdir()} == {"_store", "local", "meta.db"}
-    archive.write("b")
-    archive.publish()
-    assert archive.server.layout.meta_db.read_bytes()[18:20] == b"\x01\x01"
-    assert archive.client.update().added == 1
 
 
 def test_a_restored_metadata_db_is_written_to_by_a_process_that_had_the_old_one_open(archive: Archive) -> None:

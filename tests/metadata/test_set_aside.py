@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from archives import LOG, copy_metadir
 
 from mmmeta import mmmeta
 from mmmeta.metadata.setaside import DUPLICATE, KEPT, PROBLEM
@@ -102,21 +103,22 @@ def test_names_that_are_no_utf_8(root: Path) -> None:
     assert "\\xff.json" in noted(root)
 
 
-def test_it_survives_replace_and_travels(root: Path, tmp_path: Path) -> None:
-    """A new metadata db has its own; a client reads them there."""
+@pytest.mark.parametrize("without", [(), LOG, ("meta.db",)], ids=["all", "without the log", "without meta.db"])
+def test_it_survives_replace_and_travels(root: Path, tmp_path: Path, without: tuple[str, ...]) -> None:
+    """A new metadata db has its own; a client reads them there, or beside the change log."""
     with mmmeta(root) as m:
         m.generate()
         m.generate(replace=True)
     assert set(noted(root)) == {"b.json", "c.json"}
     client = tmp_path / "client"
-    shutil.copytree(root / "_mmmeta", client / "_mmmeta", ignore=shutil.ignore_patterns("local"))
+    copy_metadir(root, client, without=without)
     with mmmeta(client) as m:
         m.update()
         (root / "b.json").unlink()
         mmmeta(root).generate()
-        shutil.copy(root / "_mmmeta" / "meta.db", client / "_mmmeta" / "meta.db")
+        copy_metadir(root, client, without=without)
         assert m.update().how == "nothing new"
-    assert set(noted(client)) == {"c.json"}
+        assert {row.path for row in m.inspect().set_aside.rows} == {"c.json"}
 
 
 def test_a_metadata_db_without_it_is_as_good(root: Path) -> None:
@@ -145,7 +147,7 @@ def test_what_is_not_our_table_is_not_read(root: Path, tmp_path: Path, statement
     with mmmeta(root) as m:
         m.generate()
     client = tmp_path / "client"
-    shutil.copytree(root / "_mmmeta", client / "_mmmeta", ignore=shutil.ignore_patterns("local"))
+    shutil.copytree(root / "_mmmeta", client / "_mmmeta", ignore=shutil.ignore_patterns("local", *LOG))
     with closing(sqlite3.connect(client / "_mmmeta" / "meta.db")) as connection, connection:
         connection.execute("DROP TABLE setaside")
         connection.execute(statement)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from project_texts import job, load
 from pydantic import ValidationError
 
 import mmmeta
 from mmmeta.config.validation import reason_of
-from mmmeta.errors import JobError, ProjectError
+from mmmeta.errors import ProjectError
 from mmmeta.filters import All, AnyOf, Compare, describe
 from mmmeta.project import (
     RESERVED_JOBS,
@@ -21,7 +22,6 @@ from mmmeta.project import (
     JobConfig,
     LoadAction,
     MetadirConfig,
-    Project,
     SensorConfig,
     find_project,
     job_config,
@@ -63,20 +63,6 @@ metadirs:
         owners: [team:data, someone@example.org]
         automation: null
 """
-ENVIRON = {"STATE_URL": "sqlite:///state/s.db", "DB_URL": "sqlite:///out.db"}
-
-
-def load(folder: Path, text: str, environ: dict[str, str] | None = None) -> Project:
-    path = folder / "mmmeta.yaml"
-    path.write_text(text)
-    return load_project(path, ENVIRON if environ is None else environ)
-
-
-def job(folder: Path, rules: str, environ: dict[str, str] | None = None) -> JobConfig:
-    """The one job of a project whose rules are given."""
-    text = "metadirs:\n  m:\n    path: .\n    jobs:\n      j:\n        call: {function: 'a:b'}\n"
-    project = load(folder, text + "".join(f"        {line}\n" for line in rules.splitlines()), environ)
-    return project.metadirs["m"].jobs["j"]
 
 
 def test_everything_that_it_can_say(tmp_path: Path) -> None:
@@ -115,6 +101,27 @@ def test_everything_that_it_can_say(tmp_path: Path) -> None:
     assert describe(load_.condition) == "retrieved_at is within the last 7 days"
     assert isinstance(extract.condition, All)
     assert any(isinstance(part, AnyOf) for part in extract.condition.parts)
+
+
+@pytest.mark.parametrize(
+    ("more", "size"),
+    [
+        ("", 1_000),
+        (", mode: append", 1_000),
+        (", columns: [title]", 1_000),
+        (", content: {column: text}", 100),
+        ("}\n        batch_size: 7\n        tags: {", 7),
+        (", content: {column: text}}\n        batch_size: 100\n        tags: {", 100),
+    ],
+)
+def test_rows_of_a_table_are_claimed_a_thousand_at_once(tmp_path: Path, more: str, size: int) -> None:
+    """Unless documents are read as well; what is said counts."""
+    text = "metadirs:\n  m:\n    path: .\n    jobs:\n      j:\n"
+    text += f"        load: {{to: 'sqlite:///t.db', table: t{more}}}\n"
+    config = load(tmp_path, text).metadirs["m"].jobs["j"]
+    assert config.batch_size == size
+    assert job_config("j", load={"to": "sqlite:////t.db", "table": "t"}).batch_size == 1_000
+    assert job_config("j", download={"to": "/tmp"}).batch_size == 100
 
 
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
@@ -232,7 +239,7 @@ def test_the_project_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "mmmeta.yaml").write_text("")
     (tmp_path / "other.yaml").write_text("")
     assert find_project({}, tmp_path) == tmp_path / "mmmeta.yaml"
-    assert find_project({"MMMETA_PROJECT": ""}, tmp_path) == tmp_path / "mmmeta.yaml"
+    assert find_project({"MMMETA_PROJECT": ""}, str(tmp_path)) == tmp_path / "mmmeta.yaml"
     assert find_project({"MMMETA_PROJECT": "other.yaml"}, tmp_path) == tmp_path / "other.yaml"
     assert find_project({"MMMETA_PROJECT": str(tmp_path / "other.yaml")}, Path("/")) == tmp_path / "other.yaml"
 
@@ -253,116 +260,6 @@ def test_the_current_directory_is_the_default(tmp_path: Path, monkeypatch: pytes
     found = find_project()
     assert found == tmp_path / "mmmeta.yaml"
     assert load_project("mmmeta.yaml").metadirs["m"].path == tmp_path / "x"
-
-
-def test_a_job_made_in_python() -> None:
-    """By the rules of the project file, without an action if one likes; relative paths are the current directory's."""
-    config = job_config("pdfs", {"extension": "pdf"}, attempts=2, backoff="5m", limit={"bytes": "1MB"})
-    assert (config.name, config.action, config.attempts, config.backoff) == ("pdfs", None, 2, 300)
-    assert config.condition == Compare("extension", "=", "pdf")
-    assert job_config("all").condition == All(())
-    assert job_config("d", download={"to": "x"}).download == DownloadAction(to=str(Path.cwd() / "x"))
-    given = LoadAction(to="sqlite:////x.db", table="t")
-    assert job_config("l", load=given).load is given
-    with pytest.raises(JobError, match="'name' is not a rule"):
-        job_config("l", **{"name": "m"})
-
-
-def test_reserved_names_bind_the_project_file_only() -> None:
-    """In Python nothing is named after a job, so ``import`` is a good name there."""
-    assert job_config("import").name == "import"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"name": "a b"}, "'a b' cannot name a job. Use only letters, digits and _: a_b"),
-        ({"name": "j", "attempt": 5}, "Job 'j': 'attempt' is not a rule. Did you mean 'attempts'?"),
-        ({"name": "j", "zzz": 5}, "There are download, load"),
-        ({"name": "j", "attempts": 0}, "Job 'j': attempts: "),
-        ({"name": "j", "where": {"a": {"lik": 1}}}, "where.a.lik: a: 'lik' is not an operator"),
-        ({"name": "j", "where": [1]}, "where: needs a filter"),
-        ({"name": "j", "download": {"to": "x", "nme": "y"}}, "download.nme"),
-    ],
-)
-def test_a_wrong_job_in_python_is_a_job_error(arguments: dict[str, Any], message: str) -> None:
-    """It names job and rule, in one line."""
-    with pytest.raises(JobError) as caught:
-        job_config(arguments["name"], **{rule: value for rule, value in arguments.items() if rule != "name"})
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_metadir_made_in_python(tmp_path: Path) -> None:
-    """As the code location does without a project file."""
-    metadir = MetadirConfig(name="mmmeta", path=tmp_path, jobs={"j": job_config("j")})
-    assert metadir.jobs["j"].name == "j"
-    with pytest.raises(ValidationError, match="stands under another name"):
-        MetadirConfig(name="mmmeta", path=tmp_path, jobs={"k": job_config("j")})
-
-
-def test_models_do_not_change() -> None:
-    """They are handed to many."""
-    with pytest.raises(ValidationError):
-        job_config("j").attempts = 7  # type: ignore[misc]
-
-
-def test_the_fingerprint_follows_what_the_job_would_do() -> None:
-    """Selection, due rules and action; not how the work is cut up or shown."""
-    base = job_config("j", {"a": 1, "b": 2}, call={"function": "a:b"})
-    same: list[dict[str, Any]] = [
-        {"workers": 8},
-        {"batch_size": 7},
-        {"lease": "5m"},
-        {"tags": {"a": "b"}},
-        {"run_tags": {"a": "b"}},
-        {"owners": ["a@b.de"]},
-        {"automation": "x"},
-        {"fail_run_above": 0.5},
-        {"backoff": 60},
-        {"attempts": 5},
-    ]
-    for rules in same:
-        assert job_config("j", {"b": 2, "a": 1}, call={"function": "a:b"}, **rules).fingerprint() == base.fingerprint()
-    other: list[dict[str, Any]] = [
-        {"where": {"a": 1}},
-        {"where": {"a": True, "b": 2}},
-        {"where": {"a": 1, "b": "2"}},
-        {"where": {"a": 1, "b": 2.0}},
-        {"call": {"function": "a:c"}},
-        {"call": {"function": "a:b", "batch": True}},
-        {"call": None},
-        {"call": None, "download": {"to": "/x"}},
-        {"call": None, "download": {"to": "/x", "name": "{a}"}},
-        {"call": None, "load": {"to": "sqlite:////x", "table": "t"}},
-        {"call": None, "load": {"to": "sqlite:////x", "table": "u"}},
-        {"rerun_on": "never"},
-        {"rerun_on": ["a"]},
-        {"attempts": 6},
-        {"backoff": 61},
-        {"limit": {"files": 5}},
-        {"limit": {"bytes": 5}},
-        {"order_by": "a"},
-    ]
-    prints = {
-        job_config("j", **{"where": {"a": 1, "b": 2}, "call": {"function": "a:b"}, **rules}).fingerprint()
-        for rules in other
-    }
-    assert len(prints) == len(other)
-    assert base.fingerprint() not in prints
-    assert len(base.fingerprint()) == 32
-
-
-def test_a_new_password_is_not_a_new_job() -> None:
-    """And the fingerprint, which is written to files, is not made of it."""
-
-    def fingerprint(url: str) -> str:
-        return job_config("j", load={"to": url, "table": "t"}).fingerprint()
-
-    assert fingerprint("postgresql://u:one@h/d") == fingerprint("postgresql://u:two@h/d")
-    assert fingerprint("postgresql://h/d?user=u&password=1") == fingerprint("postgresql://h/d?user=u&password=2")
-    assert fingerprint("postgresql://u:one@h/d") != fingerprint("postgresql://u:one@h/e")
-    assert "hunter2" not in repr(job_config("j", load={"to": "postgresql://u:hunter2@h/d", "table": "t"}))
 
 
 def test_the_json_schema_is_current() -> None:

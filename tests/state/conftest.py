@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from archives import SettableClock
+from postgres import NO_SERVER, emptied_server
 
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import create_tables
@@ -14,9 +15,16 @@ from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.store import LedgerStore
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=NO_SERVER)])
 def ledgers(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock) -> Iterator[LedgerStore]:
     """An empty ledger in the named database. There are no files: it is told of them."""
+    if request.param == "postgresql":
+        from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
+
+        store = PostgresLedgerStore(emptied_server(), tmp_path / "workers", clock, lambda: None)
+        yield store
+        store.close()
+        return
     database = StateDatabase(tmp_path / "state.db")
     with database.atomic() as connection:
         create_tables(connection, "content_hash")

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from archives import Archive, SettableClock
+from postgres import NO_SERVER, emptied_server, query
 
 from mmmeta import File, Job
-from mmmeta.errors import JobError
 from mmmeta.state.ledger.outcomes import Claim, Outcome
 from mmmeta.state.ledger.store import Ledger
-from mmmeta.state.liveness import Worker, is_dead
+from mmmeta.state.liveness import Alive
 
 
-@pytest.fixture
-def archive(archive_by_id: Archive) -> Archive:
-    """Identity and content apart, in all of these tests."""
-    return archive_by_id
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=NO_SERVER)])
+def archive(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock) -> Iterator[Archive]:
+    """Identity and content apart, in all of these tests; the ledger in the named database."""
+    made = Archive(tmp_path, client_clock=clock, state=emptied_server() if request.param == "postgresql" else None)
+    made.server.layout.config.parent.mkdir(parents=True)
+    made.server.layout.config.write_text("metadata:\n  unique: id\n")
+    yield made
+    made.close()
 
 
 def publish(archive: Archive, *names: str, **keys: Any) -> None:
@@ -45,7 +49,14 @@ def ledger(job: Job) -> Any:
     return job._bench.changing()
 
 
-def claim(job: Job, count: int, worker: Worker) -> list[Claim]:
+def new_worker(archive: Archive) -> Alive:
+    """A living worker of the client's."""
+    made = archive.client._backend.state.ledger.worker()
+    made.start()
+    return made
+
+
+def claim(job: Job, count: int, worker: Alive) -> list[Claim]:
     job.evaluate()
     with ledger(job) as opened:
         claims: list[Claim] = opened.claim(count, worker=worker.name, run_id="run", lease=600)
@@ -53,10 +64,9 @@ def claim(job: Job, count: int, worker: Worker) -> list[Claim]:
 
 
 @pytest.fixture
-def worker(archive: Archive) -> Iterator[Worker]:
+def worker(archive: Archive) -> Iterator[Alive]:
     """A living worker of the client's."""
-    made = Worker(archive.client.layout.workers)
-    made.start()
+    made = new_worker(archive)
     yield made
     made.stop()
 
@@ -173,7 +183,7 @@ def test_deleted_and_returning_files(archive: Archive) -> None:
     assert run(job) == "bc"
 
 
-def test_a_file_deleted_between_claim_and_work(archive: Archive, worker: Worker) -> None:
+def test_a_file_deleted_between_claim_and_work(archive: Archive, worker: Alive) -> None:
     """It is set aside untried; done although deleted meanwhile is done."""
     publish(archive, "a", "b")
     job = archive.client.job("import")
@@ -187,180 +197,10 @@ def test_a_file_deleted_between_claim_and_work(archive: Archive, worker: Worker)
     assert (job.status().skipped, job.status().done) == (1, 1)
 
 
-# Changes of the definition
-
-
-def test_another_selection(archive: Archive) -> None:
-    """What it does not mean leaves the pending files, what it means enters, and nothing done comes again."""
-    publish(archive, "a", "b", kind="x")
-    publish(archive, "c", kind="y")
-    job = archive.client.job("import", where={"kind": "x"})
-    assert run(job, limit=1) == "a"
-    job = archive.client.job("import", where={"kind": ["y", "z"]})
-    assert job.plan().newly_selected == 1
-    assert pending(job) == "c"
-    assert job.status().skipped == 1
-    assert run(archive.client.job("import", where={})) == "bc"
-
-
-def test_another_rerun_on_does_not_start_over(archive: Archive) -> None:
-    """What is done counts as done in the version it has now; later changes go by the new rule."""
-    publish(archive, "a", "b", title="t")
-    run(archive.client.job("import"))
-    by_metadata = archive.client.job("import", rerun_on="metadata")
-    assert run(by_metadata) == ""
-    publish(archive, "a", title="u")
-    assert run(by_metadata) == "a"
-    assert run(archive.client.job("import", rerun_on="never")) == ""
-    by_title = archive.client.job("import", rerun_on=["title"])
-    assert run(by_title) == ""
-    publish(archive, "b", title="u")
-    assert run(by_title) == "b"
-
-
-def test_a_change_just_before_another_rerun_on_is_not_lost(archive: Archive) -> None:
-    """What became due under the old rule and was not looked at yet is due under the new one."""
-    publish(archive, "a", "b", title="t")
-    run(archive.client.job("import"))
-    publish(archive, "a", content_hash="2", title="t")
-    assert run(archive.client.job("import", rerun_on=["title"])) == "a"
-
-
-def test_another_order(archive: Archive) -> None:
-    """order_by applies to what is pending already, and makes nothing done due again."""
-    for name, pages in [("a", 2), ("b", 3), ("c", 1), ("d", None)]:
-        publish(archive, name, pages=pages)
-    assert pending(archive.client.job("import", order_by="pages")) == "dcab"
-    job = archive.client.job("import", order_by="-pages")
-    assert pending(job) == "bacd"
-    assert run(job, limit=1) == "b"
-    publish(archive, "c", pages=9)
-    assert run(archive.client.job("import", order_by="-pages")) == "cad"
-    assert run(archive.client.job("import")) == ""
-
-
-# Failures
-
-
-def fail(file: File) -> None:
-    raise ValueError(f"bad {file.unique_value}")
-
-
-def test_attempts_backoff_and_death(archive: Archive, clock: SettableClock) -> None:
-    """A failed file waits, longer each time, and is dead when its attempts are used up; it stops nobody."""
-    publish(archive, "a", "b")
-    job = archive.client.job("import", attempts=3, backoff="1m")
-    report = job.run(fail)
-    assert (report.failed, report.dead, report.attempted, report.due_later, report.pending) == (2, 0, 2, 2, 0)
-    assert run(job) == ""
-    status = job.status()
-    assert (status.failed, status.due) == (2, 0)
-    assert status.earliest_due is not None
-    assert timedelta(seconds=45) <= status.earliest_due - clock.now <= timedelta(seconds=75)
-    clock.forward(seconds=76)
-    assert job.status().due == 2
-    assert run(job, limit=1) == "a"
-    assert job.run(fail).failed == 1
-    entry = job.files("failed")[0]
-    assert (entry.file, entry.attempts, entry.error_type, entry.error_message) == ("b", 2, "ValueError", "bad b")
-    assert "raise ValueError" in str(entry.error_lines)
-    assert entry.due is not None
-    assert timedelta(seconds=90) <= entry.due - clock.now <= timedelta(seconds=150)
-    clock.forward(seconds=151)
-    report = job.run(fail)
-    assert (report.failed, report.dead, report.failures[0].status, report.failures[0].attempts) == (0, 1, "dead", 3)
-    clock.forward(days=100)
-    assert run(job) == ""
-    assert (job.status().dead, job.status().due) == (1, 0)
-
-
-def test_retry(archive: Archive, clock: SettableClock) -> None:
-    """Failed files now, dead ones if asked, or only those named; with all attempts before them again."""
-    publish(archive, "a", "b", "c")
-    job = archive.client.job("import", attempts=1)
-    job.run(fail, limit=1)
-    job = archive.client.job("import", attempts=2)
-    job.run(fail)
-    assert job.retry() == 2
-    assert pending(job) == "bc"
-    with pytest.raises(JobError, match="no file 'nobody'"):
-        job.retry(dead=True, files=["nobody"])
-    assert job.retry(dead=True, files=["a"]) == 1
-    assert run(job) == "abc"
-    assert job.retry(dead=True) == 0
-
-
-def test_dismissed_files_are_settled_for_good(archive: Archive) -> None:
-    """Dead ones only; nothing that is looked at brings them back, but a new version, or a person by name."""
-    publish(archive, "a", "b", "c", "d")
-    job = archive.client.job("import", attempts=1)
-    job.run(fail, limit=3)
-    with pytest.raises(JobError, match="no file 'nobody'"):
-        job.dismiss(["a", "nobody"])
-    assert job.dismiss(dry_run=True) == 3
-    assert job.dismiss("d") == 0
-    assert job.dismiss(["a", "a"]) == 1
-    assert job.dismiss() == 2
-    assert [attempt.status for attempt in job.history(file="a")] == ["dismissed", "dead"]
-    assert (job.status().dead, job.set_aside()) == (0, {"Dismissed": 3})
-    assert "a person has dismissed it" in job.why("a").lines[0]
-    publish(archive, "a", title="only a new title")
-    publish(archive, "c", content_hash="2")
-    archive.client.job("import", where={"id": ["a", "d"]}).evaluate()
-    job = archive.client.job("import", attempts=2, rerun_on="metadata")
-    assert run(job) == "cd"
-    publish(archive, "a", title="another")
-    assert run(job) == "a"
-    assert job.retry(files="b") == 1
-    assert run(job) == "b"
-
-
-def test_what_was_dismissed_before_it_was_undone_is_done_anew_when_it_returns(archive: Archive) -> None:
-    """Deleted it waits for nobody; nobody knows how much of it was undone."""
-    publish(archive, "a")
-    job = archive.client.job("import", attempts=1, on_delete="action")
-    run(job)
-    archive.remove("a")
-    archive.publish(ensure=True, allow_mass_delete=True)
-    archive.sync()
-    archive.client.update()
-    job.run(fail)
-    assert job.dismiss() == 1
-    assert pending(job) == ""
-    publish(archive, "a")
-    assert run(job) == "a"
-
-
-@pytest.mark.parametrize("attempts", [1, 5])
-def test_a_new_version_of_a_failed_or_dead_file(archive: Archive, attempts: int) -> None:
-    """It is pending at once, and starts afresh."""
-    publish(archive, "a", "b")
-    job = archive.client.job("import", attempts=attempts)
-    job.run(fail)
-    publish(archive, "a", title="only a new title")
-    assert pending(job) == ""
-    publish(archive, "a", content_hash="2")
-    assert run(job) == "a"
-    assert job.files("done")[0].attempts == 1
-
-
-def test_a_failed_file_that_is_deleted(archive: Archive, clock: SettableClock) -> None:
-    """Nobody waits for it any more."""
-    publish(archive, "a")
-    job = archive.client.job("import")
-    job.run(fail)
-    archive.server.files.delete(id="a")
-    archive.sync()
-    archive.client.update()
-    assert (job.status().failed, job.status().skipped) == (0, 1)
-    clock.forward(days=2)
-    assert run(job) == ""
-
-
 # Claims
 
 
-def test_a_new_version_while_a_file_is_worked_on(archive: Archive, worker: Worker) -> None:
+def test_a_new_version_while_a_file_is_worked_on(archive: Archive, worker: Alive) -> None:
     """Done or failed, the new version is pending, with all its attempts."""
     publish(archive, "a", "b")
     job = archive.client.job("import", attempts=1)
@@ -374,15 +214,14 @@ def test_a_new_version_while_a_file_is_worked_on(archive: Archive, worker: Worke
     assert run(job) == ""
 
 
-def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Worker) -> None:
+def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Alive) -> None:
     """Its lease ended, another took over: what it says late is lost, and the other's word counts."""
     publish(archive, "a")
     job = archive.client.job("import", lease=1)
     job.evaluate()
     with ledger(job) as opened:
         late = opened.claim(1, worker=worker.name, run_id=None, lease=-1)
-    other = Worker(archive.client.layout.workers)
-    other.start()
+    other = new_worker(archive)
     (taken,) = claim(job, 1, other)
     assert taken.token > late[0].token
     with ledger(job) as opened:
@@ -394,16 +233,14 @@ def test_a_stalled_worker_settles_in_vain(archive: Archive, worker: Worker) -> N
     assert job.status().failed == 1
 
 
-def test_claims_of_a_dead_worker_come_back_at_once(archive: Archive, worker: Worker) -> None:
+def test_claims_of_a_dead_worker_come_back_at_once(archive: Archive, worker: Alive) -> None:
     """Its lock is free; a living one keeps its claims. Each file comes alone and last, for it may have been
     the reason."""
     publish(archive, "a", "b", "c", "d")
     job = archive.client.job("import", attempts=2)
-    dead = Worker(archive.client.layout.workers)
-    dead.start()
+    dead = new_worker(archive)
     claim(job, 2, dead)
     claim(job, 1, worker)
-    assert not is_dead(archive.client.layout.workers, dead.name)
     dead.stop(holds=True)
     batches: list[list[str]] = []
     job.run(lambda files: batches.append([file.unique_value for file in files]), batch=True)
@@ -416,8 +253,7 @@ def test_a_file_that_kills_its_workers_is_dead_at_last(archive: Archive) -> None
     publish(archive, "a")
     job = archive.client.job("import", attempts=2)
     for _ in range(2):
-        victim = Worker(archive.client.layout.workers)
-        victim.start()
+        victim = new_worker(archive)
         assert claim(job, 1, victim)[0].file == "a"
         victim.stop(holds=True)
     publish(archive, "b")
@@ -428,12 +264,12 @@ def test_a_file_that_kills_its_workers_is_dead_at_last(archive: Archive) -> None
     assert run(job) == "a"
 
 
+@pytest.mark.parametrize("archive", ["sqlite"], indirect=True)
 def test_leases_of_another_boot_are_void(archive: Archive) -> None:
     """After a reboot everything claimed is pending, and the attempt does not count."""
     publish(archive, "a")
     job = archive.client.job("import", attempts=1)
-    gone = Worker(archive.client.layout.workers)
-    gone.start()
+    gone = new_worker(archive)
     claim(job, 1, gone)
     gone.stop(holds=True)
     with archive.client._backend.state.database.atomic() as connection:
@@ -441,7 +277,7 @@ def test_leases_of_another_boot_are_void(archive: Archive) -> None:
     assert run(job) == "a"
 
 
-def test_released_claims_count_no_attempt(archive: Archive, worker: Worker) -> None:
+def test_released_claims_count_no_attempt(archive: Archive, worker: Alive) -> None:
     """Given back untried."""
     publish(archive, "a")
     job = archive.client.job("import")
@@ -457,6 +293,10 @@ def test_released_claims_count_no_attempt(archive: Archive, worker: Worker) -> N
 # What is recorded
 
 
+def fail(file: File) -> None:
+    raise ValueError(f"bad {file.unique_value}")
+
+
 def test_the_ledger_remembers(archive: Archive, clock: SettableClock) -> None:
     """Run, times, attempts, content and revision; and each attempt in the history."""
     publish(archive, "a")
@@ -468,10 +308,9 @@ def test_the_ledger_remembers(archive: Archive, clock: SettableClock) -> None:
     (entry,) = job.files("done")
     assert (entry.run_id, entry.attempts, entry.error_type, entry.due) == ("second", 2, None, None)
     assert (entry.selected_at, entry.settled_at) == (selected, clock.now)
-    with archive.client._backend.state.database.reading() as connection:
-        rows = connection.execute("SELECT content, rev FROM ledger").fetchall()
-        history = connection.execute(
-            "SELECT run_id, status, error_type, started_at IS NOT NULL, ended_at IS NOT NULL FROM attempts ORDER BY id"
-        ).fetchall()
-    assert rows == [("1", 1)]
+    history = query(
+        archive.client,
+        "SELECT run_id, status, error_type, started_at IS NOT NULL, ended_at IS NOT NULL FROM attempts ORDER BY id",
+    )
+    assert query(archive.client, "SELECT content, rev FROM ledger") == [("1", 1)]
     assert history == [("first", "failed", "ValueError", 1, 1), ("second", "done", None, 1, 1)]

@@ -27,10 +27,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from ledger_model import ATTEMPTS, Model, Rules, Version
+from postgres import dump, emptied_server, end_leases, fewer, server
 
 from mmmeta import File, Job
 from mmmeta.jobs import keeper
-from mmmeta.state.liveness import Worker
+from mmmeta.state.ledger.rules import STATUSES
 
 OPEN = ("pending", "claimed", "failed", "dead")
 NAMES = "abcd"
@@ -49,11 +50,15 @@ definitions = st.builds(
 class LedgerMachine(RuleBasedStateMachine):
     """A server and a client in real folders, one job, and the model."""
 
+    shared = False
+    """Whether the ledger is in PostgreSQL."""
+
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="mmmeta-ledger-"))
         self.clock = SettableClock()
-        self.archive = Archive(self.root, server_clock=self.clock, client_clock=self.clock)
+        state = emptied_server() if self.shared else None
+        self.archive = Archive(self.root, server_clock=self.clock, client_clock=self.clock, state=state)
         self.archive.server.layout.config.parent.mkdir(parents=True)
         self.archive.server.layout.config.write_text("metadata:\n  unique: id\n")
         self.server: dict[str, Version] = {}
@@ -150,7 +155,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def crash(self, count: int) -> None:
         """A worker takes files and dies; nobody can tell until the next one claims."""
-        worker = Worker(self.archive.client.layout.workers)
+        worker = self.job._bench.worker()
         worker.start()
         self.model.evaluate(self.rules)
         self.model.take_back()
@@ -199,8 +204,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def leases_end(self) -> None:
         """What is claimed may be taken by anybody; who settles first counts."""
-        with self.archive.client._backend.state.database.atomic() as connection:
-            connection.execute("UPDATE ledger SET lease_until = 0 WHERE status = 'claimed'")
+        if self.archive.client.is_client:
+            end_leases(self.archive.client)
         for entry in self.model.entries.values():
             entry.gone = entry.status == "claimed"
 
@@ -263,9 +268,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def plan(self) -> None:
         """It says what a run would find, and writes nothing."""
-        before = self._dump()
+        before = dump(self.archive.client)
         plan = self.job.plan()
-        assert self._dump() == before
+        assert dump(self.archive.client) == before
         looked = deepcopy(self.model)
         looked.evaluate(self.rules)
         assert plan.files == len(looked.due())
@@ -277,11 +282,15 @@ class LedgerMachine(RuleBasedStateMachine):
         """Without evaluating anything: what the ledger says of each file."""
         if not self.archive.client.is_client:
             return
-        with self.archive.client._backend.state.database.reading() as connection:
-            rows = connection.execute("SELECT file, status, retract, attempts FROM ledger").fetchall()
-            kept = dict(connection.execute("SELECT status, files FROM ledger_counts WHERE files <> 0").fetchall())
+        with self.archive.client._backend.state.ledger.looking() as view:
+            entries = view.entries("import", STATUSES)
+            kept = {status: count for status in STATUSES if (count := view.count("import", status))}
+            assert view.miscounts() == []
         # How many attempts it took is history where a file is done or set aside.
-        says = {file: (status, bool(undo), attempts if status in OPEN else 0) for file, status, undo, attempts in rows}
+        says = {
+            entry.file: (entry.status, entry.retract, entry.attempts if entry.status in OPEN else 0)
+            for entry in entries
+        }
         expected = {
             name: (entry.status, entry.undo, entry.attempts if entry.status in OPEN else 0)
             for name, entry in self.model.entries.items()
@@ -350,13 +359,18 @@ class LedgerMachine(RuleBasedStateMachine):
         assert token > self.tokens.get(name, -1)
         self.tokens[name] = token
 
-    def _dump(self) -> list[Any]:
-        with self.archive.client._backend.state.database.reading() as connection:
-            return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("ledger", "jobs", "attempts")]
+
+class SharedLedgerMachine(LedgerMachine):
+    """The same with a ledger in PostgreSQL."""
+
+    shared = True
 
 
 @pytest.mark.filterwarnings("ignore::mmmeta.errors.OutdatedWarning")
-def test_the_ledger_says_what_the_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("machine", [LedgerMachine, SharedLedgerMachine], ids=["sqlite", "postgresql"])
+def test_the_ledger_says_what_the_model_says(machine: type[LedgerMachine], monkeypatch: pytest.MonkeyPatch) -> None:
     """Status and attempts of each file, what is handed over, tokens, plans and reports."""
+    if machine.shared:
+        server()
     monkeypatch.setattr(keeper, "BEAT_EVERY", 1e9)  # nobody prolongs the leases that the machine ends
-    run_state_machine_as_test(LedgerMachine, settings=settings(stateful_step_count=30))
+    run_state_machine_as_test(machine, settings=settings(fewer(machine.shared), stateful_step_count=30))

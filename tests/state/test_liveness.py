@@ -16,7 +16,7 @@ from archives import Archive
 from mmmeta import File, Job, Metadir
 from mmmeta.cli.lock import run_lock
 from mmmeta.state.ledger.outcomes import Claim
-from mmmeta.state.ledger.sqlite.claims import Claims
+from mmmeta.state.ledger.sqlite.claims import SqliteClaims as Claims
 from mmmeta.state.liveness import Worker, is_dead
 
 

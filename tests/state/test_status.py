@@ -32,6 +32,12 @@ def test_a_status_reads_back_equal(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["status.json"]
 
 
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    """As everywhere; it was an unknown status."""
+    write_status(tmp_path / "status.json", STATUS)
+    assert read_status(str(tmp_path / "status.json")) == STATUS
+
+
 def test_before_the_first_update(tmp_path: Path) -> None:
     """Nothing merged is None, not an empty text."""
     status = Status("s", None, None, None, None, 0, NOW)

@@ -59,7 +59,7 @@ def counted() -> Iterator[Work]:
         return connection
 
     def opening(path: Any, *arguments: Any, **named: Any) -> int:
-        if os.fsdecode(path).endswith(".json"):
+        if os.fsdecode(path).endswith(".json") and "/_mmmeta/" not in os.fsdecode(path):
             work.opened.append(os.fsencode(path))
         return os_open(path, *arguments, **named)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs_runner import ROOT, DocumentError, Runner, blocks, outside_blocks, same, setup_of
+from docs_blocks import ROOT, DocumentError, blocks, outside_blocks, same, setup_of
+from docs_runner import Runner
 
 from examples.demo import archive
 from mmmeta import Metadir, mmmeta

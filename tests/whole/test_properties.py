@@ -208,7 +208,7 @@ def test_an_update_never_touches_local_state(history: list[tuple[Any, ...]]) -> 
             elif step == "remove":
                 (archive.server_path / f"{arguments[0]}.json").unlink(missing_ok=True)
             elif step == "generate":
-                archive.publish(**({arguments[0]: True} if arguments[0] else {}))
+                archive.publish(allow_mass_delete=True, **({arguments[0]: True} if arguments[0] else {}))
             else:
                 archive.sync()
                 archive.client.update(**({arguments[0]: True} if arguments[0] else {}))

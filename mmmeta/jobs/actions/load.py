@@ -183,7 +183,7 @@ class Load(Action):
     def _values(self, file: File) -> dict[str, Any]:
         """Key of a column → value: what the remote sent, or the chosen keys, the client's own among them."""
         if self._wanted.only is None:
-            return dict(file.meta)
+            return file.meta.copy()
         return {column: file.get(key) for column, key in self._keys.items()}
 
     def _read(self, file: File) -> str | bytes:

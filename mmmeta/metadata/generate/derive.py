@@ -117,16 +117,15 @@ class Deriver:
         Raises:
             OSError: the document cannot be read.
         """
-        derived: dict[str, Any] = {}
+        if not self._on or (begun.document is None and not self._wanted):
+            return values, ()
         if begun.document is None:
-            if not (self._on and self._wanted):
-                return values, ()
             derived = self._without_document(key, values)
-        elif self._on:
+        else:
             derived = self._of_document(key, values, begun, begun.document)
-        own = {name for name in derived if not is_absent(values, name)}
-        added = {name: value for name, value in derived.items() if name not in own}
-        return {**values, **added}, tuple(sorted(added))
+        if not values.keys().isdisjoint(derived):
+            derived = {name: value for name, value in derived.items() if is_absent(values, name)}
+        return {**values, **derived}, tuple(sorted(derived))
 
     def _without_document(self, key: bytes, values: Mapping[str, Any]) -> dict[str, Any]:
         """The path keys that config.yml names: documents may lie elsewhere, and are called what they are called all the
@@ -174,6 +173,8 @@ def digest_function(key: str, said: str | None) -> str | None:
 
 def is_absent(values: Mapping[str, Any], *keys: str) -> bool:
     """Whether metadata says nothing under any of these keys: null and an empty text are nothing."""
+    if values.keys().isdisjoint(keys):  # as it is mostly
+        return True
     for key in keys:
         value = values.get(key)
         if value is not None and value != "":

@@ -17,6 +17,7 @@ from mmmeta.metadata.generate.finding import Finder, Folder, is_called_after_doc
 from mmmeta.metadata.generate.hashing import Hasher, Hashing, hash_document
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.memory import ScanDb
+from mmmeta.metadata.generate.second import SecondProcess
 from mmmeta.metadata.generate.walk import Entry, Walk, display_path, keys_of, real_path
 from mmmeta.metadata.writer import MetadataWriter
 from mmmeta.reports import FirstFew
@@ -26,6 +27,9 @@ CONTENT_HASH = "content_hash"
 
 _FOLDERS = 32
 """Folders whose names are kept in memory besides those that the walk has open."""
+
+_NOTICED = 4_096
+"""Folders of which is remembered whether they are barren; more than are read ahead."""
 
 
 class Documents:
@@ -43,19 +47,20 @@ class Documents:
         problems: FirstFew[Problem],
         scan: ScanDb,
         ignored: Ignored,
+        second: SecondProcess,
         *,
         no_meta: bool = False,
     ) -> None:
-        self._ignored = ignored
         self.walk: Walk | None = None
         self._root = root
         self._config = config
         self._problems = problems
         self._ignored = ignored
         self._folders: dict[bytes, Folder] = {}
-        self._hasher = Hasher()
-        self._finder = Finder(root, self._folder)
-        self.deriver = Deriver(root, config, self._finder, self._hasher, scan, always=no_meta)
+        self._hasher = Hasher(second)
+        self._barren: dict[bytes, bool] = {}
+        self._finder = Finder(root, self._folder, self._is_barren)
+        self.deriver: Deriver = Deriver(root, config, self._finder, self._hasher, scan, always=no_meta)
 
     def close(self) -> None:
         """End what reads documents beside this thread."""
@@ -123,6 +128,21 @@ class Documents:
         if unsure is not None:
             self._problems.add(Problem(source, f"{unsure.why}; its document was not looked for", key_of_name))
         return unsure is not None
+
+    def notice(self, entry: Entry) -> None:
+        """Remember of the folder of a file what is asked of it after the walk has left it."""
+        folder = entry.key.rpartition(b"\0")[0]
+        known = self.walk.is_barren(folder) if self.walk is not None and folder not in self._barren else None
+        if known is not None:
+            if len(self._barren) == _NOTICED:
+                del self._barren[next(iter(self._barren))]
+            self._barren[folder] = known
+
+    def _is_barren(self, key: bytes) -> bool:
+        known = self._barren.get(key)
+        if known is None and self.walk is not None:
+            known = self.walk.is_barren(key)
+        return self._folder(key).is_barren if known is None else known
 
     def _folder(self, key: bytes) -> Folder:
         folder = self._folders.get(key)

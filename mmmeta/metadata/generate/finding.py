@@ -10,14 +10,13 @@ import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from mmmeta.documents.content_types import media_type_of
 from mmmeta.documents.reserved import is_reserved
 from mmmeta.metadata.generate.line_keys import MARK, whole
-from mmmeta.metadata.generate.walk import is_metadata_name, real_path, stays_inside
+from mmmeta.metadata.generate.walk import are_barren, is_metadata_name, real_path, stays_inside
 
 NAMED = 3
 """Documents that a reason names where several fit."""
@@ -57,11 +56,14 @@ class Folder:
         self.names: Names = {entry.name: entry for entry in entries}
         self._folded: dict[str, list[bytes]] | None = None
         self._stems: dict[str, list[bytes]] | None = None
+        self._barren: bool | None = None
 
-    @cached_property
+    @property
     def is_barren(self) -> bool:
         """Whether there is no file but metadata files, for certain."""
-        return not self.why_not and all(is_metadata_name(name) or entry.is_dir() for name, entry in self.names.items())
+        if self._barren is None:
+            self._barren = not self.why_not and are_barren(self.names.values())
+        return self._barren
 
     def spelled(self, name: bytes) -> list[bytes]:
         """Names that are this one: just so, else in another Unicode form, else in another case."""
@@ -107,12 +109,16 @@ class Finder:
 
     Args:
         listing: what the folder at a key holds; empty where it cannot be listed.
+        is_barren: whether that is metadata files alone, for certain, where somebody knows without ``listing``.
     """
 
-    def __init__(self, root: Path, listing: Callable[[bytes], Folder]) -> None:
+    def __init__(
+        self, root: Path, listing: Callable[[bytes], Folder], is_barren: Callable[[bytes], bool] | None = None
+    ) -> None:
         self._root = os.fsencode(root)
         self._real_root = os.path.realpath(self._root)
         self._listing = listing
+        self._is_barren = is_barren or (lambda folder: listing(folder).is_barren)
 
     def find(self, key: bytes, file_name: object, *, guess: bool = True) -> Found:
         """The document of the metadata file at a key: ``file_name``, relative to it or to the files root, else
@@ -133,12 +139,15 @@ class Finder:
     def is_nowhere(self, key: bytes, file_name: object) -> bool:
         """Whether the document of a metadata file that names it is not there, as far as a glance tells: most archives keep
         documents elsewhere. What ``find`` says of it costs several times as much."""
-        folder, _, own = whole(key).rpartition(b"\0")
-        if type(file_name) is not str or not file_name or "/" in file_name or "\0" in file_name:
+        if type(file_name) is not str or not file_name:
             return False
-        if is_metadata_name(file_name.encode("utf-8", "replace")) or is_metadata_name(own[:-_SUFFIX]):
-            return False  # a document may be JSON itself
-        return self._listing(folder).is_barren and (not folder or self._listing(b"").is_barren)
+        folder, _, own = whole(key).rpartition(b"\0")
+        if not self._is_barren(folder) or (folder and not self._is_barren(b"")):
+            return False
+        if "/" in file_name or "\0" in file_name:
+            return False
+        # A document may be JSON itself.
+        return not (is_metadata_name(file_name.encode("utf-8", "replace")) or is_metadata_name(own[:-_SUFFIX]))
 
     def expected(self, key: bytes, file_name: object) -> bytes | None:
         """Where the document of a metadata file would lie beside it, by its name; None where nothing tells."""
@@ -239,15 +248,17 @@ class Finder:
         key = folder + b"\0" + name if folder else name
         entry = self._listing(folder).names[name]
         try:
+            if entry.is_file(follow_symlinks=False):
+                return Found(key)
             if entry.is_symlink():
                 if not self._stays_inside(key):
                     return Found(None, f"{_text(name)} is a link that leads out of the files root", unsure=True)
                 if not stat.S_ISREG(entry.stat().st_mode):
                     return Found(None)
-            elif not entry.is_file(follow_symlinks=False):
-                return (
-                    Found(None) if entry.is_dir() else Found(None, f"{_text(name)} is not a regular file", unsure=True)
-                )
+            elif entry.is_dir():
+                return Found(None)
+            else:
+                return Found(None, f"{_text(name)} is not a regular file", unsure=True)
         except FileNotFoundError:
             return Found(None, f"{_text(name)} is a link to a file that is not there")
         except OSError as error:

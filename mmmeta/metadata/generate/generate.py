@@ -239,16 +239,16 @@ class _Gathering:
         reader = self._reader
         documents: list[Entry] = []
         batch: list[Reading] = []
-        for entry in self._scan.compare(walk):
+        for entry, parsed in reader.ahead(self._scan.compare(walk)):
             if reader.has_lines(entry.key):
                 self._read_lines(entry, writer)
                 continue
-            reading = None if reader.is_document(entry) else reader.begin(entry)
+            reading = None if reader.is_document(entry) else reader.begin(entry, parsed)
             if reading is None:
                 documents.append(entry)
                 continue
             batch.append(reading)
-            if len(batch) >= (2 * BATCH if reading.waits else BATCH):  # documents are read while metadata is
+            if len(batch) >= (4 * BATCH if reading.waits else BATCH):  # documents are read while metadata is
                 self._finish_batch(batch, writer)
         while batch:
             self._finish_batch(batch, writer)
@@ -278,7 +278,7 @@ class _Gathering:
         for entry in documents:
             if entry.key not in others:
                 batch.append(self._reader.describe(entry, is_sidecar=entry.key in sidecars))
-                if len(batch) == 2 * BATCH:
+                if len(batch) == 4 * BATCH:
                     self._finish_batch(batch, writer)
         while batch:
             self._finish_batch(batch, writer)

@@ -6,20 +6,23 @@ import errno
 import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import FileIO
 from threading import Event
 from typing import NamedTuple
 
-from mmmeta.documents.local import open_regular
+from mmmeta.documents.local import regular_handle
+from mmmeta.metadata.generate.second import Asked, SecondProcess
 from mmmeta.metadata.generate.walk import Entry, entry_of
 
 WORKERS = min(4, os.cpu_count() or 1)
 """Documents that are read at once; more do not make a disk faster."""
 
-_TOGETHER = 8
-"""Documents that are handed to a thread at once: handing over costs as much as reading a small one."""
+FROM = 500
+"""Documents after which the second process is started, which reads them from then on."""
 
-_CHUNK = 1 << 18
+_TOGETHER = 8
+"""Documents that are handed over at once: handing over costs as much as reading a small one."""
+
+BUFFER = 1 << 18
 """Bytes read at once."""
 
 
@@ -30,20 +33,40 @@ class Hashed(NamedTuple):
     digest: str
 
 
+class _InSecond:
+    """What the second process was asked for; what it does not answer is read here, when the result is asked for."""
+
+    def __init__(self, asked: Asked, several: list[Hashing], ended: Event) -> None:
+        self._asked = asked
+        self._several = several
+        self._ended = ended
+        self._found: list[Hashed | OSError] | None = None
+
+    def result(self) -> list[Hashed | OSError]:
+        """All of it, as it was asked for."""
+        if self._found is None:
+            answer = self._asked.answer() or [None] * len(self._several)
+            self._found = [
+                Hashed(Entry(one.key, *found[0]), found[1]) if found is not None else _hash_all([one], self._ended)[0]
+                for one, found in zip(self._several, answer, strict=True)
+            ]
+        return self._found
+
+
 class Hashing:
     """A document that is to be read."""
 
     __slots__ = ("_future", "_hasher", "_place", "key", "kind", "path")
 
     def __init__(self, hasher: Hasher, key: bytes, path: bytes, kind: str) -> None:
-        self.key = key
-        self.path = path
-        self.kind = kind
+        self.key: bytes = key
+        self.path: bytes = path
+        self.kind: str = kind
         self._hasher = hasher
-        self._future: Future[list[Hashed | OSError]] | None = None
+        self._future: Future[list[Hashed | OSError]] | _InSecond | None = None
         self._place = 0
 
-    def begun(self, future: Future[list[Hashed | OSError]], place: int) -> None:
+    def begun(self, future: Future[list[Hashed | OSError]] | _InSecond, place: int) -> None:
         """Note who reads it."""
         self._future = future
         self._place = place
@@ -64,9 +87,12 @@ class Hashing:
 
 
 class Hasher:
-    """Reads documents in threads of its own, which end with ``close``."""
+    """Reads documents in threads of its own, which end with ``close``; from ``FROM`` on in the second process: threads that
+    hash come to wait, with each short call, for the one that does all else."""
 
-    def __init__(self) -> None:
+    def __init__(self, second: SecondProcess) -> None:
+        self._second = second
+        self._count = 0
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[Hashing] = []
         self._ended = Event()
@@ -82,12 +108,21 @@ class Hasher:
     def flush(self) -> None:
         """Begin to read all that was taken on."""
         if self._waiting:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="mmmeta-hash")
-            future = self._pool.submit(_hash_all, self._waiting, self._ended)
-            for place, hashing in enumerate(self._waiting):
+            several, self._waiting = self._waiting, []
+            future = self._begin(several)
+            for place, hashing in enumerate(several):
                 hashing.begun(future, place)
-            self._waiting = []
+
+    def _begin(self, several: list[Hashing]) -> Future[list[Hashed | OSError]] | _InSecond:
+        self._count += len(several)
+        if self._count >= FROM:
+            self._second.start()
+            asked = self._second.ask("hash", [(one.path, one.kind) for one in several])
+            if asked is not None:
+                return _InSecond(asked, several, self._ended)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="mmmeta-hash")
+        return self._pool.submit(_hash_all, several, self._ended)
 
     def close(self) -> None:
         """End the threads; what was not read to its end is dropped, for a document may be endless and a person in haste."""
@@ -99,7 +134,7 @@ class Hasher:
 
 
 def _hash_all(several: list[Hashing], ended: Event) -> list[Hashed | OSError]:
-    buffer = memoryview(bytearray(_CHUNK))
+    buffer = memoryview(bytearray(BUFFER))
     found: list[Hashed | OSError] = []
     for one in several:
         try:
@@ -125,25 +160,27 @@ def hash_document(
             that ever was there.
     """
     digest = hashlib.new(kind, usedforsecurity=False)
-    view = buffer if buffer is not None else memoryview(bytearray(_CHUNK))
-    with _opened(path) as file:
-        before = os.fstat(file.fileno())
+    view = buffer if buffer is not None else memoryview(bytearray(BUFFER))
+    handle, before = _opened(path)
+    try:
         left = before.st_size
-        while count := file.readinto(view):
+        while count := os.readv(handle, (view,)):
             digest.update(view[:count])
             left -= count
             if left <= 0 or (ended is not None and ended.is_set()):
                 break
-        after = os.fstat(file.fileno())
+        after = os.fstat(handle)
+    finally:
+        os.close(handle)
     if left or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise OSError(errno.EAGAIN, "it changed while it was read; the next generate reads it again")
     return Hashed(entry_of(key, before), digest.hexdigest())
 
 
-def _opened(path: bytes) -> FileIO:
+def _opened(path: bytes) -> tuple[int, os.stat_result]:
     try:
-        return open_regular(path)
+        return regular_handle(path)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        return open_regular(os.path.realpath(path))
+        return regular_handle(os.path.realpath(path))

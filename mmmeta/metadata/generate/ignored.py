@@ -11,13 +11,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 from mmmeta.config.ignoring import LITTER, compile_pattern
 from mmmeta.metadata.generate.line_keys import whole
 
-if TYPE_CHECKING:
-    from pathspec import RegexPattern
+_compiled = lru_cache(maxsize=1_000)(compile_pattern)
+"""Only for names that it may be about: to compile all that litter is called takes as long as to read 500 metadata files."""
 
 _WILD = re.compile(r"[*?\[\\]|[^\x20-\x7e]")
 
@@ -27,11 +28,11 @@ class _Rule(NamedTuple):
 
     leaves_out: bool
     by_name: bool
-    pattern: RegexPattern
+    pattern: str
 
     def decides(self, text: str, *, folder: bool) -> bool:
         """Whether this is about the file or folder (``text`` ends with a slash) itself, and not about one above it."""
-        result = self.pattern.match_file(text)
+        result = _compiled(self.pattern).match_file(text)
         if result is None:
             return False
         found: re.Match[str] = result.match
@@ -52,11 +53,10 @@ class Ignored:
         self._others: list[_Rule] = []
         for pattern in (*LITTER, *patterns):
             text = unicodedata.normalize("NFC", pattern)
-            compiled = compile_pattern(text)
-            leaves_out = bool(compiled.include)
+            leaves_out = not text.startswith("!")
             bare = text.removeprefix("!").rstrip(" ").removesuffix("/")
             name = bare.removeprefix("**/")
-            rule = _Rule(leaves_out, "/" not in name, compiled)
+            rule = _Rule(leaves_out, "/" not in name, text)
             rules.append(rule)
             if not leaves_out:
                 continue

@@ -32,7 +32,7 @@ class LineReader:
     def __init__(self, reader: RecordReader, scan: ScanDb) -> None:
         self.reader = reader
         self._scan = scan
-        self.passed_over = 0
+        self.passed_over: int = 0
 
     def read(self, entry: Entry) -> Iterator[tuple[Record, bytes | None]]:
         """The records of a file that is new or has changed, each with the key of its document; notes all in the memory."""

@@ -76,6 +76,9 @@ def _is_coarse(entry: Entry) -> bool:
 class ScanDb(ScanFile):
     """What generate saw last time; ``compare`` and ``remember`` in one run, then ``commit`` after meta.db's commit."""
 
+    knows_documents: bool
+    knows_lost: bool
+
     def __init__(self, path: Path, identity: str, root: Path, files_root: Path | None = None) -> None:
         """``identity`` names everything but the metadata db that the memory depends on (config, root, mode).
 
@@ -96,8 +99,8 @@ class ScanDb(ScanFile):
         except OSError as error:
             raise MmmetaError(f"{path.parent} cannot be written: {error.strerror}") from error
         super().__init__(path)
-        self.lines = LineMemory(self._run, self._run_many, self._rows)
-        self.unchanged = 0
+        self.lines: LineMemory = LineMemory(self._run, self._run_many, self._rows)
+        self.unchanged: int = 0
         self.gone: list[bytes] = []
         self._read: list[tuple[object, ...]] = []
         self._looked: list[tuple[object, ...]] = []

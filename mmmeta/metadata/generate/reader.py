@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmmeta.config.model import Config
 from mmmeta.documents.source import PATH, PUBLIC_URL
 from mmmeta.errors import MmmetaError, NotJsonError, Problem, UniqueValueError
+from mmmeta.metadata.generate.ahead import Parsed, ReadAhead
 from mmmeta.metadata.generate.dates import Dates
 from mmmeta.metadata.generate.derive import Derivation, is_absent
 from mmmeta.metadata.generate.documents import CONTENT_HASH, Documents
@@ -16,6 +18,7 @@ from mmmeta.metadata.generate.hashing import Hashing
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.line_keys import LINES_FILES, split_source
 from mmmeta.metadata.generate.memory import ScanDb
+from mmmeta.metadata.generate.second import SecondProcess
 from mmmeta.metadata.generate.walk import (
     Entry,
     Walk,
@@ -45,6 +48,7 @@ class Reading(NamedTuple):
         document: the walk's key of the document that it is about, its own where that is described; None if there is none.
         values, begun: the metadata, and what is to be derived; None where the file was set aside.
         described: the document's digest, where that has no metadata file.
+        fingerprint: of the values, where that is known already.
     """
 
     entry: Entry
@@ -52,6 +56,7 @@ class Reading(NamedTuple):
     values: dict[str, Any] | None = None
     begun: Derivation | None = None
     described: Hashing | None = None
+    fingerprint: bytes | None = None
 
     @property
     def waits(self) -> bool:
@@ -79,15 +84,16 @@ class RecordReader:
     def __init__(self, root: Path, config: Config, scan: ScanDb, ignored: Ignored, *, no_meta: bool) -> None:
         self.no_meta = no_meta
         self.ignored = ignored
-        self.troubled = False
+        self.troubled: bool = False
         self._dates = Dates(config.dates)
-        self.keys = KeyFilter(config)
+        self.keys: KeyFilter = KeyFilter(config)
         self.problems: FirstFew[Problem] = FirstFew(PROBLEMS_KEPT)
-        self.clashes = 0
+        self.clashes: int = 0
         self.clash_names: set[str] = set()
-        self.padded_urls = 0
+        self.padded_urls: int = 0
         self.noted: dict[str, list[tuple[str, str, str]]] = {}
-        self.documents = Documents(root, config, self.problems, scan, ignored, no_meta=no_meta)
+        self._second = SecondProcess()
+        self.documents: Documents = Documents(root, config, self.problems, scan, ignored, self._second, no_meta=no_meta)
         self.root = root
         self._root = os.fsencode(root)
         self._config = config
@@ -95,8 +101,9 @@ class RecordReader:
         self._not_json: dict[bytes, NotJsonError] = {}
 
     def close(self) -> None:
-        """End what reads documents beside this thread."""
+        """End what reads beside this thread."""
         self.documents.close()
+        self._second.close()
 
     def walk(self, walk: Walk) -> Walk:
         """Take note of the walk that is under way."""
@@ -123,16 +130,27 @@ class RecordReader:
             return reading
         return Reading(entry, entry.key, described=self.documents.read(entry))
 
-    def begin(self, entry: Entry, *, is_sidecar: bool = False) -> Reading | None:
-        """Read a metadata file, and begin with its document where something is to be derived of it.
+    def ahead(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Parsed | None]]:
+        """The same files in their order, each with its metadata where that was read already, for ``begin``."""
+        return ReadAhead(
+            self._second,
+            path=self.path,
+            reads=lambda entry: not (self.has_lines(entry.key) or self.is_document(entry)),
+            notice=self.documents.notice,
+        ).run(entries)
+
+    def begin(self, entry: Entry, parsed: Parsed | None = None, *, is_sidecar: bool = False) -> Reading | None:
+        """Read a metadata file, unless that was done (``parsed``), and begin with its document where something is to be derived of it.
 
         None where it is no metadata file but a document that happens to be JSON (``no_meta``): one that has no document,
         and neither names one nor is called after one nor is known as metadata (``is_sidecar``).
         """
-        source = display_path(entry.key)
         document = None
         try:
-            flattened = parse_json(read_bytes(real_path(self._root, entry.key), entry.size))
+            if parsed is not None:
+                flattened = parsed.flattened
+            else:
+                flattened = parse_json(read_bytes(real_path(self._root, entry.key), entry.size))
             values = flattened.values
             begun = self.documents.deriver.begin(entry.key, values)
             document = begun.document
@@ -140,7 +158,7 @@ class RecordReader:
             if self.no_meta and not about and is_absent(values, self._config.metadata.unique):
                 return None
             self._notice(flattened)
-            return Reading(entry, document, values, begun)
+            return Reading(entry, document, values, begun, fingerprint=parsed and parsed.fingerprint)
         except (OSError, MmmetaError) as error:
             if self.no_meta:
                 document = document or self.documents.by_own_name(entry.key)
@@ -149,12 +167,11 @@ class RecordReader:
                     if isinstance(error, NotJsonError):
                         self._not_json[entry.key] = error  # unless another metadata file is about it
                     return None
-            self._aside(source, error)
+            self._aside(display_path(entry.key), error)
             return Reading(entry, document)
 
     def finish(self, reading: Reading, *, tell: bool = True) -> Record | None:
         """The record of what was begun; None if it was set aside. ``tell``: name what is kept as it is, too."""
-        self.troubled = False
         entry = reading.entry
         source = display_path(entry.key)
         unique = self._config.metadata.unique
@@ -170,13 +187,16 @@ class RecordReader:
             values, derived = self.documents.deriver.finish(entry.key, reading.values, reading.begun)
             if unique not in values:
                 raise self._without_unique(unique, reading.begun)
-            return self._record(values, source, entry.mtime, derived, tell=tell)
+            known = reading.fingerprint if values is reading.values else None
+            return self._record(values, source, entry.mtime, derived, tell=tell, known=known)
         except (OSError, MmmetaError) as error:
             self._aside(source, error, reading.document)
         return None
 
     def has_lines(self, key: bytes) -> bool:
         """Whether a file has a record a line."""
+        if key.endswith(b".json"):  # as nearly all do
+            return self._config.metadata.lines
         ending = key[-len(LINES_FILES) :].lower()
         return ending == LINES_FILES or (self._config.metadata.lines and is_metadata_name(ending))
 
@@ -223,13 +243,22 @@ class RecordReader:
             raise DocumentError(f"its document cannot be read ({error.strerror})") from error
 
     def _record(
-        self, values: dict[str, Any], source: str, mtime: int, derived: tuple[str, ...], *, tell: bool
+        self,
+        values: dict[str, Any],
+        source: str,
+        mtime: int,
+        derived: tuple[str, ...],
+        *,
+        tell: bool,
+        known: bytes | None = None,
     ) -> Record:
         kept = self.keys.keep(values)
         if kept is not values:
             derived = tuple(key for key in derived if key in kept)
         problems = [Problem(source, reason, key) for key, reason in self._dates.apply(kept)]
-        record = make_record(kept, self._config, source, mtime, derived=derived)
+        if kept is not values or self._config.dates:
+            known = None
+        record = make_record(kept, self._config, source, mtime, derived=derived, known=known)
         self.troubled = bool(problems)
         for problem in problems if tell else ():
             self.problems.add(problem)

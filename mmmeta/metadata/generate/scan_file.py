@@ -41,7 +41,7 @@ class ScanDbError(MmmetaError):
 
     def __init__(self, path: Path, error: Exception) -> None:
         text = str(error)
-        self.damaged = _NOT_TEXT in text or not any(word in text for word in _OUTER_REASONS)
+        self.damaged: bool = _NOT_TEXT in text or not any(word in text for word in _OUTER_REASONS)
         super().__init__(
             f"another generate is writing {path.parent.parent}: {error}; try again"
             if "locked" in text and not self.damaged

@@ -10,18 +10,20 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mmmeta.config.model import Config
 from mmmeta.documents.reserved import is_reserved
 from mmmeta.errors import Problem
 from mmmeta.layout import METADIR, PARTS
 from mmmeta.metadata.generate.ignored import Ignored
 from mmmeta.metadata.generate.line_keys import LINES_FILES, MARK, line_key, split_source, whole
+
+if TYPE_CHECKING:  # the second process reads files without it
+    from mmmeta.config.model import Config
 
 READ_SIZE = 16_384
 """Bytes a read call asks for; a larger buffer costs an mmap for every small metadata file."""
@@ -98,6 +100,7 @@ class Walk:
     unknown: set[bytes] = field(default_factory=set)
     left_out: int = 0
     _open: dict[bytes, list[os.DirEntry[bytes]]] = field(default_factory=dict)
+    _barren: dict[bytes, bool] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Entry]:
         # Looked up once, not for each of a million files.
@@ -140,11 +143,20 @@ class Walk:
                     self.unknown.add(key)
                     self._aside(key, f"cannot be read ({error.strerror}); it was left as it is")
             else:
-                self._open.pop(folders.pop()[1][:-1], None)
+                left = folders.pop()[1][:-1]
+                self._open.pop(left, None)
+                self._barren.pop(left, None)
 
     def held(self, key: bytes) -> list[os.DirEntry[bytes]] | None:
         """What the folder at a key holds, while the walk is in it or below."""
         return self._open.get(key)
+
+    def is_barren(self, key: bytes) -> bool | None:
+        """Whether the folder at a key holds no document, for certain; None once the walk has left it."""
+        found = self._barren.get(key)
+        if found is None and (entries := self._open.get(key)) is not None:
+            found = self._barren[key] = are_barren(entries)
+        return found
 
     def _leaves_out_link(self, entry: os.DirEntry[bytes], key: bytes) -> bool:
         """Whether a link to a folder, which is not followed anyway, is passed over as a folder of that name would be."""
@@ -166,9 +178,9 @@ class Walk:
                 entries.sort(key=_name)
             self._open[key] = entries
             if self.pairs and (
-                doubled := {_folded(entry) for entry in entries if _folded(entry).endswith(_OF_METADATA)}
+                doubled := {name for entry in entries if (name := entry.name.lower()).endswith(_OF_METADATA)}
             ):
-                return (entry for entry in entries if _folded(entry) + METADATA_FILES[0] not in doubled)
+                return (entry for entry in entries if entry.name.lower() + METADATA_FILES[0] not in doubled)
             return iter(entries)
         except OSError as error:
             self.unlistable.append(key)
@@ -179,9 +191,13 @@ class Walk:
         self.problems.append(Problem(display_path(key) or ".", reason))
 
 
-def _folded(entry: os.DirEntry[bytes]) -> bytes:
-    """A name without regard to the case of its ASCII letters."""
-    return entry.name.lower()
+def are_barren(entries: Iterable[os.DirEntry[bytes]]) -> bool:
+    """Whether what a folder holds is metadata files and folders, and nothing else."""
+    for entry in entries:
+        name = entry.name
+        if not (name.endswith(METADATA_FILES) or is_metadata_name(name) or entry.is_dir()):
+            return False
+    return True
 
 
 def is_metadata_name(name: bytes) -> bool:

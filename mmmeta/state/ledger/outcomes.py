@@ -206,6 +206,8 @@ class Outcome:
     postponed: Postponed | None = None
 
     def __post_init__(self) -> None:
+        if self.error_type is None and self.error_message is None and self.error_lines is None:
+            return
         message = _shown(self.error_message)
         if message is not None and len(message) > LONGEST_MESSAGE:
             message = f"{message[:LONGEST_MESSAGE]}… ({len(message)} characters)"

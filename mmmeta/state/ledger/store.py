@@ -3,8 +3,8 @@
 The ledger reads no files. It is told of them as candidates, and its rows carry all that claiming, settling, retrying and
 looking again need; whether what was done is the version that counts is the comparison of two of its own columns.
 
-``sqlite`` implements it. The tests of the ledger are written against this file, so that another implementation has only to
-be added to their fixture.
+``sqlite`` and ``postgresql`` implement it. The tests of the ledger are written against this file and run over both; what the
+ledger shows is in ``view``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mmmeta.documents.hosts import Closed
-from mmmeta.state.ledger.outcomes import Adopted, Candidate, Claim, Elsewhere, Holder, Outcome, Place, Pointing, Settled
+from mmmeta.state.ledger.outcomes import Adopted, Candidate, Claim, Holder, Outcome, Place, Pointing, Settled
 from mmmeta.state.ledger.rules import JobRules
-from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
-from mmmeta.state.status import JobStatus
+from mmmeta.state.ledger.view import LedgerView
+from mmmeta.state.liveness import Alive
 
 Current = Callable[[Sequence[str]], Iterable[Candidate]]
 """Gives files by name as a job's rules see them now; a name that no file has comes as deleted."""
@@ -241,139 +241,8 @@ class Ledger(ABC):
         """The files that are selected, and neither done nor in a worker's hands nor to be undone."""
 
 
-class LedgerView(ABC):
-    """What the ledger says, as of one moment; nothing is changed, and nothing counts a million rows to say "nothing to do"."""
-
-    @abstractmethod
-    def jobs(self) -> list[str]:
-        """The names of all jobs that were ever evaluated, sorted."""
-
-    @abstractmethod
-    def rules(self, job: str) -> JobRules | None:
-        """A job's rules as it was last evaluated; None if it never was."""
-
-    @abstractmethod
-    def status(self, job: str, now: datetime) -> JobStatus | None:
-        """A job in numbers; None if it never was evaluated."""
-
-    @abstractmethod
-    def count(self, job: str, status: str) -> int:
-        """How many files of a job have a status."""
-
-    @abstractmethod
-    def due(self, job: str, now: datetime, *, descending: bool, limit: int | None = None) -> list[str]:
-        """The files of a job that could run now, in the order of its runs."""
-
-    @abstractmethod
-    def names(self, job: str, statuses: Sequence[str]) -> list[str]:
-        """The files of a job that have one of these statuses, sorted."""
-
-    @abstractmethod
-    def next_done(self, job: str, name: str) -> str | None:
-        """The first file that is done, from this name on; None where there is none."""
-
-    @abstractmethod
-    def places(self, job: str, files: Sequence[str]) -> dict[str, Place]:
-        """Where the results of these files are, of those for which that is known."""
-
-    @abstractmethod
-    def statuses(self, job: str, files: Sequence[str]) -> dict[str, str]:
-        """The status of each of these files that the job has; ``postponed`` for one that waits without having failed."""
-
-    @abstractmethod
-    def documents(self, files: Sequence[str]) -> dict[str, str]:
-        """The paths at which jobs have put the documents of these files, of those that are done; the first job's."""
-
-    @abstractmethod
-    def done_versions(self, job: str, files: Sequence[str]) -> dict[str, str]:
-        """What ``rerun_on`` compares, of the version in which these files were done last."""
-
-    @abstractmethod
-    def put_there(self, places: Mapping[str, Place]) -> set[str]:
-        """Those of these files at whose place jobs work, or have worked: what stands there a job has put there."""
-
-    @abstractmethod
-    def others(self, places: Mapping[str, Sequence[Place]]) -> dict[str, list[Place]]:
-        """Before what is at these places of files is undone: where other files are done there by now, and not deleted.
-
-        Args:
-            places: file → all its places.
-        """
-
-    @abstractmethod
-    def replaced(self, job: str, files: Sequence[str]) -> set[str]:
-        """Those of these files of which nothing is there, because a later version of the document has their place."""
-
-    @abstractmethod
-    def elsewhere(self, job: str, pointing: Pointing) -> tuple[Elsewhere, ...]:
-        """How many files are done, not deleted, and not where the job points now, unless that was accepted."""
-
-    @abstractmethod
-    def entries(self, job: str, statuses: Sequence[str]) -> list[LedgerEntry]:
-        """The files of a job that have one of these statuses, the last settled first.
-
-        Raises:
-            JobError: there is no such status.
-        """
-
-    @abstractmethod
-    def entry(self, job: str, file: str) -> LedgerEntry | None:
-        """What the ledger says of one file of a job; None if it never was selected."""
-
-    @abstractmethod
-    def history(
-        self,
-        *,
-        job: str | None = None,
-        file: str | None = None,
-        run_id: str | None = None,
-        limit: int | None = None,
-    ) -> list[Attempt]:
-        """Attempts of a job, of a file, of a run (the beginning of its id is enough), or of all, the latest first.
-
-        Raises:
-            JobError: the run's id is empty, as an unset variable of a script is.
-        """
-
-    @abstractmethod
-    def done_by(self, job: str, run_id: str) -> list[str]:
-        """The files that a run of a job has done."""
-
-    @abstractmethod
-    def oldest_pending(self, job: str) -> datetime | None:
-        """When the file that has waited longest was selected; reads all pending rows of the job."""
-
-    @abstractmethod
-    def hosts(self) -> dict[str, Closed]:
-        """The hosts that are not to be asked for a time, or were not until a moment ago."""
-
-    @abstractmethod
-    def waiting(self, job: str) -> list[Waiting]:
-        """The files of a job that are postponed, by reason; those that are due first come first."""
-
-    @abstractmethod
-    def set_aside(self, job: str) -> dict[str, int]:
-        """Reason → how many files of a job were set aside for it (see ``rules.REASONS``)."""
-
-    @abstractmethod
-    def set_aside_since(self, job: str, reason: str, since: datetime) -> int:
-        """How many files of a job were set aside for this reason, at that moment (aware UTC) or later."""
-
-    @abstractmethod
-    def targets(self, job: str) -> list[str]:
-        """Where a job has put results, as ``Pointing`` names it."""
-
-    @abstractmethod
-    def renaming(self) -> tuple[str, str] | None:
-        """Old and new name of a job whose renaming was broken off; None where none was."""
-
-    @abstractmethod
-    def miscounts(self) -> list[tuple[str, str]]:
-        """Jobs whose counts are not what they should be, each with a sentence; counts all rows."""
-
-
 class LedgerStore(ABC):
-    """The ledger of one state db."""
+    """The ledger of one state."""
 
     @abstractmethod
     def changing(self, rules: JobRules) -> AbstractContextManager[Ledger]:
@@ -394,3 +263,19 @@ class LedgerStore(ABC):
         Raises:
             StateDbError: there is no state db, or it cannot be read.
         """
+
+    @abstractmethod
+    def identity(self) -> str:
+        """Made once, with the ledger: whose tokens these are, as receipts in targets name it.
+
+        Raises:
+            StateDbError: there is none, or it cannot be read.
+        """
+
+    @abstractmethod
+    def worker(self) -> Alive:
+        """A new worker; it is alive from ``start`` on."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections; the next use opens new ones."""

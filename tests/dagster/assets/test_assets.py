@@ -44,13 +44,14 @@ def test_an_update_says_what_it_merged_in_numbers(archive: Archive, each_instanc
     archive.write("contract3", "contract")
     archive.publish()
     said = metadata(execute(archive, each_instance, "archive_update"), "state_db")
-    assert {name: said[name] for name in ("added", "changed", "deleted", "returned", "unchanged")} == {
+    assert {name: said.get(name) for name in ("added", "changed", "deleted", "returned", "unchanged")} == {
         "added": 1,
         "changed": 1,
         "deleted": 0,
-        "returned": 0,
+        "returned": None,
         "unchanged": 4,
     }
+    assert said["summary"] == "revision 2 is merged: 1 file added, 1 changed; 6 files in all"
     assert (said["revision before"], said["revision"]) == (1, 2)
     assert said["duration (seconds)"] > 0
     assert said["how"] == "changes"
@@ -157,6 +158,10 @@ def test_generate_runs_where_metadata_is_written(archive: Archive, instance: dg.
     said = metadata(execute(archive, instance, "archive_generate"), "metadata_db")
     assert (said["added"], said["unchanged"], said["set aside"]) == (1, 5, 1)
     assert "| broken.json |" in said["problems"]
+    assert said["summary"] == (
+        "revision 2 is published: 1 file added; 1 metadata file is set aside, which no job sees: mend it, then generate again"
+    )
+    assert list(said)[:3] == ["summary", "set aside", "problems"]
     assert execute(archive, instance).success
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from archives import drop_log
 from executing import execute, metadata
 from small_archive import Archive
 
@@ -159,6 +160,7 @@ def test_a_job_whose_run_fails_tells_of_its_checks_in_that_run(
 def test_an_update_that_fails_tells_of_its_checks(archive: Archive, instance: dg.DagsterInstance) -> None:
     """What the state db lacks is said by its check, not only by a red run."""
     assert execute(archive, instance).success
+    drop_log(archive.client / "_mmmeta")
     (archive.client / "_mmmeta" / "meta.db").unlink()
     assert not execute(archive, instance).success
     assert results(instance, STATE_DB, ("at_published_revision", "types_of_keys")) == {

@@ -49,6 +49,21 @@ def test_what_was_done_before_dagster_came_is_told(watch: Watch) -> None:
     assert tick(watch) == {}
 
 
+def test_what_is_wrong_is_told_with_what_there_is_to_do(watch: Watch) -> None:
+    """A page whose last news came from outside says no less than one of a run; numbers that are 0 are left out."""
+    watch.archive.configure(watch.archive.project.read_text().replace("attempts: 3\n", "attempts: 1\n"))
+    watch.archive.fail("letter1.txt")
+    by_hand(watch.archive, "look")
+    said = tick(watch)["look"].metadata
+    assert said["summary"].value == (
+        "worked on outside of Dagster: 1 file is done in all; 1 dead in all, waiting for a person: mend the cause, then retry"
+    )
+    assert str(said["see more"].value).endswith(" jobs failed look")
+    assert str(said["what mends it"].value).endswith(" jobs retry --dead look")
+    numbers = {name: value.value for name, value in said.items() if isinstance(value.value, int)}
+    assert numbers == {"pending": 0, "done in all": 1, "dead in all": 1}
+
+
 def test_what_is_done_beside_dagster_is_told_when_it_is_over_and_once(watch: Watch) -> None:
     """After an import of Dagster's own, which tells of itself."""
     assert execute(watch.archive, watch.instance).success

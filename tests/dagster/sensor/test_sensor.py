@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from archives import drop_log
 from small_archive import Archive
 from watch import Watch
 
@@ -45,7 +46,8 @@ def test_news_of_the_metadata_db_are_reported_once_each(watch: Watch) -> None:
         published = m.store.moment("remote_last_updated")
     # A moment that the UI shows in the reader's own time zone, and numbers with their unit.
     assert published is not None
-    assert event.metadata == {
+    assert str(event.metadata["summary"].value).startswith("the remote has published revision 1 (")
+    assert {name: value for name, value in event.metadata.items() if name != "summary"} == {
         "published": dg.MetadataValue.timestamp(published),
         "revision": dg.MetadataValue.int(1),
         "size (bytes)": dg.MetadataValue.int((watch.archive.client / "_mmmeta" / "meta.db").stat().st_size),
@@ -55,6 +57,7 @@ def test_news_of_the_metadata_db_are_reported_once_each(watch: Watch) -> None:
     assert not watch.tick().asset_events
     watch.archive.write("contract3", "contract")
     watch.archive.publish()
+    drop_log(watch.archive.client / "_mmmeta")
     meta_db = watch.archive.client / "_mmmeta" / "meta.db"
     meta_db.rename(meta_db.with_suffix(".away"))
     assert not watch.tick().asset_events
@@ -104,6 +107,7 @@ def test_what_was_there_and_is_gone_is_waited_for(watch: Watch, gone: str, state
         "metadir": watch.archive.client / "_mmmeta",
         "meta.db": watch.archive.client / "_mmmeta" / "meta.db",
     }
+    drop_log(paths["metadir"])
     away = tmp_path / "away"
     paths[gone].rename(away)
     for _ in range(3):
@@ -145,6 +149,7 @@ def test_a_wiped_state_db_is_said_where_runs_are_remembered(watch: Watch) -> Non
 
 def test_a_store_that_arrives_before_the_metadata_db_is_waited_for(watch: Watch) -> None:
     """In alphabetical order `_store` comes first; no attempt is spent."""
+    drop_log(watch.archive.client / "_mmmeta")
     meta_db = watch.archive.client / "_mmmeta" / "meta.db"
     whole = meta_db.read_bytes()
     meta_db.unlink()
@@ -170,6 +175,7 @@ def test_what_only_a_run_can_see_is_waited_for_until_it_changes(watch: Watch) ->
     watch.archive.publish()
     meta_db = watch.archive.client / "_mmmeta" / "meta.db"
     new = meta_db.read_bytes()
+    drop_log(watch.archive.client / "_mmmeta")
     meta_db.write_bytes(old)
     assert not watch.run(watch.asks()).success
     for _ in range(5):

@@ -7,10 +7,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from executing import execute, failure_of, metadata
+from executing import execute, metadata, observed
 from small_archive import Archive
 
-from mmmeta_dagster import keys
 from mmmeta_dagster.shown import schema
 from mmmeta_dagster.shown.markdown import Link, cell
 
@@ -131,9 +130,10 @@ def test_the_files_of_a_run_with_links_and_the_command_for_all_of_them(
     result = execute(empty_archive, instance)
     table = metadata(result, "look")["files"]
     lines = table.splitlines()
-    assert lines[0] == "| file | name | now | size |"
+    assert lines[0] == "| file | now | size |"
     assert len([line for line in lines if "| done |" in line]) == 50
     assert all("](<https://archive.example/letter" in line for line in lines[2:52])
+    assert all(line.startswith("| [letter") for line in lines[2:52])
     assert "first.txt" not in table
     assert lines[53] == "… and 3 more:"
     assert lines[55] == f"    {metadata(result, 'look')['see more']}"
@@ -141,15 +141,17 @@ def test_the_files_of_a_run_with_links_and_the_command_for_all_of_them(
 
 
 def test_files_that_failed_have_links_too(archive: Archive, instance: dg.DagsterInstance) -> None:
-    """From the metadata, where config.yml has no template, also in a run that failed."""
+    """From the metadata, where config.yml has no template, also of a run that failed."""
     archive.write("linked", "letter", public_url="https://archive.example/a b|c.pdf")
     archive.publish()
     archive.fail("letter0.txt", "letter1.txt", "linked.txt")
     result = execute(archive, instance)
     assert not result.success
-    failures = failure_of(result, "look").user_failure_data.metadata[keys.META_FAILURES].value
-    assert failures.count("](<https://archive.example/a%20b%7Cc.pdf>) |") == 1
-    assert failures.count("| ValueError: cannot read ") == 3
+    failures = observed(instance, "look")["failures"]
+    assert failures.splitlines() == [
+        r"- **2 failed**: ValueError: cannot read \| letter0.txt; e.g. letter0.txt",
+        r"- **1 failed**: ValueError: cannot read \| linked.txt; e.g. [linked.txt](<https://archive.example/a%20b%7Cc.pdf>)",
+    ]
 
 
 @pytest.mark.parametrize(

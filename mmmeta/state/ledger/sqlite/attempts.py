@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from mmmeta.state.ledger.outcomes import Settled
+from mmmeta.state.ledger.claims import Try
 
 
 def note_attempts(
-    connection: sqlite3.Connection,
-    job: str,
-    settled: Sequence[Settled],
-    *,
-    since: Mapping[str, str],
-    now: str,
-    run_id: str | None,
-    worker: str,
+    connection: sqlite3.Connection, job: str, tries: Sequence[Try], *, now: str, run_id: str | None, worker: str
 ) -> None:
-    """Write how files ended; those that were postponed without being tried leave none.
-
-    Args:
-        since: file → when it was claimed.
-    """
+    """Write how files ended."""
     connection.executemany(
         "INSERT INTO attempts (job, file, token, run_id, worker, started_at, ended_at, status, error_type, "
         "error_message, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                job,
-                entry.outcome.claim.file,
-                entry.outcome.claim.token,
-                run_id,
-                worker,
-                since[entry.outcome.claim.file] if entry.status != "lost" else None,
-                now,
-                _status(entry),
-                entry.outcome.error_type,
-                entry.outcome.error_message,
-                entry.outcome.bytes,
-            )
-            for entry in settled
-            if entry.outcome.postponed is None or entry.outcome.postponed.asked
-        ],
+        [(job, file, token, run_id, worker, started, now, *how) for file, token, started, *how in tries],
     )
 
 
@@ -54,15 +27,3 @@ def refusals(connection: sqlite3.Connection, job: str, file: str) -> int:
         (job, file),
     ).fetchone()
     return int(count)
-
-
-def _status(settled: Settled) -> str:
-    """How an attempt went."""
-    outcome = settled.outcome
-    if settled.status == "lost":
-        return "lost"
-    if outcome.postponed is not None:
-        return "postponed"
-    if not outcome.ok:
-        return "dead" if settled.status == "dead" else "failed"
-    return "retracted" if outcome.claim.retract else "done"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from mmmeta.state.ledger.outcomes import Ahead, Claim, Settled
+from mmmeta.state.ledger.claims import raised
+from mmmeta.state.ledger.outcomes import Settled
 
 
 def free_claims(connection: sqlite3.Connection) -> None:
@@ -21,20 +22,10 @@ def free_claims(connection: sqlite3.Connection) -> None:
     )
 
 
-def is_received(connection: sqlite3.Connection, claim: Claim, ahead: Ahead) -> bool:
-    """Whether a claimed file counts as done for its receipt; not where a person has just asked for it anew."""
-    (base,) = connection.execute("SELECT value FROM info WHERE name = 'token_base'").fetchone()
-    return ahead.same and not base < claim.asked == claim.token - 1
-
-
 def raise_tokens(connection: sqlite3.Connection, job: str, behind: Sequence[Settled]) -> None:
     """Raise the tokens of these files to those of their receipts. What a person has asked for anew was asked for after them."""
     connection.executemany(
         "UPDATE ledger SET token = max(token, ?1), asked = CASE WHEN ?2 THEN max(asked, ?1) ELSE asked END "
         "WHERE job = ?3 AND file = ?4",
-        [
-            (ahead.token, entry.status == "pending" and ahead.same, job, entry.outcome.claim.file)
-            for entry in behind
-            if (ahead := entry.outcome.ahead) is not None
-        ],
+        [(token, anew, job, file) for token, anew, file in raised(behind)],
     )

@@ -1,39 +1,22 @@
-"""Claims in the state db: leases, the places that are given with them, and how files ended.
-
-A claim is a lease with a token that grows; settling a claim whose token another has raised since changes nothing.
-"""
+"""Claims in the state db: leases, and what is read and written when files end."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
-from mmmeta.clock import to_text
-from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Postponed, Settled
-from mmmeta.state.ledger.rules import (
-    ACTION,
-    INTERRUPTED,
-    LEASE_ENDED,
-    LONGEST_BACKOFF,
-    REASONS,
-    RETRACTED,
-    WORKER_DIED,
-    JobRules,
-    latest_due,
-    wait_beyond,
-)
+from mmmeta.state.ledger.claims import Claims, Ending, Held, Try
+from mmmeta.state.ledger.outcomes import Claim, Settled
+from mmmeta.state.ledger.places import read_place
+from mmmeta.state.ledger.rules import LEASE_ENDED, WORKER_DIED, JobRules, latest_due
 from mmmeta.state.ledger.sqlite.attempts import note_attempts, refusals
-from mmmeta.state.ledger.sqlite.behind import is_received, raise_tokens
+from mmmeta.state.ledger.sqlite.behind import raise_tokens
 from mmmeta.state.ledger.sqlite.offers import Offers
-from mmmeta.state.ledger.sqlite.places import Kept, Places
-from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE, read_place
-from mmmeta.state.ledger.store import Ledger
+from mmmeta.state.ledger.sqlite.places import SqlitePlaces
+from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE
 from mmmeta.state.liveness import boot_id, boot_seconds, is_dead, sweep
 
 _GIVEN_BACK = (
@@ -44,36 +27,18 @@ _GIVEN_BACK = (
 
 _SETTLE = (
     "UPDATE ledger SET status = ?1, due = ?2, error_type = ?3, error_message = ?4, error_lines = ?5, bytes = ?6, "
-    "settled_at = ?7, lease_until = NULL, worker = NULL, "
-    "basis = CASE ?8 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?9, "
-    "once_basis = CASE ?8 WHEN 'tried' THEN once_tried WHEN 'kept' THEN once_basis END, "
-    "target = CASE WHEN ?10 THEN ?11 ELSE target END, place = CASE WHEN ?10 THEN ?12 ELSE place END, "
-    "mark = CASE WHEN ?10 THEN ?13 ELSE mark END, replaced_by = CASE WHEN ?10 THEN ?14 ELSE replaced_by END, "
-    "attempts = attempts - ?18 "
-    "WHERE job = ?15 AND file = ?16 AND token = ?17"
+    "basis = CASE ?7 WHEN 'tried' THEN tried WHEN 'kept' THEN basis END, retract = ?8, "
+    "once_basis = CASE ?7 WHEN 'tried' THEN once_tried WHEN 'kept' THEN once_basis END, "
+    "target = CASE WHEN ?9 THEN ?10 ELSE target END, place = CASE WHEN ?9 THEN ?11 ELSE place END, "
+    "mark = CASE WHEN ?9 THEN ?12 ELSE mark END, replaced_by = CASE WHEN ?9 THEN ?13 ELSE replaced_by END, "
+    "attempts = attempts - ?16, settled_at = ?17, lease_until = NULL, worker = NULL "
+    "WHERE job = ?18 AND file = ?14 AND token = ?15"
 )
+"""Takes the fields of an ``Ending``, the moment and the job."""
 
 
-class _Held(NamedTuple):
-    """A claimed file and its present version.
-
-    Attributes:
-        since: when it was claimed.
-        current: whether the version that was claimed is still the one that counts.
-    """
-
-    token: int
-    since: str
-    current: int
-    deleted: int
-
-    def changed(self, claim: Claim) -> bool:
-        """Whether the file is another than the one that was claimed: changed, deleted or back."""
-        return not self.current or bool(self.deleted) != claim.retract
-
-
-class Claims(Ledger):
-    """The part of a job's ledger that workers use.
+class SqliteClaims(Claims):
+    """The part of a job's ledger in the state db that workers use.
 
     Args:
         connection: the state db's, in a transaction.
@@ -82,13 +47,11 @@ class Claims(Ledger):
     """
 
     def __init__(self, connection: sqlite3.Connection, rules: JobRules, workers: Path, now: datetime) -> None:
-        self.rules = rules
+        super().__init__(rules, now)
         self._connection = connection
         self._workers = workers
-        self._now = now
-        self._stamp = to_text(now)
         self._offers = Offers(connection, rules, self._stamp)
-        self._places = Places(connection, rules.name, self._stamp)
+        self._places = SqlitePlaces(connection, rules.name, self._stamp)
 
     def claim(
         self,
@@ -168,12 +131,12 @@ class Claims(Ledger):
                 if boot != boot_id():
                     self._measure_anew(worker, lease)
             elif boot == boot_id():
-                self._take_from(
-                    "worker = ?", worker, WORKER_DIED, "the process that worked on it was killed or crashed"
-                )
+                died = "the process that worked on it was killed or crashed"
+                self._take_from(self._claimed("worker = ?", worker), WORKER_DIED, died)
             else:
                 self._give_back("worker = ?", worker)  # the host was started anew: the file is not to blame
-        self._take_from("lease_until <= ?", boot_seconds(), LEASE_ENDED, "its worker gave no sign of life for too long")
+        ended = self._claimed("lease_until <= ?", boot_seconds())
+        self._take_from(ended, LEASE_ENDED, "its worker gave no sign of life for too long")
 
     def _measure_anew(self, worker: str, lease: float) -> None:
         """Count a lease in this host's seconds from now on: those of another boot cannot be compared with them.
@@ -186,18 +149,7 @@ class Claims(Ledger):
             (boot_seconds() + lease, boot_id(), self.rules.name, worker),
         )
 
-    def _take_from(self, condition: str, parameter: str | float, error_type: str, message: str) -> None:
-        """Take claims from a worker that is gone.
-
-        Of several files nobody knows which it was: they come again, each alone, and only then it counts.
-        """
-        claimed = self._claimed(condition, parameter)
-        together = Counter(claimed.values())
-        self._take({file: together[worker] == 1 for file, worker in claimed.items()}, error_type, message)
-
     def _take(self, counts: Mapping[str, bool], error_type: str, message: str) -> None:
-        """Take claimed files from their worker, each with or without an attempt that counts; a file that this happens to as
-        often as it may fail is dead."""
         # What was being undone may be half undone: it counts as not done any more.
         self._connection.executemany(
             "UPDATE ledger SET status = CASE WHEN ?1 AND attempts >= ?2 THEN 'dead' ELSE 'pending' END, token = token + 1, "
@@ -232,132 +184,50 @@ class Claims(Ledger):
             "UPDATE jobs SET heartbeat = ?, run_id = ? WHERE job = ?", (self._stamp, run_id, self.rules.name)
         )
 
-    def reserve(self, places: Mapping[str, Place]) -> dict[str, list[Holder]]:
-        return self._places.reserve(places)
+    def _statuses(self, files: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for chunk in in_chunks(files, PER_STATEMENT):
+            sql = f"SELECT file, status FROM ledger WHERE job = ? AND file IN ({_marks(chunk)})"
+            found.update(self._connection.execute(sql, (self.rules.name, *chunk)).fetchall())
+        return found
 
-    def settle(self, outcomes: Sequence[Outcome], *, run_id: str | None, worker: str) -> list[Settled]:
-        held = self._held([outcome.claim.file for outcome in outcomes])
-        settled: list[Settled] = []
-        for outcome in outcomes:
-            claim = held.get(outcome.claim.file)
-            if claim is None or claim.token != outcome.claim.token:
-                settled.append(Settled(outcome, "lost"))
-                self._places.lost(outcome, undo=self.rules.on_delete == ACTION)
-            elif outcome.ahead is None:
-                settled.append(Settled(outcome, self._status_after(outcome)))
-            elif is_received(self._connection, outcome.claim, outcome.ahead):
-                done = replace(outcome, error_type=None, error_message=None, error_lines=None)
-                settled.append(Settled(done, self._status_after(done), behind=True))
-            else:
-                settled.append(Settled(outcome, "pending", behind=True))
-        untried = {entry.outcome.claim.file: entry.outcome.claim for entry in settled if entry.status == "pending"}
-        ours = [entry for entry in settled if entry.status not in ("lost", "pending")]
-        self._places.ended(entry.outcome.claim.file for entry in ours if not entry.outcome.claim.retract)
-        self._write_outcomes(ours)
-        for entry in ours:
-            if entry.outcome.vacant is not None:
-                self._places.let_go(entry.outcome.claim.file, entry.outcome.vacant)
-        self.release(list(untried.values()))
-        raise_tokens(self._connection, self.rules.name, [entry for entry in settled if entry.behind])
-        changed = [entry.outcome.claim for entry in ours if held[entry.outcome.claim.file].changed(entry.outcome.claim)]
-        if changed:
-            self._offers.look_again([claim.file for claim in changed])
-            now = {claim.file: self._status(claim.file) for claim in changed}
-            settled = [
-                entry
-                if entry.status == "lost"
-                else replace(entry, status=now.get(entry.outcome.claim.file, entry.status))
-                for entry in settled
-            ]
-        self._offers.settled([entry.outcome.claim.file for entry in ours])
-        since = {file: claim.since for file, claim in held.items()}
-        tried = [entry for entry in settled if entry.outcome.claim.file not in untried]
-        note_attempts(
-            self._connection, self.rules.name, tried, since=since, now=self._stamp, run_id=run_id, worker=worker
-        )
-        return settled
-
-    def _status(self, file: str) -> str:
-        return str(
-            self._connection.execute(
-                "SELECT status FROM ledger WHERE job = ? AND file = ?", (self.rules.name, file)
-            ).fetchone()[0]
-        )
-
-    def _held(self, files: Sequence[str]) -> dict[str, _Held]:
-        """What is claimed of these files, by whomever."""
-        held: dict[str, _Held] = {}
+    def _held(self, files: Sequence[str]) -> dict[str, Held]:
+        held: dict[str, Held] = {}
         for chunk in in_chunks(files, PER_STATEMENT):
             rows = self._connection.execute(
                 "SELECT file, token, claimed_at, tried IS wanted, deleted FROM ledger "
                 f"WHERE job = ? AND +status = 'claimed' AND file IN ({_marks(chunk)})",
                 (self.rules.name, *chunk),
             )
-            held.update((row[0], _Held(*row[1:])) for row in rows)
+            held.update((row[0], Held(*row[1:])) for row in rows)
         return held
 
-    def _status_after(self, outcome: Outcome) -> str:
-        if outcome.postponed is not None:
-            return "postponed"
-        if outcome.ok:
-            return "skipped" if outcome.claim.retract else "done"
-        return "dead" if outcome.claim.attempt >= self.rules.attempts else "failed"
+    def _write_endings(self, endings: Sequence[Ending]) -> None:
+        now, job = self._stamp, self.rules.name
+        self._connection.executemany(_SETTLE, [(*ending, now, job) for ending in endings])
 
-    def _write_outcomes(self, settled: Sequence[Settled]) -> None:
-        for entry in settled:
-            outcome, retract = entry.outcome, entry.outcome.claim.retract
-            due = None
-            if outcome.postponed is not None:
-                due = self._due_after(outcome.claim.file, outcome.postponed)
-            elif entry.status == "failed":
-                due = self._now.timestamp() + self.rules.retry_after(outcome.claim.attempt)
-            # What failed to be undone may be half undone: it counts as not done, and is where it was.
-            basis = "tried" if outcome.ok and not retract else "kept" if outcome.postponed or not retract else "none"
-            kept = Kept()
-            if outcome.ok and retract:
-                self._places.undone(outcome.claim)
-            elif outcome.ok:
-                kept = self._places.keep(outcome)
-            # One by one: who has a place is read for the next.
-            self._connection.execute(
-                _SETTLE,
-                (
-                    "failed" if outcome.postponed else entry.status,  # due again later, as those that failed are
-                    due,
-                    RETRACTED if entry.status == "skipped" else outcome.error_type,
-                    REASONS[RETRACTED] if entry.status == "skipped" else outcome.error_message,
-                    outcome.error_lines,
-                    outcome.bytes,
-                    self._stamp,
-                    basis,
-                    retract and not outcome.ok,
-                    outcome.ok,
-                    *kept,
-                    self.rules.name,
-                    outcome.claim.file,
-                    outcome.claim.token,
-                    outcome.postponed is not None,
-                ),
-            )
+    def _raise_tokens(self, behind: Sequence[Settled]) -> None:
+        raise_tokens(self._connection, self.rules.name, behind)
 
-    def _due_after(self, file: str, postponed: Postponed) -> float:
-        """When a postponed file is due: then, and a little later each time in a row that it was tried for nothing."""
-        times = refusals(self._connection, self.rules.name, file) if postponed.asked else 0
-        latest = self._now.timestamp() + LONGEST_BACKOFF
-        return min(postponed.until.timestamp() + wait_beyond(times), latest)
+    def _token_base(self) -> int:
+        (base,) = self._connection.execute("SELECT value FROM info WHERE name = 'token_base'").fetchone()
+        return int(base)
 
-    def release(self, claims: Sequence[Claim]) -> None:
+    def _refusals(self, file: str) -> int:
+        return refusals(self._connection, self.rules.name, file)
+
+    def _note_attempts(self, tries: Sequence[Try], run_id: str | None, worker: str) -> None:
+        note_attempts(self._connection, self.rules.name, tries, now=self._stamp, run_id=run_id, worker=worker)
+
+    def _give_back_claims(self, claims: Sequence[Claim]) -> list[str]:
         sql = f"UPDATE ledger {_GIVEN_BACK} AND file = ? AND token = ?"
-        ours = [
+        return [
             claim.file
             for claim in claims
             if self._connection.execute(sql, (self.rules.name, claim.file, claim.token)).rowcount
         ]
-        self._places.ended(ours)
-        self._offers.look_again(ours)
 
-    def break_off(self, claims: Sequence[Claim]) -> None:
-        # The first time nobody knows whether it was the file; the second time it was alone in its worker's hands.
+    def _suspects_among(self, claims: Sequence[Claim]) -> dict[str, bool]:
         found = [
             self._connection.execute(
                 f"SELECT file, {IS_SUSPECT} FROM ledger WHERE job = ? AND file = ? AND token = ? AND +status = 'claimed'",
@@ -365,8 +235,7 @@ class Claims(Ledger):
             ).fetchone()
             for claim in claims
         ]
-        message = "the run was ended from outside while it was at this file"
-        self._take({row[0]: bool(row[1]) for row in found if row is not None}, INTERRUPTED, message)
+        return {row[0]: bool(row[1]) for row in found if row is not None}
 
     def give_back(self, worker: str) -> list[str]:
         self._places.ended(self._claimed("worker = ?", worker))

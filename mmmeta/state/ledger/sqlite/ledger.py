@@ -13,6 +13,7 @@ from functools import lru_cache
 from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
 from mmmeta.state.ledger.outcomes import Adopted, Candidate, Place, Pointing
+from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.rules import (
     DISMISSED,
     HISTORY_DAYS,
@@ -23,10 +24,10 @@ from mmmeta.state.ledger.rules import (
     latest_due,
     rules_from,
 )
-from mmmeta.state.ledger.sqlite.claims import Claims
+from mmmeta.state.ledger.sqlite.claims import SqliteClaims
 from mmmeta.state.ledger.sqlite.hosts import forget_hosts, note_hosts
 from mmmeta.state.ledger.sqlite.names import end_renaming, forget_job, rename_job
-from mmmeta.state.ledger.sqlite.tables import PLACE, read_place
+from mmmeta.state.ledger.sqlite.tables import PLACE
 from mmmeta.state.ledger.store import Current, KnownJob, Offered
 from mmmeta.values import RESERVED_PREFIX
 
@@ -39,8 +40,8 @@ _ADOPTABLE = (
 """SQL over ``ledger``: what may be taken for done."""
 
 
-class SqliteLedger(Claims):
-    """One job's part of the ledger; see ``Claims`` for how it is made."""
+class SqliteLedger(SqliteClaims):
+    """One job's part of the ledger; see ``SqliteClaims`` for how it is made."""
 
     # What the selection means
 
@@ -213,19 +214,7 @@ class SqliteLedger(Claims):
         for file, *at in rows:
             before, now = read_place(at, file), files[file]
             if before is not None and not (now is not None and before.is_at(now)):
-                self._places.remember_older(file, self.rules.name, before)
-
-    def _taken_among(self, files: Mapping[str, Place | None]) -> set[str]:
-        """Those of these files whose place another has, or one that was named before; the others get theirs."""
-        taken: set[str] = set()
-        given: set[str] = set()
-        for file, place in files.items():
-            if place is None or place.name == file:  # its own name is nobody else's
-                continue
-            if place.key in given or self.reserve({file: place}):
-                taken.add(file)
-            given.add(place.key)
-        return taken
+                self._places.remember_older(file, before)
 
     def forget(self) -> int:
         return forget_job(self._connection, self.rules.name)

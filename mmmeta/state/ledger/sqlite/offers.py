@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.state.ledger.outcomes import Candidate
+from mmmeta.state.ledger.places import GONE
 from mmmeta.state.ledger.rules import ACTION, DELETED, DISMISSED, LEFT, REASONS, SAME, JobRules
 from mmmeta.state.ledger.sqlite.once import GROUPS, IS_WAITED_FOR, Groups
 from mmmeta.state.ledger.sqlite.tables import counted_at_once
@@ -28,10 +29,6 @@ OFFERED = (
 _COLUMNS = "file, priority, wanted, content, rev, deleted, meant, once"
 
 _NEW_COLUMNS = f"job, status, selected_at, token, asked, {_COLUMNS}"
-
-GONE = "gone"
-"""What a file was last done with whose document need not be there any more: no version is called so, so it is done anew if the
-file comes back."""
 
 _ROWS_AT_ONCE = 100
 """Rows in one statement."""

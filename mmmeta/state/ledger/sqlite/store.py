@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mmmeta.catalog.tables import read_info
 from mmmeta.clock import Clock
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.sqlite.ledger import SqliteLedger
 from mmmeta.state.ledger.sqlite.view import SqliteLedgerView
-from mmmeta.state.ledger.store import Ledger, LedgerStore, LedgerView
+from mmmeta.state.ledger.store import Ledger, LedgerStore
+from mmmeta.state.ledger.view import LedgerView
+from mmmeta.state.liveness import Worker
 
 
 class _RolledBack(Exception):
@@ -46,3 +49,13 @@ class SqliteLedgerStore(LedgerStore):
     def looking(self) -> Iterator[LedgerView]:
         with self._database.reading() as connection:
             yield SqliteLedgerView(connection)
+
+    def identity(self) -> str:
+        with self._database.reading() as connection:
+            return str(read_info(connection)["id"])
+
+    def worker(self) -> Worker:
+        return Worker(self._workers)
+
+    def close(self) -> None:
+        self._database.close()

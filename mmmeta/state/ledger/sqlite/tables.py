@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from mmmeta.state.ledger.outcomes import Place
 from mmmeta.state.ledger.rules import SUSPECTS
 
 _JOBS = """
@@ -141,12 +139,6 @@ IS_SUSPECT = f"ifnull(error_type IN ({', '.join(map(repr, SUSPECTS))}), 0)"
 
 PLACE = "(SELECT t.target FROM targets AS t WHERE t.id = ledger.target), ledger.place, ledger.mark"
 """Three columns of a query over ``ledger``, for ``read_place``."""
-
-
-def read_place(columns: Sequence[Any], file: str) -> Place | None:
-    """Where the result of a file is, as its row says."""
-    target, name, mark = columns
-    return None if target is None else Place(target, file if name is None else name, mark)
 
 
 def create_ledger(connection: sqlite3.Connection) -> None:

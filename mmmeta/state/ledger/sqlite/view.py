@@ -13,13 +13,13 @@ from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
 from mmmeta.sqlite.statements import encodable
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
+from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
 from mmmeta.state.ledger.sqlite.hosts import read_hosts
 from mmmeta.state.ledger.sqlite.names import renaming_of
 from mmmeta.state.ledger.sqlite.places import count_elsewhere, others_at, were_given
-from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE, read_place
-from mmmeta.state.ledger.store import LedgerView
-from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
+from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE
+from mmmeta.state.ledger.view import Attempt, LedgerEntry, LedgerView, Waiting
 from mmmeta.state.liveness import boot_id, boot_seconds
 from mmmeta.state.status import JobStatus
 

@@ -1,0 +1,112 @@
+"""What a sync moves after a thousand files of an archive have changed: real rsync and rclone, with the change log and with meta.db.
+
+rsync runs as it does between two machines, through a remote shell, so that it sends only the parts of a file that differ where it
+can; rclone copies files whole, as every sync with an object store does.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import corpus
+from benchmarks.figures import Figure
+from mmmeta import Metadir, mmmeta
+
+CHANGED = 1_000
+
+SLACK = 16_384
+"""Bytes for head.json, the store and the talk of the tools."""
+
+LIMIT = 1.5
+"""Times the changed rows, packed."""
+
+PUBLICATIONS = 20
+"""For the average, in which segments are merged."""
+
+TIMES_ROWS = "times the changed rows, packed, less 16 KB, at most"
+
+
+def run(folder: Path, sizes: list[int]) -> Iterator[Figure]:
+    """Two figures for each tool that is installed and each size: one publication, and what as many cost on average; and copying
+    meta.db beside it."""
+    tools = {name: tool for name, tool in {"rsync": rsync, "rclone": rclone}.items() if shutil.which(name)}
+    for missing in {"rsync", "rclone"} - tools.keys():
+        print(f"{missing} is not installed, and not measured", file=sys.stderr)
+    for size in sorted(sizes):
+        base = folder / str(size)
+        with mmmeta(base / "server") as server:
+            server.files.insert_many(corpus.lights(0, size))
+            for name, tool in tools.items():
+                tool(base, name, "meta.db")
+                tool(base, f"{name} with meta.db", "head.json", "changes")
+            moved: dict[str, list[float]] = {name: [] for name in tools}
+            packed: list[float] = []
+            for version in range(1, PUBLICATIONS + 1):
+                packed.append(publish(server, size, version))
+                for name, tool in tools.items():
+                    moved[name].append(max(0.0, float(tool(base, name, "meta.db") - SLACK)))
+                if version == 1:
+                    for name, tool in tools.items():
+                        yield Figure(
+                            f"sync with {name}, 1,000 changed", size, moved[name][:1], packed[:1], LIMIT, TIMES_ROWS
+                        )
+                        whole = float(tool(base, f"{name} with meta.db", "head.json", "changes"))
+                        yield Figure(f"sync with {name}, by meta.db", size, [whole], packed[:1])
+            for name in tools:
+                each = [sum(moved[name]) / PUBLICATIONS], [sum(packed) / PUBLICATIONS]
+                yield Figure(f"sync with {name}, each of {PUBLICATIONS}", size, *each)
+        shutil.rmtree(base)
+
+
+def publish(server: Metadir, size: int, version: int) -> float:
+    """Change a thousand files all over the archive; returns the bytes of their metadata, packed."""
+    step = size // CHANGED
+    rows = [corpus.light(number * step + version % step, version) for number in range(CHANGED)]
+    server.files.upsert_many(rows, ["content_hash"])
+    text = "\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
+    return float(len(gzip.compress(text.encode(), 6)))
+
+
+def rsync(base: Path, name: str, *without: str) -> int:
+    """Bytes that go over the line, in both directions."""
+    shell = base / "shell"
+    if not shell.exists():
+        shell.write_text('#!/bin/sh\nshift\nexec "$@"\n')
+        shell.chmod(shell.stat().st_mode | stat.S_IXUSR)
+    target = base / name / "_mmmeta"
+    target.mkdir(parents=True, exist_ok=True)
+    left_out = [f"--exclude={part}" for part in ("local", *without)]
+    command = [
+        "rsync",
+        "-a",
+        "--delete",
+        "--stats",
+        f"--rsh={shell}",
+        *left_out,
+        f"here:{base}/server/_mmmeta/",
+        f"{target}/",
+    ]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    return sum(int(number.replace(",", "")) for number in re.findall(r"Total bytes (?:sent|received): ([\d,]+)", said))
+
+
+def rclone(base: Path, name: str, *without: str) -> int:
+    """Bytes of the files that are copied."""
+    left_out = [f"--exclude={part}" for part in ("local/**", *without, *(f"{part}/**" for part in without))]
+    config = base / "rclone.conf"
+    config.touch()
+    command = ["rclone", "sync", "--config", str(config), "--use-json-log", "-v", "--stats", "1h", *left_out]
+    said = subprocess.run(
+        [*command, f"{base}/server/_mmmeta", f"{base}/{name}/_mmmeta"], check=True, capture_output=True, text=True
+    ).stderr
+    moved = [json.loads(line)["stats"]["bytes"] for line in said.splitlines() if '"stats"' in line]
+    return int(moved[-1])

@@ -1,0 +1,1 @@
+"""The ledger in PostgreSQL: for a state that several machines share."""

@@ -1,0 +1,65 @@
+"""Where a ledger in PostgreSQL is: a URL, taken apart; what is shown of it has neither user nor password."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmmeta.errors import StateDbError
+from mmmeta.layout import SHARED
+
+SCHEMA = "mmmeta"
+"""Where the tables are unless the URL says ``?schema=``; metadirs that share a database have one each."""
+
+_SCHEMA_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,47}")
+
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""A server that is gone without a word is noticed within half a minute."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """One ledger.
+
+    Attributes:
+        options: as libpq takes them.
+        shown: for messages: host, database and schema.
+    """
+
+    options: dict[str, Any] = field(repr=False)
+    schema: str
+    shown: str
+
+
+def address_of(url: str) -> Address:
+    """Take a URL apart.
+
+    Raises:
+        StateDbError: it is none for PostgreSQL.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if url.partition("://")[0] not in SHARED:
+        raise StateDbError(f"the state is in PostgreSQL by {SHARED[0]}://user@host/database, and in no other way")
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # What it says may hold the password.
+        raise StateDbError(f"the URL of the state is none: write {SHARED[0]}://user@host:5432/database") from None
+    query = {key: value if isinstance(value, str) else value[-1] for key, value in parsed.query.items()}
+    schema = query.pop("schema", SCHEMA)
+    if not _SCHEMA_NAME.fullmatch(schema):
+        raise StateDbError(
+            f"?schema={schema} of the state's URL is no name that is taken: small letters, digits and _, 48 at most"
+        )
+    host = parsed.host or query.get("host") or "localhost"
+    database = parsed.database or parsed.username or ""
+    port = f":{parsed.port}" if parsed.port else ""
+    given = {"host": parsed.host, "port": parsed.port, "user": parsed.username, "dbname": parsed.database}
+    options = {key: value for key, value in given.items() if value} | query
+    if parsed.password is not None:
+        options["password"] = str(parsed.password)
+    defaults = {"connect_timeout": 10, "application_name": "mmmeta", **_KEEPALIVE}
+    return Address(defaults | options, schema, f"PostgreSQL at {host}{port}/{database}, schema {schema},")

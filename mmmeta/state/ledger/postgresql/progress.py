@@ -1,0 +1,91 @@
+"""How far the ledger has heard of the files, whoever told it: a revision of a metadata db, never a client's own.
+
+Several clients may tell it, each with a copy of its own. Each is remembered up to which of its state revisions it has told
+everything, so that it sends what changed only; one whose cache is new sends all, and what is known already changes nothing.
+Who has an older copy than the ledger has heard of changes nothing either.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mmmeta.errors import StateDbError
+from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.postgresql.server import Transaction
+
+NOBODY = Copy("", "", 0, 0)
+"""Of a ledger that is told of candidates by somebody without files."""
+
+
+class Heard(NamedTuple):
+    """What a job's row says of it.
+
+    Attributes:
+        evaluated: the state revision up to which this client has told everything.
+        metadata_id, revision: the newest metadata that was told.
+        left: whether this client's metadata db was replaced by another one since.
+    """
+
+    selection: str
+    rules: str
+    fingerprint: str
+    evaluated: int
+    evaluated_at: str
+    metadata_id: str | None
+    revision: int
+    left: bool
+
+    def is_newer_than(self, copy: Copy) -> bool:
+        """Whether a client has an older copy, which is told no more."""
+        return self.left or (self.metadata_id == copy.metadata_id and self.revision > copy.revision)
+
+
+def heard_of(transaction: Transaction, job: str, copy: Copy) -> Heard | None:
+    """How far a job is; None if it never was evaluated."""
+    row = transaction.execute(
+        "SELECT selection, rules, fingerprint, coalesce(f.evaluated, 0), evaluated_at, metadata_id, revision, "
+        "EXISTS (SELECT 1 FROM left_behind AS l WHERE l.metadata_id = %s) FROM jobs "
+        "LEFT JOIN followed AS f ON f.job = jobs.job AND f.cache = %s WHERE jobs.job = %s",
+        (copy.metadata_id, copy.cache, job),
+    ).fetchone()
+    return None if row is None else Heard(*row)
+
+
+def note_heard(transaction: Transaction, job: str, copy: Copy, up_to: int) -> None:
+    """A client has told everything up to one of its state revisions."""
+    transaction.execute(
+        "INSERT INTO followed VALUES (%s, %s, %s) ON CONFLICT (job, cache) DO UPDATE SET evaluated = excluded.evaluated "
+        "WHERE followed.evaluated <> excluded.evaluated",
+        (job, copy.cache, up_to),
+    )
+    if copy.state_revision != up_to or not copy.metadata_id:
+        return  # it has merged more meanwhile, which it has not told
+    transaction.execute(
+        "INSERT INTO left_behind SELECT metadata_id FROM jobs WHERE job = %s AND metadata_id IS NOT NULL "
+        "AND metadata_id <> %s ON CONFLICT DO NOTHING",
+        (job, copy.metadata_id),
+    )
+    transaction.execute(
+        "UPDATE jobs SET metadata_id = %s, revision = %s WHERE job = %s "
+        "AND (metadata_id IS DISTINCT FROM %s OR revision <> %s)",
+        (copy.metadata_id, copy.revision, job, copy.metadata_id, copy.revision),
+    )
+
+
+def refuse_older(heard: Heard | None, copy: Copy, where: str) -> None:
+    """What is claimed is the version that the ledger has heard of; an older copy does not have it.
+
+    Raises:
+        StateDbError: this client's copy is older.
+    """
+    if heard is None or not heard.is_newer_than(copy):
+        return
+    if heard.left:
+        raise StateDbError(
+            f"{where} follows another metadata db by now than the one that is merged here: sync and run `mmmeta update`. "
+            "If these are two metadirs, give each a schema of its own in `state:` (?schema=name)"
+        )
+    raise StateDbError(
+        f"{where} has heard of revision {heard.revision} of the metadata db, and what is merged here is revision "
+        f"{copy.revision}: sync and run `mmmeta update`, then go on"
+    )

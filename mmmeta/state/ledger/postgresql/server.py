@@ -1,0 +1,229 @@
+"""Connections to the server: one for each transaction at a time, kept for the next, made anew when they were cut.
+
+Nothing is remembered in a session between transactions, so that a pooler in transaction mode may stand in between; where the
+tables are is said at the beginning of each.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+
+from mmmeta.errors import StateDbError
+from mmmeta.state.ledger.postgresql.address import Address
+from mmmeta.state.ledger.postgresql.errors import may_come_back, translated
+from mmmeta.state.ledger.postgresql.schema import Row, ensure
+
+RECONNECT_FOR = 30.0
+"""Seconds that a server which was there before is waited for: a restart, a failover."""
+
+_PAUSE = 0.2
+
+_LONGEST_WAIT = "10min"
+"""For somebody else's rows. A first evaluation of millions of files is waited for, one that hangs is not for ever."""
+
+_LONGEST_IDLE = "10min"
+"""Within a transaction: a process that was stopped must not keep a job from all others for ever."""
+
+
+class Transaction:
+    """One transaction: its connection, and which locks it holds."""
+
+    def __init__(self, connection: psycopg.Connection[Row], schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._held: set[tuple[str, bool]] = set()
+
+    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> psycopg.Cursor[Row]:
+        """Execute one statement."""
+        return self._connection.execute(sql.encode(), parameters or None)
+
+    def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
+        """All rows of a query."""
+        return self.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Row:
+        """The row of a query that always has one."""
+        row = self.execute(sql, parameters).fetchone()
+        assert row is not None
+        return row
+
+    def copy(self, sql: str, rows: Iterator[Row], types: tuple[str, ...]) -> None:
+        """Bring many rows by COPY."""
+        with self._connection.cursor().copy(sql.encode()) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+
+    def alone(self, job: str) -> None:
+        """Wait for all who work with a job's rows, and keep others off, until the end of the transaction."""
+        self._lock(f"job {job}", shared=False)
+
+    def among_others(self, job: str) -> None:
+        """Wait for those who have a job for themselves; others that take, give back and settle claims are not in the way."""
+        if (f"job {job}", False) not in self._held:
+            self._lock(f"job {job}", shared=True)
+
+    def placing(self) -> None:
+        """Places are given by one at a time, whatever its job; before any row is locked."""
+        self._lock("places", shared=False)
+
+    def _lock(self, what: str, *, shared: bool) -> None:
+        if (what, shared) not in self._held:
+            function = f"pg_advisory_xact_lock{'_shared' if shared else ''}"
+            self.execute(f"SELECT {function}(hashtext(%s), hashtext(%s))", (f"mmmeta {self._schema}", what))
+            self._held.add((what, shared))
+
+
+class Server:
+    """The server of one ledger; safe for threads, each of which has its own transaction."""
+
+    def __init__(self, address: Address) -> None:
+        self.shown = address.shown
+        self._address = address
+        self._lock = threading.Lock()
+        self._idle: list[psycopg.Connection[Row]] = []
+        self._mine = threading.local()
+        self._pid = os.getpid()
+        self._was_there = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction that writes: committed at the end, rolled back on any error; nests by joining.
+
+        Raises:
+            StateDbError: the server cannot be used, or what was said to it cannot be kept.
+        """
+        joined: Transaction | None = getattr(self._mine, "transaction", None)
+        if joined is not None and self._pid == os.getpid():
+            yield joined
+            return
+        with self._begun("READ COMMITTED") as connection:
+            self._mine.transaction = Transaction(connection, self._address.schema)
+            try:
+                yield self._mine.transaction
+            finally:
+                self._mine.transaction = None
+
+    @contextmanager
+    def looking(self) -> Iterator[Transaction]:
+        """A transaction that only reads, as of one moment.
+
+        Raises:
+            StateDbError: the server cannot be used.
+        """
+        with self._begun("REPEATABLE READ READ ONLY") as connection:
+            yield Transaction(connection, self._address.schema)
+
+    @contextmanager
+    def translating(self) -> Iterator[None]:
+        """Errors of the server as ours, in one line."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise translated(error, self.shown) from None  # what it says may repeat a password
+
+    def connect(self) -> psycopg.Connection[Row]:
+        """A connection of one's own; each statement is a transaction unless one is begun. Its user closes it."""
+        connection = psycopg.connect(**self._address.options, autocommit=True)
+        if is_pooled(connection):
+            connection.prepare_threshold = None  # the next transaction may be in another session
+        return connection
+
+    def close(self) -> None:
+        """Close what is not in use."""
+        self._forget_after_fork()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
+
+    @contextmanager
+    def _begun(self, kind: str) -> Iterator[psycopg.Connection[Row]]:
+        with self.translating():
+            connection = self._begin(
+                f'BEGIN ISOLATION LEVEL {kind}; SET LOCAL search_path TO "{self._address.schema}"; '
+                f"SET LOCAL lock_timeout TO '{_LONGEST_WAIT}'; "
+                f"SET LOCAL idle_in_transaction_session_timeout TO '{_LONGEST_IDLE}'"
+            )
+            process = os.getpid()
+            try:
+                yield connection
+                if os.getpid() == process:
+                    connection.execute("COMMIT")
+            except BaseException:
+                if os.getpid() == process:
+                    self._roll_back(connection)
+                raise
+            if os.getpid() == process:
+                with self._lock:
+                    self._idle.append(connection)
+
+    def _roll_back(self, connection: psycopg.Connection[Row]) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            connection.close()
+        else:
+            with self._lock:
+                self._idle.append(connection)
+
+    def _begin(self, statement: str) -> psycopg.Connection[Row]:
+        """A connection in a transaction: one that is left, else a new one, which a server that was there is given time for."""
+        self._forget_after_fork()
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                break
+            try:
+                connection.execute(statement.encode())
+                return connection
+            except psycopg.OperationalError:
+                connection.close()  # it was cut while nobody used it
+        until = time.monotonic() + (RECONNECT_FOR if self._was_there else 0.0)
+        while True:
+            try:
+                connection = self.connect()
+                try:
+                    if not self._was_there:
+                        ensure(connection, self._address.schema, self.shown)
+                    connection.execute(statement.encode())
+                except BaseException:
+                    connection.close()
+                    raise
+                self._was_there = True
+                return connection
+            except psycopg.OperationalError as error:
+                if not may_come_back(error) or time.monotonic() > until:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _forget_after_fork(self) -> None:
+        """A child's connections are its parent's; libpq closes none that another process has made."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = threading.Lock()
+            self._idle = []
+            self._mine = threading.local()
+
+
+def is_pooled(connection: psycopg.Connection[Row]) -> bool:
+    """Whether a pooler stands between: the session that answers is not the one that was greeted."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
+
+
+def error(where: str, reason: str) -> StateDbError:
+    """The ledger cannot be used, for a reason of ours."""
+    return StateDbError(f"{where} {reason}")

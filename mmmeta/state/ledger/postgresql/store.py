@@ -1,0 +1,75 @@
+"""The ledger of a state in PostgreSQL: opens it for a change, a rehearsal, or a look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mmmeta.clock import Clock
+from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.postgresql.address import address_of
+from mmmeta.state.ledger.postgresql.ledger import PostgresLedger
+from mmmeta.state.ledger.postgresql.names import read_entry
+from mmmeta.state.ledger.postgresql.progress import NOBODY
+from mmmeta.state.ledger.postgresql.server import Server, Transaction
+from mmmeta.state.ledger.postgresql.view import PostgresLedgerView
+from mmmeta.state.ledger.postgresql.worker import PostgresWorker
+from mmmeta.state.ledger.rules import JobRules
+from mmmeta.state.ledger.store import Ledger, LedgerStore
+from mmmeta.state.ledger.view import LedgerView
+from mmmeta.state.liveness import Alive
+
+
+class _RolledBack(Exception):
+    """Ends a transaction in which somebody only looked."""
+
+
+class PostgresLedgerStore(LedgerStore):
+    """The ledger in a schema of a PostgreSQL database; the first who comes makes the tables.
+
+    Args:
+        url: with ``?schema=`` for another schema than ``mmmeta``.
+        workers: folder of the locks of this host's workers.
+        copy: tells what this client has merged, None for nothing.
+    """
+
+    def __init__(self, url: str, workers: Path, clock: Clock, copy: Callable[[], Copy | None]) -> None:
+        self._server = Server(address_of(url))
+        self._workers = workers
+        self._clock = clock
+        self._copy = copy
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without user and password."""
+        return self._server.shown
+
+    @contextmanager
+    def changing(self, rules: JobRules) -> Iterator[Ledger]:
+        with self._server.transaction() as transaction:
+            yield self._ledger(transaction, rules)
+
+    @contextmanager
+    def rehearsing(self, rules: JobRules) -> Iterator[Ledger]:
+        with suppress(_RolledBack), self.changing(rules) as ledger:
+            yield ledger
+            raise _RolledBack
+
+    @contextmanager
+    def looking(self) -> Iterator[LedgerView]:
+        with self._server.looking() as transaction:
+            yield PostgresLedgerView(transaction, self._copy() or NOBODY)
+
+    def identity(self) -> str:
+        with self._server.looking() as transaction:
+            return read_entry(transaction, "id") or ""
+
+    def worker(self) -> Alive:
+        return PostgresWorker(self._server, self._workers)
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _ledger(self, transaction: Transaction, rules: JobRules) -> PostgresLedger:
+        return PostgresLedger(transaction, rules, self._clock(), self._copy() or NOBODY, self.shown)

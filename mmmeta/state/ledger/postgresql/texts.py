@@ -1,0 +1,69 @@
+"""What PostgreSQL keeps of a value: text without NUL, names that fit into an index, and keys that order as SQLite's values do."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+LONGEST_NAME = 2_000
+"""Bytes of a unique value. A key of a B-tree ends at 2,704 bytes, and holds the job's name and an ordering key as well."""
+
+_LONGEST_KEY = 255
+"""Bytes of a text by which files are ordered; what differs behind them only is ordered by name."""
+
+_LONGEST_ONCE = 1_000
+
+
+def why_unfit(name: str) -> str | None:
+    """Why a unique value cannot be kept, None if it can."""
+    if "\0" in name:
+        return "it has a NUL character in it, which PostgreSQL does not take"
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "it is no Unicode"
+    return f"it has {size:,} bytes, and {LONGEST_NAME:,} fit into an index" if size > LONGEST_NAME else None
+
+
+def fitting(names: Iterable[str]) -> list[str]:
+    """Those of these names that a ledger here can have, each once."""
+    return [name for name in dict.fromkeys(names) if why_unfit(name) is None]
+
+
+def kept(text: str | None) -> str | None:
+    """A text as it can be stored: what PostgreSQL refuses as an escape."""
+    return None if text is None else text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def once_key(text: str | None) -> str | None:
+    """What ``once_per`` compares, short enough for an index."""
+    if text is None or len(text.encode("utf-8", "backslashreplace")) <= _LONGEST_ONCE:
+        return kept(text)
+    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()}"
+
+
+def place_key(*parts: str) -> bytes:
+    """A place as an index has it, whatever its length."""
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "backslashreplace"), digest_size=20).digest()
+
+
+def sort_key(value: Any) -> bytes:
+    """Bytes that order as SQLite orders values: nothing, numbers, texts by their bytes, blobs."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return b""
+    if isinstance(value, int | float):
+        try:
+            near = float(value) + 0.0  # -0.0 is 0
+        except OverflowError:
+            near = math.inf if value > 0 else -math.inf
+        (bits,) = struct.unpack(">Q", struct.pack(">d", near))
+        bits = bits ^ 0xFFFFFFFFFFFFFFFF if bits >> 63 else bits | 1 << 63
+        # A float does not tell whole numbers beyond 2^53 apart.
+        rest = value - int(near) if isinstance(value, int) and math.isfinite(near) else 0
+        return b"\x01" + struct.pack(">QQ", bits, rest + (1 << 63))
+    if isinstance(value, str):
+        return b"\x02" + value.encode("utf-8", "surrogatepass")[:_LONGEST_KEY]
+    return b"\x03" + bytes(value)[:_LONGEST_KEY]

@@ -1,0 +1,56 @@
+"""Where the ledger of a state is: the one place that knows which database.
+
+The files, as they were merged, and what was set here are always in the state db, a SQLite file of this client. The ledger
+is there as well, unless several machines share one.
+"""
+
+from __future__ import annotations
+
+from mmmeta.clock import Clock
+from mmmeta.errors import StateDbError, pip_line
+from mmmeta.layout import Layout
+from mmmeta.masking import shown
+from mmmeta.state.database import StateDatabase
+from mmmeta.state.db import merged_of
+from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
+from mmmeta.state.ledger.store import LedgerStore
+
+
+def open_ledger(layout: Layout, database: StateDatabase, clock: Clock) -> LedgerStore:
+    """The ledger of a metadir's state; nothing is asked of a server by opening it.
+
+    Args:
+        database: the state db.
+
+    Raises:
+        StateDbError: it is in a database for which the driver is missing, or whose URL is none.
+    """
+    if layout.ledger is None:
+        return SqliteLedgerStore(database, layout.workers, clock)
+    try:
+        from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
+    except ImportError as error:
+        raise StateDbError(
+            f"the state is in PostgreSQL, and {error}. Install it: {pip_line('mmmeta[postgres]')}"
+        ) from error
+
+    def copy() -> Copy | None:
+        merged = merged_of(database)
+        if merged is None:
+            return None
+        return Copy(merged.state_id, merged.metadata_id, merged.revision, merged.state_revision)
+
+    return PostgresLedgerStore(layout.ledger, layout.workers, clock, copy)
+
+
+def require_own_ledger(layout: Layout, verb: str, remedy: str) -> None:
+    """For what works on the state db's file as a whole.
+
+    Raises:
+        StateDbError: the ledger is not in it.
+    """
+    if layout.ledger is not None:
+        raise StateDbError(
+            f"`mmmeta {verb}` is for a state in a file, and this one's ledger is in {shown(layout.ledger)}: {remedy}"
+        )
