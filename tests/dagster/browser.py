@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-WIDTH, HEIGHT = 1500, 1400
+WIDTH, HEIGHT = 1280, 1400
+"""A small laptop's width: what a person looks for has to be readable there."""
 
 TROUBLE = ("Failed to load", "An error occurred", "Unexpected error", "GraphQL error", "Something went wrong")
 """What no page of the UI may show."""
@@ -46,6 +47,18 @@ class Browser:
     def text(self) -> str:
         """What a reader sees; the text of a page that is just being drawn anew is empty."""
         return str(self._driver.execute_script("return document.body ? document.body.innerText : ''"))
+
+    def resize(self, width: int) -> None:
+        """Make the window this wide; the graph leaves out what has no room."""
+        self._driver.set_window_size(width, HEIGHT)
+
+    def scrolls_sideways(self) -> bool:
+        """Whether anything on the page is wider than the room that it has, and scrolls."""
+        wider = (
+            "return [...document.querySelectorAll('*')].some(one => one.scrollWidth > one.clientWidth + 1 "
+            "&& ['auto', 'scroll'].includes(getComputedStyle(one).overflowX))"
+        )
+        return bool(self._driver.execute_script(wider))
 
     def click(self, words: str, *, number: int = 0) -> None:
         """Click on what has exactly these words; where several have, on this one, counted from 0."""

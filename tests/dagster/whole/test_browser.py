@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from browser import Browser, browsing
+from browser import WIDTH, Browser, browsing
 from deployment import Deployment, deployed
 from small_archive import ACTIONS, Archive
 
@@ -77,8 +77,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 def test_the_asset_graph(seen: Seen) -> None:
     """The two databases and a box for each job, with their checks and kinds."""
+    seen.browser.resize(1500)
     seen.browser.open("/asset-groups", "metadata_db", "state_db", "download_contracts", "load_all", "look", "SQLite")
     seen.browser.picture("graph")
+    seen.browser.resize(WIDTH)
 
 
 def test_the_page_of_an_asset_has_what_it_did_and_plots_it(seen: Seen) -> None:
@@ -97,6 +99,21 @@ def test_the_page_of_an_asset_names_what_failed(seen: Seen) -> None:
     text = seen.browser.open("/assets/archive/look?view=events", summary, "ValueError: cannot read | letter5.txt")
     assert "| ---" not in text  # a table, not its Markdown
     seen.browser.picture("failures")
+
+
+def test_the_page_of_an_asset_says_first_what_is_wrong(seen: Seen) -> None:
+    """Sentence, reason, count, example and command stand there unfolded, above all numbers, within the window's width."""
+    order = [
+        "2 dead in all, waiting for a person: mend the cause, then retry",
+        "ValueError: cannot read | letter5.txt; e.g. letter5.txt",
+        *("jobs failed look", "jobs retry --dead look", "duration (seconds)"),
+    ]
+    text = seen.browser.open("/assets/archive/look?view=overview", *order)
+    places = [text.index(words) for words in order]
+    assert sorted(places) == places
+    assert "[Show Markdown]" not in text[: places[-1]]
+    assert not seen.browser.scrolls_sideways()
+    seen.browser.picture("dead")
 
 
 def test_the_checks_of_an_asset(seen: Seen) -> None:
