@@ -46,8 +46,6 @@ def read_config(path: Path) -> OldConfig:
     except FileNotFoundError:
         return OldConfig()
     said = document.value if document.value is not None else {}
-    if not isinstance(said, dict):
-        raise ConfigError("needs keys and values below each other", path=path, line=1)
     metadata = said.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise ConfigError(
@@ -99,11 +97,11 @@ def _include(value: Any) -> Any:
     """The names with those that today's generate gives: a hyphen is kept, where 0.3 and 0.4 made an underscore of it."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         return _list(value)
-    names: list[str] = []
+    names: dict[str, None] = {}
     for name in value:
         parts = [part[:1] + part[1:].replace("_", "-") for part in name.split(SEPARATOR)]
-        names += [new for new in (name, SEPARATOR.join(parts)) if new not in names]
-    return names
+        names |= dict.fromkeys((name, SEPARATOR.join(parts)))
+    return list(names)
 
 
 def _is_valid(said: dict[str, Any]) -> bool:

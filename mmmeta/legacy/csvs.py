@@ -74,8 +74,10 @@ def read_csvs(paths: list[Path], unique: str, doubts: Doubts) -> OldMetadata:
     found.numbered = "id" not in found.columns
     latest = max((row.get("__deleted_at", "") for row in cells.values() if _is_missing(row)), default="")
     kinds = _kinds(cells, unique)
-    for file, row in cells.items():
-        found.files[file] = _old_file(file, row, kinds, latest, doubts)
+    for file in list(cells):
+        found.files[file] = _old_file(
+            file, cells.pop(file), kinds, latest, doubts
+        )  # both at once would be twice as much
     return found
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmmeta.errors import MmmetaError, remedy_of
-from mmmeta.layout import open_plain
+from mmmeta.layout import open_plain, require_plain
 from mmmeta.sqlite.connection import uri_of
 from mmmeta.sqlite.damage import why_not_whole, words_of
 from mmmeta.sqlite.headers import IN_USE, is_sqlite, stamp_of
@@ -72,8 +72,7 @@ def foreign_database(path: Path) -> Iterator[ForeignDatabase]:
     """A private copy of a database and its log, which is gone after the block; the original is only read.
 
     Raises:
-        ForeignDatabaseError: it is none, is damaged, or is being written all the time.
-        FileNotFoundError: there is none.
+        ForeignDatabaseError: there is none, it is damaged, or is being written all the time.
     """
     with tempfile.TemporaryDirectory(prefix="mmmeta-") as folder:
         copy = Path(folder) / path.name
@@ -97,6 +96,7 @@ def _copy(path: Path, copy: Path) -> None:
     for _ in range(_TRIES):
         before = [stamp_of(file) for file in (path, *logs)]
         try:
+            require_plain(path)
             _copy_one(path, copy)
             for log, suffix in zip(logs, LOGS, strict=True):
                 copied = copy.with_name(copy.name + suffix)
@@ -104,9 +104,7 @@ def _copy(path: Path, copy: Path) -> None:
                 if log.exists():
                     _copy_one(log, copied)
         except FileNotFoundError:
-            if path.exists():
-                continue  # a log that its program put away just now
-            raise
+            continue  # its program has put the log away just now, or the file itself
         except OSError as error:
             raise ForeignDatabaseError(
                 f"{path} cannot be read: {error.strerror or error}; {remedy_of(error)}"
