@@ -46,6 +46,9 @@ REDIRECTED = (301, 302, 303, 307, 308)
 HOSTS_KEPT = 64
 """Hosts, and connections to each, that are kept for the next document."""
 
+LONGEST_HOST = 255
+"""Characters of a host's name, as DNS has them."""
+
 REST = 64 * 1024
 """Bytes of an answer that nobody wants which are read at most, so that its connection can be used again."""
 
@@ -274,6 +277,9 @@ def _address(text: str) -> Url:
     address = parse_url(_LONE_PERCENT.sub("%25", text))
     if not address.host:
         raise ValueError("names no host")
+    # It becomes a part of messages, and what the ledger calls a host that asked to wait.
+    if len(address.host) > LONGEST_HOST or not address.host.isprintable():
+        raise ValueError(f"{said(address.host)} is no name of a host")
     return address
 
 

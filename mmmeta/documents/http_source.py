@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from mmmeta.documents.hosts import retry_after
 from mmmeta.documents.http_client import Answer, HttpClient, innermost, let_go
-from mmmeta.documents.source import CHUNK, reason
+from mmmeta.documents.source import CHUNK, LARGEST, reason
 from mmmeta.documents.watch import Reading
 from mmmeta.errors import DownloadError, PostponedError
 from mmmeta.masking import said, shown
@@ -89,7 +89,8 @@ class HttpSource:
         self.content_type = headers.get("Content-Type", "").partition(";")[0].strip()
         encoding = _encoding(headers)
         if not (self._decoded and encoding):
-            self.size = response.length_remaining
+            size = response.length_remaining
+            self.size = None if size is None else min(size, LARGEST)
             self.encoding = encoding or None
             self._validator = _validator(headers)
 

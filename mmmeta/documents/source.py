@@ -25,6 +25,9 @@ CHUNK = 256 * 1024
 TIMEOUT = 3600.0
 """Seconds that one document may take, where the job has no ``timeout``; ends what drips without an end."""
 
+LARGEST = 10**18
+"""Bytes that a document is believed to have at most; what a server says may have thousands of digits."""
+
 LONGEST_REASON = 500
 """Characters of what an error says."""
 

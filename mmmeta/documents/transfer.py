@@ -25,7 +25,7 @@ from mmmeta.documents.source import CHUNK, Deadline, Source, is_local, reason
 from mmmeta.documents.standing import Standing
 from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError
-from mmmeta.masking import shown
+from mmmeta.masking import said, shown
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def _copy_encoded(
             shutil.copyfileobj(raw, part, CHUNK)
             return size
         if encoding not in DECODED:
-            raise DownloadError(f"{name}: was sent as Content-Encoding: {encoding}, which cannot be decoded here")
+            raise DownloadError(f"{name}: was sent as Content-Encoding: {said(encoding)}, which cannot be decoded here")
         return _copy(Decoded(raw, encoding, name), part, name, promised, deadline)
 
 

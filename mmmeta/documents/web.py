@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmmeta.documents.hosts import Hosts
-from mmmeta.documents.source import Deadline, Source, protocol_of, reason
+from mmmeta.documents.source import LARGEST, Deadline, Source, protocol_of, reason
 from mmmeta.errors import DownloadError, MissingPackageError, pip_line
 from mmmeta.masking import said, shown
 
@@ -186,7 +186,7 @@ class ObjectSource:
         size = self._info.get("size")
         if not isinstance(size, int):
             raise DownloadError(f"{shown(url)}: the store does not tell its size")
-        self.size: int | None = size
+        self.size: int | None = min(size, LARGEST)
 
     def chunks(self) -> Iterator[bytes]:
         assert self.size is not None

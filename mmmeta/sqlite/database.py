@@ -18,8 +18,8 @@ from pathlib import Path
 
 from mmmeta.errors import MmmetaError, remedy_of
 from mmmeta.layout import require_plain
-from mmmeta.sqlite.connection import BUSY_TIMEOUT, Connection, connect, was_interrupted
-from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
+from mmmeta.sqlite.connection import BUSY_TIMEOUT, Connection, connect, size_of, was_interrupted
+from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of, words_tell_place
 from mmmeta.sqlite.forks import inside, is_cut_off, watch
 from mmmeta.sqlite.headers import Identity
 from mmmeta.sqlite.pool import Reader, Readers
@@ -387,6 +387,11 @@ class Database(ABC):
 
     def _damaged(self, error: sqlite3.Error, text: str) -> MmmetaError:
         """SQLite takes what a disk could not read for damage; a person must not move a sound file away for that."""
-        if isinstance(error, Damage) or self.why_damaged() is not None:
+        if isinstance(error, Damage):
+            return self.damaged(text)
+        found = self.why_damaged()
+        if found is not None and words_tell_place(found):
+            return self.error(f"cannot be read: {text}", DISK)
+        if found is not None and size_of(self.path):  # an empty one, just begun, has nothing that could be damaged
             return self.damaged(text)
         return self.error(f"could not be read and is sound now ({text})", DISK)

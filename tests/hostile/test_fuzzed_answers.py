@@ -27,12 +27,24 @@ from mmmeta.store.remote import read_publication
 
 BODY = b"a contract\n" * 40
 SHA1 = hashlib.sha1(BODY).hexdigest()
+CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 440\r\nDate: Sun, 06 Nov 1999 08:49:37 GMT\r\n%s\r\n\r\n" + BODY[:100]
+PART = b'HTTP/1.1 206 x\r\nETag: "x"\r\nContent-Range: bytes 100-439/%s\r\n\r\n' + BODY[100:]
 SECONDS = 3.0
 """That a document may take."""
 
 HEADERS: dict[str, list[bytes]] = {
     "Content-Type": [b"text/html", b"application/pdf; charset=\xff", b"multipart/byteranges; boundary=x"],
-    "Content-Encoding": [b"gzip", b"gzip, gzip", b"deflate", b"br", b"x-gzip,identity", b"aws-chunked"],
+    "Content-Encoding": [
+        b"gzip",
+        b"gzip, gzip",
+        b"deflate",
+        b"br",
+        b"x-gzip,identity",
+        b"aws-chunked",
+        b"\x01gzip",
+        b"[" * 1_200,
+        b"br," * 900,
+    ],
     "Content-Range": [b"bytes 5-9/10", b"bytes 9-5/*", b"bytes */0", b"bytes 0-" + b"9" * 50 + b"/1"],
     "Content-Length": [
         b"0",
@@ -41,6 +53,9 @@ HEADERS: dict[str, list[bytes]] = {
         b"-1",
         b"1e3",
         b"9" * 5_000,
+        b"9" * 4_000,
+        b"1_" * 1_500 + b"1",
+        b",".join(b"%d" % number for number in range(900)),
         b"99999999999999999999",
         b"+5",
         b"\xd9\xa1",
@@ -73,6 +88,12 @@ HEADERS: dict[str, list[bytes]] = {
         b"https://",
         b"http://%00/",
         b"http://" + b"x" * 300 + b"/",
+        b"http://" + b"x." * 900 + b"/",
+        b"http://[::1%25" + b"x" * 900 + b"]/",
+        b"http://\x1b[2J" + b"x" * 900 + b"/",
+        b"http://127.0.0.1:" + b"0" * 900 + b"1/",
+        b"http://127.0.0.1:1/" + b"x\x1b" * 900,
+        b"\x1bx" * 900 + b"://x",
     ],
     "Set-Cookie": [
         b"a=b",
@@ -162,6 +183,25 @@ PROMISED: list[dict[str, Any]] = [{}, {"expected_digest": SHA1}, {"expected_size
 )
 @example([b"HTTP/1.1 302 x\r\nLocation: http://[\r\n\r\n"], {}, "/a")
 @example([b"HTTP/1.1 503 x\r\nRetry-After: Mon, 01 Jan 0001 00:00:00 +2359\r\n\r\n"], {}, "/a")
+@example([b"HTTP/1.1 200 OK\r\nContent-Encoding: \x01gzip\r\n\r\n"], {}, "/a.pdf")
+@example([b"HTTP/1.1 200 OK\r\nContent-Encoding: " + b"[" * 1_200 + b"\r\n\r\n"], {}, "/a.pdf")
+@example([b"HTTP/1.1 200 OK\r\n" + b"Content-Encoding: br\r\n" * 900 + b"\r\n"], {}, "/a.pdf")
+@example([b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 4_000 + b"\r\n\r\nx"], {}, "/a")
+@example([b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 4_000 + b"\r\n\r\nx"], {"expected_size": 440}, "/a")
+@example([b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 4_000 + b"\r\n\r\nx"], {"largest": 1_000}, "/a")
+@example([b"HTTP/1.1 200 OK\r\nContent-Length: " + b"1_" * 1_500 + b"1\r\n\r\nx"], {"expected_digest": SHA1}, "/a")
+@example([b"HTTP/1.1 302 x\r\nLocation: http://" + b"x" * 1_200 + b"/\r\n\r\n"], {}, "/a")
+@example([b"HTTP/1.1 302 x\r\nLocation: http://" + b"x." * 900 + b"/\r\n\r\n"], {}, "/a")
+@example([b"HTTP/1.1 302 x\r\nLocation: http://\x1b\x7fx/\r\n\r\n"], {}, "/a")
+@example([b"HTTP/1.1 302 x\r\nLocation: http://[fe80::1%25" + b"x" * 900 + b"]/\r\n\r\n"], {}, "/a")
+@example([b"HTTP/1.1 302 x\r\nLocation: /\x1b" + b"x" * 900 + b"\r\n\r\n", b"HTTP/1.1 404 \x1b\r\n\r\n"], {}, "/a")
+@example([b"HTTP/1.1 503 \x1b" + b"x" * 900 + b"\r\nRetry-After: \x1b" + b"7" * 900 + b"\r\n\r\n"], {}, "/a")
+@example([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\x1b" + b"z" * 1_200 + b"\r\n"], {}, "/a")
+@example([CUT % (b'ETag: "\x1b' + b"x" * 1_200 + b'"')], {}, "/a")
+@example([CUT % (b"Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT (\x1b" + b"x" * 1_200 + b")")], {}, "/a")
+@example([CUT % b'ETag: "x"', PART % (b"9" * 1_200)], {}, "/a")
+@example([CUT % b'ETag: "x"', PART % b"440\x1b"], {}, "/a")
+@example([CUT % b'ETag: "x"', b"HTTP/1.1 404 \x1b" + b"x" * 900 + b"\r\n\r\n"], {}, "/a")
 def test_any_answer_is_a_document_or_an_error(
     server: Answering, several: list[bytes], promised: dict[str, Any], path: str
 ) -> None:
@@ -198,8 +238,11 @@ def test_any_answer_is_a_document_or_an_error(
         b"HTTP/1.1 302 x\r\nLocation: " + b"s" * 9_000 + b"://x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: \x1b[2J" + b"x" * 9_000 + b"\r\nContent-Length: 1\r\n\r\nx",
         b"\x1f\x8b\x1b[2J" + b"x" * 9_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: \x1b[2J" + b"x" * 9_000 + b"\r\nContent-Length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 4_000 + b"\r\n\r\nx",
+        b"HTTP/1.1 302 x\r\nLocation: http://" + b"x" * 9_000 + b"/\r\n\r\n",
     ],
-    ids=["status", "transfer encoding", "scheme", "content type", "no answer"],
+    ids=["status", "transfer encoding", "scheme", "content type", "no answer", "encoding", "length", "host"],
 )
 def test_what_a_server_says_steers_and_fills_no_message(server: Answering, answer: bytes, tmp_path: Path) -> None:
     """Only as much of it is repeated as a person reads."""
