@@ -212,13 +212,17 @@ class Database(ABC):
         return self.why_damaged() is None
 
     def why_damaged(self) -> str | None:
-        """What is wrong with the file, as far as that can be told without knowing what it is for; reads all of it."""
+        """What is wrong with the file, as far as that can be told without knowing what it is for; reads all of it, twice
+        where it finds something, for SQLite takes what a disk did not give for damage."""
+        return self._look_at_all() and self._look_at_all()
+
+    def _look_at_all(self) -> str | None:
         try:
             reader = self._take_reader()
             try:
                 return why_not_whole(reader.connection)
             finally:
-                self._give_back(reader)
+                self._close(reader.connection, reader.identity)  # which may remember what it met
         except (MmmetaError, sqlite3.Error, UnicodeDecodeError) as error:
             if was_interrupted(error) and not self._took_too_long():
                 raise KeyboardInterrupt from error
@@ -351,8 +355,7 @@ class Database(ABC):
                 if not reading and "readonly" in str(error):
                     self._distrusted = True  # SQLite stays with reading, whatever the reason was
                 raise blamed._translate(error, reading=reading) from error
-            reason = blamed.why_damaged()
-            if reason is None:
+            if (reason := blamed.why_damaged()) is None:
                 raise
             raise blamed.damaged(reason) from error
 

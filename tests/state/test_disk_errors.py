@@ -63,6 +63,13 @@ def test_what_the_disk_does_not_give_at_the_second_look_either_is_not_damaged(
     assert not re.search("damaged|restore|move it away", str(caught.value))
 
 
+def test_damage_that_is_seen_once_is_none(database: StateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first page that was not read is forgotten with its connection."""
+    found = iter(["database disk image is malformed"])
+    monkeypatch.setattr("mmmeta.sqlite.database.why_not_whole", lambda connection: next(found, None))
+    assert database.why_damaged() is None
+
+
 @pytest.mark.parametrize(("code", "damage"), [(266, False), (522, False), (11, True)])
 def test_a_page_that_the_disk_did_not_give_is_no_damage(code: int, damage: bool) -> None:
     """What the check says of it has SQLite's number for the reason."""
