@@ -41,7 +41,7 @@ class FormatError(MmmetaError):
 
 
 class LegacyMetadirError(FormatError):
-    """The metadir was written by mmmeta 0.1-0.4. It was left untouched; generate a new metadir beside it."""
+    """The metadir was written by mmmeta 0.1-0.4. It was left untouched; ``mmmeta migrate`` makes one of today beside it."""
 
 
 class StaleMetadataError(MmmetaError):

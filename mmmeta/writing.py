@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmmeta.errors import LegacyMetadirError
-from mmmeta.layout import METADIR, require_plain
+from mmmeta.layout import METADIR, STATE_DB, require_plain
 from mmmeta.sqlite.connection import tables_in
 from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, is_sqlite, is_wal, stamp_of
 
@@ -55,8 +55,24 @@ def refuse_legacy(metadir: Path) -> None:
         reason = f"{metadir} was written by mmmeta 0.1-0.4"
     else:
         return
+    if reason is None and _has_old_state(metadir):
+        # A sync has brought the metadata of a server that was migrated first: going on would forget what was set here.
+        reason = f"{metadir / 'state.db'} was written by mmmeta 0.1-0.4 and holds what was set here"
     if reason is not None:
         raise legacy_error(reason)
+
+
+def _has_old_state(metadir: Path) -> bool:
+    """Whether an old client's state db lies beside a metadata db of today, and nobody works with a newer one."""
+    state = metadir / "state.db"
+    if not os.path.exists(state) or any(
+        os.path.exists(metadir / "local" / name) for name in (STATE_DB, "client", "server")
+    ):
+        return False
+    names = tables_in(state)
+    if names:
+        return not has_our_tables(names)
+    return os.path.exists(f"{state}-wal")
 
 
 def has_our_tables(names: frozenset[str] | set[str]) -> bool:
@@ -66,7 +82,9 @@ def has_our_tables(names: frozenset[str] | set[str]) -> bool:
 
 def legacy_error(reason: str) -> LegacyMetadirError:
     """The error that says why a metadir is taken for an old one, and what to do."""
-    return LegacyMetadirError(f"{reason}. This version leaves it untouched; generate a new metadir in another folder")
+    return LegacyMetadirError(
+        f"{reason}. This version leaves it untouched; `mmmeta migrate` makes a metadir of today beside it"
+    )
 
 
 def legacy_tables_text(meta_db: Path, names: frozenset[str] | set[str]) -> str:

@@ -54,7 +54,8 @@ class KnownRow(NamedTuple):
 
 class Record(NamedTuple):
     """One file to be written; ``values`` holds the kept metadata, flattened, the unique key included, ``derived`` the names
-    of those that were derived from the document, as ``__derived`` has them."""
+    of those that were derived from the document, as ``__derived`` has them; ``added`` and ``updated``, aware UTC as text, when
+    that was where it is known from elsewhere."""
 
     file: str
     values: dict[str, Any]
@@ -62,6 +63,8 @@ class Record(NamedTuple):
     source: str | None = None
     source_mtime: int | None = None
     derived: str | None = None
+    added: str | None = None
+    updated: str | None = None
 
 
 class MetadataWriter:
@@ -204,8 +207,8 @@ class MetadataWriter:
                 record.fingerprint,
                 record.source,
                 record.source_mtime,
-                known.added if known is not None else self._now,
-                self._now,
+                known.added if known is not None else record.added or self._now,
+                record.updated or self._now,
                 0,
                 None,
                 None,
@@ -237,15 +240,15 @@ class MetadataWriter:
         ):
             yield row[0], row[1], self.columns.decode(row[4:], row[2], row[3])
 
-    def delete(self, files: Iterable[str], reason: str) -> int:
-        """Mark files deleted; returns how many were alive."""
+    def delete(self, files: Iterable[str], reason: str, *, at: str | None = None) -> int:
+        """Mark files deleted, at that time unless it is now; returns how many were alive."""
         self.flush_rows()
         alive = [(file, known.fingerprint) for file, known in self.known(list(files)).items() if not known.deleted]
         rows = []
         for file, fingerprint in alive:
             gone = deleted_fingerprint(fingerprint)
             self._digest += int.from_bytes(gone, "big") - int.from_bytes(fingerprint, "big")
-            rows.append((self.revision, gone, self._now, self._now, reason, file))
+            rows.append((self.revision, gone, at or self._now, at or self._now, reason, file))
         self._connection.executemany(
             "UPDATE files SET __rev = ?, __fingerprint = ?, __deleted = 1, __meta_last_updated = ?, __deleted_at = ?, "
             f"__deleted_reason = ? WHERE {self.unique_sql} = ?",

@@ -6,7 +6,7 @@ killed between two writes leaves nothing wrong for long.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -210,6 +210,20 @@ class State:
         if lags or (outdated and (self._told is None or self._told != file_version(self.layout.status))):
             self.write_status()
             self._told = file_version(self.layout.status)
+
+    def save_many(self, values: Mapping[str, dict[str, Any]]) -> None:
+        """Write own fields of many files in one transaction; no job has seen any of them yet, and status.json is still to be
+        written.
+
+        Raises:
+            StateDbError: the state db cannot be written, or has one of the files not.
+        """
+        merged = self.require()
+        now = to_text(self.clock())
+        with self.database.atomic() as connection:
+            for file, changed in values.items():
+                if save_local(connection, merged.unique, file, changed, set(), now) is None:
+                    raise StateDbError(f"{self.database.path} has no file {file!r}; nothing was set")
 
     def _lags(self, merged: Merged) -> bool:
         """Whether status.json is not of what is merged, because an update was killed before it wrote it; looked at once."""

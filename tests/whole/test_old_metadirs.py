@@ -141,6 +141,7 @@ def test_no_command_writes_into_an_old_metadir(old: tuple[Path, str], verb: str)
     result = CliRunner().invoke(main, ["--metadir", str(base), *verb.split()])
     assert result.exit_code == 1
     assert said.replace("\\", "") in result.output
+    assert "`mmmeta migrate` makes a metadir of today beside it" in result.output
     assert (everything(base), paths(base)) == (before, there)
 
 
