@@ -259,7 +259,7 @@ class HttpClient:
 
 def let_go(response: Any) -> None:
     """Be done with an answer that nobody reads; its connection is used again where little is left of it."""
-    with suppress(HTTPError, HTTPException, OSError, ValueError):
+    with suppress(HTTPError, HTTPException, OSError, ValueError, OverflowError):
         # Who says nothing of its length may let us wait for its end.
         while 0 < (response.length_remaining or 0) <= REST and response.read1(REST):
             pass

@@ -21,6 +21,7 @@ _KNOWN = re.compile(
     rb"|retry-after|set-cookie|transfer-encoding)[ \t]*:[ \t]*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_NO_TEXT = re.compile(rb"[\0\r]")
 _INTERIM = re.compile(rb"HTTP/1\.\d\s+1(?!01)\d\d\b")
 
 
@@ -71,10 +72,13 @@ def _known(lines: list[bytes]) -> list[bytes]:
         header = _KNOWN.fullmatch(text)
         if header is None:
             continue
-        name, value = header[1], header[2].strip()
+        # What is none of a header counts as a space; http.client would take it for the end of the line.
+        name, value = header[1], _NO_TEXT.sub(b" ", header[2]).strip()
         if name.lower() == b"set-cookie":
             cookies += 1
             if cookies > COOKIES:
                 continue
-        found.append(name + b": " + value.replace(b"\0", b""))
-    return found
+        found.append((name, value))
+    if any(name.lower() == b"transfer-encoding" and b"chunked" in value.lower() for name, value in found):
+        found = [(name, value) for name, value in found if name.lower() != b"content-length"]  # it counts for nothing then
+    return [name + b": " + value for name, value in found]

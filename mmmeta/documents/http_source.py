@@ -104,7 +104,7 @@ class HttpSource:
                 # What was broken off when the time was over looks like the end, where no length was told.
                 self._reading.deadline.left()
                 return
-            except (HTTPError, HTTPException, OSError, ValueError) as error:
+            except (HTTPError, HTTPException, OSError, ValueError, OverflowError) as error:
                 self._reading.deadline.left()
                 cut = self._cut(error, received)
                 # Without a byte since the last time it would go on like that.

@@ -199,6 +199,8 @@ PROMISED: list[dict[str, Any]] = [{}, {"expected_digest": SHA1}, {"expected_size
 @example([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\x1b" + b"z" * 1_200 + b"\r\n"], {}, "/a")
 @example([CUT % (b'ETag: "\x1b' + b"x" * 1_200 + b'"')], {}, "/a")
 @example([CUT % (b"Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT (\x1b" + b"x" * 1_200 + b")")], {}, "/a")
+@example([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-ffffffffffffffffffff\r\nx"], {}, "/a")
+@example([b"HTTP/1.1 404 x\r\nTransfer-Encoding: chunked\r\n\r\n-ffffffffffffffffffff\r\nx"], {}, "/a")
 @example([CUT % b'ETag: "x"', PART % (b"9" * 1_200)], {}, "/a")
 @example([CUT % b'ETag: "x"', PART % b"440\x1b"], {}, "/a")
 @example([CUT % b'ETag: "x"', b"HTTP/1.1 404 \x1b" + b"x" * 900 + b"\r\n\r\n"], {}, "/a")
@@ -262,6 +264,34 @@ def test_what_a_server_says_steers_and_fills_no_message(server: Answering, answe
         sources.close()
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize("value", [b"a\rb", b"a\rContent-Length: 1\r\rb", b"\x1b\0\r" * 900])
+def test_nothing_that_a_server_says_is_logged(
+    server: Answering, value: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A header with a line's end in it hid those behind it, and all of them were shown."""
+    server.give(b"HTTP/1.1 200 OK\r\nETag: %s\r\nContent-Length: 440\r\n\r\n" % value + BODY[:100])
+    sources = WebSources(["http"])
+    try:
+        with pytest.raises(DownloadError, match="cut short after 100 of 440"):
+            download(f"{server.web.url}/a", tmp_path / "document", allowed_roots=[], web=sources)
+    finally:
+        sources.close()
+    assert not caplog.records
+
+
+def test_a_length_beside_chunks_counts_for_nothing(
+    server: Answering, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.give(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + BODIES[5])
+    sources = WebSources(["http"])
+    try:
+        download(f"{server.web.url}/a", tmp_path / "document", allowed_roots=[], web=sources)
+    finally:
+        sources.close()
+    assert (tmp_path / "document").read_bytes() == BODY
+    assert not caplog.records
 
 
 def test_a_range_of_endless_digits_is_none(server: Answering, tmp_path: Path) -> None:
