@@ -11,8 +11,8 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from http.client import HTTPException
 from http.cookiejar import CookieJar
 from typing import Any, NamedTuple
@@ -98,11 +98,9 @@ class HttpClient:
         self._lock = threading.Lock()
         self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
 
-    @contextmanager
-    def reading(self, deadline: Deadline) -> Iterator[Reading]:
+    def reading(self, deadline: Deadline) -> AbstractContextManager[Reading]:
         """A block in which this thread asks and reads, no longer than the deadline."""
-        with self._watch.over(deadline) as reading:
-            yield reading
+        return self._watch.over(deadline)
 
     def ask(
         self, url: str, reading: Reading, *, stall: float, redirects: int, more: Mapping[str, str] | None = None
@@ -143,6 +141,9 @@ class HttpClient:
         with self._lock:
             managers, self._managers = self._managers, {}
         for manager in managers.values():
+            for key in manager.pools.keys():
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()  # else its connections stay open as long as anything knows it, such as an error's traceback
             manager.clear()
 
     def _next(self, address: Url, to: str, url: str) -> Url:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from raw_web import CLOSE, Asked, RawWeb
 from mmmeta.documents.source import Deadline
 from mmmeta.documents.transfer import download
 from mmmeta.documents.web import WebSources
-from mmmeta.errors import DownloadError
+from mmmeta.errors import DownloadError, StoreAccessError
 from mmmeta.store.remote import read_publication
 
 BODY = b"a contract\n" * 40
@@ -279,6 +280,29 @@ def test_nothing_that_a_server_says_is_logged(
     finally:
         sources.close()
     assert not caplog.records
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing tells the open files")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n" + BODY,
+        b"HTTP/1.1 404 x\r\nContent-Length: 440\r\n\r\n" + BODY,
+    ],
+    ids=["two lengths", "not there"],
+)
+def test_no_answer_leaves_a_connection_open(answer: bytes) -> None:
+    """Not as long as its error is known to anybody either."""
+    web = RawWeb(lambda asked: answer)
+    errors = []
+    with web.running():
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            with pytest.raises(StoreAccessError) as caught:
+                read_publication(web.url, timeout=SECONDS)
+            errors.append(caught.value)
+        ours = len(os.listdir("/proc/self/fd")) - before - len(web.asked)  # the server keeps its own ends
+    assert ours < 10
 
 
 def test_a_length_beside_chunks_counts_for_nothing(
