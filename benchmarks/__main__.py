@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import generating, inserting, ledger, millions, peers, starting, updating
+from benchmarks import downloading, generating, inserting, ledger, millions, peers, starting, updating
 from benchmarks.figures import HEADER, Figure
 from benchmarks.page import machine, write_page
 
@@ -37,6 +37,7 @@ PARTS: dict[str, Part] = {
     "update": lambda folder, arguments: updating.run(folder, arguments.sizes, arguments.rounds),
     "find": finding,
     "ledger": lambda folder, arguments: ledger.run(folder, [100_000, 1_000_000], arguments.rounds),
+    "download": lambda folder, arguments: downloading.run(folder, arguments.documents, arguments.rounds),
     "millions": lambda folder, arguments: millions.run(folder, arguments.millions, arguments.rounds),
     "memory": memory,
     "peers": lambda folder, arguments: peers.run(folder),
@@ -61,6 +62,7 @@ def main() -> None:
         default=[100_000, 1_000_000, 5_000_000, 10_000_000],
         help="files of the largest archive",
     )
+    parser.add_argument("--documents", type=int, default=1_000, help="documents to download (default: %(default)s)")
     parser.add_argument("--memory", type=int, default=1_000_000, help="metadata files of the memory's measurement")
     parser.add_argument("--folder", type=Path, help="where to work, on the disk that is to be measured")
     parser.add_argument("--results", type=Path, help="JSON file to add the figures to")

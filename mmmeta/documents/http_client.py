@@ -141,7 +141,7 @@ class HttpClient:
         with self._lock:
             managers, self._managers = self._managers, {}
         for manager in managers.values():
-            for key in manager.pools.keys():
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated over
                 if (pool := manager.pools.get(key)) is not None:
                     pool.close()  # else its connections stay open as long as anything knows it, such as an error's traceback
             manager.clear()

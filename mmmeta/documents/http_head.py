@@ -48,7 +48,9 @@ class AnswerHead(HTTPResponse):
             self.fp = line
         lengths = ",".join(value.decode("latin-1") for name, value in headers if name.lower() == b"content-length")
         if len({length.strip() for length in lengths.split(",")}) > 1:
-            raise HTTPException(f"Content-Length says several: {lengths}")  # urllib3 would, and leave the answer open
+            raise HTTPException(
+                f"several unmatching values of Content-Length: {lengths}"
+            )  # urllib3 would, and leave the answer open
 
     def _is_plain(self, status: bytes, headers: Headers) -> bool:
         """Whether a head is one as nearly all are, with a length and a connection that is kept, and was taken over.
