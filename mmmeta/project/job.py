@@ -136,6 +136,9 @@ class JobConfig(Model):
             raise InnerError(reason, (actions[1],))
         if not actions and (info.context or {}).get("needs_action"):
             raise ValueError(f"{self.name!r} has nothing to do. Give it one of download:, load:, call: and command:")
+        if self.download is not None and "batch_size" not in self.model_fields_set:
+            # At the end of a batch threads wait for the last of its documents, and for the ledger.
+            object.__setattr__(self, "batch_size", self.batch_size * self.workers)
         if self.load is not None and self.reruns_by_default:
             # The model is frozen for everybody else.
             keys = self.load.written_keys
