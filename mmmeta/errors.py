@@ -256,6 +256,15 @@ def remedy_of(error: OSError) -> str:
     return _REMEDIES.get(error.errno or 0, "check the path and its disk")
 
 
+def is_exhausted(error: BaseException | None) -> bool:
+    """Whether an error comes from a process or a machine that can open no more files, and says nothing of the file at hand."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__
+    return False
+
+
 def near_misses(word: str, known: Iterable[str]) -> str:
     """A question to be put behind a sentence, `` Did you mean 'imported'?``; empty where nothing comes close."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)

@@ -24,7 +24,7 @@ from mmmeta.documents.local import LocalSource, chunks, open_regular
 from mmmeta.documents.source import CHUNK, Deadline, Source, is_local, reason
 from mmmeta.documents.standing import Standing
 from mmmeta.documents.web import WebSources
-from mmmeta.errors import DownloadError
+from mmmeta.errors import DownloadError, is_exhausted
 from mmmeta.masking import said, shown
 
 
@@ -72,13 +72,19 @@ class Promised:
 
 def difference(path: Path, digest: object, size: int | None) -> str | None:
     """Why the document at ``path`` is not the one of this digest (where that is a known kind) and size, in a sentence that
-    begins with the path; None where it is."""
+    begins with the path; None where it is.
+
+    Raises:
+        DownloadError: nobody can tell, for this process has too many files open.
+    """
     promised = Promised.of(digest, size)
     try:
         file = open_regular(path)
     except FileNotFoundError:
         return f"{path} is not there"
     except OSError as error:
+        if is_exhausted(error):
+            raise DownloadError(f"{path}: cannot be looked at: {reason(error)}") from error
         return f"{path} cannot be read: {reason(error)}"
     try:
         with file:

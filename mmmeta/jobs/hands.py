@@ -8,9 +8,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from mmmeta.errors import JobError, MmmetaError
+from mmmeta.errors import JobError, MmmetaError, is_exhausted
 from mmmeta.files.file import File
-from mmmeta.jobs.actions.action import failed, is_exhausted
+from mmmeta.jobs.actions.action import failed
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.keeper import Keeper
 from mmmeta.project.fields import MOST

@@ -6,6 +6,8 @@ tables say is checked where it is read, and what no mmmeta writes is a ``Damage`
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sqlite3
 
@@ -47,7 +49,7 @@ def tells_place(error: Exception) -> bool:
 
 def words_tell_place(words: str) -> bool:
     """The same of what ``why_damaged`` gives: then nobody knows what is in the file."""
-    return any(word in words for word in (*_OF_PLACE, "permission", "open files"))
+    return any(word in words for word in (*_OF_PLACE, "permission", "open files", os.strerror(errno.EIO)))
 
 
 def tells_damage(error: Exception) -> bool:

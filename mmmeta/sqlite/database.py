@@ -18,8 +18,8 @@ from pathlib import Path
 
 from mmmeta.errors import MmmetaError, remedy_of
 from mmmeta.layout import require_plain
-from mmmeta.sqlite.connection import BUSY_TIMEOUT, Connection, connect, was_interrupted
-from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of
+from mmmeta.sqlite.connection import BUSY_TIMEOUT, Connection, connect, size_of, was_interrupted
+from mmmeta.sqlite.damage import STUMBLES, Damage, is_busy, tells_damage, why_not_whole, words_of, words_tell_place
 from mmmeta.sqlite.forks import inside, is_cut_off, watch
 from mmmeta.sqlite.headers import Identity
 from mmmeta.sqlite.pool import Reader, Readers
@@ -212,13 +212,17 @@ class Database(ABC):
         return self.why_damaged() is None
 
     def why_damaged(self) -> str | None:
-        """What is wrong with the file, as far as that can be told without knowing what it is for; reads all of it."""
+        """What is wrong with the file, as far as that can be told without knowing what it is for; reads all of it, twice
+        where it finds something, for SQLite takes what a disk did not give for damage."""
+        return self._look_at_all() and self._look_at_all()
+
+    def _look_at_all(self) -> str | None:
         try:
             reader = self._take_reader()
             try:
                 return why_not_whole(reader.connection)
             finally:
-                self._give_back(reader)
+                self._close(reader.connection, reader.identity)  # which may remember what it met
         except (MmmetaError, sqlite3.Error, UnicodeDecodeError) as error:
             if was_interrupted(error) and not self._took_too_long():
                 raise KeyboardInterrupt from error
@@ -351,8 +355,7 @@ class Database(ABC):
                 if not reading and "readonly" in str(error):
                     self._distrusted = True  # SQLite stays with reading, whatever the reason was
                 raise blamed._translate(error, reading=reading) from error
-            reason = blamed.why_damaged()
-            if reason is None:
+            if (reason := blamed.why_damaged()) is None:
                 raise
             raise blamed.damaged(reason) from error
 
@@ -387,6 +390,11 @@ class Database(ABC):
 
     def _damaged(self, error: sqlite3.Error, text: str) -> MmmetaError:
         """SQLite takes what a disk could not read for damage; a person must not move a sound file away for that."""
-        if isinstance(error, Damage) or self.why_damaged() is not None:
+        if isinstance(error, Damage):
+            return self.damaged(text)
+        found = self.why_damaged()
+        if found is not None and words_tell_place(found):
+            return self.error(f"cannot be read: {text}", DISK)
+        if found is not None and size_of(self.path):  # an empty one, just begun, has nothing that could be damaged
             return self.damaged(text)
         return self.error(f"could not be read and is sound now ({text})", DISK)

@@ -333,6 +333,8 @@ def subjects_of(path: str) -> tuple[str, ...]:
         return name, "_store"
     if name.startswith(".") and name.endswith(".tmp"):
         return (name[1:-4],)
+    if where.parent.name == "_mmparts":  # a name that no one knows; what is named is the document that it becomes
+        return (where.parent.parent.name,)
     if name.endswith((".part", " (deleted)")) or where.parent.name in ("workers", "downloads"):
         return (where.parent.name,)
     return (name,)

@@ -127,6 +127,8 @@ def rows(path: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
 
 def files_in(database: Path) -> dict[str, tuple[Any, ...]]:
     """Unique value → version and whether it is deleted, of a metadata db or a state db."""
+    if not rows(database, "SELECT 1 FROM files LIMIT 1"):  # which may have no column of theirs then
+        return {}
     return {row[0]: row[1:] for row in rows(database, "SELECT id, v, __deleted FROM files")}
 
 

@@ -81,3 +81,42 @@ def test_a_download(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
                 job.run()
         assert attempts(archive) == [("pending", 0)]
     assert job.run().done == 1
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_removal(archive: Archive, monkeypatch: pytest.MonkeyPatch, moved: bool) -> None:
+    """Of the document, or of the folder that is flushed; also where the folder was moved, and the job knows where to."""
+    archive.client_path.mkdir(exist_ok=True)
+    document = archive.client_path / "doc.txt"
+    document.write_bytes(b"content")
+    digest = hashlib.sha1(b"content").hexdigest()
+    archive.write("a", content_hash=digest, _file_name="doc.txt", public_url=str(document))
+    deliver(archive, "x", "y", "z")
+    target = archive.root / "target"
+    rules: dict[str, Any] = {"where": {"content_hash": digest}, "on_delete": "action"}
+    assert archive.client.job("j", **rules, download={"to": str(target)}).run().done == 1
+    if moved:
+        target.rename(archive.root / "moved")
+        target.mkdir()
+        target = archive.root / "moved"
+    archive.remove("a")
+    archive.publish(ensure=True)
+    archive.client.update()
+    job = archive.client.job("j", **rules, download={"to": str(target)})
+    real = os.open
+
+    for fails in (target / "doc.txt", target):
+
+        def refuse(path: Any, *arguments: Any, fails: Path = fails, **named: Any) -> int:
+            with suppress(TypeError):
+                if Path(os.fsdecode(path)) == fails:
+                    raise OSError(errno.EMFILE, "Too many open files", str(path))
+            return real(path, *arguments, **named)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", refuse)
+            with pytest.raises(JobError, match="too many files are open"):
+                job.run()
+        assert attempts(archive) == [("pending", 0)]
+    assert job.run().retracted == 1
+    assert not (target / "doc.txt").exists()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,9 @@ from pathlib import Path
 import pytest
 from archives import Archive
 
-from mmmeta.errors import StateDbError
+from mmmeta.errors import MetadataDbError, StateDbError
+from mmmeta.layout import Layout
+from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.sqlite.damage import why_not_whole
 from mmmeta.sqlite.remedies import may_use
 from mmmeta.state.database import StateDatabase
@@ -35,6 +40,34 @@ def test_what_sqlite_took_for_damage_is_looked_at_again(database: StateDatabase,
         raise sqlite3.DatabaseError("database disk image is malformed")
     assert "move it away" not in str(caught.value)
     assert "try again" in str(caught.value)
+
+
+def test_a_file_that_has_only_begun_is_not_damaged(tmp_path: Path) -> None:
+    """There is nothing in it yet, whatever SQLite says of what it could not read."""
+    layout = Layout.at(tmp_path)
+    layout.meta_db.parent.mkdir()
+    layout.meta_db.touch()
+    database = MetadataDatabase(layout.meta_db, server_mark=tmp_path)
+    with pytest.raises(MetadataDbError, match="try again") as caught, database.atomic():
+        raise sqlite3.DatabaseError("database disk image is malformed")
+    database.close()
+    assert not re.search("damaged|restore|move it away", str(caught.value))
+
+
+def test_what_the_disk_does_not_give_at_the_second_look_either_is_not_damaged(
+    database: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "why_damaged", lambda: f"{database.path} cannot be opened: {os.strerror(errno.EIO)}")
+    with pytest.raises(StateDbError, match="cannot be read") as caught, database.atomic():
+        raise sqlite3.DatabaseError("database disk image is malformed")
+    assert not re.search("damaged|restore|move it away", str(caught.value))
+
+
+def test_damage_that_is_seen_once_is_none(database: StateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first page that was not read is forgotten with its connection."""
+    found = iter(["database disk image is malformed"])
+    monkeypatch.setattr("mmmeta.sqlite.database.why_not_whole", lambda connection: next(found, None))
+    assert database.why_damaged() is None
 
 
 @pytest.mark.parametrize(("code", "damage"), [(266, False), (522, False), (11, True)])

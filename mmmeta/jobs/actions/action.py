@@ -5,13 +5,12 @@ It never touches the ledger. One bad file is one failed outcome, the others go o
 
 from __future__ import annotations
 
-import errno
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from mmmeta.errors import JobError
+from mmmeta.errors import JobError, is_exhausted
 from mmmeta.files.claim import FileClaim
 from mmmeta.files.file import File
 from mmmeta.state.ledger.outcomes import ERROR_LINES, Claim, Outcome, Place
@@ -126,12 +125,3 @@ def file_failed(claim: Claim, error: BaseException) -> Outcome:
             "`workers`"
         ) from error
     return failed(claim, error)
-
-
-def is_exhausted(error: BaseException | None) -> bool:
-    """Whether an error comes from a process or a machine that can open no more files, and says nothing of the file at hand."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            return True
-        error = error.__cause__
-    return False

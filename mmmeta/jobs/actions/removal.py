@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from mmmeta.documents.digests import Digest
 from mmmeta.documents.folder import clear_parts, find_place, remove_document
 from mmmeta.documents.source import reason
 from mmmeta.documents.transfer import difference
-from mmmeta.errors import DownloadError, MmmetaError
+from mmmeta.errors import DownloadError, MmmetaError, is_exhausted
 from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import claim_of
 from mmmeta.state.ledger.outcomes import BEGUN, Place
@@ -55,7 +54,8 @@ class Removal:
             others: where other files are done that are at its places; what is there is theirs.
 
         Raises:
-            DownloadError: names everything that is left, and why.
+            DownloadError: names everything that is left, and why; its cause is that this process has too many files open,
+                where that was so of any.
         """
         claim = claim_of(file)
         if not claim.places:
@@ -63,6 +63,7 @@ class Removal:
                 self._remove_unknown(file, others)
             return
         troubles = []
+        cause: Exception | None = None
         for place in claim.places:
             try:
                 if place.mark == BEGUN:
@@ -70,9 +71,10 @@ class Removal:
                 elif not self._take_away(file, place, others) and not self._take_moved(file, place, others):
                     _require_gone(place)
             except (MmmetaError, OSError) as error:
+                cause = error if is_exhausted(error) else cause
                 troubles.append(str(error) if isinstance(error, MmmetaError) else f"{place.target}: {reason(error)}")
         if troubles:
-            raise DownloadError("; ".join(troubles))
+            raise DownloadError("; ".join(troubles)) from cause
 
     def _remove_unknown(self, file: File, others: Sequence[Place]) -> None:
         """Nobody has noted where the document was put: it is looked for where the job puts it now."""
@@ -136,11 +138,14 @@ class Removal:
         """Remove a document from where the job puts it now, for its folder may have been moved: where a digest tells that it
         is this one."""
         digest, _ = promise_of(place) or self._promised(file)
-        with suppress(MmmetaError):
+        try:
             now = self._place(file)
-            if digest is not None and difference(find_place(Path(now.target), now.name), digest, None) is None:
-                return self._take_away(file, now._replace(mark=mark_of(digest, None)), others)
-        return False
+            path = find_place(Path(now.target), now.name)
+        except MmmetaError:  # nothing says any more where it would be put
+            return False
+        if digest is None or difference(path, digest, None) is not None:
+            return False
+        return self._take_away(file, now._replace(mark=mark_of(digest, None)), others)
 
 
 def _require_gone(place: Place) -> None:
