@@ -135,7 +135,7 @@ def document_source(
     folder = PurePosixPath(source or "").parent
     beside = as_on_disk(files_root, (folder / file_name).parts) if file_name else None
     if not (beside and os.path.isfile(beside)):
-        elsewhere = _elsewhere(files_root, beside, get(PATH), file_name)
+        elsewhere = _elsewhere(files_root, get(PATH), file_name if folder.parts else None)
         if elsewhere is None and isinstance(public, str) and protocol_of(public):
             return public
         beside = elsewhere or beside
@@ -147,12 +147,12 @@ def document_source(
     )
 
 
-def _elsewhere(files_root: Path, missing: Path | None, *names: object) -> Path | None:
-    """The first of these paths below the files root that is there; ``missing`` is not."""
+def _elsewhere(files_root: Path, *names: object) -> Path | None:
+    """The first of these paths below the files root that is there."""
     for name in names:
         if isinstance(name, str) and name and "\0" not in name and not is_path(name):
             there = as_on_disk(files_root, PurePosixPath(name).parts)
-            if there != missing and os.path.isfile(there):
+            if os.path.isfile(there):
                 return there
     return None
 
