@@ -13,7 +13,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import generating, inserting, ledger, loading, millions, peers, starting, syncing, updating
+from benchmarks import (
+    downloading,
+    generating,
+    inserting,
+    ledger,
+    loading,
+    millions,
+    peers,
+    starting,
+    syncing,
+    updating,
+)
 from benchmarks.figures import HEADER, Figure
 from benchmarks.page import machine, write_page
 
@@ -39,6 +50,7 @@ PARTS: dict[str, Part] = {
     "find": finding,
     "ledger": lambda folder, arguments: ledger.run(folder, [100_000, 1_000_000], arguments.rounds),
     "load": lambda folder, arguments: loading.run(folder, arguments.loaded, arguments.rounds),
+    "download": lambda folder, arguments: downloading.run(folder, arguments.documents, arguments.rounds),
     "millions": lambda folder, arguments: millions.run(folder, arguments.millions, arguments.rounds),
     "memory": memory,
     "peers": lambda folder, arguments: peers.run(folder),
@@ -67,6 +79,7 @@ def main() -> None:
     parser.add_argument(
         "--synced", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="files of which 1,000 change"
     )
+    parser.add_argument("--documents", type=int, default=1_000, help="documents to download (default: %(default)s)")
     parser.add_argument("--memory", type=int, default=1_000_000, help="metadata files of the memory's measurement")
     parser.add_argument("--folder", type=Path, help="where to work, on the disk that is to be measured")
     parser.add_argument("--results", type=Path, help="JSON file to add the figures to")

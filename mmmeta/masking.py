@@ -33,6 +33,9 @@ _SAID = re.compile(
 )
 """A secret that a program names as such: ``password=…``, ``"token": "…"``, ``Authorization: Bearer …``."""
 
+_SAID_WORD = re.compile("auth|bearer|passw|secret|token|key")
+"""One of these is in whatever ``_SAID`` finds, as ``str.casefold`` writes it."""
+
 # SQLAlchemy ends a password at the first @. One that was not written as %40 makes a host of the rest, which is as secret.
 _LOGIN = re.compile(r"^([\w+.-]+://[^:/]*):([^@]*(?:@(?:[^?]|\?(?![\w.]+=))*)?)@", re.DOTALL)
 _DATABASE_OPTION = re.compile(rf"([?&]{_SECRET_NAME}=)([^&]*)", re.IGNORECASE)
@@ -45,9 +48,13 @@ def shown(text: str) -> str:
 
     A remote may have written it, to any length; so nothing here takes more than one look at each of its characters.
     """
-    if "://" in text:
+    # Each download asks for this, and hardly any address has a secret: what cannot match is not searched for.
+    if "@" in text and "://" in text:
         text = _WORD.sub(_without_logins, text)
-    text = _OPTION.sub(_without_value, text)
+    if "=" in text:
+        text = _OPTION.sub(_without_value, text)
+    if not _SAID_WORD.search(text.casefold()):
+        return text
     return _SAID.sub(lambda found: found[0] if found[2] == HIDDEN else found[1] + HIDDEN, text)
 
 

@@ -19,8 +19,10 @@ def load(folder: Path, text: str, environ: dict[str, str] | None = None) -> Proj
     return load_project(path, ENVIRON if environ is None else environ)
 
 
-def job(folder: Path, rules: str, environ: dict[str, str] | None = None) -> JobConfig:
+def job(
+    folder: Path, rules: str, environ: dict[str, str] | None = None, *, do: str = "call: {function: 'a:b'}"
+) -> JobConfig:
     """The one job of a project whose rules are given."""
-    text = "metadirs:\n  m:\n    path: .\n    jobs:\n      j:\n        call: {function: 'a:b'}\n"
+    text = f"metadirs:\n  m:\n    path: .\n    jobs:\n      j:\n        {do}\n"
     project = load(folder, text + "".join(f"        {line}\n" for line in rules.splitlines()), environ)
     return project.metadirs["m"].jobs["j"]

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mmmeta.errors import DownloadError
 
@@ -22,6 +23,7 @@ SIZES = {"md5": 16, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha51
 NOT_ONE = "none"
 """What config.yml says of a content key that holds no digest."""
 
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]*")
 _PREFIX = re.compile(r"(md5|sha-?1|sha-?224|sha-?256|sha-?384|sha-?512)[:=-](.*)", re.IGNORECASE | re.DOTALL)
 _USUAL = re.compile(
     r"_*((content|file|document|payload|body)_?)?(hash|checksum|digest|(md5|sha_?(1|224|256|384|512))_?(sum|hash|hex|digest)?)",
@@ -75,11 +77,10 @@ def bare(value: object) -> Digest | None:
 
 def digest_kind(value: object) -> str | None:
     """The digest function that a metadata value looks like (by length, hexadecimal digits only), or None."""
-    if not isinstance(value, str) or not all(character in "0123456789abcdefABCDEF" for character in value):
-        return None
-    return DIGESTS.get(len(value))
+    return DIGESTS.get(len(value)) if isinstance(value, str) and _HEXADECIMAL.fullmatch(value) else None
 
 
+@lru_cache(maxsize=64)
 def is_usual(key: str) -> bool:
     """Whether a key is named as digests of documents are: ``content_hash``, ``checksum``, ``file:sha256`` …"""
     return _USUAL.fullmatch(key.rpartition(":")[2].replace("-", "_")) is not None

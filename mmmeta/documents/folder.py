@@ -22,7 +22,8 @@ ROOM = 32_000_000
 
 
 def make_place(root: Path, name: str) -> Path:
-    """``root / name`` with its folders made, which lies inside ``root`` whatever the links on the way say.
+    """``root / name`` with its folders made, which lies inside ``root`` whatever the links on the way say; those of ``root``
+    itself are its owner's, and followed by whoever opens the place.
 
     Raises:
         UnsafeNameError: the name is absolute, climbs out with ``..``, or a symbolic link in its way leads outside.
@@ -30,14 +31,15 @@ def make_place(root: Path, name: str) -> Path:
     """
     parts = _parts(root, name)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        resolved = root.resolve(strict=True)
+        if not os.path.isdir(root):
+            root.mkdir(parents=True, exist_ok=True)
         if len(parts) == 1:
-            return resolved / parts[0]
-        folder = _inside(resolved, resolved.joinpath(*parts[:-1]), name)
-        folder.mkdir(parents=True, exist_ok=True)
-        # Once more: what was there may have been a link to nowhere, and what is there now counts.
-        folder = _inside(resolved, folder, name)
+            return root / parts[0]
+        folder = _inside(root, root.joinpath(*parts[:-1]), name)
+        if not os.path.isdir(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            # Once more: what was there may have been a link to nowhere, and what is there now counts.
+            folder = _inside(root, folder, name)
     except (OSError, RuntimeError, ValueError) as error:
         raise DownloadError(f"{root / name}: the folder cannot be made: {reason(error)}") from error
     return folder / parts[-1]
@@ -112,13 +114,33 @@ def _parts(root: Path, name: str) -> tuple[str, ...]:
 
 def _inside(root: Path, folder: Path, name: str) -> Path:
     resolved = folder.resolve(strict=False)
-    if not resolved.is_relative_to(root):
+    # To follow the links of the root costs as much as a rename, and mostly there are none.
+    if not resolved.is_relative_to(root) and not resolved.is_relative_to(root.resolve(strict=False)):
         raise UnsafeNameError(f"{name!r} leads through a symbolic link to {resolved}, outside {root}; was not written")
     return resolved
 
 
+class Part:
+    """A document that is being written, and has no name of its own yet.
+
+    Attributes:
+        file: open for writing.
+        path: where it lies.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self.file = file
+        self.path = path
+        self.is_renamed = False
+
+    def rename(self, target: Path) -> None:
+        """Give it its name, in place of whatever had it."""
+        os.replace(self.path, target)
+        self.is_renamed = True
+
+
 @contextmanager
-def temporary(target: Path, root: Path) -> Iterator[tuple[BinaryIO, Path]]:
+def temporary(target: Path, root: Path) -> Iterator[Part]:
     """A temporary file on the target's file system, gone at the end unless it was renamed.
 
     It lies where no name from a remote leads, and is locked as long as it is written.
@@ -138,12 +160,14 @@ def temporary(target: Path, root: Path) -> Iterator[tuple[BinaryIO, Path]]:
             if _names(name, handle):
                 break
             os.close(handle)  # it was taken for what a killed process had left
-    with os.fdopen(handle, "wb") as part:
+    with os.fdopen(handle, "wb") as file:
+        part = Part(file, name)
         try:
-            yield part, name
+            yield part
         finally:
-            with suppress(FileNotFoundError):
-                name.unlink()
+            if not part.is_renamed:
+                with suppress(FileNotFoundError):
+                    name.unlink()
 
 
 def parts_folder(target: Path, root: Path) -> Path:
@@ -156,13 +180,15 @@ def parts_folder(target: Path, root: Path) -> Path:
 def _make_parts(folder: Path) -> None:
     """Make the folder, which another process may clear away at any moment."""
     try:
-        folder.mkdir()
-    except FileExistsError:
-        with suppress(FileNotFoundError):
-            if not stat.S_ISDIR(os.lstat(folder).st_mode):
-                raise DownloadError(
-                    f"{folder}: is in the way of temporary files, which lie in a folder of this name; move it away"
-                ) from None
+        mode = os.lstat(folder).st_mode
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # another one was faster
+            folder.mkdir()
+        return
+    if not stat.S_ISDIR(mode):
+        raise DownloadError(
+            f"{folder}: is in the way of temporary files, which lie in a folder of this name; move it away"
+        )
 
 
 def clear_parts(root: Path) -> None:
@@ -196,7 +222,7 @@ def _lock(handle: int) -> bool:
 def _names(name: Path, handle: int) -> bool:
     """Whether the name still means the open file and was not renamed away."""
     try:
-        here, there = os.fstat(handle), name.lstat()
+        here, there = os.fstat(handle), os.lstat(name)
     except FileNotFoundError:
         return False
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

@@ -11,8 +11,8 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from http.client import HTTPException
 from http.cookiejar import CookieJar
 from typing import Any, NamedTuple
@@ -98,11 +98,9 @@ class HttpClient:
         self._lock = threading.Lock()
         self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
 
-    @contextmanager
-    def reading(self, deadline: Deadline) -> Iterator[Reading]:
+    def reading(self, deadline: Deadline) -> AbstractContextManager[Reading]:
         """A block in which this thread asks and reads, no longer than the deadline."""
-        with self._watch.over(deadline) as reading:
-            yield reading
+        return self._watch.over(deadline)
 
     def ask(
         self, url: str, reading: Reading, *, stall: float, redirects: int, more: Mapping[str, str] | None = None
@@ -143,6 +141,9 @@ class HttpClient:
         with self._lock:
             managers, self._managers = self._managers, {}
         for manager in managers.values():
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated over
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()  # else its connections stay open as long as anything knows it, such as an error's traceback
             manager.clear()
 
     def _next(self, address: Url, to: str, url: str) -> Url:
@@ -259,7 +260,7 @@ class HttpClient:
 
 def let_go(response: Any) -> None:
     """Be done with an answer that nobody reads; its connection is used again where little is left of it."""
-    with suppress(HTTPError, HTTPException, OSError, ValueError):
+    with suppress(HTTPError, HTTPException, OSError, ValueError, OverflowError):
         # Who says nothing of its length may let us wait for its end.
         while 0 < (response.length_remaining or 0) <= REST and response.read1(REST):
             pass

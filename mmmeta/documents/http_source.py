@@ -101,10 +101,12 @@ class HttpSource:
                 while chunk := self._read():
                     received += len(chunk)
                     yield chunk
+                    if received == self.size and self._is_read():
+                        return
                 # What was broken off when the time was over looks like the end, where no length was told.
                 self._reading.deadline.left()
                 return
-            except (HTTPError, HTTPException, OSError, ValueError) as error:
+            except (HTTPError, HTTPException, OSError, ValueError, OverflowError) as error:
                 self._reading.deadline.left()
                 cut = self._cut(error, received)
                 # Without a byte since the last time it would go on like that.
@@ -131,6 +133,10 @@ class HttpSource:
         assert self._answer is not None
         data: bytes = self._answer.response.read1(CHUNK, decode_content=self._decoded) or b""
         return data
+
+    def _is_read(self) -> bool:
+        """Whether the connection has been given back already, as it is with the last byte of an answer that told its length."""
+        return self._answer is not None and bool(self._answer.response.closed)
 
     def _goes_on(self, received: int) -> bool:
         """Ask for what is missing, of the very same version; whether that is what comes."""

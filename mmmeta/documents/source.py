@@ -135,9 +135,10 @@ def document_source(
     folder = PurePosixPath(source or "").parent
     beside = as_on_disk(files_root, (folder / file_name).parts) if file_name else None
     if not (beside and os.path.isfile(beside)):
-        beside = _elsewhere(files_root, get(PATH), file_name) or beside
-        if isinstance(public, str) and protocol_of(public) and not (beside and os.path.isfile(beside)):
+        elsewhere = _elsewhere(files_root, get(PATH), file_name if folder.parts else None)
+        if elsewhere is None and isinstance(public, str) and protocol_of(public):
             return public
+        beside = elsewhere or beside
     if beside:
         return str(beside)
     raise DownloadError(

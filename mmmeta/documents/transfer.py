@@ -233,20 +233,20 @@ def _write(
     standing: Standing | None = None,
 ) -> int:
     """Stream into a temporary file and rename it; gives the size."""
-    with temporary(target, root) as (part, path):
+    with temporary(target, root) as part:
         if source.encoding is None:
-            size = _copy(source, part, name, promised, deadline)
+            size = _copy(source, part.file, name, promised, deadline)
         else:
-            size = _copy_encoded(source, part, path.parent, target, name, promised, deadline)
-        part.flush()
+            size = _copy_encoded(source, part.file, part.path.parent, target, name, promised, deadline)
+        part.file.flush()
         if promised.kind is None and (promised.size is None or expected_type) and source.content_type is not None:
             names = (name.partition("?")[0].partition("#")[0], target.name)
-            wrong = why_wrong(_start(path), source.content_type, names, expected_type)
+            wrong = why_wrong(_start(part.path), source.content_type, names, expected_type)
             if wrong is not None:
                 raise DownloadError(f"{name}: {wrong}")
-        os.fsync(part.fileno())
-        if standing is None or not standing.is_same(path):
-            path.replace(target)
+        os.fsync(part.file.fileno())
+        if standing is None or not standing.is_same(part.path):
+            part.rename(target)
     return size
 
 

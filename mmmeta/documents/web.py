@@ -121,12 +121,12 @@ class WebSources:
 
     def _checked(self, url: str) -> str:
         protocol = protocol_of(url)
-        known = ", ".join((*self._protocols, "and files below files_root"))
         if "\0" in url:
             raise DownloadError(f"{url!r}: not an address: holds a NUL character")
         if "::" in url and protocol not in HTTP:
             raise DownloadError(f"{shown(url)}: chains file systems with ::, which is not read")
         if protocol not in self._protocols or url[len(protocol) : len(protocol) + 3] != "://":
+            known = ", ".join((*self._protocols, "and files below files_root"))
             raise DownloadError(
                 f"{shown(url)}: is not read from there; this job reads {known}. Its protocols: says from where else"
             )

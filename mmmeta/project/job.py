@@ -105,7 +105,7 @@ class JobConfig(Model):
         Literal["ignore", "action"], Field(description="what to do with a file that was deleted after it was done")
     ] = "ignore"
     batch_size: Annotated[
-        Count, Field(description="files that are claimed at once; 1,000 for load without content, unless given")
+        Count, Field(description="files claimed at once; unless given 1,000 for load without content, workers x 100 for download")
     ] = 100
     workers: Annotated[Count, Field(description="files that are worked on at the same time")] = 1
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
@@ -156,8 +156,12 @@ class JobConfig(Model):
             # The model is frozen for everybody else.
             keys = self.load.written_keys
             object.__setattr__(self, "rerun_on", "metadata" if keys is None else keys)
-        if self.load is not None and self.load.content is None and "batch_size" not in self.model_fields_set:
-            object.__setattr__(self, "batch_size", ROWS_AT_ONCE)
+        if "batch_size" not in self.model_fields_set:
+            if self.download is not None:
+                # At the end of a batch threads wait for the last of its documents, and for the ledger.
+                object.__setattr__(self, "batch_size", self.batch_size * self.workers)
+            elif self.load is not None and self.load.content is None:
+                object.__setattr__(self, "batch_size", ROWS_AT_ONCE)
         return self
 
     @property

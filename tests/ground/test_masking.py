@@ -56,6 +56,26 @@ def test_addresses_of_documents() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "password=hunter2",
+        "PassWD: x, PASSWD=hunter2",
+        "pa\u017f\u017fword=hunter2",
+        '{"to\u212aen": "hunter2"}',
+        "api_\u212aEY=hunter2",
+        "access-key-id=hunter2",
+        "client_secret=hunter2",
+        "Author\u0131zation: hunter2",
+        "AUTHOR\u0130ZATION: Bearer hunter2",
+        "bearer   hunter2",
+    ],
+)
+def test_secrets_that_are_named_in_words(text: str) -> None:
+    """In any case, also with the letters that regular expressions take for others of another case."""
+    assert "hunter2" not in shown(f"said: {text}, twice")
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "nodialect://h/x?password=hunter2",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from raw_web import CLOSE, Asked, RawWeb
 from mmmeta.documents.source import Deadline
 from mmmeta.documents.transfer import download
 from mmmeta.documents.web import WebSources
-from mmmeta.errors import DownloadError
+from mmmeta.errors import DownloadError, StoreAccessError
 from mmmeta.store.remote import read_publication
 
 BODY = b"a contract\n" * 40
@@ -199,6 +200,8 @@ PROMISED: list[dict[str, Any]] = [{}, {"expected_digest": SHA1}, {"expected_size
 @example([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\x1b" + b"z" * 1_200 + b"\r\n"], {}, "/a")
 @example([CUT % (b'ETag: "\x1b' + b"x" * 1_200 + b'"')], {}, "/a")
 @example([CUT % (b"Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT (\x1b" + b"x" * 1_200 + b")")], {}, "/a")
+@example([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-ffffffffffffffffffff\r\nx"], {}, "/a")
+@example([b"HTTP/1.1 404 x\r\nTransfer-Encoding: chunked\r\n\r\n-ffffffffffffffffffff\r\nx"], {}, "/a")
 @example([CUT % b'ETag: "x"', PART % (b"9" * 1_200)], {}, "/a")
 @example([CUT % b'ETag: "x"', PART % b"440\x1b"], {}, "/a")
 @example([CUT % b'ETag: "x"', b"HTTP/1.1 404 \x1b" + b"x" * 900 + b"\r\n\r\n"], {}, "/a")
@@ -262,6 +265,57 @@ def test_what_a_server_says_steers_and_fills_no_message(server: Answering, answe
         sources.close()
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize("value", [b"a\rb", b"a\rContent-Length: 1\r\rb", b"\x1b\0\r" * 900])
+def test_nothing_that_a_server_says_is_logged(
+    server: Answering, value: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A header with a line's end in it hid those behind it, and all of them were shown."""
+    server.give(b"HTTP/1.1 200 OK\r\nETag: %s\r\nContent-Length: 440\r\n\r\n" % value + BODY[:100])
+    sources = WebSources(["http"])
+    try:
+        with pytest.raises(DownloadError, match="cut short after 100 of 440"):
+            download(f"{server.web.url}/a", tmp_path / "document", allowed_roots=[], web=sources)
+    finally:
+        sources.close()
+    assert not caplog.records
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing tells the open files")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n" + BODY,
+        b"HTTP/1.1 404 x\r\nContent-Length: 440\r\n\r\n" + BODY,
+    ],
+    ids=["two lengths", "not there"],
+)
+def test_no_answer_leaves_a_connection_open(answer: bytes) -> None:
+    """Not as long as its error is known to anybody either."""
+    web = RawWeb(lambda asked: answer)
+    errors = []
+    with web.running():
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            with pytest.raises(StoreAccessError) as caught:
+                read_publication(web.url, timeout=SECONDS)
+            errors.append(caught.value)
+        ours = len(os.listdir("/proc/self/fd")) - before - len(web.asked)  # the server keeps its own ends
+    assert ours < 10
+
+
+def test_a_length_beside_chunks_counts_for_nothing(
+    server: Answering, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.give(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + BODIES[5])
+    sources = WebSources(["http"])
+    try:
+        download(f"{server.web.url}/a", tmp_path / "document", allowed_roots=[], web=sources)
+    finally:
+        sources.close()
+    assert (tmp_path / "document").read_bytes() == BODY
+    assert not caplog.records
 
 
 def test_a_range_of_endless_digits_is_none(server: Answering, tmp_path: Path) -> None:

@@ -137,6 +137,11 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert (config.attempts, config.backoff, config.lease, config.batch_size, config.workers) == (5, 60, 600, 100, 1)
     assert (config.limit, config.order_by, config.fail_run_above, config.automation) == (None, None, None, None)
     assert (config.tags, config.owners) == ({}, [])
+    assert [
+        job(tmp_path, f"workers: {workers}{more}", do="download: {to: d}").batch_size
+        for workers, more in ((1, ""), (8, ""), (8, "\nbatch_size: 50"))
+    ] == [100, 800, 50]
+    assert job(tmp_path, "workers: 8").batch_size == 100
     assert job(tmp_path, "tags:\nowners:\nlimit:\norder_by:") == config
 
 

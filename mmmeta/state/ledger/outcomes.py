@@ -92,6 +92,8 @@ class Place(NamedTuple):
     @property
     def key(self) -> str:
         """The whole place as the least careful file system tells names apart: neither case nor Unicode form counts."""
+        if self.name.isascii():
+            return f"{self.target}/{self.name.lower()}"
         return f"{self.target}/{unicodedata.normalize('NFC', unicodedata.normalize('NFC', self.name).lower())}"
 
     def is_at(self, other: Place) -> bool:
