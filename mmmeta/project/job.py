@@ -105,7 +105,10 @@ class JobConfig(Model):
         Literal["ignore", "action"], Field(description="what to do with a file that was deleted after it was done")
     ] = "ignore"
     batch_size: Annotated[
-        Count, Field(description="files claimed at once; unless given 1,000 for load without content, workers x 100 for download")
+        Count,
+        Field(
+            description="files claimed at once; unless given 1,000 for load without content, workers x 100 for download"
+        ),
     ] = 100
     workers: Annotated[Count, Field(description="files that are worked on at the same time")] = 1
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
