@@ -17,8 +17,8 @@ False
 
 from __future__ import annotations
 
-from mmmeta.sync.pull import pull
-from mmmeta.sync.push import push
+from mmmeta.sync.pulling import pull
+from mmmeta.sync.pushing import push
 from mmmeta.sync.report import SyncReport
 
 __all__ = ["SyncReport", "pull", "push"]

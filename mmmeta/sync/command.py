@@ -41,8 +41,7 @@ def run_command(run: Sequence[str], folder: str, layout: Layout, stopped: thread
     Raises:
         SyncError: it is not there, or said that it failed.
     """
-    arguments = [argument.replace(f"{{{PATH}}}", str(layout.base)) for argument in run]
-    line = shown(shlex.join(arguments))
+    arguments, line = _filled(run, layout), command_line(run, layout)
     name = os.path.expanduser(arguments[0])
     program = shutil.which(os.path.join(folder, name) if "/" in name else name)
     if program is None:
@@ -68,3 +67,12 @@ def run_command(run: Sequence[str], folder: str, layout: Layout, stopped: thread
         lines = [said(text, 300) for text in ended.stderr.strip().splitlines()[-LINES:] if text.strip()]
         raise SyncError(f"{line}: {how}{': ' if lines else ''}{' / '.join(lines)}")
     return Ran(line)
+
+
+def command_line(run: Sequence[str], layout: Layout) -> str:
+    """A program's line as a person would type it, without secrets."""
+    return shown(shlex.join(_filled(run, layout)))
+
+
+def _filled(run: Sequence[str], layout: Layout) -> list[str]:
+    return [argument.replace(f"{{{PATH}}}", str(layout.base)) for argument in run]

@@ -17,7 +17,7 @@ from mmmeta.metadata.changelog.packing import prove_file
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, read_head, replaced_by
 from mmmeta.sync.folder import locked
-from mmmeta.writing import make_folder
+from mmmeta.writing import make_folder, refuse_legacy
 
 ASIDE = ".pull"
 """Folder of the metadir for what is on its way. Its name begins with a dot, so no client reads it; what a pull that was cut off
@@ -44,8 +44,8 @@ class Copy:
         self._aside = layout.metadir / ASIDE
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """A block in which no other pull changes this copy.
+    def alone(self, *, dry_run: bool = False) -> Iterator[None]:
+        """A block in which no other pull changes this copy; nothing is made for a dry run.
 
         Raises:
             ReadOnlyMetadirError: metadata is written here.
@@ -57,6 +57,10 @@ class Copy:
                 f"{layout.metadir} is a server's: metadata is written here, and a pull would put another's over it. Pull into "
                 "another folder, or push from here"
             )
+        if dry_run:
+            refuse_legacy(layout.metadir)
+            yield
+            return
         try:
             make_folder(layout.metadir)
             with locked(layout.metadir):

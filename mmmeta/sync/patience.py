@@ -21,6 +21,11 @@ LONGEST_WAIT = 60.0
 T = TypeVar("T")
 
 
+def pause(failed: int) -> float:
+    """Seconds to wait after so many attempts."""
+    return PAUSE * float(2 ** (failed - 1))
+
+
 def patiently(work: Callable[[], T], stopped: threading.Event, progressed: Callable[[], int] = lambda: 0) -> T:
     """Do something until it works, is refused, or was tried often enough.
 
@@ -38,7 +43,7 @@ def patiently(work: Callable[[], T], stopped: threading.Event, progressed: Calla
             return work()
         except DownloadError as error:
             failed = 1 if progressed() > reached else failed + 1
-            wait = PAUSE * 2 ** (failed - 1)
+            wait = pause(failed)
             if isinstance(error, PostponedError):
                 wait = max(wait, (error.until - utcnow()).total_seconds())
             hopeless = error.is_refused or isinstance(error, MissingPackageError)

@@ -14,7 +14,7 @@ class SyncReport:
         revision_before: of the metadata db that was there before, here for a pull and there for a push; None where there was none.
         revision: that is there now.
         is_new: whether there is something that was not there before: another id, revision or digest.
-        files: how many files were moved.
+        files: how many files were moved, or would be in a dry run.
         bytes: how many bytes of them.
         removed: how many files were removed that ``head.json`` does not name any more.
         notes: sentences for a person.
@@ -30,3 +30,4 @@ class SyncReport:
     removed: int
     notes: tuple[str, ...]
     duration: float
+    dry_run: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import nullcontext
 
 from mmmeta.documents.source import Deadline
 from mmmeta.errors import ChangeLogError, DownloadError, MissingPackageError, SyncError
@@ -19,7 +20,7 @@ from mmmeta.metadata.changelog.packing import prove_file
 from mmmeta.metadata.changelog.replay import digest_at, first_revision
 from mmmeta.project.syncing import SyncConfig
 from mmmeta.reports import Progress
-from mmmeta.sync.command import run_command
+from mmmeta.sync.command import command_line, run_command
 from mmmeta.sync.copy import LARGEST, is_segment
 from mmmeta.sync.elsewhere import place_at
 from mmmeta.sync.fetch import LONGEST
@@ -40,6 +41,7 @@ def push(
     path: str | os.PathLike[str] | Layout,
     remote: str | SyncConfig,
     *,
+    dry_run: bool = False,
     progress: Progress | None = None,
     stopped: threading.Event | None = None,
 ) -> SyncReport:
@@ -54,6 +56,7 @@ def push(
     Args:
         path: base path of the metadir, or its layout.
         remote: base path elsewhere, as path or as URL that fsspec writes; or what the project file says of syncing.
+        dry_run: look and count; write nothing there, and run no program.
         progress: called with bytes that have gone, and how many there are.
         stopped: set from another thread to end it.
 
@@ -67,13 +70,18 @@ def push(
     refuse_legacy(layout.metadir)
     if config.push_command is not None:
         log = _own_log(layout)
+        if dry_run:
+            line = command_line(config.push_command, layout)
+            return SyncReport(
+                line, None, log.head.revision, True, 0, 0, 0, (), time.monotonic() - started, dry_run=True
+            )
         ran = run_command(config.push_command, config.folder, layout, stopped)
         return SyncReport(ran.shown, None, log.head.revision, True, 0, 0, 0, (), time.monotonic() - started)
     if config.push is None:
         raise SyncError("nothing says where to push to: name it, or write sync: {push: …} into the project file")
     place = place_at(config.push)
     try:
-        return _Push(layout, place, progress, stopped).run(started)
+        return _Push(layout, place, progress, stopped, dry_run=dry_run).run(started)
     except MissingPackageError as error:
         raise SyncError(str(error)) from error
     except DownloadError as error:
@@ -97,15 +105,18 @@ def _own_log(layout: Layout) -> LogHead:
 class _Push:
     """One push."""
 
-    def __init__(self, layout: Layout, place: Place, progress: Progress | None, stopped: threading.Event) -> None:
+    def __init__(
+        self, layout: Layout, place: Place, progress: Progress | None, stopped: threading.Event, *, dry_run: bool
+    ) -> None:
         self._layout = layout
         self._place = place
         self._progress = progress
         self._stopped = stopped
+        self._dry_run = dry_run
         self._files = self._bytes = self._total = 0
 
     def run(self, started: float) -> SyncReport:
-        with self._place.alone():
+        with nullcontext() if self._dry_run else self._place.alone():
             for left in reversed(range(ROUNDS)):
                 try:
                     return self._run(started)
@@ -123,25 +134,36 @@ class _Push:
         there = self._small(HEAD, LARGEST_HEAD)
         before = None if there is None else parse_head(there.content, f"{self._place.shown}: {HEAD}")
         self._require(log, before)
-        self._put_segments(log, before)
+        is_new = before is None or before.head != log.head
+        missing = self._missing(log, before)
+        if self._dry_run:
+            return self._report(started, log, before, len(missing), sum(segment.bytes for segment in missing), 0)
+        self._total = sum(segment.bytes for segment in missing)
+        for segment in missing:
+            self._put_segment(segment)
         self._put_small(CONFIG)
         self._put_small(SET_ASIDE)
-        is_new = before is None or before.head != log.head
         if there is None or there.content != head:
             self._swap(head, there)
         removed = self._sweep(log, before) if is_new else 0
         for key in store_keys(self._own_keys()):
             self._put_small(f"{STORE}/{key}")
+        return self._report(started, log, before, self._files, self._bytes, removed)
+
+    def _report(
+        self, started: float, log: LogHead, before: LogHead | None, files: int, size: int, removed: int
+    ) -> SyncReport:
         return SyncReport(
             place=self._place.shown,
             revision_before=None if before is None else before.head.revision,
             revision=log.head.revision,
-            is_new=is_new,
-            files=self._files,
-            bytes=self._bytes,
+            is_new=before is None or before.head != log.head,
+            files=files,
+            bytes=size,
             removed=removed,
             notes=(),
             duration=time.monotonic() - started,
+            dry_run=self._dry_run,
         )
 
     # What may be overwritten
@@ -183,13 +205,11 @@ class _Push:
 
     # Writing there
 
-    def _put_segments(self, log: LogHead, before: LogHead | None) -> None:
+    def _missing(self, log: LogHead, before: LogHead | None) -> list[Segment]:
+        """The segments that are not there; one that no head.json there names may be anybody's."""
         there = self._names("changes") or {}
         known = set() if before is None else set(before.segments)
-        missing = [one for one in log.segments if not (one in known and there.get(one.name) == one.bytes)]
-        self._total = sum(segment.bytes for segment in missing)
-        for segment in missing:
-            self._put_segment(segment)
+        return [one for one in log.segments if not (one in known and there.get(one.name) == one.bytes)]
 
     def _put_segment(self, segment: Segment) -> None:
         path = self._layout.changes / segment.name

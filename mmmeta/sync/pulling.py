@@ -17,11 +17,11 @@ from mmmeta.metadata.changelog.head import LARGEST as LARGEST_HEAD
 from mmmeta.metadata.changelog.head import parse_head, why_not_there
 from mmmeta.project.syncing import SyncConfig
 from mmmeta.reports import Progress
-from mmmeta.sync.command import run_command
+from mmmeta.sync.command import command_line, run_command
 from mmmeta.sync.copy import Content, Copy, is_after, read_content
 from mmmeta.sync.elsewhere import place_at
 from mmmeta.sync.fetch import Fetcher, NotAsNamed, Wanted
-from mmmeta.sync.patience import ATTEMPTS, PAUSE, patiently
+from mmmeta.sync.patience import ATTEMPTS, patiently, pause
 from mmmeta.sync.places import Place
 from mmmeta.sync.report import SyncReport
 from mmmeta.sync.small import CONFIG, HEAD, SET_ASIDE, STORE, small_names, wake_last
@@ -36,6 +36,7 @@ def pull(
     remote: str | SyncConfig,
     *,
     accept_older: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
     stopped: threading.Event | None = None,
 ) -> SyncReport:
@@ -50,6 +51,7 @@ def pull(
         path: base path of the copy, or its layout; the folder is made where it is missing.
         remote: base path of the remote, as path or as URL that fsspec reads; or what the project file says of syncing.
         accept_older: take an older revision than the copy has.
+        dry_run: look and count; write nothing, and run no program.
         progress: called with bytes that have come, and how many there are.
         stopped: set from another thread to end it.
 
@@ -64,14 +66,14 @@ def pull(
     stopped = stopped or threading.Event()
     started = time.monotonic()
     copy = Copy(layout)
-    with copy.alone():
+    with copy.alone(dry_run=dry_run):
         if config.command is not None:
-            return _by_command(config, copy, started, stopped, accept_older)
+            return _by_command(config, copy, started, stopped, accept_older=accept_older, dry_run=dry_run)
         if config.pull is None:
             raise SyncError("nothing says from where to pull: name it, or write sync: {pull: …} into the project file")
         place = place_at(config.pull)
         try:
-            return _Pull(copy, place, accept_older, progress, stopped).run(started)
+            return _Pull(copy, place, progress, stopped, accept_older=accept_older, dry_run=dry_run).run(started)
         except MissingPackageError as error:
             raise SyncError(str(error)) from error
         except DownloadError as error:
@@ -83,11 +85,16 @@ def pull(
 
 
 def _by_command(
-    config: SyncConfig, copy: Copy, started: float, stopped: threading.Event, accept_older: bool
+    config: SyncConfig, copy: Copy, started: float, stopped: threading.Event, *, accept_older: bool, dry_run: bool
 ) -> SyncReport:
     """Let a program pull, and look at what it has left."""
     assert config.command is not None
     before = copy.content()
+    if dry_run:
+        revision = None if before is None else before.head.revision
+        line = command_line(config.command, copy.layout)
+        notes = ("what a program would bring is not known before it has run",)
+        return SyncReport(line, revision, revision, False, 0, 0, 0, notes, time.monotonic() - started, dry_run=True)
     ran = run_command(config.command, config.folder, copy.layout, stopped)
     after, log = copy.content(), copy.log()
     if after is None:
@@ -116,12 +123,20 @@ class _Pull:
     """One pull."""
 
     def __init__(
-        self, copy: Copy, place: Place, accept_older: bool, progress: Progress | None, stopped: threading.Event
+        self,
+        copy: Copy,
+        place: Place,
+        progress: Progress | None,
+        stopped: threading.Event,
+        *,
+        accept_older: bool,
+        dry_run: bool,
     ) -> None:
         self._copy = copy
         self._layout = copy.layout
         self._place = place
         self._accept_older = accept_older
+        self._dry_run = dry_run
         self._stopped = stopped
         self._progress = progress
         self._counted = threading.Lock()
@@ -132,7 +147,8 @@ class _Pull:
     def run(self, started: float) -> SyncReport:
         before = self._copy.content()
         after, removed = self._content(before)
-        self._copy.leave()
+        if not self._dry_run:
+            self._copy.leave()
         return SyncReport(
             place=self._place.shown,
             revision_before=None if before is None else before.head.revision,
@@ -143,6 +159,7 @@ class _Pull:
             removed=removed,
             notes=tuple(self._notes),
             duration=time.monotonic() - started,
+            dry_run=self._dry_run,
         )
 
     def _content(self, before: Content | None) -> tuple[Content | None, int]:
@@ -161,7 +178,7 @@ class _Pull:
                 # What is published anew is begun anew; what is not there yet may come, for a remote is synced, too.
                 tried = tried + 1 if head == last else 1
                 last = head
-                if tried >= ATTEMPTS or self._stopped.wait(PAUSE * 2 ** (tried - 1)):
+                if tried >= ATTEMPTS or self._stopped.wait(pause(tried)):
                     raise
 
     # By the change log
@@ -176,6 +193,9 @@ class _Pull:
                 "run `mmmeta generate` at the server, which writes it anew"
             )
         copy, lacks = self._copy, self._copy.lacks(log)
+        if self._dry_run:
+            self._files, self._bytes = len(lacks), sum(segment.bytes for segment in lacks)
+            return content, 0
         aside = copy.aside(sum(segment.bytes for segment in lacks))
         self._total = sum(segment.bytes for segment in lacks)
         wanted = [
@@ -204,6 +224,9 @@ class _Pull:
     def _by_meta_db(self, before: Content | None) -> Content | None:
         smalls = self._smalls()
         if before is not None and self._is_announced(smalls, before):
+            return before
+        if self._dry_run:
+            self._notes.append("its meta.db would be fetched whole, for it has no change log")
             return before
         aside = self._copy.aside(0)
         path = aside / "meta.db"
@@ -295,8 +318,8 @@ class _Pull:
         reason = why_not_after(content, before)
         if reason is None:
             return False
-        if self._accept_older and (content.head.id == before.head.id or is_after(before, content)):
-            return content.head.revision < before.head.revision
+        if self._accept_older and is_after(before, content):
+            return True
         raise SyncError(f"{self._place.shown}: {reason}. Nothing was changed here")
 
 
