@@ -22,6 +22,7 @@ __all__ = ["main"]
     verbs={
         "init": "Look at a folder of documents and write a config.yml and a project file that fit it.",
         "generate": "Read the metadata files and write what changed into the metadata db (server).",
+        "sync": "Bring a metadir from where a server publishes it, or to there; only what is missing moves.",
         "update": "Merge what the server published into the state db (client).",
         "run": "Update, then run the jobs of the project file: the one line for cron.",
         "status": "Say what is merged, what is outdated, and how far each job is.",
@@ -51,6 +52,7 @@ def main() -> None:
     Examples:
       mmmeta init                            in a folder of documents, once
       mmmeta generate                        at the server, in the archive's folder
+      mmmeta sync pull                       at a client, without a sync tool of its own
       mmmeta --metadir ./client update       at a client, after the sync
       mmmeta find document_type=contract 'retrieved_at>=7d' imported=false
       mmmeta run                             what cron calls

@@ -27,7 +27,7 @@ _IN_PLACE_OF_A_NUMBER = r"\{\{"
 class MetadirAttributes(MetadirConfig):
     """What stands under ``attributes``: a metadir of the project file, with its name, and jobs that were made in Python."""
 
-    not_in_file: ClassVar[frozenset[str]] = frozenset({"sync"})
+    not_in_file: ClassVar[frozenset[str]] = frozenset()
 
     assets: Annotated[
         Sequence[str], Field(description="jobs made by @mmmeta_asset without a metadir: package.module.name")
