@@ -25,6 +25,7 @@ __all__ = ["main"]
         "sync": "Bring a metadir from where a server publishes it, or to there; only what is missing moves.",
         "update": "Merge what the server published into the state db (client).",
         "run": "Update, then run the jobs of the project file: the one line for cron.",
+        "work": "Help with what is due, until nothing is: no update, no evaluation.",
         "status": "Say what is merged, what is outdated, and how far each job is.",
         "jobs": "Say how far each job is; look into its ledger, and change it.",
         "why": "Say why a job has done a file, or has not.",

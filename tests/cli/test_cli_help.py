@@ -42,6 +42,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_work(run: Run) -> None:
         "sync",
         "update",
         "run",
+        "work",
         "status",
         "jobs",
         "why",
