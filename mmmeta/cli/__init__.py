@@ -31,7 +31,7 @@ __all__ = ["main"]
         "why": "Say why a job has done a file, or has not.",
         "check": "Prove that the state db is what was merged, and that what jobs did is really there.",
         "inspect": "Say what a folder holds: databases, roles, problems. Changes nothing.",
-        "state": "Copy the state db to a safe place, put it back, and bring it along when the archive moves or its `unique` changes.",
+        "state": "Copy the state db to a safe place or into PostgreSQL, put it back, and bring it along when things move.",
         "migrate": "Make a metadir of today beside one of mmmeta 0.1-0.4, which stays as it is.",
         "prune": "Remove what nobody needs any more: old history, and metadata of files deleted long ago.",
         "find": "List the files that filters select.",

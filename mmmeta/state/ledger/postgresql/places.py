@@ -93,7 +93,8 @@ class PostgresPlaces(Places):
 
     def _give(self, place: Place, file: str) -> None:
         self._transaction.execute(
-            "INSERT INTO places VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (place_key(place.key), file, self._job)
+            "INSERT INTO places (place, path, file, job) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (place_key(place.key), kept(place.key), file, self._job),
         )
 
     def _take_back(self, place: Place, file: str) -> None:
