@@ -10,6 +10,7 @@ from typing import Any
 
 from mmmeta.catalog.catalog import Catalog, FileRow
 from mmmeta.documents.hosts import Closed
+from mmmeta.errors import JobError
 from mmmeta.files.claim import FileClaim
 from mmmeta.files.file import File
 from mmmeta.filters import Condition
@@ -21,7 +22,7 @@ from mmmeta.state.candidates import Candidates
 from mmmeta.state.evaluation import Evaluation, evaluate
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import JobRules
-from mmmeta.state.ledger.store import Ledger
+from mmmeta.state.ledger.store import KnownJob, Ledger
 from mmmeta.state.ledger.view import LedgerView, Waiting
 from mmmeta.state.liveness import Alive
 from mmmeta.state.state import State
@@ -33,13 +34,21 @@ class Bench:
 
     Args:
         recorded: the rules that the ledger has, for a job whose definition is elsewhere and which is not changed by this.
+        told: work with what the ledger was told of the job, and refuse to where that is another definition.
     """
 
-    def __init__(self, config: JobConfig, state: State, recorded: JobRules | None = None) -> None:
+    def __init__(
+        self, config: JobConfig, state: State, recorded: JobRules | None = None, *, told: bool = False
+    ) -> None:
         self.config = config
         self.state = state
         self.is_recorded: bool = recorded is not None
         self.rules: JobRules = recorded or rules_of(config, state.config.metadata.content)
+        self._told = told
+
+    def told(self) -> Bench:
+        """The same for a worker who evaluates nothing by itself."""
+        return Bench(self.config, self.state, told=True)
 
     def worker(self) -> Alive:
         """A new worker of this state; it is alive from ``start`` on."""
@@ -153,11 +162,23 @@ class Bench:
             if trim:
                 ledger.trim_history()
 
+    def catch_up(self) -> None:
+        """As far as files have changed since the job was evaluated, evaluate them, too.
+
+        Raises:
+            JobError: of a worker, where the ledger was told of no such job, or of another definition.
+        """
+        self.state.require()
+        with self.changing() as ledger:
+            self._catch_up(ledger)
+
     def _catch_up(self, ledger: Ledger) -> None:
         """Before a claim: what is claimed shall be the version that is read after it, also where files have changed since
         the job was evaluated. A job that another process defines otherwise by now is left to it."""
         known = ledger.known()
-        if known is None or (known.rules.selection, known.rules.rules) != (self.rules.selection, self.rules.rules):
+        if known is None or not self.rules.means_as(known.rules):
+            if self._told:
+                raise JobError(_why_not_told(self.config.name, known))
             return
         revision = self.state.require().state_revision
         if known.evaluated < revision:
@@ -254,6 +275,16 @@ class Bench:
         with self.looking() as view:
             names = view.done_by(self.config.name, run_id)
         return self.state.catalog(warn=False).tally(key, names)
+
+
+def _why_not_told(job: str, known: KnownJob | None) -> str:
+    """Why a worker cannot work on a job."""
+    if known is None:
+        return f"job {job!r} was never evaluated: run `mmmeta update`, or `mmmeta run`, before workers help with it"
+    return (
+        f"job {job!r} was evaluated by another definition (selection or rules) than the one that this worker has: give all "
+        "the same project file, and run `mmmeta update` where the definition is new"
+    )
 
 
 def _with_refusal(outcome: Outcome) -> Outcome:
