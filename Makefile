@@ -6,6 +6,7 @@
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-faults  every file call of every verb killed and failed in turn; POINTS=300 for a random part, SEED=7 for the same
 # make test-soak a server, three clients and syncs at work, killed again and again; MINUTES=120 for longer, SEED=7 for the same
+# make test-services  the tests that need servers: PostgreSQL, MariaDB, S3, SFTP and nginx of their own
 # make test-postgres  the tests of SQL targets, and of a ledger that machines share, on a PostgreSQL of their own
 # make test-mariadb  the same on a MariaDB of their own
 # make test-browser  Dagster's UI in a real Chromium; pictures of it with MMMETA_SHOTS=folder
@@ -30,7 +31,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
+.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-services test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -70,10 +71,11 @@ dev: $(READY)
 		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(READY)
+	@echo "Left out: tests that need servers (make test-services), long ones (test-slow, test-long), and a browser (test-browser)"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(READY)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow and not services"
 
 # How often processes are killed, and how many random histories are tried; .ci/run takes fewer.
 ROUNDS ?= 300
@@ -96,12 +98,16 @@ test-soak: $(READY)
 	@$(BIN)/python tests/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Without xdist: the tests empty one schema again and again.
+test-services: $(READY)
+	@$(PIP) install -qq -c constraints.txt -e ".[services]"
+	@.ci/with-postgres .ci/with-mariadb .ci/with-remotes $(BIN)/python -m pytest -m services
+
 test-postgres: $(READY)
-	@.ci/with-postgres $(BIN)/python -m pytest -k "postgresql or shared_ledger" tests/target tests/jobs/test_load_action.py \
+	@.ci/with-postgres $(BIN)/python -m pytest -m services -k "postgresql or shared_ledger" tests/target tests/jobs/test_load_action.py \
 		tests/jobs/test_exactly_once.py tests/state
 
 test-mariadb: $(READY)
-	@.ci/with-mariadb $(BIN)/python -m pytest -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
+	@.ci/with-mariadb $(BIN)/python -m pytest -m services -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
 
 test-browser: $(READY)
 	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole/test_browser.py
