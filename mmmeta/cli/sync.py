@@ -9,7 +9,7 @@ import click
 
 from mmmeta.cli.group import OrderedGroup
 from mmmeta.cli.options import dry_run_option, json_option, read_filters, settings_options
-from mmmeta.cli.output import echo_report, files_text, listing, note, say
+from mmmeta.cli.output import count_text, echo_report, files_text, listing, note, say
 from mmmeta.cli.problems import DONE, WITH_PROBLEMS, act_on
 from mmmeta.cli.progress import progress_bar
 from mmmeta.cli.targets import Target, find_targets
@@ -288,5 +288,5 @@ def _tell_documents(target: Target, report: DocumentsReport) -> None:
     if report.bytes:
         facts.append(format_size(report.bytes))
     facts.append(format_duration(report.duration))
-    say(f"{target.name}: {report.fetched:,} documents brought ({', '.join(facts)})")
-    listing(f"  {report.failed:,} documents could not be had:", report.failures, report.failed)
+    say(f"{target.name}: {count_text(report.fetched, 'document')} brought ({', '.join(facts)})")
+    listing(f"  {count_text(report.failed, 'document')} could not be had:", report.failures, report.failed)

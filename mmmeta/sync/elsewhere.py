@@ -11,11 +11,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any, cast
 
+from mmmeta.documents.hosts import Hosts
 from mmmeta.documents.source import Deadline, is_local, protocol_of
 from mmmeta.documents.web import HTTP, ObjectSource, WebSources, below
 from mmmeta.errors import DownloadError
 from mmmeta.layout import METADIR
 from mmmeta.masking import shown
+from mmmeta.sync import patience
 from mmmeta.sync.places import Piece, Place, Small, read_all
 
 _PACKED = ".gz"
@@ -37,7 +39,7 @@ class WebPlace:
         self.shown = shown(base)
         protocol = protocol_of(base)
         # From a plain address a redirect may lead to a safe one, and not the other way.
-        self._web = WebSources(HTTP if protocol == "http" else (protocol,), by_url=True)
+        self._web = WebSources(HTTP if protocol == "http" else (protocol,), by_url=True, hosts=Hosts(patience.PAUSE))
 
     def _url(self, name: str) -> str:
         return below(self.base, f"{METADIR}/{name}")

@@ -38,6 +38,17 @@ class Wanted:
     sha256: str | None = None
 
 
+class _GivenUp(threading.Event):
+    """Set where one file could not be had, for the others; and where somebody ends the whole pull."""
+
+    def __init__(self, whole: threading.Event) -> None:
+        super().__init__()
+        self._whole = whole
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._whole.is_set()
+
+
 class NotAsNamed(DownloadError):
     """The place has another file under a name than its ``head.json`` says: it was published anew meanwhile, or is damaged."""
 
@@ -50,13 +61,13 @@ class Fetcher:
 
     Args:
         moved: called with the bytes that have come, from any thread.
-        stopped: ends all of it.
+        stopped: set from elsewhere to end all of it.
     """
 
     def __init__(self, place: Place, moved: Callable[[int], None], stopped: threading.Event) -> None:
         self._place = place
         self._moved = moved
-        self._stopped = stopped
+        self._stopped = _GivenUp(stopped)
 
     def all(self, files: Sequence[Wanted]) -> None:
         """Fetch files, some at the same time; those that are whole stay when another one fails.
@@ -64,22 +75,16 @@ class Fetcher:
         Raises:
             DownloadError, SyncError: the first failure; the others are given up with it.
         """
-        given_up = threading.Event()
         with ThreadPoolExecutor(self._place.at_once, "mmmeta-sync") as threads:
-            running = [threads.submit(self._unless, given_up, wanted) for wanted in files]
+            running = [threads.submit(self.one, wanted) for wanted in files]
             try:
                 for one in running:
                     one.result()
             except BaseException:
-                given_up.set()
                 self._stopped.set()
                 for one in running:
                     one.cancel()
                 raise
-
-    def _unless(self, given_up: threading.Event, wanted: Wanted) -> None:
-        if not given_up.is_set():
-            self.one(wanted)
 
     def one(self, wanted: Wanted) -> None:
         """Fetch a file, and prove it.

@@ -77,9 +77,8 @@ def pull(
         except MissingPackageError as error:
             raise SyncError(str(error)) from error
         except DownloadError as error:
-            raise SyncError(
-                f"{str(error).rstrip('.')}. Nothing was changed here, and what has come is kept: pull again, and it goes on"
-            ) from error
+            kept = "" if error.is_refused else ", and what has come is kept: pull again, and it goes on"
+            raise SyncError(f"{str(error).rstrip('.')}. Nothing was changed here{kept}") from error
         finally:
             place.close()
 

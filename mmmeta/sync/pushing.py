@@ -68,8 +68,8 @@ def push(
     stopped = stopped or threading.Event()
     started = time.monotonic()
     refuse_legacy(layout.metadir)
+    log = _own_log(layout)  # before anything is asked or made there
     if config.push_command is not None:
-        log = _own_log(layout)
         if dry_run:
             line = command_line(config.push_command, layout)
             return SyncReport(
@@ -85,7 +85,8 @@ def push(
     except MissingPackageError as error:
         raise SyncError(str(error)) from error
     except DownloadError as error:
-        raise SyncError(f"{str(error).rstrip('.')}. Push again, and it goes on with what is missing there") from error
+        again = "" if error.is_refused else ". Push again, and it goes on with what is missing there"
+        raise SyncError(f"{str(error).rstrip('.')}{again}") from error
     finally:
         place.close()
 

@@ -66,7 +66,7 @@ def test_every_command_explains_itself(words: tuple[str, ...], run: Run) -> None
     assert first.endswith(".")
     assert f"mmmeta {' '.join(words)}" in " ".join(output.split("Example", 1)[1].split())
     written = words[-1] in (
-        *("init", "generate", "sync", "update", "run", "set", "touch", "delete"),
+        *("init", "generate", "update", "run", "set", "touch", "delete"),
         *("retry", "dismiss", "rename", "forget", "adopt", "backup", "restore", "moved", "rekey", "prune", "migrate"),
         *("pull", "push"),
     )
