@@ -67,6 +67,7 @@ class RunView:
         run_key: of the request it came from, None where a person started it.
         not_whole: what it found wrong with the metadir, None where it found nothing wrong.
         seen: the mark of the metadir's files when it looked (see ``files_seen``).
+        pull_failed: why it could not pull what the remote has published, None where nothing failed there.
     """
 
     run_id: str
@@ -80,6 +81,7 @@ class RunView:
     run_key: str | None = None
     not_whole: str | None = None
     seen: str | None = None
+    pull_failed: str | None = None
 
     @property
     def name(self) -> str:
@@ -143,6 +145,7 @@ def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunVie
         run_key=run.tags.get(keys.TAG_RUN_KEY),
         not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
         seen=run.tags.get(keys.TAG_SEEN),
+        pull_failed=run.tags.get(keys.TAG_PULL_FAILED),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,13 @@ def archive(empty_archive: Archive) -> Archive:
         empty_archive.write(f"letter{number}", "letter")
     empty_archive.publish()
     return empty_archive
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull that fails tries again without pauses."""
+    for name in ("mmmeta.sync.pull", "mmmeta.sync.patience"):
+        monkeypatch.setattr(importlib.import_module(name), "PAUSE", 0.001)
 
 
 @pytest.fixture
