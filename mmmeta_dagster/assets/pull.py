@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dagster as dg
-from mmmeta.sync import pull
 
 from mmmeta.errors import MmmetaError
 from mmmeta.metadata.publication import REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.store.store import Store
+from mmmeta.sync import pull
 from mmmeta.writing import make_folder
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, brings_news, ending
