@@ -121,7 +121,7 @@ def test_a_program_that_fails_is_told_with_its_last_lines(client: Path) -> None:
     """And how it ended; secrets in its arguments are not."""
     lines = "import sys; [print('line', n, file=sys.stderr) for n in range(9)]; sys.exit(7)"
     config = SyncConfig(command=[sys.executable, "-c", lines, "--token=abcdefgh"])
-    with pytest.raises(SyncError, match="ended with 7: line 4 / line 5 / line 6 / line 7 / line 8$") as caught:
+    with pytest.raises(SyncError, match=r"ended with 7: line 4 / line 5 / line 6 / line 7 / line 8$") as caught:
         pull(client, config)
     assert "abcdefgh" not in str(caught.value)
     with pytest.raises(SyncError, match="the program 'no-such-program' that syncs was not found in PATH"):
@@ -146,7 +146,7 @@ def test_a_program_that_brings_something_else_is_told(server: Path, client: Path
 
 
 def test_documents_of_a_selection_come_along(server: Path, client: Path, project: Path, tmp_path: Path) -> None:
-    """To the places that they have there; only those that are missing; and what changed comes anew."""
+    """To the places that they have there; only those that are missing; what changed is named, for another one stands there."""
     folder = server / "papers" / "2026"
     folder.mkdir(parents=True)
     for name in ("one", "two"):
@@ -164,9 +164,14 @@ def test_documents_of_a_selection_come_along(server: Path, client: Path, project
     (folder / "two.txt").write_text("2.0")
     with mmmeta(server) as m:
         m.generate()
-    told = json.loads(run(*said, "--json").stdout)
-    assert (told["documents"]["fetched"], told["documents"]["there"]) == (1, 1)
+    told = json.loads(run(*said, "--json", code=3).stdout)["documents"]
+    assert (told["fetched"], told["there"], told["failed"]) == (0, 1, 1)
+    assert "two.txt has another sha1 than" in told["failures"][0]
+    assert "was left. Move it away and pull again" in told["failures"][0]
+    (tmp_path / "documents/papers/2026/two.txt").unlink()
+    assert "1 document brought" in run(*said).stdout
     assert (tmp_path / "documents/papers/2026/two.txt").read_text() == "2.0"
+    assert "holds the project file mmmeta.yaml" in run("--files-root", ".", *said[2:], code=1).stderr
     (folder / "one.txt").unlink()
     (tmp_path / "documents/papers/2026/one.txt").unlink()
     result = run(*said, code=3)

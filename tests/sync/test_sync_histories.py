@@ -116,19 +116,22 @@ class Histories(RuleBasedStateMachine):
             with broken_at(step), suppress(SyncError) if not head.exists() else nullcontext():
                 pull(self.folder / client, str(self.remotes[client]))
 
-    @rule(client=clients, data=st.data())
-    def half_copy(self, client: str, data: st.DataObject) -> None:
-        """By some other tool: some of the files, some of them cut."""
+    @rule(
+        client=clients, picked=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 3), st.floats(0, 1)), max_size=4)
+    )
+    def half_copy(self, client: str, picked: list[tuple[int, int, float]]) -> None:
+        """By some other tool: some of the files, some of them cut. What is drawn depends on no file, whose sizes differ."""
         metadir, target = self.remotes[client] / "_mmmeta", self.folder / client / "_mmmeta"
         files = [
             path.relative_to(metadir)
             for path in sorted(metadir.rglob("*"))
             if path.is_file() and path.relative_to(metadir).parts[0] != "local"
         ]
-        for relative in data.draw(st.lists(st.sampled_from(files), unique=True, max_size=4)) if files else []:
+        for number, whole, share in picked if files else []:
+            relative = files[number % len(files)]
             content = (metadir / relative).read_bytes()
-            if data.draw(st.integers(0, 3)) == 0:
-                content = content[: data.draw(st.integers(0, len(content)))]
+            if not whole:
+                content = content[: int(len(content) * share)]
             (target / relative).parent.mkdir(parents=True, exist_ok=True)
             (target / relative).write_bytes(content)
 
