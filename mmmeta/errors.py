@@ -32,6 +32,11 @@ class ChangeLogError(MetadataDbError):
     """The change log (head.json, changes/) is not whole, damaged, or another archive's; sync the metadir again."""
 
 
+class UnfinishedSyncError(ChangeLogError):
+    """A file that head.json names, or meta.db itself, is not there yet or cut short: a sync is under way. Wait for it, and update
+    again; if none is under way, sync the metadir again."""
+
+
 class HotJournalError(MetadataDbError):
     """meta.db comes with the journal of an unfinished write. At the server any writing verb recovers it; at a client sync again."""
 

@@ -193,6 +193,7 @@ def _documents(
 ) -> DocumentsReport:
     from mmmeta.errors import SyncError
     from mmmeta.filters import to_where
+    from mmmeta.project.download_targets import kept_from_remotes
     from mmmeta.sync.documents import pull_documents
 
     layout = metadir.layout
@@ -211,6 +212,7 @@ def _documents(
             layout.files_root,
             metadir.config,
             since=report.revision_before or 0,
+            kept=kept_from_remotes(metadir.job_configs.values(), [layout.state], target.project),
             progress=progress,
         )
 

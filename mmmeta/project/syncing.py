@@ -25,6 +25,8 @@ def _check_arguments(run: list[str]) -> list[str]:
             if key != PATH:
                 reason = f"{{{key}}} is not known. There is {{{PATH}}}, the folder that holds _mmmeta"
                 raise InnerError(reason, (index,))
+        if f"{{{PATH}|" in argument:
+            raise InnerError(f"{{{PATH}}} has no default: it is always there", (index,))
     return run
 
 

@@ -5,6 +5,7 @@ They keep their places: what the remote has as ``2026/a.pdf`` is ``2026/a.pdf`` 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from mmmeta.documents.transfer import difference, download_into
 from mmmeta.documents.web import HTTP, WebSources, below
 from mmmeta.errors import DownloadError, MissingPackageError, MmmetaError, SyncError, UnsafeNameError
 from mmmeta.masking import shown
+from mmmeta.project.download_targets import Kept, kept_from_remotes, why_no_target
 from mmmeta.reports import FirstFew, Progress
 from mmmeta.sync.patience import patiently
 
@@ -81,25 +83,33 @@ def pull_documents(
     config: Config,
     *,
     since: int = 0,
+    kept: Iterable[Kept] = (),
     progress: Progress | None = None,
     stopped: threading.Event | None = None,
 ) -> DocumentsReport:
     """Bring the documents of these files that are missing below the files root.
 
     A document that is there counts as there if it has the size that the metadata tells; of a file that changed after the
-    revision ``since`` the digest is compared as well, and another one takes its place. What cannot be had is counted and named.
+    revision ``since`` the digest is compared as well. Whatever else stands at its place is left, for nobody knows whose it is.
+    What cannot be had is counted and named.
 
     Args:
         files: those whose documents are wanted; read as a stream.
         base: the remote's base path, as path or URL.
         config: of the metadir; names the keys of file name and digest.
         since: the revision that the copy had before.
+        kept: what no name from a remote may come near, besides folders that Python imports from.
         progress: called with documents that were looked at.
         stopped: set from another thread to end it.
 
     Raises:
-        SyncError: what reads the place is not installed.
+        SyncError: what reads the place is not installed, or the files root holds something that is no document.
     """
+    reason = why_no_target(files_root, (*kept, *kept_from_remotes((), ())))
+    if reason is not None:
+        raise SyncError(
+            f"{reason}. Give them a folder of their own: --files-root ./documents, or files_root: in the project file"
+        )
     fetch = _Fetch(base, files_root, config, since, stopped or threading.Event())
     started = time.monotonic()
     fetched = there = size = done = 0
@@ -156,8 +166,11 @@ class _Fetch:
             digest, size = self._promised(file)
             place = find_place(self._files_root, name)
             is_news = file.revision > self._since
-            if place.is_file() and difference(place, digest if is_news else None, size) is None:
-                return None
+            if os.path.lexists(place):
+                other = difference(place, digest if is_news else None, size)
+                if other is None:
+                    return None
+                return f"{other}; was left. Move it away and pull again, or have a `download` job, which keeps documents up to date"
             source = self._source(name)
             found = patiently(
                 lambda: download_into(
@@ -167,6 +180,7 @@ class _Fetch:
                     allowed_roots=[self._folder] if self._folder is not None else [],
                     expected_digest=digest,
                     expected_size=None if digest is not None else size,
+                    replace=False,
                     web=self._web,
                     deadline=Deadline(shown(source), stopped=self._stopped),
                 ),

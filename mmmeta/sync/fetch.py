@@ -101,6 +101,8 @@ class Fetcher:
                 wanted.path.unlink()
             patiently(lambda: self._once(wanted), self._stopped, lambda: _size(wanted.path))
         except OSError as error:
+            if wanted.size is None:  # nobody has said how much it would be
+                wanted.path.unlink(missing_ok=True)
             raise SyncError(f"{wanted.path} cannot be written: {error.strerror}; {remedy_of(error)}") from error
 
     def _once(self, wanted: Wanted) -> None:

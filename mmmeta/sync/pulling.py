@@ -11,7 +11,7 @@ import threading
 import time
 
 from mmmeta.documents.source import Deadline
-from mmmeta.errors import DownloadError, MissingPackageError, SyncError
+from mmmeta.errors import DownloadError, FormatError, LegacyMetadirError, MissingPackageError, SyncError
 from mmmeta.layout import Layout
 from mmmeta.metadata.changelog.head import LARGEST as LARGEST_HEAD
 from mmmeta.metadata.changelog.head import parse_head, why_not_there
@@ -24,7 +24,7 @@ from mmmeta.sync.fetch import Fetcher, NotAsNamed, Wanted
 from mmmeta.sync.patience import ATTEMPTS, patiently, pause
 from mmmeta.sync.places import Place
 from mmmeta.sync.report import SyncReport
-from mmmeta.sync.small import CONFIG, HEAD, SET_ASIDE, STORE, small_names, wake_last
+from mmmeta.sync.small import CONFIG, HEAD, MOST_BYTES, SET_ASIDE, STORE, small_names, wake_last
 from mmmeta.writing import write_atomic
 
 MINUTES = 600.0
@@ -239,7 +239,18 @@ class _Pull:
                 f"{self._place.shown}: there is no metadir, neither _mmmeta/{HEAD} nor _mmmeta/meta.db: name the folder that "
                 "holds _mmmeta, or run `mmmeta generate` at the server"
             ) from error
-        content = read_content(path)
+        try:
+            content = read_content(path)
+        except FormatError as error:
+            path.unlink()
+            if isinstance(error, LegacyMetadirError):
+                raise SyncError(
+                    f"{self._place.shown}: its metadir was written by mmmeta 0.1-0.4: `mmmeta migrate` at the server makes one of "
+                    "today beside it, which can be pulled"
+                ) from error
+            raise SyncError(
+                f"{self._place.shown}: its meta.db is of a newer version of mmmeta: upgrade the one here"
+            ) from error
         if content is None:
             path.unlink()
             raise SyncError(
@@ -277,9 +288,10 @@ class _Pull:
         deadline = Deadline(self._place.shown, MINUTES, self._stopped)
         listed = patiently(lambda: self._place.names(STORE, deadline), self._stopped)
         found: dict[str, bytes] = {}
+        room = MOST_BYTES
         for name, most in small_names(listed):
             try:
-                content = self._small(name, most)
+                content = self._small(name, min(most, room))
             except DownloadError as error:
                 if not error.is_refused:
                     raise
@@ -287,6 +299,7 @@ class _Pull:
                 continue
             if content is not None:
                 found[name] = content
+                room -= len(content)
         return found
 
     def _put(self, smalls: dict[str, bytes], *names: str) -> None:

@@ -20,6 +20,9 @@ OURS = (META_UPDATED, REMOTE_REVISION, REMOTE_UPDATED)
 MOST_KEYS = 10_000
 """Store keys that are synced; more is no store."""
 
+MOST_BYTES = 64_000_000
+"""Bytes of all small files together; they are in memory until head.json is in place."""
+
 LARGEST_CONFIG = 10_000_000
 """Bytes of config.yml; a person writes it."""
 

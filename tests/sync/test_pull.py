@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import fsspec
@@ -159,6 +161,35 @@ def test_a_remote_without_a_change_log_is_read_by_meta_db(server: Path, client: 
     os.remove(server / "_mmmeta" / "head.json")
     assert pull(client, site.url).revision == 4
     assert len(files_of(client)) == 4
+
+
+def test_an_old_metadir_is_not_pulled(client: Path, tmp_path: Path) -> None:
+    """Who has it migrates it first."""
+    old = tmp_path / "old" / "_mmmeta"
+    old.mkdir(parents=True)
+    with closing(sqlite3.connect(old / "meta.db")) as connection:
+        connection.execute("CREATE TABLE files (id INTEGER PRIMARY KEY, content_hash TEXT)")
+    with pytest.raises(SyncError, match=r"was written by mmmeta 0\.1-0\.4: `mmmeta migrate` at the server"):
+        pull(client, str(tmp_path / "old"))
+    assert not (client / "_mmmeta" / "meta.db").exists()
+    with closing(sqlite3.connect(old / "meta.db")) as connection, connection:
+        connection.execute("DROP TABLE files")
+    (old / "meta.db").write_bytes(b"SQLite format 3\0 and no more")
+    with pytest.raises(SyncError, match=r"its meta\.db is not whole, or was copied while it was written; pull again"):
+        pull(client, str(tmp_path / "old"))
+    assert list((client / "_mmmeta").rglob("meta.db")) == []
+
+
+def test_a_store_of_more_than_anybody_has_is_not_read(
+    server: Path, client: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is too much is left out, and said."""
+    monkeypatch.setattr("mmmeta.sync.pulling.MOST_BYTES", 2_000)
+    (server / "_mmmeta/_store/aa").write_text("x" * 1_500)
+    (server / "_mmmeta/_store/ab").write_text("x" * 1_500)
+    notes = pull(client, str(server)).notes
+    assert [note.partition(":")[0].rpartition("/")[2] for note in notes] == ["ab"]
+    assert sorted(os.listdir(client / "_mmmeta/_store"))[0] == "aa"
 
 
 @pytest.mark.parametrize("remote", ["nothing", "memory://synced/nothing"])
