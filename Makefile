@@ -56,7 +56,7 @@ $(READY): pyproject.toml constraints.txt
 		"$$found" -m venv --clear .venv; \
 	fi
 	@echo "Installing what constraints.txt names (a minute or two the first time) …"
-	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,parquet,s3]"
+	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,parquet,s3,sftp]"
 	@touch $(READY)
 
 demo: $(READY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,14 @@ class Remote:
         """The same through another port, behind which a proxy is."""
         there, here = f"127.0.0.1:{self.port}", f"127.0.0.1:{port}"
         environment = {name: value.replace(there, here) for name, value in self.environment.items()}
+        if self.kind == "sftp":
+            know(self.environment["HOME"], port)
         return replace(self, url=self.url.replace(there, here), environment=environment)
+
+    def settle(self) -> None:
+        """Wait until the server has noticed what was changed in ``folder``."""
+        if self.kind == "s3":
+            time.sleep(1.1)
 
     @property
     def rclone_path(self) -> str:
@@ -73,6 +81,14 @@ class Remote:
         return {f"RCLONE_CONFIG_REMOTE_{name}": value for name, value in options.items()}
 
 
+def know(home: str, port: int) -> None:
+    """The host behind a port of this machine is the one of the tests; OpenSSH would take the line for any port, paramiko not."""
+    known = Path(home, ".ssh", "known_hosts")
+    key = known.read_text().split("\n")[0].partition(" ")[2]
+    with known.open("a") as file:
+        file.write(f"[127.0.0.1]:{port} {key}\n")
+
+
 @contextmanager
 def remote_at(kind: str) -> Iterator[Remote]:
     """An empty place at a server, removed in the end."""
@@ -95,9 +111,14 @@ def remote_at(kind: str) -> Iterator[Remote]:
             "AWS_SECRET_ACCESS_KEY": found[2],
             "AWS_ENDPOINT_URL": f"http://{found[3]}",
             "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",  # it tries again by itself, and s3fs, too: a line that is always cut takes minutes
+            # As with most servers that are not Amazon's: a part of an object comes with the checksum of the whole.
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         }
     elif kind == "sftp":
         environment = {"HOME": named("MMMETA_TEST_SFTP_HOME")}
+        know(environment["HOME"], port)
     try:
         yield Remote(kind, url, folder, environment, port)
     finally:

@@ -20,11 +20,11 @@ class Line:
         port: where it listens.
         rate: bytes a second of each connection, in each direction; None for as fast as it goes.
         cut_after: a connection is cut after so many bytes to the client (``cut_up``: or to the server).
-        flip_at: the byte of a connection to the client that is changed.
-        times: how many connections are treated so before the line is a good one again; those that end earlier do not count.
+        flip_every: one byte of so many to the client is changed.
+        times: how often it does so before the line is a good one again.
         connections: how many there have been.
         down, up: bytes that went to the client and to the server.
-        hurt: how many connections were cut, or had a byte changed.
+        hurt: how often a connection was cut, or a byte changed.
     """
 
     target: int
@@ -32,7 +32,7 @@ class Line:
     rate: float | None = None
     cut_after: int | None = None
     cut_up: int | None = None
-    flip_at: int | None = None
+    flip_every: int | None = None
     times: int = 1_000_000
     connections: int = 0
     down: int = 0
@@ -76,10 +76,11 @@ class Line:
                 with contextlib.suppress(OSError):
                     await sink.drain()
                 raise EOFError
-            if down and self.flip_at is not None and self.times > 0 and passed <= self.flip_at < passed + len(data):
+            every = self.flip_every
+            if down and every is not None and self.times > 0 and passed // every < (passed + len(data)) // every:
                 self.times -= 1
                 self.hurt += 1
-                at = self.flip_at - passed
+                at = len(data) - 1 - (passed + len(data)) % every
                 data = data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :]
             passed += len(data)
             if down:
