@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import dagster as dg
-from mmmeta.sync import SyncReport
 
 from mmmeta import Failure, GenerateReport, Metadir, RunReport, UpdateReport
 from mmmeta.clock import utcnow
@@ -17,6 +16,7 @@ from mmmeta.jobs.job import Job, LedgerEntry
 from mmmeta.project import MetadirConfig
 from mmmeta.state.ledger.rules import REASONS
 from mmmeta.state.status import JobStatus
+from mmmeta.sync import SyncReport
 from mmmeta_dagster import keys
 from mmmeta_dagster.shown import summary
 from mmmeta_dagster.shown.failures import failure_list, standing_failures

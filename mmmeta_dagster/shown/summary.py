@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mmmeta.sync import SyncReport
-
 from mmmeta import GenerateReport, RunReport, UpdateReport
 from mmmeta.filters import format_size
 from mmmeta.state.status import JobStatus
+from mmmeta.sync import SyncReport
 from mmmeta_dagster.shown.wording import clock_text
 
 
