@@ -117,6 +117,10 @@ TAG_SEEN = "mmmeta/seen"
 TAG_PULL_FAILED = "mmmeta/pull_failed"
 """On a run that could not pull what the remote has published: why, in words."""
 
+TAG_PULLED = ".dagster/mmmeta_pulled"
+"""On a run that has pulled: which revision the copy had before, 0 for none. The update looks at it that comes after. Dagster's UI does not
+show it."""
+
 TAG_RUN_KEY = "dagster/run_key"
 """Dagster's own tag of a run that a sensor asked for."""
 
@@ -179,6 +183,8 @@ META_SELECTION = "selection"
 META_SEE_MORE = "see more"
 
 META_MOVED = "files moved"
+META_DOCUMENTS = "documents brought"
+META_DOCUMENTS_MISSING = "documents that could not be had"
 
 META_DURATION = "duration (seconds)"
 META_FILES_PER_SECOND = "files per second"

@@ -14,7 +14,7 @@ from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, brings_news, checks_told, ending
 from mmmeta_dagster.assets.job_run import run_job
 from mmmeta_dagster.assets.publications import data_version_of, tell_of_merged
-from mmmeta_dagster.assets.pull import pull_metadir
+from mmmeta_dagster.assets.pull import bring_documents, pull_metadir
 from mmmeta_dagster.assets.step import LoggedProgress, opened, step
 from mmmeta_dagster.options import GenerateOptions, JobOptions, Options, SyncOptions, UpdateOptions
 from mmmeta_dagster.partitions.after_run import add_new_partitions
@@ -133,10 +133,11 @@ def _update(
         files = len(m.files)
         changes = bool(report.added or report.changed or report.returned)
         partitions = add_new_partitions(context, metadir, m, news=changes)
+        documents = bring_documents(context, metadir, m)
         columns = schema.of_state_db(m)
     # The content as version: an update without news makes nothing downstream look out of date.
     version = f"{merged.metadata_id}-{merged.digest}"
-    metadata = {**reporting.of_update(report, files, metadir.command("status")), **partitions, **columns}
+    metadata = {**reporting.of_update(report, files, metadir.command("status")), **documents, **partitions, **columns}
     made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
     now = {name: metadata.get(name) for name in (keys.META_FILES, keys.META_COLUMNS)}
     news = brings_news(context, metadir, keys.STATE_DB, version, now)

@@ -1,14 +1,22 @@
-"""The step that brings a metadir here: pull it, show what was moved, fail with the sync's own words."""
+"""The step that brings a metadir here: pull it, show what was moved, fail with the sync's own words.
+
+Which documents belong to it only the merged metadata tells. So where the project file wants some (``sync: {documents: …}``), the update
+behind the pull brings them, before the jobs begin.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
-from mmmeta.errors import MmmetaError
+from mmmeta import Metadir
+from mmmeta.errors import MmmetaError, SyncError
 from mmmeta.metadata.publication import REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.store.store import Store
 from mmmeta.sync import pull
+from mmmeta.sync.documents import pull_documents
 from mmmeta.writing import make_folder
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, brings_news, ending
@@ -39,8 +47,43 @@ def pull_metadir(context: dg.AssetExecutionContext, metadir: MetadirConfig, opti
         raise failure(words) from None
     for note in report.notes:
         context.log.info(note)
+    if metadir.sync.documents is not None:
+        before = report.revision_before or 0
+        context.instance.add_run_tags(context.run.run_id, {keys.TAG_PULLED: str(before)})
     # The publication as version, as for the metadata db: a pull without news makes nothing downstream look out of date.
     version = None if published is None else data_version_of(published)
     news = brings_news(context, metadir, keys.SYNCED, version, {})
     metadata = reporting.of_pull(report, metadir.command("status"))
     return ending(context, metadir, keys.SYNCED, metadata, version=version, news=news)
+
+
+def bring_documents(context: dg.AssetExecutionContext, metadir: MetadirConfig, m: Metadir) -> dict[str, Any]:
+    """Bring the documents that ``sync`` selects and that are missing, in a run that has pulled; gives what to say of it.
+
+    Those that cannot be had are named in the log, and fail nothing here: a job that needs one says so of its file.
+
+    Raises:
+        SyncError: there is no place for them.
+    """
+    wanted = metadir.sync.documents
+    run = None if wanted is None else context.instance.get_run_by_id(context.run.run_id)
+    before = None if run is None else run.tags.get(keys.TAG_PULLED)
+    if wanted is None or before is None:
+        return {}
+    if metadir.sync.pull is None:
+        raise SyncError("documents are brought from pull: only, for a program brings what it was told to")
+    if m.layout.files_root == m.layout.base:
+        raise SyncError(
+            "nothing says where documents belong: name a folder for them as files_root: in the project file"
+        )
+    report = pull_documents(
+        m.files.find(wanted),
+        metadir.sync.pull,
+        m.layout.files_root,
+        m.config,
+        since=int(before),
+        progress=LoggedProgress(context),
+    )
+    for failure_of_one in report.failures:
+        context.log.warning(failure_of_one)
+    return {keys.META_DOCUMENTS: report.fetched, **reporting.present({keys.META_DOCUMENTS_MISSING: report.failed})}

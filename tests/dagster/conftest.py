@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,8 @@ from component_project import Folder
 from dagster_projects import lay_out
 from small_archive import ACTIONS, PROJECT, Archive
 from watch import Watch
+
+from mmmeta.sync import patience
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,8 +49,7 @@ def archive(empty_archive: Archive) -> Archive:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pull that fails tries again without pauses."""
-    for name in ("mmmeta.sync.pull", "mmmeta.sync.patience"):
-        monkeypatch.setattr(importlib.import_module(name), "PAUSE", 0.001)
+    monkeypatch.setattr(patience, "PAUSE", 0.001)
 
 
 @pytest.fixture

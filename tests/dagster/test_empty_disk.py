@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from executing import metadata
 from pulling import generate, offer, pull_from
 from servers import Web
 from small_archive import Archive
+from watch import Watch
 
 from mmmeta_dagster.location import warn_of_missing
 
@@ -64,6 +68,31 @@ def test_one_command_pulls_and_imports(remote: str, empty_archive: Archive, tmp_
         assert empty_archive.downloads == ["contract0.txt", "contract1.txt"]
         assert empty_archive.looked == ["letter0.txt"]
     assert not (empty_archive.client / "_mmmeta" / "meta.db").exists()
+
+
+def test_a_pod_does_not_do_again_what_another_has_done(empty_archive: Archive, instance: dg.DagsterInstance) -> None:
+    """Each has an empty disk; remote and ledger are all that they share. The sensor sees the disk of neither."""
+    pytest.importorskip("psycopg", reason="mmmeta[postgres] is not installed")
+    from postgres import emptied_server
+
+    url = emptied_server()
+    generate(empty_archive, "contract0", "contract1")
+    pull_from(empty_archive)
+    text = empty_archive.project.read_text().replace("path: ./client", f'path: ./client\n    state: "{url}"')
+    empty_archive.configure(text)
+    watch = Watch(empty_archive, instance)
+    for number in range(2, 4):
+        assert watch.run(watch.asks()).success
+        shutil.rmtree(empty_archive.client)
+        for name in empty_archive.downloads:
+            (empty_archive.root / "downloads" / name).unlink()
+        said = watch.skips()
+        assert "A run has pulled that, on a machine whose copy is not the one at" in said
+        generate(empty_archive, f"contract{number}")
+    result = watch.run(watch.asks())
+    assert result.success
+    assert empty_archive.downloads == ["contract3.txt"]
+    assert metadata(result, "download_contracts")["done in all"] == 4
 
 
 def test_a_copy_that_the_first_run_brings_is_no_warning(

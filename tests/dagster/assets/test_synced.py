@@ -177,6 +177,35 @@ def test_a_program_of_ones_own_pulls(pulled: Archive, instance: dg.DagsterInstan
     assert metadata(result, "synced")[keys.META_REVISION] == 1
 
 
+def test_the_documents_of_a_selection_are_there_before_the_jobs(pulled: Archive, instance: dg.DagsterInstance) -> None:
+    """`sync: {documents: …}`, only by runs that pull, and only what is missing."""
+    pull_from(pulled, pulled.server, ", documents: {document_type: contract}")
+    pulled.configure(pulled.project.read_text().replace("files_root: ./server", "files_root: ./documents"))
+    pulled.write("letter0", "letter")
+    generate(pulled)
+    (pulled.server / "contract2.txt").unlink()
+    documents = pulled.root / "documents"
+    said = metadata(execute(pulled, instance, "archive_update"), "state_db")
+    assert sorted(path.name for path in documents.iterdir()) == ["contract0.txt", "contract1.txt"]
+    assert (said[keys.META_DOCUMENTS], said[keys.META_DOCUMENTS_MISSING]) == (2, 1)
+    (documents / "contract0.txt").unlink()
+    assert execute(pulled, instance, "archive_update", asset_selection=[STATE_DB]).success
+    assert not (documents / "contract0.txt").exists()
+    assert metadata(execute(pulled, instance, "archive_update"), "state_db")[keys.META_DOCUMENTS] == 1
+    assert execute(pulled, instance, "archive_download_contracts").success
+    assert pulled.downloads == ["contract0.txt", "contract1.txt"]
+
+
+def test_documents_without_a_place_are_a_line(pulled: Archive, instance: dg.DagsterInstance) -> None:
+    """As `mmmeta sync pull` says it."""
+    pull_from(pulled, pulled.server, ", documents: {}")
+    pulled.configure(pulled.project.read_text().replace("files_root: ./server", ""))
+    result = execute(pulled, instance, "archive_update")
+    assert not result.success
+    failed = failure_of(result, "archive__state_db")
+    assert "nothing says where documents belong" in str(failed)
+
+
 # A pull that fails
 
 

@@ -175,6 +175,14 @@ def test_a_publication_that_a_run_has_pulled_elsewhere_is_not_asked_for_again() 
     assert ask(published, said.cursor, NOW + timedelta(days=9)).attempt == 1
 
 
+def test_a_run_whose_disk_is_out_of_sight_is_not_taken_for_killed() -> None:
+    """However long it pulls: nobody here can see its signs of life."""
+    long = run(Phase.STARTED, 7200, out_of_sight=True)
+    assert "is started" in skip(empty(is_shared=True, runs=[long])).reason
+    killed = run(Phase.STARTED, 7200)
+    assert ask(empty(is_shared=True, runs=[killed])).lost == (killed,)
+
+
 @pytest.mark.parametrize("phase", [Phase.FAILED, Phase.SUCCEEDED])
 def test_a_metadir_that_was_here_and_is_gone_is_not_pulled_anew_by_itself(phase: Phase) -> None:
     """Its disk is not mounted: everything would be done again, in the folder below."""
