@@ -78,17 +78,17 @@ def write_payload(meta: Mapping[str, Any], system: Mapping[str, Any]) -> str:
     return json_text({"meta": meta, "system": {**system, FINGERPRINT: None if print_ is None else bytes(print_).hex()}})
 
 
-def read_payload(text: str, own: Mapping[str, str]) -> Told:
+def read_payload(text: str, own: str | None) -> Told:
     """What ``write_payload`` was given.
 
     Args:
-        own: key → JSON text of its value.
+        own: what clients have set, as a JSON text; None for nothing.
     """
     known = parse_json_text(text)
     system = known["system"]
     if system[FINGERPRINT] is not None:
         system[FINGERPRINT] = bytes.fromhex(system[FINGERPRINT])
-    return Told(known["meta"], {key: parse_json_text(value) for key, value in own.items()}, system)
+    return Told(known["meta"], {} if own is None else parse_json_text(own), system)
 
 
 def write_common(unique: str, keys: Sequence[str], config: Mapping[str, Any]) -> str:

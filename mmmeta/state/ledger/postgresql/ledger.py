@@ -18,7 +18,7 @@ from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.postgresql.claims import PostgresClaims
 from mmmeta.state.ledger.postgresql.names import end_renaming, forget_hosts, forget_job, note_hosts, rename_job
 from mmmeta.state.ledger.postgresql.payloads import PostgresPayloads
-from mmmeta.state.ledger.postgresql.progress import Heard, heard_of, note_heard, refuse_older
+from mmmeta.state.ledger.postgresql.progress import NOBODY, Heard, heard_of, note_heard, refuse_older
 from mmmeta.state.ledger.postgresql.schema import PLACE
 from mmmeta.state.ledger.postgresql.server import Transaction
 from mmmeta.state.ledger.postgresql.texts import fitting
@@ -133,7 +133,8 @@ class PostgresLedger(PostgresClaims):
         among: Sequence[str] | None = None,
     ) -> list[Claim]:
         self._among_others()
-        refuse_older(self._heard(), self._copy, self._where)
+        if self._copy is not NOBODY:
+            refuse_older(self._heard(), self._copy, self._where)
         return super().claim(count, worker=worker, run_id=run_id, lease=lease, without=without, among=among)
 
     def payloads(self, files: Sequence[str]) -> dict[str, Told]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmmeta.masking import visible
-from mmmeta.state.ledger.payloads import LONGEST, Teller, Told, read_payload
+from mmmeta.state.ledger.payloads import LONGEST, Payload, Teller, Told, read_payload
 from mmmeta.state.ledger.postgresql.names import write_entry
 from mmmeta.state.ledger.postgresql.offers import OFFERED
 from mmmeta.state.ledger.postgresql.server import Transaction
@@ -17,12 +17,20 @@ log = logging.getLogger(__name__)
 
 _TOLD = "mmmeta_told_1"
 
-_COLUMNS = "file, revision, payload"
+_COLUMNS = "job, file, revision, payload"
+
+_TYPES = ("text", "text", "int8", "text")
 
 _CREATE = (
-    f'CREATE TEMP TABLE IF NOT EXISTS {_TOLD} (file text COLLATE "C" NOT NULL, revision bigint, payload json NOT NULL) '
-    "ON COMMIT DELETE ROWS"
+    f'CREATE TEMP TABLE IF NOT EXISTS {_TOLD} (job text, file text COLLATE "C" NOT NULL, revision bigint, '
+    "payload json NOT NULL) ON COMMIT DELETE ROWS"
 )
+
+_OWN = (
+    "(SELECT json_object_agg(o.key, o.value)::text FROM own_values AS o "
+    "WHERE o.file = payloads.file AND o.value IS NOT NULL)"
+)
+"""SQL over ``payloads``: what clients have set of the file, NULL for nothing; the values stay as they were written."""
 
 COMMON = "common"
 """Entry of the ledger's own table: what holds for all files."""
@@ -55,18 +63,21 @@ class PostgresPayloads:
             write_entry(self._transaction, COMMON, teller.common)
 
     def _write(self, teller: Teller, names: Sequence[str]) -> None:
+        (some,) = self._transaction.one("SELECT EXISTS (SELECT 1 FROM payloads WHERE job = %s)", (self._job,))
+        rows = ((self._job, *payload) for payload in self._fitting(teller, names))
+        if not some:
+            self._transaction.copy(f"COPY payloads ({_COLUMNS}) FROM STDIN", rows, _TYPES)
+            return
         self._transaction.execute(_CREATE)
         self._transaction.execute(f"DELETE FROM {_TOLD}")
-        rows = self._rows(teller, names)
-        self._transaction.copy(f"COPY {_TOLD} ({_COLUMNS}) FROM STDIN", rows, ("text", "int8", "text"))
+        self._transaction.copy(f"COPY {_TOLD} ({_COLUMNS}) FROM STDIN", rows, _TYPES)
         self._transaction.execute(
-            f"INSERT INTO payloads (job, {_COLUMNS}) SELECT %s, {_COLUMNS} FROM {_TOLD} ON CONFLICT (file, job) DO UPDATE "
+            f"INSERT INTO payloads ({_COLUMNS}) SELECT {_COLUMNS} FROM {_TOLD} ON CONFLICT (file, job) DO UPDATE "
             "SET payload = excluded.payload, revision = excluded.revision "
-            "WHERE payloads.payload::text <> excluded.payload::text",
-            (self._job,),
+            "WHERE payloads.payload::text <> excluded.payload::text"
         )
 
-    def _rows(self, teller: Teller, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    def _fitting(self, teller: Teller, names: Sequence[str]) -> Iterator[Payload]:
         for payload in teller.payloads(names):
             if len(payload.text) <= LONGEST:
                 yield payload
@@ -82,26 +93,21 @@ class PostgresPayloads:
     def read(self, files: Sequence[str]) -> dict[str, Told]:
         """What is told of these files of the job."""
         rows = self._transaction.rows(
-            "SELECT file, payload::text FROM payloads WHERE job = %s AND file = ANY(%s)", (self._job, fitting(files))
+            f"SELECT file, payload::text, {_OWN} FROM payloads WHERE job = %s AND file = ANY(%s)",
+            (self._job, fitting(files)),
         )
-        return _told(self._transaction, rows)
+        return _told(rows)
 
 
 def read_told(transaction: Transaction, files: Sequence[str]) -> dict[str, Told]:
     """What was told last of these files, whatever job has them."""
     rows = transaction.rows(
-        "SELECT DISTINCT ON (file) file, payload::text FROM payloads WHERE file = ANY(%s) "
+        f"SELECT DISTINCT ON (file) file, payload::text, {_OWN} FROM payloads WHERE file = ANY(%s) "
         "ORDER BY file, revision DESC NULLS LAST",
         (fitting(files),),
     )
-    return _told(transaction, rows)
+    return _told(rows)
 
 
-def _told(transaction: Transaction, rows: Sequence[tuple[Any, ...]]) -> dict[str, Told]:
-    own: dict[str, dict[str, str]] = {}
-    for file, key, value in transaction.rows(
-        "SELECT file, key, value::text FROM own_values WHERE file = ANY(%s) AND value IS NOT NULL",
-        ([file for file, _ in rows],),
-    ):
-        own.setdefault(file, {})[key] = value
-    return {file: read_payload(text, own.get(file, {})) for file, text in rows}
+def _told(rows: Sequence[tuple[Any, ...]]) -> dict[str, Told]:
+    return {file: read_payload(text, own) for file, text, own in rows}
