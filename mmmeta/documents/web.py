@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mmmeta.documents.hosts import Hosts
 from mmmeta.documents.source import LARGEST, Deadline, protocol_of, reason
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mmmeta.documents.http_source import HttpSource
 
 HTTP = ("http", "https")
+SFTP = ("sftp", "ssh")
 
 STALL = 60.0
 """Seconds without a byte, or without a connection, after which a web server is given up."""
@@ -47,7 +49,8 @@ _PACKAGES = {
     "gs": ("mmmeta[http]", "gcsfs"),
     "az": ("mmmeta[http]", "adlfs"),
     "abfs": ("mmmeta[http]", "adlfs"),
-    "sftp": ("mmmeta[http]", "paramiko"),
+    "sftp": ("mmmeta[sftp]",),
+    "ssh": ("mmmeta[sftp]",),
 }
 """What brings a protocol; fsspec itself knows of others."""
 
@@ -135,6 +138,8 @@ class WebSources:
         if client is not None:
             client.close()
         for system in (asked.system for asked in systems.values()):
+            if hang_up := getattr(system, "hang_up", None):
+                hang_up()
             # s3fs has another name for it; what has neither closes itself when it is collected.
             session = getattr(system, "_session", None) or getattr(system, "_s3", None)
             if session is not None:
@@ -167,20 +172,28 @@ class WebSources:
             return self._http
 
     def _system(self, protocol: str, url: str) -> AskedSystem:
+        # Of the others there is one that all addresses mean.
+        place = f"{protocol}://{urlsplit(url).netloc}" if protocol in SFTP else protocol
         with self._lock:
-            if protocol not in self._systems:
+            if place not in self._systems:
                 try:
-                    import fsspec
-
-                    # fsspec keeps instances for each thread for ever; one of our own serves all threads of this run.
-                    if self._by_url:
-                        system, _ = fsspec.url_to_fs(url, skip_instance_cache=True)
-                    else:
-                        system = fsspec.filesystem(protocol, skip_instance_cache=True)
-                    self._systems[protocol] = AskedSystem(system)
+                    self._systems[place] = AskedSystem(self._made(protocol, url))
                 except (ImportError, ValueError) as error:
                     raise _missing(url, error) from error
-            return self._systems[protocol]
+            return self._systems[place]
+
+    def _made(self, protocol: str, url: str) -> Any:
+        """A file system of our own: fsspec keeps its instances for each thread for ever, and this one serves all of a run."""
+        import fsspec
+
+        if protocol in SFTP:
+            # Not by its name, which another package may have taken over.
+            from mmmeta.documents.sftp import KnownHost
+
+            return KnownHost(url, STALL)
+        if self._by_url:
+            return fsspec.url_to_fs(url, skip_instance_cache=True)[0]
+        return fsspec.filesystem(protocol, skip_instance_cache=True)
 
 
 def below(base: str, path: str) -> str:
@@ -229,7 +242,7 @@ class AskedSystem:
                 return run(lambda: work(*arguments, **options), self.system.loop, deadline)
             deadline.left()
             with self._one_by_one:
-                return getattr(self.system, method)(*arguments, **options)
+                return self._one(method, *arguments, **options)
         except DownloadError:
             raise
         except FileNotFoundError as error:
@@ -238,6 +251,16 @@ class AskedSystem:
             raise DownloadError(
                 f"{shown(url)}: {type(error).__name__}: {reason(error)}", is_refused=isinstance(error, PermissionError)
             ) from error
+
+    def _one(self, method: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return getattr(self.system, method)(*arguments, **options)
+        except (FileNotFoundError, PermissionError, FileExistsError):
+            raise
+        except BaseException:
+            if hang_up := getattr(self.system, "hang_up", None):
+                hang_up()
+            raise
 
 
 class ObjectSource:
