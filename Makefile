@@ -9,6 +9,7 @@
 # make test-services  the tests that need servers: PostgreSQL, MariaDB, S3, SFTP and nginx of their own
 # make test-postgres  the tests of SQL targets, and of a ledger that machines share, on a PostgreSQL of their own
 # make test-mariadb  the same on a MariaDB of their own
+# make test-deploy   examples/deploy, by schemas and by the libraries that read it; no Docker, no cluster
 # make test-browser  Dagster's UI in a real Chromium; pictures of it with MMMETA_SHOTS=folder
 # make test-dagster  the Dagster tests with the oldest Dagster; DAGSTER=newest or DAGSTER=1.12.3 for another
 # make benchmark what everything costs beside the bare work, and whether the goals are met; half an hour
@@ -31,7 +32,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-services test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
+.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-services test-postgres test-mariadb test-deploy test-browser test-dagster benchmark check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -108,6 +109,9 @@ test-postgres: $(READY)
 
 test-mariadb: $(READY)
 	@.ci/with-mariadb $(BIN)/python -m pytest -m services -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
+
+test-deploy: $(READY)
+	@.ci/with-postgres .ci/with-deploy -m pytest tests/deploy
 
 test-browser: $(READY)
 	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole/test_browser.py

@@ -34,6 +34,9 @@ _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 MOST = 1_000_000_000
 """The largest count: more than there will be files, and within what SQLite takes for a number."""
 
+MOST_SHARDS = 1_000
+"""The most runs of a job at the same time; each is a process, and one more asks a database for connections."""
+
 
 def check_name(name: str, what: str) -> None:
     """Raise ValueError unless Dagster takes this as a name."""
@@ -290,6 +293,7 @@ TableName = Annotated[str, AfterValidator(_table)]
 FunctionName = Annotated[str, AfterValidator(_function)]
 FileNameTemplate = Annotated[str, AfterValidator(_file_name)]
 Count = Annotated[int, Field(ge=1, le=MOST), BeforeValidator(_no_bool)]
+Shards = Annotated[int, Field(ge=0, le=MOST_SHARDS), BeforeValidator(_no_bool)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool), WithJsonSchema(_SHARE_SCHEMA)]
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(DURATION_SCHEMA)]
 Timeout = Annotated[float, BeforeValidator(_timeout), WithJsonSchema(DURATION_SCHEMA)]

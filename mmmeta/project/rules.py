@@ -35,6 +35,7 @@ class FunctionRules(TypedDict, total=False):
     on_delete: Literal["ignore", "action"]
     batch_size: int
     workers: int
+    shards: int | None
     limit: Limit | Words | None
     order_by: str | None
     fail_run_above: float | None
@@ -69,6 +70,7 @@ class MetadirRules(TypedDict, total=False):
     sync: SyncConfig | Words
     sensor: SensorConfig | Words
     schedules: Schedules | Words
+    shards: int
     run_tags: Words
     checks: ChecksConfig | Words | bool
     freshness: float | str | None

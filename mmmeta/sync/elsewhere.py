@@ -17,7 +17,7 @@ from mmmeta.documents.web import HTTP, ObjectSource, WebSources, below
 from mmmeta.errors import DownloadError
 from mmmeta.layout import METADIR
 from mmmeta.masking import shown
-from mmmeta.sync import patience
+from mmmeta.sync.patience import pause
 from mmmeta.sync.places import Piece, Place, Small, read_all
 
 _PACKED = ".gz"
@@ -39,7 +39,7 @@ class WebPlace:
         self.shown = shown(base)
         protocol = protocol_of(base)
         # From a plain address a redirect may lead to a safe one, and not the other way.
-        self._web = WebSources(HTTP if protocol == "http" else (protocol,), by_url=True, hosts=Hosts(patience.PAUSE))
+        self._web = WebSources(HTTP if protocol == "http" else (protocol,), by_url=True, hosts=Hosts(pause(1)))
 
     def _url(self, name: str) -> str:
         return below(self.base, f"{METADIR}/{name}")

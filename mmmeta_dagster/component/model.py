@@ -73,6 +73,8 @@ class MetadirAttributes(MetadirConfig):
         schema = metadir_schema()
         assets = {"type": "array", "items": {"type": "string"}, "description": cls.model_fields["assets"].description}
         schema["properties"]["assets"] = assets
+        # Dagster makes up a sample of whatever is not below a name, and a selection may hold others without end.
+        schema["$defs"]["SyncConfig"]["properties"]["documents"]["examples"] = [{"document_type": "contract"}]
         plain: dict[str, Any] = _plain(schema)
         add_to_schema(plain)
         return plain
