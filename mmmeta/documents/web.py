@@ -124,7 +124,11 @@ class WebSources:
             MissingPackageError: the protocol's package is not installed.
             DownloadError: the protocol is not allowed.
         """
-        return self._system(self._checked(url), url)
+        protocol = self._checked(url)
+        try:
+            return self._system(protocol, url)
+        except OSError as error:  # some connect while they are made
+            raise DownloadError(f"{shown(url)}: {type(error).__name__}: {reason(error)}") from error
 
     def close(self) -> None:
         """Close connections."""

@@ -10,8 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from mmmeta.errors import ChangeLogError, FormatError, MmmetaError, ReadOnlyMetadirError, SyncError, remedy_of
-from mmmeta.layout import Layout, read_plain
+from mmmeta.errors import (
+    ChangeLogError,
+    FormatError,
+    MetadirNotFoundError,
+    MmmetaError,
+    ReadOnlyMetadirError,
+    SyncError,
+    remedy_of,
+)
+from mmmeta.layout import METADIR, Layout, read_plain, why_misplaced
 from mmmeta.metadata.changelog.head import LogHead, Segment, read_log
 from mmmeta.metadata.changelog.packing import prove_file
 from mmmeta.metadata.database import MetadataDatabase
@@ -48,10 +56,13 @@ class Copy:
         """A block in which no other pull changes this copy; nothing is made for a dry run.
 
         Raises:
+            MetadirNotFoundError: the metadir itself is named, and not the folder that holds it.
             ReadOnlyMetadirError: metadata is written here.
             SyncError: its folder cannot be written.
         """
         layout = self.layout
+        if layout.base.name == METADIR:
+            raise MetadirNotFoundError(why_misplaced(layout.base))
         if os.path.lexists(layout.server_mark):
             raise ReadOnlyMetadirError(
                 f"{layout.metadir} is a server's: metadata is written here, and a pull would put another's over it. Pull into "
@@ -66,9 +77,8 @@ class Copy:
             with locked(layout.metadir):
                 yield
         except OSError as error:
-            raise SyncError(
-                f"{error.filename or layout.metadir} cannot be written: {error.strerror}; {remedy_of(error)}"
-            ) from error
+            where = f"{error.filename} cannot be written" if error.filename else f"{layout.metadir} was not pulled"
+            raise SyncError(f"{where}: {error.strerror or error}; {remedy_of(error)}") from error
 
     def log(self) -> LogHead | None:
         """What ``head.json`` says here; None where there is none that can be read."""

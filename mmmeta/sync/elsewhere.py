@@ -6,6 +6,7 @@ which no client reads, and renamed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, cast
 from mmmeta.documents.hosts import Hosts
 from mmmeta.documents.source import Deadline, is_local, protocol_of
 from mmmeta.documents.web import HTTP, ObjectSource, WebSources, below
-from mmmeta.errors import DownloadError
+from mmmeta.errors import DownloadError, SyncError
 from mmmeta.layout import METADIR
 from mmmeta.masking import shown
 from mmmeta.sync.patience import pause
@@ -186,15 +187,25 @@ class StorePlace(WebPlace):
         self._ask("makedirs", folder, deadline, exist_ok=True)
 
 
-def place_at(base: str) -> Place:
-    """The place that a base path or a URL means; nothing is asked yet."""
+def place_at(base: str, own: Path) -> Place:
+    """The place that a base path or a URL means; nothing is asked yet.
+
+    Args:
+        own: base path of the metadir here.
+
+    Raises:
+        SyncError: it is the very same.
+    """
     from urllib.parse import unquote, urlsplit
 
     from mmmeta.sync.folder import FolderPlace
 
     if is_local(base) or "://" not in base:
         path = unquote(urlsplit(base).path) if base[:5].lower() == "file:" else base
-        return cast(Place, FolderPlace(Path(path).expanduser().absolute()))
+        folder = Path(path).expanduser().absolute()
+        if os.path.realpath(folder) == os.path.realpath(own):
+            raise SyncError(f"{base}: is the folder here, with which it cannot be synced. Name another one")
+        return cast(Place, FolderPlace(folder))
     return cast(Place, WebPlace(base) if protocol_of(base) in HTTP else StorePlace(base))
 
 

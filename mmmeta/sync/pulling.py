@@ -11,10 +11,10 @@ import threading
 import time
 
 from mmmeta.documents.source import Deadline
-from mmmeta.errors import DownloadError, FormatError, LegacyMetadirError, MissingPackageError, SyncError
+from mmmeta.errors import ChangeLogError, DownloadError, FormatError, LegacyMetadirError, MissingPackageError, SyncError
 from mmmeta.layout import Layout
 from mmmeta.metadata.changelog.head import LARGEST as LARGEST_HEAD
-from mmmeta.metadata.changelog.head import parse_head, why_not_there
+from mmmeta.metadata.changelog.head import SYNC_AGAIN, parse_head, why_not_there
 from mmmeta.project.syncing import SyncConfig
 from mmmeta.reports import Progress
 from mmmeta.sync.command import command_line, run_command
@@ -71,7 +71,7 @@ def pull(
             return _by_command(config, copy, started, stopped, accept_older=accept_older, dry_run=dry_run)
         if config.pull is None:
             raise SyncError("nothing says from where to pull: name it, or write sync: {pull: …} into the project file")
-        place = place_at(config.pull)
+        place = place_at(config.pull, layout.base)
         try:
             return _Pull(copy, place, progress, stopped, accept_older=accept_older, dry_run=dry_run).run(started)
         except MissingPackageError as error:
@@ -183,7 +183,10 @@ class _Pull:
     # By the change log
 
     def _by_log(self, head: bytes, before: Content | None) -> tuple[Content, int]:
-        log = parse_head(head, f"{self._place.shown}: {HEAD}")
+        try:
+            log = parse_head(head, f"{self._place.shown}: {HEAD}")
+        except ChangeLogError as error:  # it may be written just now, by a sync of the remote's own
+            raise NotAsNamed(str(error).removesuffix(f"; {SYNC_AGAIN}")) from error
         content = Content(log.head, log.replaces)
         went_back = self._require(content, before)
         if log.segments and log.segments[0].first != 1:

@@ -15,7 +15,7 @@ from mmmeta.documents.source import Deadline
 from mmmeta.errors import ChangeLogError, DownloadError, MissingPackageError, SyncError
 from mmmeta.layout import Layout, read_plain, why_misplaced
 from mmmeta.metadata.changelog.head import LARGEST as LARGEST_HEAD
-from mmmeta.metadata.changelog.head import LogHead, Segment, parse_head, read_log
+from mmmeta.metadata.changelog.head import SYNC_AGAIN, LogHead, Segment, parse_head, read_log
 from mmmeta.metadata.changelog.packing import prove_file
 from mmmeta.metadata.changelog.replay import digest_at, first_revision
 from mmmeta.project.syncing import SyncConfig
@@ -79,7 +79,7 @@ def push(
         return SyncReport(ran.shown, None, log.head.revision, True, 0, 0, 0, (), time.monotonic() - started)
     if config.push is None:
         raise SyncError("nothing says where to push to: name it, or write sync: {push: …} into the project file")
-    place = place_at(config.push)
+    place = place_at(config.push, layout.base)
     try:
         return _Push(layout, place, progress, stopped, dry_run=dry_run).run(started)
     except MissingPackageError as error:
@@ -133,7 +133,7 @@ class _Push:
         if parse_head(head, self._layout.head) != log:
             raise ChangeLogError(f"{self._layout.head} is being published")
         there = self._small(HEAD, LARGEST_HEAD)
-        before = None if there is None else parse_head(there.content, f"{self._place.shown}: {HEAD}")
+        before = None if there is None else self._parsed(there.content)
         self._require(log, before)
         is_new = before is None or before.head != log.head
         missing = self._missing(log, before)
@@ -166,6 +166,15 @@ class _Push:
             duration=time.monotonic() - started,
             dry_run=self._dry_run,
         )
+
+    def _parsed(self, content: bytes) -> LogHead:
+        try:
+            return parse_head(content, f"{self._place.shown}: {HEAD}")
+        except ChangeLogError as error:
+            text = str(error).removesuffix(f"; {SYNC_AGAIN}")
+            raise SyncError(
+                f"{text}, so nobody can say which revision is there. If what is here shall count, move that file away there first"
+            ) from error
 
     # What may be overwritten
 

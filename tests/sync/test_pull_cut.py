@@ -17,7 +17,7 @@ import pytest
 from sync_places import Site, files_of, head_of, publish, synced
 
 from mmmeta import mmmeta
-from mmmeta.errors import SyncError
+from mmmeta.errors import MmmetaError, SyncError
 from mmmeta.sync import pull
 
 HEAD = "_mmmeta/head.json"
@@ -224,7 +224,7 @@ def test_a_head_json_that_is_none(head: str, server: Path, client: Path, site: S
     """Is refused, with nothing brought."""
     make, said = HEADS[head]
     site.instead[HEAD] = make(server)
-    with pytest.raises(Exception, match=said):
+    with pytest.raises(MmmetaError, match=said):
         pull(client, site.url)
     assert not any(name.startswith("_mmmeta/changes") for name in site.asked)
     assert synced(client) == {}

@@ -165,6 +165,16 @@ def test_a_head_that_was_written_meanwhile_is_not_overwritten(
     assert files_of(tmp_path / "client") == files_of(fork)
 
 
+def test_a_head_that_cannot_be_read_is_not_overwritten(server: Path, tmp_path: Path) -> None:
+    """Nobody can say which revision is there."""
+    there = tmp_path / "there" / "_mmmeta"
+    there.mkdir(parents=True)
+    (there / "head.json").write_text("{")
+    with pytest.raises(SyncError, match="so nobody can say which revision is there"):
+        push(server, str(tmp_path / "there"))
+    assert (there / "head.json").read_text() == "{"
+
+
 def test_a_web_server_is_only_read(server: Path, site: Site) -> None:
     """Said at once, with what to push to instead."""
     with pytest.raises(SyncError, match=r"a web server is only read\. Push to the place that it serves") as caught:

@@ -61,6 +61,31 @@ def test_a_place_that_is_typed_counts_before_the_project_file(project: Path, cli
     assert "give the base path that holds _mmmeta" in run("sync", "pull", "s3://b/_mmmeta", code=2).stderr
 
 
+def test_a_clumsy_place_is_met_with_a_word(project: Path, server: Path, client: Path) -> None:
+    """The metadir itself, the same folder, a place that nobody reads, a host that does not answer."""
+    publish(client.with_name("other"), "x")
+    wrong = {
+        (
+            "--metadir",
+            "./client/_mmmeta",
+            "sync",
+            "pull",
+            "./server",
+        ): "is the metadir itself: name the folder that holds it",
+        ("--metadir", "./client", "sync", "pull", "./client"): "is the folder here, with which it cannot be synced",
+        ("--metadir", "./other", "sync", "push", "./other"): "is the folder here, with which it cannot be synced",
+        ("sync", "pull", "foo://a/b"): "foo:// cannot be read here",
+        (
+            "sync",
+            "pull",
+            "ftp://127.0.0.1:1/x",
+        ): "ftp://127.0.0.1:1/x/_mmmeta/head.json: ConnectionRefusedError: Connection refused",
+    }
+    for words, said in wrong.items():
+        assert said in run(*words, code=1).stderr
+    assert not (client / "_mmmeta" / "_mmmeta").exists()
+
+
 def test_of_several_metadirs_those_are_synced_that_say_where(project: Path, tmp_path: Path) -> None:
     """One place for all of them is none."""
     project.write_text(
@@ -74,6 +99,7 @@ def test_of_several_metadirs_those_are_synced_that_say_where(project: Path, tmp_
 
 
 WRONG = {
+    "{pull: 'me@example.org:archive'}": "is how rsync and scp name a host. Write sftp://user@host/path",
     "{pull: s3://b/_mmmeta}": "give the base path that holds _mmmeta",
     "{pull: 's3://user:pass word@b'}": "a URL cannot have spaces",
     "{pull: ./a, command: [rclone]}": "pull is given as well: say only one of them",
