@@ -111,10 +111,12 @@ def bring_own_values(database: StateDatabase, ledger: LedgerStore, own: OwnValue
 
 def _have_come(database: StateDatabase, merged: Merged, names: list[str]) -> bool:
     """Whether one of the files whose values wait is here by now."""
+    if not names:
+        return False
     with database.reading() as connection:
         unique_sql = KeyColumns.load(connection, REMOTE, merged.unique).unique_sql
         sql = f"SELECT 1 FROM files WHERE {unique_sql} IN (SELECT value FROM json_each(?)) LIMIT 1"
-        return bool(names) and connection.execute(sql, (json.dumps(names),)).fetchone() is not None
+        return connection.execute(sql, (json.dumps(names),)).fetchone() is not None
 
 
 def _write(connection: sqlite3.Connection, unique: str, changes: list[OwnChange], now: str) -> list[str]:
