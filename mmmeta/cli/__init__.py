@@ -24,6 +24,7 @@ __all__ = ["main"]
         "generate": "Read the metadata files and write what changed into the metadata db (server).",
         "update": "Merge what the server published into the state db (client).",
         "run": "Update, then run the jobs of the project file: the one line for cron.",
+        "work": "Help with what is due, until nothing is: no update, no evaluation.",
         "status": "Say what is merged, what is outdated, and how far each job is.",
         "jobs": "Say how far each job is; look into its ledger, and change it.",
         "why": "Say why a job has done a file, or has not.",

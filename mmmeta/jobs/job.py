@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
@@ -15,180 +14,25 @@ from mmmeta.jobs.actions.action import Action
 from mmmeta.jobs.actions.call import CallFunction
 from mmmeta.jobs.actions.make import make_action
 from mmmeta.jobs.adoption import Adoption, adopt, done_before, places_of, present
-from mmmeta.jobs.asked_keys import AskedKeys
 from mmmeta.jobs.bench import Bench
-from mmmeta.jobs.hands import Hands, One, Several
+from mmmeta.jobs.hands import One, Several
 from mmmeta.jobs.keeper import at_work
-from mmmeta.jobs.plan import Plan, make_plan
+from mmmeta.jobs.plan import Plan
+from mmmeta.jobs.reading import ReadableJob
 from mmmeta.jobs.report import Failure, RunReport
-from mmmeta.jobs.results import Results, look_for_results
+from mmmeta.jobs.results import Results
 from mmmeta.jobs.run import Run
-from mmmeta.jobs.why import Explanation, explain, unknown_file, unknown_names
-from mmmeta.project.job import JobConfig
+from mmmeta.jobs.why import unknown_file, unknown_names
 from mmmeta.reports import Progress
 from mmmeta.state.evaluation import Evaluation
-from mmmeta.state.ledger.rules import LEFT, JobRules
 from mmmeta.state.ledger.store import Ledger
-from mmmeta.state.ledger.view import Attempt, LedgerEntry, Waiting
-from mmmeta.state.state import State
-from mmmeta.state.status import JobStatus
+from mmmeta.state.ledger.view import Attempt, LedgerEntry
 
 __all__ = ["Adoption", "Attempt", "Failure", "Job", "LedgerEntry", "Plan", "Results", "RunReport"]
 
 
-class Job:
-    """One job of one metadir: ``m.job(...)``.
-
-    Attributes:
-        name: as in the ledger.
-        config: its definition.
-    """
-
-    def __init__(self, config: JobConfig, state: State, *, strict: bool, recorded: JobRules | None = None) -> None:
-        self.name: str = config.name
-        self.config = config
-        self._state = state
-        unique = state.config.metadata.unique
-        named = recorded is None and not config.reruns_by_default and not isinstance(config.rerun_on, str)
-        if named and set(config.rerun_on) == {unique}:
-            raise JobError(
-                f"job {self.name!r}: rerun_on: [{unique}] can never fire, for {unique!r} is what identifies a file; "
-                "use content, metadata, never or other keys"
-            )
-        self._bench = Bench(config, state, recorded)
-        self._hands = Hands(self._bench)
-        # A job without an action was made in Python, wherever it is listed.
-        self._keys = AskedKeys(config, strict=strict and config.action is not None)
-
-    @property
-    def rules(self) -> JobRules:
-        """What the ledger keeps of the definition."""
-        return self._bench.rules
-
-    def evaluate(self) -> Evaluation:
-        """Bring the pending files up to what was merged and saved last."""
-        merged = self._state.ensure()
-        catalog = self._state.catalog()
-        self._keys.check(catalog)
-        with self._bench.changing() as ledger:
-            return self._bench.evaluate(ledger, catalog, merged.state_revision)
-
-    def pending(self, limit: int | None = None) -> list[File]:
-        """The files that a run would take now, in its order; nothing is claimed."""
-        self.evaluate()
-        names = self._bench.due(limit)
-        files = self._bench.files(names)
-        return [files[name] for name in names if name in files]
-
-    def due(self, only: Mapping[str, Any] | None = None) -> int:
-        """How many files a run would take now; of those that a filter means, as in ``run``."""
-        self.evaluate()
-        return (
-            self._bench.status().due
-            if only is None
-            else len(self._bench.due_among(self._keys.narrowed(only, self._state.catalog(warn=False))))
-        )
-
-    def plan(self) -> Plan:
-        """What a run would do now, and what a changed definition would change; nothing is written."""
-        merged = self._state.ensure()
-        catalog = self._state.catalog()
-        self._keys.check(catalog)
-        return make_plan(self._bench, catalog, merged.state_revision)
-
-    def selected(self) -> int:
-        """How many files the selection means now, whatever became of them."""
-        self._state.ensure()
-        return self._state.catalog().count(self.config.condition)
-
-    def problem(self) -> str | None:
-        """Why the selection cannot work with the files that are here, in a sentence; None where it can."""
-        self._state.ensure()
-        try:
-            self._keys.check(self._state.catalog())
-        except UnknownKeyError as error:
-            return str(error)
-        return None
-
-    def doubt(self) -> str | None:
-        """That the selection asks for keys which no file has, in a sentence: a mistake, or a column that nobody has set yet;
-        None where all is known."""
-        self._state.ensure()
-        return self._keys.doubt(self._state.catalog(warn=False))
-
-    def status(self) -> JobStatus:
-        """The job in numbers, after evaluating its selection."""
-        self.evaluate()
-        return self._bench.status()
-
-    def files(self, status: str | Sequence[str] = "failed") -> list[LedgerEntry]:
-        """The ledger's rows of this job with this status (or these), the last settled first."""
-        if not self._state.database.exists():
-            return []
-        with self._bench.looking() as view:
-            return view.entries(self.name, [status] if isinstance(status, str) else list(status))
-
-    def history(self, *, file: str | None = None, run_id: str | None = None, limit: int | None = 100) -> list[Attempt]:
-        """What happened: attempts of the last 90 days, the latest first; of one file, or of one run (the beginning of
-        its id is enough)."""
-        if not self._state.database.exists():
-            return []
-        with self._bench.looking() as view:
-            return view.history(job=self.name, file=file, run_id=run_id, limit=limit)
-
-    def done_by_value(self, key: str, run_id: str) -> list[tuple[Any, int]]:
-        """Value of a metadata key → how many of the files that a run has done have it; what is absent comes as None.
-
-        In pairs, because a value may be a list.
-        """
-        self._state.ensure()
-        return self._bench.done_by_value(key, run_id)
-
-    def why(self, file: str) -> Explanation:
-        """What the job makes of the file with this unique value: selected or not, and why; done, failed, waiting.
-
-        Raises:
-            JobError: there is no such file.
-        """
-        self._state.ensure()
-        return explain(self._bench, file)
-
-    def waiting(self) -> tuple[Waiting, ...]:
-        """The files that are postponed because their web server asked for it, by server and reason."""
-        return self._bench.waiting()
-
-    def set_aside(self) -> dict[str, int]:
-        """Reason → how many files were set aside unprocessed: ``Deleted``, ``LeftSelection``, ``Retracted``."""
-        with self._bench.looking() as view:
-            return view.set_aside(self.name)
-
-    def left_since(self, since: datetime) -> int:
-        """How many files a change of the definition has set aside unprocessed at that moment (aware UTC) or later."""
-        with self._bench.looking() as view:
-            return view.set_aside_since(self.name, LEFT, since)
-
-    def results(self, *, sample: int | None = None) -> Results:
-        """Look whether what the ledger calls done is where the job puts it; nothing is changed.
-
-        Args:
-            sample: look for so many done files, drawn anew each time; all unless given.
-        """
-        self._state.require()
-        return look_for_results(self._bench, sample=sample)
-
-    def oldest_pending(self) -> datetime | None:
-        """Since when (aware UTC) the file that has waited longest is pending; None if none is."""
-        with self._bench.looking() as view:
-            return view.oldest_pending(self.name)
-
-    def entry(self, file: str) -> LedgerEntry | None:
-        """What the ledger of this job says of one file; None if it never was selected."""
-        with self._bench.looking() as view:
-            return view.entry(self.name, file)
-
-    def elsewhere(self) -> str | None:
-        """What is done elsewhere than where the job points now, in a sentence; None where nothing is, or all was adopted."""
-        return self._bench.elsewhere()
+class Job(ReadableJob):
+    """One job of one metadir: ``m.job(...)``; what it shows is in ``ReadableJob``."""
 
     def retry(
         self,
@@ -295,7 +139,7 @@ class Job:
 
     def forget(self, *, dry_run: bool = False) -> int:
         """Remove the job's part of the ledger; the next run does every file again. Returns how many were known."""
-        if not self._state.database.exists():
+        if not self._state.has_ledger():
             return 0
         with self._bench.rehearsing() if dry_run else self._bench.changing() as ledger:
             count = ledger.forget()
@@ -306,7 +150,7 @@ class Job:
     @contextmanager
     def _changing(self, dry_run: bool) -> Iterator[tuple[Ledger, Catalog]]:
         """The evaluated ledger in one transaction, of which a dry run leaves nothing."""
-        merged = self._state.ensure()
+        merged = self._state.current()
         catalog = self._state.catalog()
         self._keys.check(catalog)
         with self._bench.evaluated(catalog, merged.state_revision, dry_run=dry_run) as ledger:
@@ -383,18 +227,57 @@ class Job:
             JobError, UnknownKeyError: the definition cannot work, or no file has a key of ``only``. Failures of files are
                 in the report.
         """
+        if self._state.is_worker:
+            return self.work(action, batch=batch, run_id=run_id, limit=limit, only=only, progress=progress, stop=stop)
         self._state.ensure()
+        options = {"run_id": run_id, "limit": limit, "progress": progress, "stop": stop}
+        with self._running(self._bench, action, batch, only, options) as run:
+            report = run.work(self.evaluate())
+            if self._bench.status().evaluated < self._state.current().state_revision:
+                self.evaluate()  # what the action has saved shall not look like news that came after the run
+        return report
+
+    def work(
+        self,
+        action: Callable[[Any], object] | None = None,
+        *,
+        batch: bool = False,
+        run_id: str | None = None,
+        limit: int | None = None,
+        only: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> RunReport:
+        """Help with what is pending, until nothing is: as ``run``, but nothing is merged, and the selection is left as it was
+        evaluated last, by an update or a run. Any number of processes may do so at once.
+
+        Raises:
+            JobError: also where the job was never evaluated, or somebody defines it otherwise by now than it is here.
+            StateDbError: there is no state db.
+        """
+        bench = self._bench.told()
+        bench.catch_up()
+        options = {"run_id": run_id, "limit": limit, "progress": progress, "stop": stop}
+        with self._running(bench, action, batch, only, options) as run:
+            report = run.work(Evaluation())
+            bench.catch_up()  # as after a run
+        return report
+
+    @contextmanager
+    def _running(
+        self,
+        bench: Bench,
+        action: Callable[[Any], object] | None,
+        batch: bool,
+        only: Mapping[str, Any] | None,
+        options: dict[str, Any],
+    ) -> Iterator[Run]:
+        """A run with a worker that lives as long as the block."""
         narrowed = None if only is None else self._keys.narrowed(only, self._state.catalog(warn=False))
         if action is not None:
             doer: Action = CallFunction(action, batched=batch)
         else:
-            layout, state_id = self._state.layout, self._bench.state_id
-            doer = make_action(self.config, self._state.action_config(), layout, state_id, run_id, self._bench)
-        with at_work(self._bench, doer, run_id) as worker:
-            run = Run(
-                self._bench, doer, worker, run_id=run_id, limit=limit, progress=progress, stop=stop, only=narrowed
-            )
-            report = run.work(self.evaluate())
-            if self._bench.status().evaluated < self._state.ensure().state_revision:
-                self.evaluate()  # what the action has saved shall not look like news that came after the run
-        return report
+            layout, state_id = self._state.layout, bench.state_id
+            doer = make_action(self.config, self._state.action_config(), layout, state_id, options["run_id"], bench)
+        with at_work(bench, doer, options["run_id"]) as worker:
+            yield Run(bench, doer, worker, only=narrowed, **options)

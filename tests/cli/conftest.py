@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,7 +63,7 @@ def project(client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """A project file with two jobs for the client, in the current directory."""
     (tmp_path / "cli_sample.py").write_text(SAMPLE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
     path = tmp_path / "mmmeta.yaml"
     path.write_text(PROJECT)

@@ -41,6 +41,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_work(run: Run) -> None:
         "generate",
         "update",
         "run",
+        "work",
         "status",
         "jobs",
         "why",

@@ -135,6 +135,10 @@ class JobRules:
             keys.add(self.once_per)
         return frozenset(keys)
 
+    def means_as(self, other: JobRules) -> bool:
+        """Whether files are selected, and become due, as under ``other``."""
+        return (self.selection, self.rules) == (other.selection, other.rules)
+
     def compares_as(self, other: JobRules) -> bool:
         """Whether versions of files are told apart as under ``other``."""
         return (self.rerun_on, self.content_key, self.falls_back) == (

@@ -97,7 +97,6 @@ CREATE TABLE targets (
 );
 CREATE TABLE places (
     place bytea NOT NULL,               -- digest of the whole path
-    path text NOT NULL,                 -- and the path itself, for whoever copies the ledger
     file {_TEXT} NOT NULL,
     job {_TEXT} NOT NULL,
     PRIMARY KEY (place, file, job)
@@ -163,7 +162,33 @@ CREATE TRIGGER ledger_moved AFTER UPDATE ON ledger REFERENCING NEW TABLE AS came
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_counted();
 """
 
-_STEPS = (_TABLES + _COUNTING,)
+_FILES = f"""
+CREATE TABLE payloads (                 -- what workers are told of a job's files; json, never jsonb: it stays as it is written
+    file {_TEXT} NOT NULL,
+    job {_TEXT} NOT NULL,
+    revision bigint,
+    payload json NOT NULL,
+    PRIMARY KEY (file, job)
+);
+CREATE INDEX payloads_job ON payloads (job);
+CREATE TABLE own_values (               -- what clients have set; NULL where they took it back
+    file {_TEXT} NOT NULL,
+    key {_TEXT} NOT NULL,
+    value json,
+    revision bigint NOT NULL,
+    PRIMARY KEY (file, key)
+);
+CREATE INDEX own_values_revision ON own_values (revision);
+ALTER TABLE jobs ADD COLUMN own_revision bigint NOT NULL DEFAULT 0; -- of the own values up to which it was evaluated
+INSERT INTO {INFO} VALUES ('own_revision', '0'), ('common', '');
+DELETE FROM followed;                   -- all tell all once more, with payloads
+"""
+
+_PATHS = """
+ALTER TABLE places ADD COLUMN path text NOT NULL DEFAULT ''; -- the path itself, for whoever copies the ledger
+"""
+
+_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS)
 """Step n makes format n + 1; a step that was released is never changed."""
 
 FORMAT = len(_STEPS)
