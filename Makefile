@@ -104,7 +104,7 @@ test-services: $(READY)
 	@.ci/with-postgres .ci/with-mariadb .ci/with-remotes $(BIN)/python -m pytest -m services
 
 test-postgres: $(READY)
-	@.ci/with-postgres $(BIN)/python -m pytest -m services -k "postgresql or shared_ledger" tests/target tests/jobs/test_load_action.py \
+	@.ci/with-postgres $(BIN)/python -m pytest -m services -k "postgresql or shared" tests/target tests/jobs/test_load_action.py \
 		tests/jobs/test_exactly_once.py tests/state
 
 test-mariadb: $(READY)

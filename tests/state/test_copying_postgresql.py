@@ -10,7 +10,7 @@ import pytest
 from archives import Archive, SettableClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from postgres import NO_SERVER, connected, emptied_server, fewer
+from postgres import connected, emptied_server, fewer
 from test_copying import copied, end, killed, rows, work
 
 from mmmeta import Metadir
@@ -21,7 +21,7 @@ from mmmeta.state.ledger.postgresql.texts import sort_key, sort_value
 from mmmeta.state.ledger.transfer import ATTEMPTS, JOBS, LEDGER, OF_LEDGER, OLDER_PLACES, PLACES, TARGETS, Heading, Row
 from mmmeta.state.open import open_end
 
-pytestmark = NO_SERVER
+pytestmark = pytest.mark.services
 
 
 @pytest.fixture
