@@ -31,8 +31,8 @@ def copy(ctx: click.Context, source: str, target: str, dry_run: bool, as_json: b
 
     FROM and TO are what `state:` takes: the path of a state db, or postgresql+psycopg://user@host/database with
     ?schema=name; '{{ env.STATE_URL }}' keeps a password out of the command line. Jobs, their files with statuses and places,
-    and the history go along, compared by counts and a digest over all rows when they have arrived. Between two files so do
-    the values that were set here. FROM stays as it is. TO has to be empty: a file is made where there is none, with the
+    the history, and what was set here go along, compared by counts and a digest over all rows when they have arrived. FROM
+    stays as it is. TO has to be empty: a file is made where there is none, with the
     metadata merged. One that was broken off is used by nothing until the same copy has run to its end. Refused while jobs
     run. The exit code is 3 where PostgreSQL cannot keep a file's name.
 
@@ -42,7 +42,7 @@ def copy(ctx: click.Context, source: str, target: str, dry_run: bool, as_json: b
 
     \b
     --json: {metadir, path, source, target, jobs: [job], rows: {table: number}, digests: {table: digest},
-      left_out, such_as: [file], own_values_stay (or null), dry_run}
+      left_out, such_as: [file], dry_run}
     """
     from mmmeta.state.copying import copy_state
     from mmmeta.state.status import write_status
@@ -86,7 +86,7 @@ def _tell(target: Target, report: CopyReport, as_json: bool) -> None:
         count_text(rows["jobs"], "job"),
         f"{files_text(rows['ledger'])} of jobs",
         count_text(rows["attempts"], "attempt"),
-        *([f"values of {files_text(rows['own_values'])} that were set here"] if rows.get("own_values") else []),
+        *([f"what was set of {files_text(rows['own_values'])}"] if rows["own_values"] else []),
     ]
     say(f"{target.name}: {would}copied from {report.source} to {report.target}")
     say(f"  {', '.join(counts)}{'' if report.dry_run else '; counts and digests agree'}")
@@ -94,8 +94,6 @@ def _tell(target: Target, report: CopyReport, as_json: bool) -> None:
         names = ", ".join(repr(name[:80]) for name in report.such_as)
         more = " …" if report.left_out > len(report.such_as) else ""
         note(f"  {files_text(report.left_out)} left out, whose names do not go into PostgreSQL's index: {names}{more}")
-    if report.own_values_stay is not None:
-        note(f"  what was set here stays in {report.own_values_stay}")
     if report.dry_run:
         note("  dry run, nothing written")
     else:

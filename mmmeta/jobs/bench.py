@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -32,6 +33,8 @@ from mmmeta.state.status import JobStatus
 from mmmeta.state.told import row_of
 from mmmeta.state.worker import WorkerState
 
+_log = logging.getLogger(__name__)
+
 _TOLD_AT_ONCE = 1_000
 """Files of which a worker without files asks what is in them, to filter."""
 
@@ -52,6 +55,7 @@ class Bench:
         self.is_recorded: bool = recorded is not None
         self.rules: JobRules = recorded or rules_of(config, state.config.metadata.content)
         self._told = told
+        self._warned = False
 
     def told(self) -> Bench:
         """The same for a worker who evaluates nothing by itself."""
@@ -218,6 +222,17 @@ class Bench:
             if self._told or self.state.is_worker:
                 raise JobError(_why_not_told(self.config.name, known))
             return
+        if (
+            (self._told or self.state.is_worker)
+            and not self._warned
+            and known.rules.fingerprint != self.rules.fingerprint
+        ):
+            self._warned = True
+            _log.warning(
+                "job %s does something else here (its action, where it puts things, or its limit) than where it was evaluated: "
+                "give all the same project file, unless that is meant",
+                self.config.name,
+            )
         if self.state.is_worker:
             return
         revision = self.state.require().state_revision

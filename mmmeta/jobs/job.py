@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog
@@ -260,7 +260,8 @@ class Job(ReadableJob):
         options = {"run_id": run_id, "limit": limit, "progress": progress, "stop": stop}
         with self._running(bench, action, batch, only, options) as run:
             report = run.work(Evaluation())
-            bench.catch_up()  # as after a run
+            with suppress(JobError):  # who defines it otherwise by now evaluates it, too
+                bench.catch_up()  # as after a run
         return report
 
     @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mmmeta.chunks import in_chunks
 from mmmeta.clock import Clock, utcnow
@@ -20,6 +20,7 @@ from mmmeta.state.ledger.transfer import (
     JOBS,
     LEDGER,
     OWN_VALUES,
+    SECTIONS,
     LedgerEnd,
     Reading,
     Row,
@@ -41,10 +42,10 @@ class CopyReport:
     Attributes:
         source, target: where from and where to, without passwords.
         jobs: their names, sorted.
-        rows: table → how many rows arrived; ``own_values`` among them where both ends keep them.
+        rows: table → how many rows arrived.
         digests: table → a digest over them, the same at both ends.
-        left_out: how many files of jobs the target cannot keep; ``such_as`` has the first few.
-        own_values_stay: the state db whose own values did not go along, because the target has no place for them.
+        left_out: how many files of jobs, and files of which something was set, the target cannot keep; ``such_as`` has the
+            first few.
     """
 
     source: str
@@ -54,7 +55,6 @@ class CopyReport:
     digests: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
     such_as: list[str] = field(default_factory=list)
-    own_values_stay: str | None = None
     dry_run: bool = False
 
 
@@ -83,15 +83,12 @@ def copy_state(
         if giver.shown == taker.shown:
             raise StateDbError(f"{giver.shown} cannot be copied to itself: name another target")
         _require_source(giver)
-        sections = [section for section in giver.sections if section in taker.sections]
-        is_made = _require_target(taker, sections)
+        is_made = _require_target(taker, giver)
         for layout in (source, target):
             _require_quiet(layout)
         _require_idle([giver, taker] if is_made else [giver])
         report = CopyReport(giver.shown, taker.shown, dry_run=dry_run)
-        _Copying(giver, taker, sections, report, progress).run()
-    if OWN_VALUES not in sections and source.state != target.state and _has_own_values(source, clock):
-        report.own_values_stay = str(source.state)
+        _Copying(giver, taker, report, progress).run()
     return report
 
 
@@ -105,10 +102,10 @@ def _require_source(giver: LedgerEnd) -> None:
         raise StateDbError(f"nothing to copy from {giver.shown}: {standing.value}")
 
 
-def _require_target(taker: LedgerEnd, sections: Sequence[Section]) -> bool:
+def _require_target(taker: LedgerEnd, giver: LedgerEnd) -> bool:
     """Refuse one that something would be lost in; whether there is anything that can be read."""
     standing = taker.standing()
-    if standing is Standing.FULL or (standing is Standing.EMPTY and OWN_VALUES in sections and _has_any(taker)):
+    if standing is Standing.FULL or (standing is Standing.EMPTY and _has_own_values(taker, giver)):
         what = "knows jobs already" if standing is Standing.FULL else "has values that were set there"
         raise StateDbError(
             f"{taker.shown} {what}, and was left untouched: give the name of a new file, or of another schema "
@@ -117,18 +114,11 @@ def _require_target(taker: LedgerEnd, sections: Sequence[Section]) -> bool:
     return standing is not Standing.MISSING
 
 
-def _has_any(end: LedgerEnd) -> bool:
-    """Whether a state has values that were set there."""
-    with end.reading() as reading:
-        return next(reading.rows(OWN_VALUES), None) is not None
-
-
-def _has_own_values(layout: Layout, clock: Clock) -> bool:
-    """Whether a client's state db has some, wherever its ledger is."""
-    if not layout.state.exists():
-        return False
-    with closing(open_end(replace(layout, ledger=None), clock)) as files:
-        return _has_any(files)
+def _has_own_values(taker: LedgerEnd, giver: LedgerEnd) -> bool:
+    """Whether something was set there that is more than a copy of what comes."""
+    with taker.reading() as there, giver.reading() as here:
+        some = next(there.rows(OWN_VALUES), None) is not None
+        return some and taker.shared_with() != here.heading().entries["id"]
 
 
 def _require_quiet(layout: Layout) -> None:
@@ -157,11 +147,10 @@ class _Copying:
         self,
         giver: LedgerEnd,
         taker: LedgerEnd,
-        sections: Sequence[Section],
         report: CopyReport,
         progress: Progress | None,
     ) -> None:
-        self._giver, self._taker, self._sections = giver, taker, sections
+        self._giver, self._taker = giver, taker
         self._report = report
         self._progress = progress
 
@@ -171,8 +160,8 @@ class _Copying:
         with self._giver.reading() as reading:
             heading, pulse = reading.heading(), reading.pulse()
             if writes:
-                self._taker.begin(heading, self._sections, self._giver.shown)
-            sent = {section: self._send(reading, section) for section in self._sections}
+                self._taker.begin(heading, self._giver.shown)
+            sent = {section: self._send(reading, section) for section in SECTIONS}
         if writes:
             self._prove(sent)
         with self._giver.reading() as reading:
@@ -205,10 +194,10 @@ class _Copying:
             fitted = self._taker.fit(section, row)
             if fitted is not None:
                 yield fitted
-            elif section is LEDGER:
+            elif section in (LEDGER, OWN_VALUES):
                 self._report.left_out += 1
                 if len(self._report.such_as) < _NAMED:
-                    self._report.such_as.append(str(row[LEDGER.columns.index("file")]))
+                    self._report.such_as.append(str(row[section.columns.index("file")]))
             if section is JOBS:
                 self._report.jobs = sorted([*self._report.jobs, str(row[0])])
 

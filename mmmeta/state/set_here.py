@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -16,12 +15,11 @@ from mmmeta.metadata.changelog.sources import sources
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import next_state_revision
-from mmmeta.state.ledger.transfer import BATCH, OwnFiles, Row
+from mmmeta.state.ledger.transfer import OwnFiles, Row, own_text
 from mmmeta.state.merge import VANISHED
+from mmmeta.state.own_values import SHARED_WITH, WAITING, OwnColumns
 from mmmeta.state.update import Announced, UpdateOptions, Updater
-
-_ASKED = 90
-"""Columns that a condition names; with more, all rows are read."""
+from mmmeta.values import parse_json_text
 
 
 class SetHere(OwnFiles):
@@ -37,20 +35,18 @@ class SetHere(OwnFiles):
             find = partial(sources, layout, metadata, own=layout.server_mark.exists())
             Updater(find, database, UpdateOptions(), Announced(None), self._clock).run()
 
+    def shared_with(self, connection: sqlite3.Connection) -> str | None:
+        shared_with = read_info(connection).get(SHARED_WITH)
+        return None if shared_with is None else str(shared_with)
+
     def rows(self, connection: sqlite3.Connection) -> Iterator[Row]:
-        unique, columns = _columns(connection)
-        names = ["__local_types", "__local_more", *columns.sql]
-        some = f"WHERE coalesce({', '.join(names)}) IS NOT NULL" if len(names) < _ASKED else ""
-        cursor = connection.execute(f"SELECT {unique}, {', '.join(names)} FROM files {some}")
-        while rows := cursor.fetchmany(BATCH):
-            for file, types, more, *cells in rows:
-                values = columns.decode(cells, types, more)
-                if values:
-                    yield file, json.dumps(values, sort_keys=True)
+        for file, values in OwnColumns(connection, read_info(connection)["unique"]).all():
+            if values:
+                yield file, own_text(values)
 
     def write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         unique, columns = _columns(connection)
-        values = [(file, json.loads(text)) for file, text in rows]
+        values = [(file, parse_json_text(text)) for file, text in rows]
         for _, own in values:
             columns.encode(own)  # makes the columns that are not there yet
         columns.flush()
@@ -76,6 +72,7 @@ class SetHere(OwnFiles):
         _, columns = _columns(connection)
         names = ["__local_types", "__local_more", *columns.sql]
         connection.execute(f"UPDATE files SET {', '.join(f'{name} = NULL' for name in names)}")
+        connection.executemany("DELETE FROM info WHERE name = ?", [(name,) for name in (SHARED_WITH, WAITING)])
 
 
 def _columns(connection: sqlite3.Connection) -> tuple[str, KeyColumns]:

@@ -70,7 +70,11 @@ class WorkerState(State):
         return self._config
 
     def action_config(self) -> Config:
-        return self.config
+        config = self.config
+        unique = self.common.unique
+        if config.metadata.unique == unique:
+            return config
+        return config.model_copy(update={"metadata": config.metadata.model_copy(update={"unique": unique})})
 
     def require_ledger(self) -> None:
         assert self.common

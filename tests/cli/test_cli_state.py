@@ -116,7 +116,7 @@ def test_a_ledger_is_copied(ran: Path, run: Run, tmp_path: Path, monkeypatch: py
         assert metadir.status().jobs["contracts"].done == before.done == 2
     assert "knows jobs already" in run("state", "copy", state, there, code=1).stderr
     facts = json.loads(run("state", "copy", state, tmp_path / "json.db", "--json").stdout)
-    assert (facts["rows"]["jobs"], facts["left_out"], facts["own_values_stay"]) == (2, 0, None)
+    assert (facts["rows"]["jobs"], facts["left_out"], facts["dry_run"]) == (2, 0, False)
 
 
 def test_what_cannot_be_copied_is_told(ran: Path, run: Run, tmp_path: Path) -> None:

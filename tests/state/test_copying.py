@@ -23,7 +23,7 @@ from mmmeta.errors import MmmetaError, StateDbError
 from mmmeta.layout import Layout
 from mmmeta.state.copying import CopyReport, copy_state
 from mmmeta.state.ledger.sqlite.transfer import SqliteEnd
-from mmmeta.state.ledger.transfer import ATTEMPTS, LEDGER, OF_LEDGER
+from mmmeta.state.ledger.transfer import ATTEMPTS, LEDGER, OWN_VALUES, SECTIONS
 from mmmeta.state.liveness import Worker
 
 
@@ -70,7 +70,8 @@ def rows(state: Path) -> dict[str, list[Any]]:
             section.table: sorted(
                 connection.execute(f"SELECT {', '.join(section.columns)} FROM {section.table}").fetchall(), key=repr
             )
-            for section in OF_LEDGER
+            for section in SECTIONS
+            if section is not OWN_VALUES
         }
         counts = "SELECT * FROM ledger_counts WHERE files <> 0"
         return found | {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,18 @@ from mmmeta.clock import utcnow
 from mmmeta.errors import FormatError, MmmetaError, StateDbError
 from mmmeta.state.copying import copy_state
 from mmmeta.state.ledger.postgresql.texts import sort_key, sort_value
-from mmmeta.state.ledger.transfer import ATTEMPTS, JOBS, LEDGER, OF_LEDGER, OLDER_PLACES, PLACES, TARGETS, Heading, Row
+from mmmeta.state.ledger.transfer import (
+    ATTEMPTS,
+    JOBS,
+    LEDGER,
+    OLDER_PLACES,
+    OWN_VALUES,
+    PLACES,
+    TARGETS,
+    Heading,
+    Row,
+    own_text,
+)
 from mmmeta.state.open import open_end
 
 pytestmark = pytest.mark.services
@@ -27,6 +39,14 @@ pytestmark = pytest.mark.services
 @pytest.fixture
 def url() -> str:
     return emptied_server()
+
+
+@pytest.fixture
+def second() -> Iterator[str]:
+    """Another schema."""
+    yield emptied_server("mmmeta_test_b")
+    with connected() as connection:
+        connection.execute("DROP SCHEMA mmmeta_test_b CASCADE")
 
 
 @pytest.fixture
@@ -45,9 +65,7 @@ def test_there_and_back(worked: Archive, url: str, tmp_path: Path) -> None:
         assert other.job("get")._bench.state_id == client.job("get")._bench.state_id
     back = copy_state(end(client, url), end(client, tmp_path / "back.db"))
     assert rows(client.layout.state) == rows(tmp_path / "back.db")
-    assert {table: digest for table, digest in there.digests.items() if table != "own_values"} == back.digests
-    assert back.own_values_stay == str(client.layout.state)
-    assert there.own_values_stay is None
+    assert there.digests == back.digests
     with Metadir(worked.client_path, state=url) as other:
         seen: list[str] = []
         other.layout.__dict__["files_root"] = worked.server_path
@@ -198,17 +216,12 @@ def test_a_server_that_goes_away_leaves_it_incomplete(worked: Archive, url: str)
     copied(worked.client, url)
 
 
-def test_from_one_schema_to_another(worked: Archive, url: str, tmp_path: Path) -> None:
+def test_from_one_schema_to_another(worked: Archive, url: str, second: str, tmp_path: Path) -> None:
     """As when a database moves to another server."""
     copied(worked.client, url)
-    other = url.replace("mmmeta_test", "mmmeta_test_b")
-    with connected() as connection:
-        connection.execute("DROP SCHEMA IF EXISTS mmmeta_test_b CASCADE")
-    copy_state(end(worked.client, url), end(worked.client, other))
-    copy_state(end(worked.client, other), end(worked.client, tmp_path / "b.db"))
+    copy_state(end(worked.client, url), end(worked.client, second))
+    copy_state(end(worked.client, second), end(worked.client, tmp_path / "b.db"))
     assert rows(tmp_path / "b.db") == rows(worked.client.layout.state)
-    with connected() as connection:
-        connection.execute("DROP SCHEMA mmmeta_test_b CASCADE")
 
 
 def test_an_older_client_is_told_to_sync(worked: Archive, url: str, tmp_path: Path) -> None:
@@ -239,6 +252,35 @@ def test_names_that_do_not_fit_are_left_out(archive: Archive, url: str, tmp_path
         assert back.status().jobs["job"].done == 1
 
 
+def test_what_was_set_goes_along_and_older_copies_follow(
+    archive: Archive, url: str, tmp_path: Path, second: str
+) -> None:
+    """A state db that has a copy of what was set finds the newer values, although the ledger has the id that it knows."""
+    archive.write("a")
+    archive.deliver()
+
+    def mark(state: str | Path, value: int) -> None:
+        with Metadir(archive.client_path, state=state) as client:
+            client.update()
+            file = client.files.get("a")
+            assert file is not None
+            file["mark"] = value
+            file.save()
+            client.job("job").run(lambda file: None)
+
+    for value in (1, 2, 3):
+        mark(url, value)
+    there = tmp_path / "b.db"
+    assert copy_state(end(archive.client, url), end(archive.client, there)).rows["own_values"] == 1
+    mark(there, 4)
+    copy_state(end(archive.client, there), end(archive.client, second))
+    for state in (there, second):
+        with Metadir(archive.client_path, state=state) as client:
+            client.update()
+            client.job("job").evaluate()
+            assert client.files.get("a")["mark"] == 4  # type: ignore[index]
+
+
 # Any rows
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
@@ -253,6 +295,13 @@ PRIORITY = (
     | st.binary(max_size=20)
 )
 STATUS = st.sampled_from(["pending", "done", "failed", "dead", "skipped"])
+
+
+OWN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
 
 
 def values(section: Any, **known: Any) -> Any:
@@ -281,6 +330,7 @@ STATES = st.fixed_dictionaries(
         PLACES: some(values(PLACES, place=TEXT), 0, 1, 2),
         OLDER_PLACES: some(values(OLDER_PLACES, place=TEXT), 0, 1, 2, 3),
         ATTEMPTS: some(values(ATTEMPTS), 0),
+        OWN_VALUES: some(st.tuples(TEXT, st.dictionaries(st.sampled_from("klmn"), OWN, min_size=1).map(own_text)), 0),
         JOBS: st.lists(values(JOBS), min_size=1, max_size=3, unique_by=lambda row: row[0]),
     }
 )
@@ -300,13 +350,14 @@ def test_any_rows_are_the_same_there_and_back(state: dict[Any, list[Row]], archi
     with connected() as connection:
         connection.execute("DROP SCHEMA IF EXISTS mmmeta_test CASCADE")
     made = open_end(end(client, first), utcnow)
-    made.begin(Heading({}, {}), OF_LEDGER, "a test")
+    made.begin(Heading({}, {}), "a test")
     for section, found in state.items():
         made.write(section, [normal(section, row) for row in found])
     made.finish(Heading({}, {}))
     made.close()
-    copy_state(end(client, first), end(client, url))
-    copy_state(end(client, url), end(client, back))
+    there = copy_state(end(client, first), end(client, url))
+    again = copy_state(end(client, url), end(client, back))
+    assert there.digests == again.digests
     assert rows(first) == rows(back)
 
 

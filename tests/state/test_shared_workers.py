@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from archives import Archive, SettableClock, deliver, nothing
-from postgres import connected, emptied_server, query
+from postgres import connected, emptied_server, query, server
+from test_shared_ledger import cut_connections
 
 from mmmeta import Metadir
 from mmmeta.errors import JobError, MmmetaError, NoFilesError, StateDbError
@@ -261,6 +266,75 @@ def test_an_older_ledger_is_told_everything_once_more(archive: Archive, worker: 
     with worker.job("job").one() as file:
         assert file is not None
         assert file["title"] == "x"
+
+
+PROJECT = """
+version: 1
+metadirs:
+  archive:
+    path: ./client
+    state: "{{ env.STATE_URL }}"
+    jobs:
+      rows:
+        load: {to: "{{ env.TARGET_URL }}", table: rows, columns: {id: content_hash, title: title}}
+        batch_size: 10
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_are_killed_while_files_change(
+    archive: Archive, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mmmeta work` four times on an empty disk, with random kills and cut connections, publications meanwhile: in the end
+    each file is in the target once, in its last version, and the history has no other attempts than it says."""
+    chance = random.Random(16)
+    versions = {f"{number:03}": 0 for number in range(200)}
+
+    def publish(names: list[str]) -> None:
+        for name in names:
+            versions[name] += 1
+            archive.write(name, title=f"version {versions[name]}")
+        archive.deliver()
+        archive.client.job("rows", **config).evaluate()
+
+    config: dict[str, Any] = {
+        "load": {"to": f"{server()}", "table": "rows", "columns": {"id": "content_hash", "title": "title"}},
+    }
+    with connected() as connection:
+        connection.execute("DROP TABLE IF EXISTS public.rows, public._mmmeta_receipts")
+    away = tmp_path / "away"
+    away.mkdir()
+    (away / "mmmeta.yaml").write_text(PROJECT)
+    monkeypatch.setenv("STATE_URL", url)
+    monkeypatch.setenv("TARGET_URL", server())
+    publish(list(versions))
+
+    def begin() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "mmmeta", "work", "--quiet"], cwd=away)
+
+    workers = [begin() for _ in range(4)]
+    for turn in range(6):
+        time.sleep(1)
+        publish(chance.sample(sorted(versions), 20))
+        killed = workers.pop(0)
+        killed.kill()
+        killed.wait()
+        workers.append(begin())
+        if turn % 2:
+            cut_connections()
+    for worker in workers:
+        worker.wait(120)  # one whose connection was cut has said so
+    until = time.monotonic() + 60
+    while archive.client.status().jobs["rows"].done < len(versions):
+        assert time.monotonic() < until
+        begin().wait(60)
+    with connected() as connection:
+        rows = connection.execute("SELECT id, title FROM public.rows ORDER BY id").fetchall()
+        connection.execute("DROP TABLE public.rows, public._mmmeta_receipts")
+    assert rows == [(name, f"version {number}") for name, number in versions.items()]
+    assert [path.name for path in away.iterdir()] == ["mmmeta.yaml"]
+    with archive.client._backend.state.ledger.looking() as view:
+        assert view.miscounts() == []
 
 
 def test_the_cache_of_who_evaluates_may_go(archive: Archive, worker: Metadir) -> None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from mmmeta.fingerprints import DIGEST_MODULUS, digest_bytes
 from mmmeta.state.database import StateDatabase
+from mmmeta.values import json_text
 
 Row = tuple[Any, ...]
 
@@ -52,11 +53,11 @@ OLDER_PLACES = _section("older_places", "job file target place mark")
 ATTEMPTS = _section(
     "attempts", "id job file token run_id worker started_at ended_at status error_type error_message bytes"
 )
-OF_LEDGER = (TARGETS, LEDGER, PLACES, OLDER_PLACES, ATTEMPTS, JOBS)
-"""The ledger itself, in the order in which it is written."""
-
 OWN_VALUES = _section("own_values", "file values")
-"""What was set here, as JSON with sorted keys; goes along where both ends keep it beside the ledger."""
+"""What was set of each file, as ``own_text`` writes it."""
+
+SECTIONS = (TARGETS, LEDGER, PLACES, OLDER_PLACES, ATTEMPTS, OWN_VALUES, JOBS)
+"""All that goes along, in the order in which it is written."""
 
 FLAGS = frozenset({"accepted", "deleted", "meant", "retract"})
 
@@ -98,12 +99,16 @@ class OwnFiles(ABC):
     """The files beside a ledger in a state db, each in the transaction that is handed in."""
 
     @abstractmethod
+    def shared_with(self, connection: sqlite3.Connection) -> str | None:
+        """The id of the ledger of which the own values here are a copy; None where they are none."""
+
+    @abstractmethod
     def make(self, database: StateDatabase) -> None:
         """Make a state db that has merged the metadata, and nothing else."""
 
     @abstractmethod
     def rows(self, connection: sqlite3.Connection) -> Iterator[Row]:
-        """What was set here, as ``OWN_VALUES``; files for which nothing was are left out."""
+        """What was set, as ``OWN_VALUES``; files for which nothing was are left out."""
 
     @abstractmethod
     def write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -111,7 +116,7 @@ class OwnFiles(ABC):
 
     @abstractmethod
     def clear(self, connection: sqlite3.Connection) -> None:
-        """Remove all own values."""
+        """Remove all own values, and that they are a copy of others."""
 
 
 class Standing(Enum):
@@ -161,11 +166,9 @@ class LedgerEnd(ABC):
 
     Attributes:
         shown: where it is, without password.
-        sections: the tables that it keeps.
     """
 
     shown: str
-    sections: tuple[Section, ...] = OF_LEDGER
 
     @abstractmethod
     def standing(self) -> Standing:
@@ -179,16 +182,19 @@ class LedgerEnd(ABC):
     def reading(self) -> AbstractContextManager[Reading]:
         """The ledger as it is now."""
 
+    def shared_with(self) -> str | None:
+        """The id of the ledger of which the own values here are only a copy; None for those that are nowhere else."""
+        return None
+
     @abstractmethod
     def fit(self, section: Section, row: Row) -> Row | None:
         """A row as it can be kept here, and as it comes back; None where it cannot."""
 
     @abstractmethod
-    def begin(self, heading: Heading, sections: Sequence[Section], source: str) -> None:
+    def begin(self, heading: Heading, source: str) -> None:
         """Make what is not there yet, remove what an earlier copy has left, and be incomplete from now on.
 
         Args:
-            sections: what comes.
             source: where from, for those who find it so.
 
         Raises:
@@ -206,6 +212,11 @@ class LedgerEnd(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of connections."""
+
+
+def own_text(values: Mapping[str, Any]) -> str:
+    """Own values as JSON with sorted keys, by which no value changes."""
+    return json_text({key: values[key] for key in sorted(values)})
 
 
 def broken_off(source: str) -> str:

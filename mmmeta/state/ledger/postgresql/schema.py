@@ -97,7 +97,6 @@ CREATE TABLE targets (
 );
 CREATE TABLE places (
     place bytea NOT NULL,               -- digest of the whole path
-    path text NOT NULL,                 -- and the path itself, for whoever copies the ledger
     file {_TEXT} NOT NULL,
     job {_TEXT} NOT NULL,
     PRIMARY KEY (place, file, job)
@@ -185,7 +184,11 @@ INSERT INTO {INFO} VALUES ('own_revision', '0'), ('common', '');
 DELETE FROM followed;                   -- all tell all once more, with payloads
 """
 
-_STEPS = (_TABLES + _COUNTING, _FILES)
+_PATHS = """
+ALTER TABLE places ADD COLUMN path text NOT NULL DEFAULT ''; -- the path itself, for whoever copies the ledger
+"""
+
+_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS)
 """Step n makes format n + 1; a step that was released is never changed."""
 
 FORMAT = len(_STEPS)

@@ -56,7 +56,9 @@ class PostgresLedgerStore(LedgerStore):
 
     @contextmanager
     def rehearsing(self, rules: JobRules) -> Iterator[Ledger]:
-        with suppress(_RolledBack), self.changing(rules) as ledger:
+        with suppress(_RolledBack), self._server.transaction() as transaction:
+            ledger = self._ledger(transaction, rules)
+            ledger.wants_payloads = False  # nobody will ask for them
             yield ledger
             raise _RolledBack
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from mmmeta.masking import shown
@@ -14,7 +16,19 @@ from mmmeta.state.ledger.postgresql.schema import INCOMPLETE, INFO, LEDGER, SOUR
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
 from mmmeta.state.ledger.postgresql.texts import kept, once_key, place_key, sort_key, sort_value, why_unfit
 from mmmeta.state.ledger.postgresql.worker import dead_among
-from mmmeta.state.ledger.transfer import BATCH, FLAGS, Heading, LedgerEnd, Reading, Row, Section, Standing, freed
+from mmmeta.state.ledger.transfer import (
+    BATCH,
+    FLAGS,
+    Heading,
+    LedgerEnd,
+    Reading,
+    Row,
+    Section,
+    Standing,
+    freed,
+    own_text,
+)
+from mmmeta.values import json_text, parse_json_text
 
 _LEFT = "left_behind"
 
@@ -50,13 +64,17 @@ class PostgresReading(Reading):
             for name in ("id", "hosts", "renaming")
             if (value := read_entry(self._transaction, name)) is not None
         }
-        entries["token_base"] = int(read_entry(self._transaction, "token_base") or 0)
+        for number in ("token_base", "own_revision"):
+            entries[number] = int(read_entry(self._transaction, number) or 0)
         left = self._transaction.rows("SELECT metadata_id FROM left_behind ORDER BY 1")
         entries[_LEFT] = [one for (one,) in left]
         heard = self._transaction.rows("SELECT job, metadata_id, revision FROM jobs WHERE metadata_id IS NOT NULL")
         return Heading(entries, {job: (metadata_id, revision) for job, metadata_id, revision in heard})
 
     def rows(self, section: Section) -> Iterator[Row]:
+        if section is transfer.OWN_VALUES:
+            yield from self._own_values()
+            return
         columns = ", ".join(_SQL.get(name, name) for name in _columns(section))
         rows = self._transaction.stream(f"SELECT {columns} FROM {section.table}", BATCH)
         if section is not transfer.LEDGER:
@@ -66,9 +84,14 @@ class PostgresReading(Reading):
         for row in rows:
             yield freed((*row[:at], sort_value(row[at]), *row[at + 1 :]))
 
+    def _own_values(self) -> Iterator[Row]:
+        sql = "SELECT file, key, value::text FROM own_values WHERE value IS NOT NULL ORDER BY file"
+        for file, rows in groupby(self._transaction.stream(sql, BATCH), key=itemgetter(0)):
+            yield file, own_text({key: parse_json_text(value) for _, key, value in rows})
+
     def pulse(self) -> Row:
         return (
-            self._transaction.one("SELECT max(id) FROM attempts"),
+            self._transaction.one("SELECT max(id), (SELECT max(revision) FROM own_values) FROM attempts"),
             self._transaction.rows("SELECT job, status, sum(files) FROM ledger_counts GROUP BY 1, 2 ORDER BY 1, 2"),
             self._transaction.rows("SELECT * FROM jobs ORDER BY 1"),
             self._transaction.rows("SELECT * FROM followed ORDER BY 1, 2"),
@@ -112,6 +135,9 @@ class PostgresEnd(LedgerEnd):
             yield PostgresReading(transaction)
 
     def fit(self, section: Section, row: Row) -> Row | None:
+        if section is transfer.OWN_VALUES:
+            names = (row[0], *parse_json_text(row[1]))
+            return row if all(why_unfit(name) is None for name in names) else None
         fitted = list(row)
         for at, name in enumerate(section.columns):
             value = row[at]
@@ -125,13 +151,18 @@ class PostgresEnd(LedgerEnd):
                 fitted[at] = kept(value)
         return tuple(fitted)
 
-    def begin(self, heading: Heading, sections: Sequence[Section], source: str) -> None:
+    def begin(self, heading: Heading, source: str) -> None:
         with self._server.transaction() as transaction:
             write_entry(transaction, "role", INCOMPLETE)
             write_entry(transaction, SOURCE, source)
-            transaction.execute(f"TRUNCATE {', '.join((*TABLES, _LEFT))}")
+            transaction.execute(f"TRUNCATE {', '.join((*TABLES, _LEFT, 'own_values'))}")
+            # Whoever has a copy of earlier ones finds all of these newer.
+            write_entry(transaction, "own_revision", str(heading.entries.get("own_revision", 0) + 1))
 
     def write(self, section: Section, rows: Sequence[Row]) -> None:
+        if section is transfer.OWN_VALUES:
+            self._set(rows)
+            return
         columns = _columns(section)
         names, types = list(columns), [_type(section, name) for name in columns]
         digest = _DIGESTS.get(section.table)
@@ -150,6 +181,17 @@ class PostgresEnd(LedgerEnd):
 
         with self._server.transaction() as transaction:
             transaction.copy(f"COPY {section.table} ({', '.join(names)}) FROM STDIN", written(), tuple(types))
+
+    def _set(self, rows: Sequence[Row]) -> None:
+        with self._server.transaction() as transaction:
+            (revision,) = transaction.one(f"SELECT value::bigint FROM {INFO} WHERE name = 'own_revision'")
+            written = (
+                (file, key, json_text(value), revision)
+                for file, text in rows
+                for key, value in parse_json_text(text).items()
+            )
+            sql = "COPY own_values (file, key, value, revision) FROM STDIN"
+            transaction.copy(sql, written, ("text", "text", "text", "int8"))
 
     def finish(self, heading: Heading) -> None:
         with self._server.transaction() as transaction:

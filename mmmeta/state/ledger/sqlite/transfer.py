@@ -18,7 +18,6 @@ from mmmeta.state.ledger.sqlite.tables import INCOMPLETE
 from mmmeta.state.ledger.transfer import (
     BATCH,
     LEDGER,
-    OF_LEDGER,
     OWN_VALUES,
     Heading,
     LedgerEnd,
@@ -31,7 +30,7 @@ from mmmeta.state.ledger.transfer import (
 )
 from mmmeta.state.liveness import boot_id, boot_seconds, is_dead
 
-_ENTRIES = ("id", "token_base", "hosts", "renaming")
+_ENTRIES = ("id", "token_base", "own_revision", "hosts", "renaming")
 """Of the table ``info``."""
 
 
@@ -83,8 +82,6 @@ class SqliteEnd(LedgerEnd):
         own: the files beside it.
     """
 
-    sections = (*OF_LEDGER, OWN_VALUES)
-
     def __init__(self, database: StateDatabase, workers: Path, own: OwnFiles) -> None:
         self.shown = str(database.path)
         self._database = database
@@ -116,12 +113,16 @@ class SqliteEnd(LedgerEnd):
             finally:
                 connection.execute("ROLLBACK")
 
+    def shared_with(self) -> str | None:
+        with self._database.reading() as connection:
+            return self._own.shared_with(connection)
+
     def fit(self, section: Section, row: Row) -> Row | None:
         return row
 
-    def begin(self, heading: Heading, sections: Sequence[Section], source: str) -> None:
+    def begin(self, heading: Heading, source: str) -> None:
         if self._database.exists():
-            self._mark(self._database, heading, sections, source)
+            self._mark(self._database, heading, source)
             return
         # Marked before it has its name: one that is only merged looks like a ledger that knows nothing.
         beginning = f".{self._database.path.name[:40]}.copy-"
@@ -130,7 +131,7 @@ class SqliteEnd(LedgerEnd):
         try:
             with closing(aside):
                 self._own.make(aside)
-                self._mark(aside, heading, sections, source)
+                self._mark(aside, heading, source)
             os.replace(aside.path, self._database.path)
         except OSError as error:
             raise StateDbError(
@@ -139,7 +140,7 @@ class SqliteEnd(LedgerEnd):
         finally:
             _remove(self._database.path.parent, beginning)
 
-    def _mark(self, database: StateDatabase, heading: Heading, sections: Sequence[Section], source: str) -> None:
+    def _mark(self, database: StateDatabase, heading: Heading, source: str) -> None:
         with database.atomic() as connection:
             info = read_info(connection)
             newer = [
@@ -153,8 +154,7 @@ class SqliteEnd(LedgerEnd):
             write_info(connection, **{INCOMPLETE: source})
             for table in TABLES:
                 connection.execute(f"DELETE FROM {table}")
-            if OWN_VALUES in sections:
-                self._own.clear(connection)
+            self._own.clear(connection)
 
     def write(self, section: Section, rows: Sequence[Row]) -> None:
         if section is OWN_VALUES:
