@@ -6,6 +6,7 @@ tells, if it gave a sign of life lately (see ``heartbeat``). All times are aware
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -67,6 +68,8 @@ class RunView:
         run_key: of the request it came from, None where a person started it.
         not_whole: what it found wrong with the metadir, None where it found nothing wrong.
         seen: the mark of the metadir's files when it looked (see ``files_seen``).
+        out_of_sight: whether its disk is another machine's, so that no sign of life could be seen from here.
+        pull_failed: why it could not pull what the remote has published, None where nothing failed there.
     """
 
     run_id: str
@@ -80,6 +83,8 @@ class RunView:
     run_key: str | None = None
     not_whole: str | None = None
     seen: str | None = None
+    out_of_sight: bool = False
+    pull_failed: str | None = None
 
     @property
     def name(self) -> str:
@@ -99,6 +104,8 @@ class RunView:
             return True
         if self.at_work is not None:
             return self.at_work
+        if self.out_of_sight:
+            return True  # what becomes of it, only Dagster can tell
         if self.phase is Phase.STARTING:
             return now - self.last_sign <= STARTING
         # A step that waits for the pool's slot gives no sign of life itself.
@@ -143,6 +150,8 @@ def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunVie
         run_key=run.tags.get(keys.TAG_RUN_KEY),
         not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
         seen=run.tags.get(keys.TAG_SEEN),
+        out_of_sight=layout.ledger is not None and not os.path.isdir(layout.runs),
+        pull_failed=run.tags.get(keys.TAG_PULL_FAILED),
     )
 
 

@@ -49,6 +49,7 @@ class Runner:
         folder: the sandbox.
         clone: gives a folder with a copy of the repository; only made when a command needs it.
         printed: what the last Python block printed.
+        servers: variables by which the servers are reached that blocks with ``needs=servers`` talk to; without, those do not run.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Runner:
     namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     environment: dict[str, str] = field(default_factory=dict)
     printed: str = ""
+    servers: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SSL_CERT_FILE") if name in os.environ}
@@ -70,6 +72,7 @@ class Runner:
             "TERM": "dumb",
             "PWD": str(self.folder),
         }
+        self.environment |= self.servers
 
     def run(self, text: str) -> int:
         """Run all blocks of a document; gives how many were run.
@@ -82,6 +85,8 @@ class Runner:
             if "skip" in block.directives:
                 if not block.directives["skip"]:
                     raise self._error(block, "skip needs a reason: <!-- test: skip=why -->")
+                continue
+            if "needs" in block.directives and not self.servers:
                 continue
             if "output" in block.directives:
                 self._compare(block, self.printed, block.text)

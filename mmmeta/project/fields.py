@@ -29,10 +29,14 @@ NAME_PATTERN = r"^[A-Za-z0-9_]+$"
 
 _RERUN_WORDS = ("content", "metadata", "never")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HOST_AND_PATH = re.compile(r"[^/\s@:]+@[^/\s@:]+:")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?)://(?:/(?P<path>[^?]*))?(\?.*)?", re.DOTALL)
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 MOST = 1_000_000_000
 """The largest count: more than there will be files, and within what SQLite takes for a number."""
+
+MOST_SHARDS = 1_000
+"""The most runs of a job at the same time; each is a process, and one more asks a database for connections."""
 
 
 def check_name(name: str, what: str) -> None:
@@ -82,6 +86,10 @@ def _remote_base(text: object, info: ValidationInfo) -> str:
             "file systems chained with :: are not read. Give the URL of the base path: s3://bucket/archive"
         )
     if not isinstance(text, str) or text.lower().startswith("file://") or not _SCHEME.match(text):
+        if isinstance(text, str) and _HOST_AND_PATH.match(text):
+            raise ValueError(
+                "is how rsync and scp name a host. Write sftp://user@host/path, or ./ before a folder's name"
+            )
         return str(_base_path(text, info))
     if re.search(r"[\x00-\x20\x7f]", text):
         raise ValueError("a URL cannot have spaces or control characters in it")
@@ -290,6 +298,7 @@ TableName = Annotated[str, AfterValidator(_table)]
 FunctionName = Annotated[str, AfterValidator(_function)]
 FileNameTemplate = Annotated[str, AfterValidator(_file_name)]
 Count = Annotated[int, Field(ge=1, le=MOST), BeforeValidator(_no_bool)]
+Shards = Annotated[int, Field(ge=0, le=MOST_SHARDS), BeforeValidator(_no_bool)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool), WithJsonSchema(_SHARE_SCHEMA)]
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(DURATION_SCHEMA)]
 Timeout = Annotated[float, BeforeValidator(_timeout), WithJsonSchema(DURATION_SCHEMA)]

@@ -37,6 +37,7 @@ from mmmeta.project.fields import (
     OncePer,
     OrderBy,
     RerunOn,
+    Shards,
     Share,
     Size,
     Timeout,
@@ -111,6 +112,12 @@ class JobConfig(Model):
         ),
     ] = 100
     workers: Annotated[Count, Field(description="files that are worked on at the same time")] = 1
+    shards: Annotated[
+        Shards | None,
+        Field(
+            description="Dagster runs that share this job's work beside the import; as the metadir has it unless given"
+        ),
+    ] = None
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None
     index: Annotated[bool, Field(description="make indexes over the keys that where selects on")] = True
@@ -159,6 +166,9 @@ class JobConfig(Model):
             # The model is frozen for everybody else.
             keys = self.load.written_keys
             object.__setattr__(self, "rerun_on", "metadata" if keys is None else keys)
+        if self.shards and self.automation is not None:
+            reason = "a job with automation is run by its condition alone, which knows no shards. Leave one of them out"
+            raise InnerError(reason, ("shards",))
         if "batch_size" not in self.model_fields_set:
             if self.download is not None:
                 # At the end of a batch threads wait for the last of its documents, and for the ledger.
@@ -200,7 +210,7 @@ class JobConfig(Model):
         """Hexadecimal text that changes when the job would select, try or do something else.
 
         Selection, action and the rules about which file is due take part; how the work is cut up (``workers``,
-        ``batch_size``, ``lease``), how its files are found (``index``), how it is shown (``tags``, ``owners``,
+        ``batch_size``, ``lease``, ``shards``), how its files are found (``index``), how it is shown (``tags``, ``owners``,
         ``automation``, ``partitions``, ``freshness``), how Dagster runs it (``run_tags``) and a database's password do not.
 
         Args:

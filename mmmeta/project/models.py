@@ -36,16 +36,21 @@ from mmmeta.project.fields import (
     EmptyIsMapping,
     FilesRoot,
     RemoteBase,
+    Shards,
     StatePath,
     WholeSeconds,
     check_name,
 )
 from mmmeta.project.job import RESERVED_JOBS, JobConfig
+from mmmeta.project.syncing import SyncConfig
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from mmmeta.project.rules import MetadirRules
+
+SHARED_WORK = "work"
+"""The name that no job may have where ``shards`` are given: of the Dagster job ``<metadir>_work``."""
 
 
 class SensorConfig(Model):
@@ -75,11 +80,6 @@ class Schedules(Model):
     retry: Annotated[Cron | None, Field(description="when to run every job if a failed file is due again")] = None
 
 
-def _reserved(value: object) -> None:
-    if value is not None:
-        raise ValueError("syncing is not in this version. Sync the metadir yourself and leave this key out")
-
-
 def _name_jobs(value: Any) -> Any:
     return _named(value, "job")
 
@@ -107,7 +107,7 @@ def _named(entries: Any, what: str) -> Any:
 class MetadirConfig(Model):
     """A metadir and what is done with it."""
 
-    not_in_file: ClassVar[frozenset[str]] = frozenset({"name", "sync"})
+    not_in_file: ClassVar[frozenset[str]] = frozenset({"name"})
 
     name: str
     path: Annotated[BasePath, Field(description="the folder that holds _mmmeta")]
@@ -119,9 +119,17 @@ class MetadirConfig(Model):
         Field(description="the state db: a path, or the URL of a PostgreSQL that machines share", repr=False),
     ] = None
     generate: Annotated[bool, Field(description="true at a server: metadata can be generated here")] = False
-    sync: Annotated[None, BeforeValidator(_reserved)] = None
+    sync: Annotated[
+        SyncConfig, EmptyIsMapping, Field(description="where mmmeta itself pulls it from, or pushes it to")
+    ] = SyncConfig()
     sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
     schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
+    shards: Annotated[
+        Shards,
+        Field(
+            description="Dagster runs that share the jobs' work at the same time, beside the import; 0: it works alone"
+        ),
+    ] = 0
     run_tags: Annotated[
         RunTags,
         Field(description="Dagster tags of all runs of this metadir: dagster/priority, dagster-k8s/config, ..."),
@@ -186,6 +194,17 @@ class MetadirConfig(Model):
                 said = own or None
         return said
 
+    def shards_of(self, job: JobConfig) -> int:
+        """How many runs may share a job's work beside the import; 0 where it works alone, or a condition runs the job."""
+        if job.automation is not None:
+            return 0
+        return self.shards if job.shards is None else job.shards
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether any job is shared by several runs."""
+        return any(self.shards_of(job) for job in self.jobs.values())
+
     def command(self, words: str) -> str:
         """A command line about this metadir that works when it is copied, in whatever folder: ``mmmeta … status``."""
         if self._project_file is not None:
@@ -234,7 +253,10 @@ def check_names(metadirs: Mapping[str, MetadirConfig]) -> None:
     same."""
     taken: dict[str, tuple[str, str]] = {}
     for name, metadir in metadirs.items():
-        for job in (*RESERVED_JOBS, *metadir.jobs):
+        if metadir.is_sharded and SHARED_WORK in metadir.jobs:
+            reason = f"with shards, {name}_{SHARED_WORK} is what the runs do that share the work. Choose another name for the job"
+            raise InnerError(reason, ("metadirs", name, "jobs", SHARED_WORK))
+        for job in (*RESERVED_JOBS, *([SHARED_WORK] if metadir.is_sharded else ()), *metadir.jobs):
             for full in (f"{name}_{job}", f"{name}__{job}", f"{name}__{job}__checks"):
                 other, other_job = taken.setdefault(full, (name, job))
                 if (other, other_job) != (name, job):

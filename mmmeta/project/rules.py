@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mmmeta.project.checks import ChecksConfig
     from mmmeta.project.job import JobConfig, Limit
     from mmmeta.project.models import Schedules, SensorConfig
+    from mmmeta.project.syncing import SyncConfig
 
     Words: TypeAlias = Mapping[str, Any]
     Names: TypeAlias = list[str] | tuple[str, ...]
@@ -34,6 +35,7 @@ class FunctionRules(TypedDict, total=False):
     on_delete: Literal["ignore", "action"]
     batch_size: int
     workers: int
+    shards: int | None
     limit: Limit | Words | None
     order_by: str | None
     fail_run_above: float | None
@@ -65,8 +67,10 @@ class MetadirRules(TypedDict, total=False):
     files_root: Folder | None
     state: Folder | None
     generate: bool
+    sync: SyncConfig | Words
     sensor: SensorConfig | Words
     schedules: Schedules | Words
+    shards: int
     run_tags: Words
     checks: ChecksConfig | Words | bool
     freshness: float | str | None

@@ -14,7 +14,7 @@ from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, next_state_revision, read_merged
 from mmmeta.state.ledger.store import LedgerStore, OwnChange, OwnValues
 
-_SHARED_WITH, _WAITING = "own_of", "own_waiting"
+SHARED_WITH, WAITING = "own_of", "own_waiting"
 """Entries of the table ``info``: the ledger that own values were brought from, and files whose values came before them."""
 
 _AT_ONCE = 1_000
@@ -95,18 +95,18 @@ def bring_own_values(database: StateDatabase, ledger: LedgerStore, own: OwnValue
     with database.reading() as connection:
         info, merged = read_info(connection), read_merged(connection, database)
         assert merged is not None
-        is_first = info.get(_SHARED_WITH) != shared_with
+        is_first = info.get(SHARED_WITH) != shared_with
         if is_first:
             own.bring(list(OwnColumns(connection, merged.unique).all()))
     known = 0 if is_first else merged.own_revision
-    waiting: list[str] = [] if is_first else json.loads(info.get(_WAITING) or "[]")
+    waiting: list[str] = [] if is_first else json.loads(info.get(WAITING) or "[]")
     reached = own.revision()
     if not is_first and reached == known and not _have_come(database, merged, waiting):
         return
     changes = list(own.since(known, waiting))
     with database.atomic(existing=True) as connection:
         waiting = _write(connection, merged.unique, changes, now)
-        write_info(connection, **{_SHARED_WITH: shared_with, _WAITING: json.dumps(waiting), "own_revision": reached})
+        write_info(connection, **{SHARED_WITH: shared_with, WAITING: json.dumps(waiting), "own_revision": reached})
 
 
 def _have_come(database: StateDatabase, merged: Merged, names: list[str]) -> bool:

@@ -10,12 +10,13 @@ from mmmeta.clock import Clock, utcnow
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.publications import is_told, materialization
-from mmmeta_dagster.jobs import DagsterJob, imported
+from mmmeta_dagster.jobs import DagsterJob, imported, without_pull
 from mmmeta_dagster.sensor.decision import Decision, decide
 from mmmeta_dagster.sensor.observe import observe
 from mmmeta_dagster.sensor.outside import told_outside
 from mmmeta_dagster.sensor.situation import Cursor, Situation
-from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
+from mmmeta_dagster.syncing import pulls, remote_of
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 
 
 def build_remote_sensor(
@@ -40,6 +41,7 @@ def build_remote_sensor(
     """
 
     followed = imported(metadir)
+    there = ", there and not only here," if pulls(metadir) and remote_of(metadir) is not None else ""
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         situation = observe(followed, context.instance)
@@ -65,8 +67,9 @@ def build_remote_sensor(
             _report_killed(context.instance, lost.run_id)
         tags = {keys.TAG_REASON: decision.reason[: keys.TAG_LENGTH]}
         if decision.attempt > 1:
-            tags[keys.TAG_ATTEMPT] = f"{decision.attempt} of {metadir.sensor.attempts}"
-        request = dg.RunRequest(decision.run_key, tags=tags, asset_selection=_steps(metadir, translator, decision))
+            of = "" if decision.pulls else f" of {metadir.sensor.attempts}"
+            tags[keys.TAG_ATTEMPT] = f"{decision.attempt}{of}"
+        request = dg.RunRequest(decision.run_key, tags=tags, asset_selection=_steps(followed, translator, decision))
         return dg.SensorResult([request], cursor=cursor, asset_events=news)
 
     return dg.SensorDefinition(
@@ -74,7 +77,7 @@ def build_remote_sensor(
         evaluation_fn=evaluate,
         **({"job_name": job} if isinstance(job, str) else {"job": job}),
         minimum_interval_seconds=int(metadir.sensor.interval),
-        description=f"Asks for {keys.import_job(metadir.name)} when the remote's metadata is new or work is due: a "
+        description=f"Asks for {keys.import_job(metadir.name)} when the remote's metadata is new{there} or work is due: a "
         "retry, the rest of a limit, an ended lease, a new or changed job. Never two at once; again after a "
         f"failure, with a growing pause; gives up after {metadir.sensor.attempts} attempts until something changes.",
         default_status=dg.DefaultSensorStatus.RUNNING if metadir.sensor.enabled else dg.DefaultSensorStatus.STOPPED,
@@ -82,12 +85,11 @@ def build_remote_sensor(
 
 
 def _steps(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, decision: Decision) -> list[dg.AssetKey] | None:
-    """The assets that a run is for, where it is not for all: for one file that is tried again, the update and its job. Their
-    checks come along."""
-    if decision.jobs is None:
+    """The assets that a run is for, where it is not for all: for one file that is tried again, the update and its job. A pull
+    is not among them, for one that fails would keep the file from its turn. Their checks come along."""
+    if decision.pulls or (decision.jobs is None and not pulls(metadir)):
         return None
-    wanted = [MetadirAsset(metadir, name, metadir.jobs.get(name)) for name in (keys.STATE_DB, *decision.jobs)]
-    return [key_of(translator, asset) for asset in wanted]
+    return without_pull(metadir, translator, decision.jobs)
 
 
 def _is_news(metadir: MetadirConfig, situation: Situation, cursor: Cursor) -> bool:

@@ -27,6 +27,8 @@ from mmmeta.errors import StateDbError
 from mmmeta.files.file import File
 from mmmeta.state.ledger.postgresql.server import Transaction
 
+pytestmark = pytest.mark.services
+
 EACH = 7
 """Of the statements of a round every so many-th is one before which the connection is cut; the rest have their turn in other
 rounds, which have more or fewer statements."""

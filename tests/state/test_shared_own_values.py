@@ -17,6 +17,8 @@ from mmmeta import Metadir
 from mmmeta.errors import StateDbError
 from mmmeta.files.file import File
 
+pytestmark = pytest.mark.services
+
 ODD: dict[str, Any] = {
     "zero": -0.0,
     "yes": True,

@@ -21,6 +21,8 @@ from mmmeta import Metadir
 from mmmeta.errors import JobError, MmmetaError, NoFilesError, StateDbError
 from mmmeta.files.file import File
 
+pytestmark = pytest.mark.services
+
 ODD: dict[str, Any] = {
     "negative_zero": -0.0,
     "large": 1e16,
