@@ -67,6 +67,9 @@ class RunView:
         run_key: of the request it came from, None where a person started it.
         not_whole: what it found wrong with the metadir, None where it found nothing wrong.
         seen: the mark of the metadir's files when it looked (see ``files_seen``).
+        shard: which of the runs it is that share the work; None for any other run, and for one that a person started.
+        jobs: those that it helps with; none where it says nothing of them.
+        is_watched: whether Dagster looks by itself if its process lives, as it does for containers and pods.
     """
 
     run_id: str
@@ -80,6 +83,9 @@ class RunView:
     run_key: str | None = None
     not_whole: str | None = None
     seen: str | None = None
+    shard: int | None = None
+    jobs: tuple[str, ...] = ()
+    is_watched: bool = False
 
     @property
     def name(self) -> str:
@@ -99,6 +105,8 @@ class RunView:
             return True
         if self.at_work is not None:
             return self.at_work
+        if self.is_watched and self.alive_at is None:  # it works where its signs of life cannot be seen
+            return True
         if self.phase is Phase.STARTING:
             return now - self.last_sign <= STARTING
         # A step that waits for the pool's slot gives no sign of life itself.
@@ -119,15 +127,37 @@ _PHASES = {
 
 
 def runs_of(
-    instance: dg.DagsterInstance, dagster_job: str, metadir: MetadirConfig, status: Status | None = None
+    instance: dg.DagsterInstance,
+    dagster_job: str,
+    metadir: MetadirConfig,
+    status: Status | None = None,
+    *,
+    limit: int = LATEST,
 ) -> list[RunView]:
     """The latest runs of a Dagster job of a metadir, newest first."""
     layout = layout_of(metadir)
     wanted = dg.RunsFilter(job_name=dagster_job, tags={keys.TAG_PATH: str(metadir.path)})
-    return [_view(record, layout, status) for record in instance.get_run_records(wanted, limit=LATEST)]
+    records = instance.get_run_records(wanted, limit=limit)
+    return [_view(record, layout, status, is_watched=_watches(instance)) for record in records]
 
 
-def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunView:
+def helpers_of(instance: dg.DagsterInstance, metadir: MetadirConfig, status: Status | None = None) -> list[RunView]:
+    """The latest runs that share the work of a metadir, newest first; none where it has no shards."""
+    most = max((metadir.shards_of(job) for job in metadir.jobs.values()), default=0)
+    return runs_of(instance, keys.work_job(metadir.name), metadir, status, limit=LATEST + 2 * most) if most else []
+
+
+def _watches(instance: dg.DagsterInstance) -> bool:
+    """Whether Dagster itself looks if the processes of runs live. Its default launcher cannot be asked."""
+    return instance.run_monitoring_enabled and instance.run_launcher.supports_check_run_worker_health
+
+
+def _shard(tag: str | None) -> int | None:
+    _, slash, number = (tag or "").rpartition("/")
+    return int(number) if slash and number.isdecimal() else None
+
+
+def _view(record: dg.RunRecord, layout: Layout, status: Status | None, *, is_watched: bool) -> RunView:
     run = record.dagster_run
     phase = _PHASES.get(run.status, Phase.STARTED)
     created = record.create_timestamp
@@ -143,6 +173,9 @@ def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunVie
         run_key=run.tags.get(keys.TAG_RUN_KEY),
         not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
         seen=run.tags.get(keys.TAG_SEEN),
+        shard=_shard(run.tags.get(keys.TAG_SHARD)),
+        jobs=tuple(filter(None, run.tags.get(keys.TAG_JOBS, "").split(", "))),
+        is_watched=is_watched,
     )
 
 

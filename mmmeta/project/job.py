@@ -114,7 +114,9 @@ class JobConfig(Model):
     workers: Annotated[Count, Field(description="files that are worked on at the same time")] = 1
     shards: Annotated[
         Shards | None,
-        Field(description="Dagster runs that share this job's work beside the import; as the metadir has it unless given"),
+        Field(
+            description="Dagster runs that share this job's work beside the import; as the metadir has it unless given"
+        ),
     ] = None
     limit: Annotated[Limit | None, Field(description="how much one run does at most")] = None
     order_by: Annotated[OrderBy | None, Field(description="metadata key to go by; -key for the largest first")] = None

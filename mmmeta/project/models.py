@@ -128,7 +128,9 @@ class MetadirConfig(Model):
     schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
     shards: Annotated[
         Shards,
-        Field(description="Dagster runs that share the jobs' work at the same time, beside the import; 0: it works alone"),
+        Field(
+            description="Dagster runs that share the jobs' work at the same time, beside the import; 0: it works alone"
+        ),
     ] = 0
     run_tags: Annotated[
         RunTags,
