@@ -98,7 +98,7 @@ test-soak: $(READY)
 # Without xdist: the tests empty one schema again and again.
 test-postgres: $(READY)
 	@.ci/with-postgres $(BIN)/python -m pytest -k "postgresql or shared_ledger" tests/target tests/jobs/test_load_action.py \
-		tests/jobs/test_exactly_once.py tests/state
+		tests/jobs/test_exactly_once.py tests/state tests/dagster/test_shards_state.py
 
 test-mariadb: $(READY)
 	@.ci/with-mariadb $(BIN)/python -m pytest -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py

@@ -149,7 +149,13 @@ def helpers_of(instance: dg.DagsterInstance, metadir: MetadirConfig, status: Sta
 
 def _watches(instance: dg.DagsterInstance) -> bool:
     """Whether Dagster itself looks if the processes of runs live. Its default launcher cannot be asked."""
-    return instance.run_monitoring_enabled and instance.run_launcher.supports_check_run_worker_health
+    if not instance.run_monitoring_enabled:
+        return False
+    try:
+        return instance.run_launcher.supports_check_run_worker_health
+    # Of whatever type: the package of a launcher for containers need not be installed where code is loaded.
+    except Exception:
+        return True
 
 
 def _shard(tag: str | None) -> int | None:

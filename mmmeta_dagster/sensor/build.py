@@ -77,7 +77,7 @@ def build_remote_sensor(
         for lost in (*decision.lost, *sharing.lost):
             _report_killed(context.instance, lost.run_id)
         if sharing.asked and decision.run_key is None:
-            context.log.info(f"{decision.reason} {sharing.words}")
+            context.log.info(sharing.words)
             asked = [_helper(metadir, translator, one, sharing, now) for one in sharing.asked]
             return dg.SensorResult(asked, cursor=cursor, asset_events=news)
         if decision.run_key is None:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+import dagster as dg
 import pytest
 from situations import NOW, OLD, SECOND, run, seen, situation, status
+from small_archive import Archive
 
 from mmmeta.state.status import JobStatus
-from mmmeta_dagster.runs import Phase, RunView
+from mmmeta_dagster.runs import Phase, RunView, runs_of
 from mmmeta_dagster.sensor.sharing import Sharing, share
 from mmmeta_dagster.sensor.situation import JobWanted, SharedJob, Situation
 
@@ -172,3 +174,26 @@ def test_after_a_person_terminated_one_none_is_asked_for_for_a_while() -> None:
 def test_without_shards_nothing_is_said() -> None:
     """And nothing is asked for."""
     assert shares(at_work({"look": seen(pending=1000, due=1000)}, {})) == Sharing()
+
+
+@pytest.mark.parametrize(
+    ("settings", "watched"),
+    [
+        ({}, False),
+        ({"run_monitoring": {"enabled": True}}, False),
+        (
+            {"run_monitoring": {"enabled": True}, "run_launcher": {"module": "not_installed_here", "class": "Pods"}},
+            True,
+        ),
+        ({"run_launcher": {"module": "not_installed_here", "class": "Pods"}}, False),
+    ],
+)
+def test_dagster_looks_after_runs_where_its_launcher_can(
+    archive: Archive, settings: dict[str, object], watched: bool
+) -> None:
+    """The default launcher cannot, monitoring or not; one whose package is missing here starts its runs elsewhere."""
+    with dg.instance_for_test(overrides=settings) as instance:
+        job = archive.definitions.resolve_job_def("archive_import")
+        instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.tags)
+        (view,) = runs_of(instance, "archive_import", archive.config)
+    assert view.is_watched is watched
