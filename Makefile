@@ -97,7 +97,7 @@ test-soak: $(READY)
 
 # Without xdist: the tests empty one schema again and again.
 test-postgres: $(READY)
-	@.ci/with-postgres $(BIN)/python -m pytest -k "postgresql or shared_ledger" tests/target tests/jobs/test_load_action.py \
+	@.ci/with-postgres $(BIN)/python -m pytest -m "slow or not slow" -k "postgresql or shared" tests/target tests/jobs/test_load_action.py \
 		tests/jobs/test_exactly_once.py tests/state tests/dagster/test_shards_state.py
 
 test-mariadb: $(READY)

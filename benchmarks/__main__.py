@@ -21,6 +21,7 @@ from benchmarks import (
     loading,
     millions,
     peers,
+    services,
     starting,
     syncing,
     updating,
@@ -49,6 +50,7 @@ PARTS: dict[str, Part] = {
     "sync": lambda folder, arguments: syncing.run(folder, arguments.synced),
     "find": finding,
     "ledger": lambda folder, arguments: ledger.run(folder, [100_000, 1_000_000], arguments.rounds),
+    "services": lambda folder, arguments: services.run(folder, arguments.shared, arguments.served, arguments.rounds),
     "load": lambda folder, arguments: loading.run(folder, arguments.loaded, arguments.rounds),
     "download": lambda folder, arguments: downloading.run(folder, arguments.documents, arguments.rounds),
     "millions": lambda folder, arguments: millions.run(folder, arguments.millions, arguments.rounds),
@@ -78,6 +80,13 @@ def main() -> None:
     )
     parser.add_argument(
         "--synced", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="files of which 1,000 change"
+    )
+    parser.add_argument("--shared", type=int, default=100_000, help="files that workers share (default: %(default)s)")
+    parser.add_argument(
+        "--served",
+        type=int,
+        default=1_000_000,
+        help="files of an archive with a state in PostgreSQL (default: %(default)s)",
     )
     parser.add_argument("--documents", type=int, default=1_000, help="documents to download (default: %(default)s)")
     parser.add_argument("--memory", type=int, default=1_000_000, help="metadata files of the memory's measurement")

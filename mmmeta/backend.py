@@ -26,6 +26,7 @@ from mmmeta.reports import Progress
 from mmmeta.sqlite.database import Database
 from mmmeta.state.state import State
 from mmmeta.state.update import UpdateOptions, UpdateReport
+from mmmeta.state.worker import WorkerState
 from mmmeta.store.store import Store
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class Backend:
         """
         from mmmeta.jobs.job import Job
 
+        self.state.current()
         indexed: list[str] = []
         for config in self.jobs.values():
             try:
@@ -154,13 +156,18 @@ class Backend:
         return indexed
 
 
-def open_backend(layout: Layout, store: Store, jobs: Mapping[str, JobConfig], clock: Clock, *, server: bool) -> Backend:
+def open_backend(
+    layout: Layout, store: Store, jobs: Mapping[str, JobConfig], clock: Clock, *, server: bool, worker: bool = False
+) -> Backend:
     """The backend of a metadir; nothing is created by opening it.
 
     Args:
         server: allow writing metadata although the metadir began as a client's synced copy.
+        worker: leave files where they are, if the ledger is elsewhere.
     """
     writing = Server(layout, store, clock, meant=server)
+    if worker and layout.ledger is not None:
+        return Backend(writing, WorkerState(writing, store, clock), jobs)
     # The state knows how to merge, but no backend that knows it: what is forgotten shall be closed at once.
     return Backend(writing, State(writing, store, clock, partial(_merge_first, jobs)), jobs)
 

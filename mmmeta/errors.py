@@ -64,6 +64,10 @@ class StateDbError(MmmetaError):
     """The state db cannot be opened or written. The message says which and why."""
 
 
+class NoFilesError(StateDbError):
+    """A worker without a metadir was asked for what needs all files. Ask it where the archive is updated."""
+
+
 class InvalidFileError(MmmetaError):
     """A file that people write is not valid. Mend it at the line and key that the message names.
 

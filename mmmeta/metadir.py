@@ -49,6 +49,8 @@ class Metadir:
         files_root: folder with the metadata files; ``MMMETA_FILES_ROOT`` or the base path unless given.
         state: path of the state db, or URL of a PostgreSQL; ``MMMETA_STATE`` or ``_mmmeta/local/state.db`` unless given.
         server: allow writing metadata although the metadir began as a client's synced copy.
+        worker: have no files here, where ``state`` is a PostgreSQL: jobs do what it tells, nothing else can be asked, and nothing
+            is written to the disk. Where the state is in a file, this changes nothing.
 
     Attributes:
         name: of the metadir in the project file; ``mmmeta`` without one.
@@ -66,6 +68,7 @@ class Metadir:
         *,
         state: str | os.PathLike[str] | None = None,
         server: bool = False,
+        worker: bool = False,
         name: str = "mmmeta",
         jobs: Mapping[str, JobConfig] | None = None,
         clock: Clock = utcnow,
@@ -78,18 +81,21 @@ class Metadir:
         self.layout: Layout = Layout.at(base, root, state_path(state))
         self._store = Store(self.layout, clock)
         self.job_configs: dict[str, JobConfig] = dict(jobs or {})
-        self._backend = backend = open_backend(self.layout, self._store, self.job_configs, clock, server=server)
+        self._backend = backend = open_backend(
+            self.layout, self._store, self.job_configs, clock, server=server, worker=worker
+        )
         self.files: Files = Files(
             backend.server, backend.state, catalog=backend.catalog, database=backend.database, begin=backend.write
         )
 
     @classmethod
-    def from_config(cls, config: MetadirConfig) -> Metadir:
-        """The metadir that an entry of the project file describes."""
+    def from_config(cls, config: MetadirConfig, *, worker: bool = False) -> Metadir:
+        """The metadir that an entry of the project file describes; as in ``Metadir``, for a worker."""
         return cls(
             config.path,
             config.files_root if config.files_root is not None else config.path,
             state=config.state or config.state_path,
+            worker=worker,
             name=config.name,
             jobs=config.jobs,
         )
@@ -126,7 +132,8 @@ class Metadir:
     @property
     def is_client(self) -> bool:
         """Whether a state db has merged metadata here."""
-        return self._backend.state.merged() is not None
+        state = self._backend.state
+        return not state.is_worker and state.merged() is not None
 
     @property
     def revision(self) -> int:
@@ -265,25 +272,10 @@ class Metadir:
             JobError: the ledger knows no such job.
             StateDbError: there is no state db, or it cannot be read.
         """
-        from mmmeta.errors import JobError
-        from mmmeta.filters import to_where
-        from mmmeta.jobs.job import Job
-        from mmmeta.project.job import job_config
+        from mmmeta.jobs.recorded import recorded_job
 
         self.require_state()
-        with self._backend.state.ledger.looking() as view:
-            rules = view.rules(name)
-        if rules is None:
-            raise JobError(f"the ledger knows no job {name!r}.{near_misses(name, self.status().jobs)}")
-        known: dict[str, Any] = {
-            "rerun_on": rules.rerun_on if isinstance(rules.rerun_on, str) else list(rules.rerun_on) or "never",
-            "attempts": rules.attempts,
-            "backoff": rules.backoff,
-            "order_by": rules.order_by,
-            "on_delete": rules.on_delete,
-        }
-        config = job_config(name, to_where(rules.condition), **known)
-        return Job(config, self._backend.state, strict=False, recorded=rules)
+        return recorded_job(self._backend.state, name)
 
     def rename_job(self, old: str, new: str, *, dry_run: bool = False) -> Renamed:
         """Let the ledger, its places, its history and the receipts of a job have another name, so that nothing is done anew;
@@ -352,6 +344,14 @@ class Metadir:
         """
         self._backend.state.require()
 
+    def require_ledger(self) -> None:
+        """Refuse to go on where nobody has told what there is to do.
+
+        Raises:
+            StateDbError: there is no state db, or a ledger elsewhere knows no files.
+        """
+        self._backend.state.require_ledger()
+
     def touch(self, key: str) -> datetime:
         """Set a store key to now; returns it as it reads back, naive local time."""
         return self.store.touch(key)
@@ -388,12 +388,13 @@ def mmmeta(
     *,
     state: str | os.PathLike[str] | None = None,
     server: bool = False,
+    worker: bool = False,
 ) -> Metadir:
     """Open the metadir below a base path; see ``Metadir``.
 
     ``MMMETA``, ``MMMETA_FILES_ROOT`` and ``MMMETA_STATE`` are read now, not at import.
     """
-    return Metadir(path, files_root, state=state, server=server)
+    return Metadir(path, files_root, state=state, server=server, worker=worker)
 
 
 __all__ = ["DatabaseFacts", "Inspection", "Metadir", "mmmeta"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 from array import array
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -125,10 +126,13 @@ class Catalog:
 
     def by_unique(self, values: Sequence[str]) -> dict[str, FileRow]:
         """These files, deleted ones included."""
-        sql = f"{self._select} WHERE {self.unique_sql} IN ({{}})"
         with self._database.reading() as connection:
-            rows = [self._row(raw) for raw in execute_in_chunks(connection, sql, encodable(values))]
-        return {row.unique_value: row for row in rows}
+            return {row.unique_value: row for row in self.read(connection, values)}
+
+    def read(self, connection: sqlite3.Connection, values: Sequence[str]) -> list[FileRow]:
+        """The same by a connection of the caller's, which may be in a transaction."""
+        sql = f"{self._select} WHERE {self.unique_sql} IN ({{}})"
+        return [self._row(raw) for raw in execute_in_chunks(connection, sql, encodable(values))]
 
     def known_names(self, values: Sequence[str]) -> set[str]:
         """Those of these unique values that a file has, deleted ones included."""

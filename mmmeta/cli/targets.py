@@ -59,18 +59,22 @@ class Target:
             return self.config.command(words)
         return f"mmmeta --metadir {shlex.quote(str(self.path))} {words}"
 
-    def open(self) -> Metadir:
-        """The metadir; it creates nothing by being opened."""
+    def open(self, *, worker: bool = False) -> Metadir:
+        """The metadir; it creates nothing by being opened.
+
+        Args:
+            worker: without files, where the ledger is not here either.
+        """
         from mmmeta.metadir import Metadir, mmmeta
 
         if self.config is None:
-            return mmmeta(self.path, self.files_root)
+            return mmmeta(self.path, self.files_root, worker=worker)
         config = self.config
         if self.files_root is not None:
             config = config.model_copy(update={"files_root": str(Path(self.files_root).expanduser().absolute())})
         if state := os.environ.get(STATE_ENVIRONMENT):
             config = config.model_copy(update={"state": state})
-        return Metadir.from_config(config)
+        return Metadir.from_config(config, worker=worker)
 
 
 def find_targets(ctx: click.Context) -> list[Target]:

@@ -25,10 +25,10 @@ from mmmeta.cli.targets import Target, find_targets
 def verb(ctx: click.Context, jobs: tuple[str, ...], limit: int | None, quiet: bool, as_json: bool) -> None:
     """Help with what is due, until nothing is: no update, no evaluation.
 
-    What is due has an update or a run found, here or elsewhere; any number of processes may work on it at once, and each
-    file is in the hands of one. Without JOB it helps with all jobs of the project file, in their order there. A worker whose
-    project file defines a job otherwise than it was evaluated says so and leaves it alone. Ctrl-C and SIGTERM end it after the files
-    at hand. It ends with 3 where files failed.
+    What is due an update or a run has found, here or, where the state is in PostgreSQL, on any machine: then nothing is needed here
+    but the project file. Any number of processes may work at once, and each file is in the hands of one. Without JOB it helps
+    with all jobs of the project file, in their order there. A worker whose project file defines a job otherwise than it was
+    evaluated says so and leaves it alone. Ctrl-C and SIGTERM end it after the files at hand. It ends with 3 where files failed.
 
     \b
     Examples:
@@ -58,8 +58,8 @@ def _work(
     if not names and not quiet and not as_json:
         note(f"{target.name}: {target.without_jobs}")
     results: list[JobResult] = []
-    with target.open() as metadir:
-        metadir.require_state()
+    with target.open(worker=True) as metadir:
+        metadir.require_ledger()
         for name in names:
             if stop():
                 break

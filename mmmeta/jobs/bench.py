@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from mmmeta.catalog.catalog import Catalog, FileRow
+from mmmeta.chunks import in_chunks
 from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
 from mmmeta.files.claim import FileClaim
@@ -20,6 +22,7 @@ from mmmeta.jobs.versions import rules_of, version_name
 from mmmeta.project.job import JobConfig
 from mmmeta.state.candidates import Candidates
 from mmmeta.state.evaluation import Evaluation, evaluate
+from mmmeta.state.file_teller import telling
 from mmmeta.state.ledger.outcomes import Claim, Outcome, Place, Settled
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.store import KnownJob, Ledger
@@ -27,6 +30,13 @@ from mmmeta.state.ledger.view import LedgerView, Waiting
 from mmmeta.state.liveness import Alive
 from mmmeta.state.state import State
 from mmmeta.state.status import JobStatus
+from mmmeta.state.told import row_of
+from mmmeta.state.worker import WorkerState
+
+_log = logging.getLogger(__name__)
+
+_TOLD_AT_ONCE = 1_000
+"""Files of which a worker without files asks what is in them, to filter."""
 
 
 class Bench:
@@ -45,6 +55,7 @@ class Bench:
         self.is_recorded: bool = recorded is not None
         self.rules: JobRules = recorded or rules_of(config, state.config.metadata.content)
         self._told = told
+        self._warned = False
 
     def told(self) -> Bench:
         """The same for a worker who evaluates nothing by itself."""
@@ -75,7 +86,17 @@ class Bench:
             index: make the indexes that the selection is in need of; made for one look, they cost more than they gain.
         """
         rules = self.rules if index else replace(self.rules, index=False)
-        return evaluate(ledger, Candidates(self.state.database, catalog, rules), state_revision)
+        with self._candidates(ledger, catalog, rules) as files:
+            return evaluate(ledger, files, state_revision)
+
+    @contextmanager
+    def _candidates(self, ledger: Ledger, catalog: Catalog, rules: JobRules) -> Iterator[Candidates]:
+        """What the rules make of the files."""
+        if not ledger.wants_payloads:
+            yield Candidates(self.state.database, catalog, rules)
+            return
+        with telling(self.state.database, self.state.config, self.state.clock()) as teller:
+            yield Candidates(self.state.database, catalog, rules, teller)
 
     @contextmanager
     def evaluated(self, catalog: Catalog, state_revision: int, *, dry_run: bool = False) -> Iterator[Ledger]:
@@ -99,12 +120,17 @@ class Bench:
     def files(self, names: Sequence[str]) -> dict[str, File]:
         """The files of these names that there are, deleted ones too."""
         catalog = self.state.catalog(warn=False)
+        if isinstance(self.state, WorkerState):
+            with self.looking() as view:
+                told = view.payloads(names)
+            return {name: self.file(row_of(name, one), catalog) for name, one in told.items()}
         return {name: self.file(row, catalog) for name, row in catalog.by_unique(names).items()}
 
     @cached_property
     def state_id(self) -> str:
         """Of the ledger that this job's tokens come from."""
-        self.state.ensure()
+        if not self.state.is_worker:
+            self.state.ensure()
         return self.state.ledger.identity()
 
     def claim(
@@ -125,9 +151,17 @@ class Bench:
             claims = ledger.claim(
                 count, worker=worker, run_id=run_id, lease=self.config.lease, without=without, among=among
             )
+            told = ledger.payloads([claim.file for claim in claims])
         if not claims:
             return None
         catalog = self.state.catalog(warn=False)
+        if ledger.wants_payloads:
+            self._settle_untold([claim for claim in claims if claim.file not in told], worker, run_id)
+            return [
+                self.file(row_of(claim.file, told[claim.file]), catalog, claim)
+                for claim in claims
+                if claim.file in told
+            ]
         rows = catalog.by_unique([claim.file for claim in claims])
         alive = {name for name, row in rows.items() if not row.system["__deleted"]}
         # Deleted since it was selected, or back since it was to be undone: the ledger was not told of it yet.
@@ -136,6 +170,12 @@ class Bench:
             self.release(others)
         settled = {claim.file for claim in others}
         return [self.file(rows[claim.file], catalog, claim) for claim in claims if claim.file not in settled]
+
+    def _settle_untold(self, claims: Sequence[Claim], worker: str, run_id: str | None) -> None:
+        """Nobody can tell what is in these files: they fail, and the others go on."""
+        message = "its metadata are not in the ledger, for they were too long: see what the last evaluation has logged"
+        if claims:
+            self.settle([Outcome(claim, "StateDbError", message) for claim in claims], run_id, worker)
 
     def settle(self, outcomes: Sequence[Outcome], run_id: str | None, worker: str) -> list[Settled]:
         """Record how claimed files ended; what became of them meanwhile counts, whether anybody evaluated since or not."""
@@ -168,7 +208,9 @@ class Bench:
         Raises:
             JobError: of a worker, where the ledger was told of no such job, or of another definition.
         """
-        self.state.require()
+        self.state.require_ledger()
+        if not self.state.is_worker:
+            self.state.current()
         with self.changing() as ledger:
             self._catch_up(ledger)
 
@@ -177,8 +219,21 @@ class Bench:
         the job was evaluated. A job that another process defines otherwise by now is left to it."""
         known = ledger.known()
         if known is None or not self.rules.means_as(known.rules):
-            if self._told:
+            if self._told or self.state.is_worker:
                 raise JobError(_why_not_told(self.config.name, known))
+            return
+        if (
+            (self._told or self.state.is_worker)
+            and not self._warned
+            and known.rules.fingerprint != self.rules.fingerprint
+        ):
+            self._warned = True
+            _log.warning(
+                "job %s does something else here (its action, where it puts things, or its limit) than where it was evaluated: "
+                "give all the same project file, unless that is meant",
+                self.config.name,
+            )
+        if self.state.is_worker:
             return
         revision = self.state.require().state_revision
         if known.evaluated < revision:
@@ -186,11 +241,11 @@ class Bench:
 
     def _tell(self, ledger: Ledger, names: Sequence[str]) -> None:
         """Tell the ledger of these files, where files have changed since the job was evaluated."""
-        known = ledger.known() if names else None
+        known = ledger.known() if names and not self.state.is_worker else None
         if known is not None and known.evaluated < self.state.require().state_revision:
             # Under the rules that the ledger has; another process may have brought others since.
-            files = Candidates(self.state.database, self.state.catalog(warn=False), known.rules)
-            ledger.under(known.rules).offer(files.named(names), None)
+            with self._candidates(ledger, self.state.catalog(warn=False), known.rules) as files:
+                ledger.under(known.rules).offer(files.named(names), None, teller=files.teller)
 
     # Places
 
@@ -262,7 +317,15 @@ class Bench:
 
     def due_among(self, condition: Condition) -> list[str]:
         """The same, of the files that a condition means: what is to be done, and what is to be undone."""
-        return self.state.catalog(warn=False).among(self.due(), condition, deleted=None)
+        names = self.due()
+        if not isinstance(self.state, WorkerState):
+            return self.state.catalog(warn=False).among(names, condition, deleted=None)
+        found = []
+        for chunk in in_chunks(names, _TOLD_AT_ONCE):
+            with self.looking() as view:
+                catalog = self.state.catalog_of(view.payloads(chunk))
+            found += catalog.among(chunk, condition, deleted=None)
+        return found
 
     def settled_among(self, condition: Condition, statuses: Sequence[str]) -> list[str]:
         """The files with one of these statuses that a condition means and that are not deleted."""

@@ -183,7 +183,7 @@ def _give_back(bench: Bench, worker: Alive, keeper: Keeper) -> None:
     keeper.__exit__()
     holds = True
     try:
-        if bench.state.database.exists():
+        if bench.state.has_ledger():
             bench.give_back(worker.name)
             holds = False
             bench.state.write_status()

@@ -139,7 +139,7 @@ class Job(ReadableJob):
 
     def forget(self, *, dry_run: bool = False) -> int:
         """Remove the job's part of the ledger; the next run does every file again. Returns how many were known."""
-        if not self._state.database.exists():
+        if not self._state.has_ledger():
             return 0
         with self._bench.rehearsing() if dry_run else self._bench.changing() as ledger:
             count = ledger.forget()
@@ -150,7 +150,7 @@ class Job(ReadableJob):
     @contextmanager
     def _changing(self, dry_run: bool) -> Iterator[tuple[Ledger, Catalog]]:
         """The evaluated ledger in one transaction, of which a dry run leaves nothing."""
-        merged = self._state.ensure()
+        merged = self._state.current()
         catalog = self._state.catalog()
         self._keys.check(catalog)
         with self._bench.evaluated(catalog, merged.state_revision, dry_run=dry_run) as ledger:
@@ -227,11 +227,13 @@ class Job(ReadableJob):
             JobError, UnknownKeyError: the definition cannot work, or no file has a key of ``only``. Failures of files are
                 in the report.
         """
+        if self._state.is_worker:
+            return self.work(action, batch=batch, run_id=run_id, limit=limit, only=only, progress=progress, stop=stop)
         self._state.ensure()
         options = {"run_id": run_id, "limit": limit, "progress": progress, "stop": stop}
         with self._running(self._bench, action, batch, only, options) as run:
             report = run.work(self.evaluate())
-            if self._bench.status().evaluated < self._state.ensure().state_revision:
+            if self._bench.status().evaluated < self._state.current().state_revision:
                 self.evaluate()  # what the action has saved shall not look like news that came after the run
         return report
 

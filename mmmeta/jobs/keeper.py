@@ -75,5 +75,5 @@ def at_work(bench: Bench, action: Action, run_id: str | None) -> Iterator[Alive]
 
 
 def _tell_status(bench: Bench) -> None:
-    if bench.state.database.exists():
+    if bench.state.has_ledger():
         bench.state.write_status()

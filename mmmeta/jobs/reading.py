@@ -54,8 +54,12 @@ class ReadableJob:
         return self._bench.rules
 
     def evaluate(self) -> Evaluation:
-        """Bring the pending files up to what was merged and saved last."""
-        merged = self._state.ensure()
+        """Bring the pending files up to what was merged and saved last; a worker without files leaves that to others, and
+        looks whether they mean the same job."""
+        if self._state.is_worker:
+            self._bench.catch_up()
+            return Evaluation()
+        merged = self._state.current()
         catalog = self._state.catalog()
         self._keys.check(catalog)
         with self._bench.changing() as ledger:
@@ -79,7 +83,7 @@ class ReadableJob:
 
     def plan(self) -> Plan:
         """What a run would do now, and what a changed definition would change; nothing is written."""
-        merged = self._state.ensure()
+        merged = self._state.current()
         catalog = self._state.catalog()
         self._keys.check(catalog)
         return make_plan(self._bench, catalog, merged.state_revision)
@@ -111,7 +115,7 @@ class ReadableJob:
 
     def files(self, status: str | Sequence[str] = "failed") -> list[LedgerEntry]:
         """The ledger's rows of this job with this status (or these), the last settled first."""
-        if not self._state.database.exists():
+        if not self._state.has_ledger():
             return []
         with self._bench.looking() as view:
             return view.entries(self.name, [status] if isinstance(status, str) else list(status))
@@ -119,7 +123,7 @@ class ReadableJob:
     def history(self, *, file: str | None = None, run_id: str | None = None, limit: int | None = 100) -> list[Attempt]:
         """What happened: attempts of the last 90 days, the latest first; of one file, or of one run (the beginning of
         its id is enough)."""
-        if not self._state.database.exists():
+        if not self._state.has_ledger():
             return []
         with self._bench.looking() as view:
             return view.history(job=self.name, file=file, run_id=run_id, limit=limit)
@@ -134,6 +138,10 @@ class ReadableJob:
         """
         self._state.ensure()
         return self._bench.done_by_value(key, by)
+
+    def counts(self) -> JobStatus:
+        """The job in numbers, as the ledger has it now; its selection is left as it was evaluated last."""
+        return self._bench.status()
 
     def last_attempt(self) -> int:
         """The number of the last attempt in the ledger: what workers do from now on can be told by it."""

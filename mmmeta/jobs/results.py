@@ -114,7 +114,7 @@ def _files(bench: Bench, names: list[str]) -> Iterator[list[Done]]:
 def _replaced(bench: Bench, done: Sequence[Done]) -> set[str]:
     """Those of these files whose result need not be there any more: the state db has a version that the job was not told of
     yet."""
-    if not done:
+    if not done or bench.state.is_worker:
         return set()
     job, names = bench.config.name, [entry.file.unique_value for entry in done]
     with bench.looking() as view:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from mmmeta.catalog.indexes import make_missing
 from mmmeta.chunks import PER_STATEMENT, in_chunks
 from mmmeta.filters import All, Compare, Condition, Not, kinds_in_words, kinds_taken, walk
 from mmmeta.state.database import StateDatabase
+from mmmeta.state.file_teller import FileTeller
 from mmmeta.state.ledger.outcomes import Candidate
 from mmmeta.state.ledger.rules import METADATA, NEVER, JobRules
 
@@ -35,16 +37,22 @@ class Candidates:
     """The files of a state db as one job sees them.
 
     Every method reads a connection of its own, so what another transaction has not committed does not show.
+
+    Args:
+        teller: tells what is in the files, too, as of one moment with what is read here.
     """
 
-    def __init__(self, database: StateDatabase, catalog: Catalog, rules: JobRules) -> None:
+    def __init__(
+        self, database: StateDatabase, catalog: Catalog, rules: JobRules, teller: FileTeller | None = None
+    ) -> None:
         self._database = database
         self._catalog = catalog
         self._rules = rules
+        self.teller = teller
 
     def under(self, rules: JobRules) -> Candidates:
         """The same files as other rules see them."""
-        return Candidates(self._database, self._catalog, rules)
+        return Candidates(self._database, self._catalog, rules, self.teller)
 
     def everything(self) -> Iterator[Candidate]:
         """All files that the selection means, in the order in which they were first published."""
@@ -98,7 +106,7 @@ class Candidates:
             f"SELECT {self._catalog.unique_sql}, {self._priority}, {self._version}, {content}, files.__rev, "
             f"files.__deleted, {meant}, {self._once} FROM {source}"
         )
-        with self._database.reading() as connection:
+        with self._database.reading() if self.teller is None else nullcontext(self.teller.connection) as connection:
             yield from map(Candidate._make, connection.execute(sql, (*meant_parameters, *parameters)))
 
     @property

@@ -29,7 +29,6 @@ from mmmeta.errors import StateDbError
 from mmmeta.metadata.changelog.sources import Content
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage
-from mmmeta.sqlite.statements import quote_identifier
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.ledger.sqlite.tables import create_ledger
 
@@ -61,6 +60,7 @@ class Merged:
         state_revision: grows with every merge and save.
         alive: how many files are not deleted.
         merged_at: text of the moment of the last merge that brought anything, None where nobody noted it.
+        own_revision: up to which own values were brought here, where several clients share them.
     """
 
     state_id: str
@@ -72,6 +72,7 @@ class Merged:
     state_revision: int
     alive: int
     merged_at: str | None = None
+    own_revision: int = 0
 
     @property
     def content(self) -> Content:
@@ -128,10 +129,15 @@ def state_catalog(database: StateDatabase, now: datetime) -> Catalog:
         MmmetaError: it is missing, damaged, or of another format.
     """
     with database.reading() as connection:
-        merged = read_merged(connection, database)
-        if merged is None:
-            raise Damage("it has no tables")
-        owners = [KeyColumns.load(connection, owner, merged.unique) for owner in (REMOTE, CLIENT)]
+        return catalog_by(connection, database, now)
+
+
+def catalog_by(connection: sqlite3.Connection, database: StateDatabase, now: datetime) -> Catalog:
+    """The same as a connection sees them, which may be in a transaction."""
+    merged = read_merged(connection, database)
+    if merged is None:
+        raise Damage("it has no tables")
+    owners = [KeyColumns.load(connection, owner, merged.unique) for owner in (REMOTE, CLIENT)]
     return Catalog(database, unique=merged.unique, alive=merged.alive, owners=owners, system=STATE_SYSTEM, now=now)
 
 
@@ -147,6 +153,7 @@ def merged_from(info: dict[str, Any]) -> Merged:
         info["state_revision"],
         info["alive"],
         info.get("merged_at"),
+        int(info.get("own_revision") or 0),
     )
 
 
@@ -178,41 +185,3 @@ def next_state_revision(connection: sqlite3.Connection) -> int:
     connection.execute("UPDATE main.info SET value = value + 1 WHERE name = 'state_revision'")
     (revision,) = connection.execute("SELECT value FROM main.info WHERE name = 'state_revision'").fetchone()
     return int(revision)
-
-
-def save_local(
-    connection: sqlite3.Connection,
-    unique: str,
-    file: str,
-    changes: dict[str, Any],
-    removed: set[str],
-    now: str,
-) -> int | None:
-    """Write the client's own fields of one file, the given ones only; the state revision that this took, None if the
-    state db has no such file."""
-    unique_sql = KeyColumns.load(connection, REMOTE, unique).unique_sql
-    columns = KeyColumns.load(connection, CLIENT, unique)
-    names = ", ".join(["__local_types", "__local_more", *columns.sql])
-    row = connection.execute(f"SELECT {names} FROM files WHERE {unique_sql} = ?", (file,)).fetchone()
-    if row is None:
-        return None
-    values = columns.decode(row[2:], row[0], row[1])
-    values.update(changes)
-    for key in removed:
-        values.pop(key, None)
-    cells, types, more = columns.encode(values)
-    columns.flush()
-    written = {key for key in (*changes, *removed) if key in columns.slots}
-    assignments = ["__local_types = ?", "__local_more = ?", "__state_last_updated = ?", "__state_rev = ?"]
-    revision = next_state_revision(connection)
-    parameters: list[Any] = [types, more, now, revision]
-    for key in sorted(written):
-        slot = columns.slots[key]
-        if slot.column is not None and slot.position is not None:
-            assignments.append(f"{quote_identifier(slot.column)} = ?")
-            parameters.append(cells[slot.position])
-    connection.execute(
-        f"UPDATE files SET {', '.join(assignments)} WHERE {unique_sql} = ?",
-        (*parameters, file),
-    )
-    return revision

@@ -30,10 +30,11 @@ def evaluate(ledger: Ledger, files: Candidates, state_revision: int) -> Evaluati
 
     Read are the files that changed since the last time; all that are meant where the selection is new or another one.
     """
-    rules, known = ledger.rules, ledger.known()
+    rules, known, teller = ledger.rules, ledger.known(), files.teller
     if known is None:
         indexed = files.index()
-        return Evaluation(**vars(ledger.offer(files.everything(), state_revision)), indexed=indexed)
+        offered = ledger.offer(files.everything(), state_revision, teller=teller)
+        return Evaluation(**vars(offered), indexed=indexed)
     changed = known.rules.selection != rules.selection
     redefined = known.rules.rules != rules.rules
     outdated = known.evaluated < state_revision
@@ -42,7 +43,7 @@ def evaluate(ledger: Ledger, files: Candidates, state_revision: int) -> Evaluati
     if redefined:
         if not rules.compares_as(known.rules):
             # What changed under the old rules and was not looked at yet is due; adopting it as done would lose it.
-            ledger.under(known.rules).offer(files.under(known.rules).since(known.evaluated), None)
+            ledger.under(known.rules).offer(files.under(known.rules).since(known.evaluated), None, teller=teller)
         ledger.redefine(known.rules, files.named)
     candidates: list[Iterator[Candidate]] = []
     if outdated:
@@ -51,5 +52,5 @@ def evaluate(ledger: Ledger, files: Candidates, state_revision: int) -> Evaluati
         candidates.append(files.everything())
     elif grows_with_time(rules.condition):
         candidates.append(files.entered(known.evaluated_at))
-    offered = ledger.offer(chain(*candidates) if candidates else (), state_revision, whole=changed)
+    offered = ledger.offer(chain(*candidates) if candidates else (), state_revision, whole=changed, teller=teller)
     return Evaluation(**vars(offered), changed=changed, indexed=indexed)

@@ -17,11 +17,12 @@ from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.store import LedgerStore
 
 
-def open_ledger(layout: Layout, database: StateDatabase, clock: Clock) -> LedgerStore:
+def open_ledger(layout: Layout, database: StateDatabase, clock: Clock, *, without_files: bool = False) -> LedgerStore:
     """The ledger of a metadir's state; nothing is asked of a server by opening it.
 
     Args:
         database: the state db.
+        without_files: for a worker that has no state db, and writes nothing to the disk.
 
     Raises:
         StateDbError: it is in a database for which the driver is missing, or whose URL is none.
@@ -35,11 +36,14 @@ def open_ledger(layout: Layout, database: StateDatabase, clock: Clock) -> Ledger
             f"the state is in PostgreSQL, and {error}. Install it: {pip_line('mmmeta[postgres]')}"
         ) from error
 
+    if without_files:
+        return PostgresLedgerStore(layout.ledger, None, clock, lambda: None)
+
     def copy() -> Copy | None:
         merged = merged_of(database)
         if merged is None:
             return None
-        return Copy(merged.state_id, merged.metadata_id, merged.revision, merged.state_revision)
+        return Copy(merged.state_id, merged.metadata_id, merged.revision, merged.state_revision, merged.own_revision)
 
     return PostgresLedgerStore(layout.ledger, layout.workers, clock, copy)
 

@@ -29,7 +29,7 @@ from mmmeta.reports import Progress
 from mmmeta.state.backup import restore
 from mmmeta.state.candidates import Candidates
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.db import Merged, merged_of, next_state_revision, save_local, state_catalog
+from mmmeta.state.db import Merged, merged_of, next_state_revision, state_catalog
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.sqlite.rekeying import Same, copy_job, copy_rest, note_names
 from mmmeta.state.ledger.sqlite.view import SqliteLedgerView
@@ -37,6 +37,7 @@ from mmmeta.state.liveness import living
 from mmmeta.state.matching import Matches, Side, match
 from mmmeta.state.merge import VANISHED
 from mmmeta.state.open import require_own_ledger
+from mmmeta.state.own_values import save_local
 from mmmeta.state.update import Announced, UpdateOptions, Updater
 
 BEFORE = ".before-rekey"

@@ -20,10 +20,11 @@ from mmmeta.layout import Layout
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.metadata.server import Server
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.db import Merged, merged_of, save_local, state_catalog
+from mmmeta.state.db import Merged, merged_of, state_catalog
 from mmmeta.state.ledger.sqlite.ledger import note_saved
 from mmmeta.state.ledger.store import LedgerStore
 from mmmeta.state.open import open_ledger
+from mmmeta.state.own_values import bring_own_values, save_local
 from mmmeta.state.status import (
     JobStatus,
     Status,
@@ -53,7 +54,10 @@ class State:
     Attributes:
         database: the state db.
         ledger: what jobs have done.
+        is_worker: whether the files are elsewhere.
     """
+
+    is_worker = False
 
     def __init__(self, server: Server, store: Store, clock: Clock, merge_first: Callable[[State], object]) -> None:
         self.server = server
@@ -61,7 +65,7 @@ class State:
         self.store = store
         self.clock = clock
         self.database: StateDatabase = StateDatabase(self.layout.state)
-        self.ledger: LedgerStore = open_ledger(self.layout, self.database, clock)
+        self.ledger: LedgerStore = open_ledger(self.layout, self.database, clock, without_files=self.is_worker)
         self._merge_first = merge_first
         self._evaluated: dict[str, datetime] = {}
         self._metadata_file: str | None = None
@@ -102,6 +106,26 @@ class State:
             merged = self.merged()
         assert merged is not None
         return merged
+
+    def current(self) -> Merged:
+        """The same with what other clients have set meanwhile, where they share it: before an evaluation."""
+        merged = self.ensure()
+        if self.ledger.own is None:
+            return merged
+        bring_own_values(self.database, self.ledger, self.ledger.own, to_text(self.clock()))
+        return self.require()
+
+    def require_ledger(self) -> None:
+        """Refuse to go on where nobody has told what there is to do.
+
+        Raises:
+            StateDbError: nothing was merged yet.
+        """
+        self.require()
+
+    def has_ledger(self) -> bool:
+        """Whether there may be a ledger to look into: not before the first update."""
+        return self.database.exists()
 
     def require(self) -> Merged:
         """What is merged.
@@ -203,6 +227,8 @@ class State:
                     f"{self.database.path} has no file {unique_value!r}: it came after the last update; run update() first"
                 )
             outdated = note_saved(connection, {*changed, *removed}, revision)
+            if self.ledger.own is not None:
+                self.ledger.own.save({unique_value: (changed, removed)})
         lags = self._lags(merged)
         if lags:
             self._tell_store(merged)
@@ -224,6 +250,8 @@ class State:
             for file, changed in values.items():
                 if save_local(connection, merged.unique, file, changed, set(), now) is None:
                     raise StateDbError(f"{self.database.path} has no file {file!r}; nothing was set")
+            if self.ledger.own is not None:
+                self.ledger.own.save({file: (changed, ()) for file, changed in values.items()})
 
     def _lags(self, merged: Merged) -> bool:
         """Whether status.json is not of what is merged, because an update was killed before it wrote it; looked at once."""

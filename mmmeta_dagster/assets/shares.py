@@ -10,18 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from mmmeta import Metadir, RunReport
 from mmmeta.clock import utcnow
+from mmmeta.errors import NoFilesError
 from mmmeta.jobs.job import Job
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending
 from mmmeta_dagster.assets.step import LoggedProgress, failure, opened
-from mmmeta_dagster.assets.telling import tell_of_interruption, tell_of_oddities
+from mmmeta_dagster.assets.telling import tell_of_oddities
 from mmmeta_dagster.assets.verdict import verdict
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.runs import helpers_of
@@ -57,21 +59,23 @@ def help_with(
         Failure: nothing could be done, or more failed than ``fail_run_above`` allows.
     """
     progress, run_id = LoggedProgress(context), context.run.run_id
+    shard = context.run.tags.get(keys.TAG_SHARD, metadir.name)
     commands = reporting.Commands.about(metadir, name, run_id)
-    with opened(context, metadir) as m:
+    with opened(context, metadir, worker=True) as m:
+        m.require_ledger()
         job = m.job(name)
         if options.retry_failed or options.retry_dead or options.redo_done:
             job.retry(dead=options.retry_dead, done=options.redo_done)
         try:
             report = job.work(function, batch=batch, run_id=run_id, limit=options.limit, progress=progress)
         except dg.DagsterExecutionInterruptedError:
-            tell_of_interruption(context, m, job, progress.done, commands)
+            metadata = reporting.of_interrupted_share(progress.done, shard, commands)
+            context.log.warning(f"{name} was {metadata[keys.META_SUMMARY]}")
+            context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
             raise
         tell_of_oddities(context, metadir, report)
-        counts = m.status().jobs[name]
-        limit = metadir.jobs[name].fail_run_above
-        problem = verdict(report, counts, limit, lambda file: links_of(m, [file])[file].text)
-    shard = context.run.tags.get(keys.TAG_SHARD, metadir.name)
+        counts = job.counts()
+        problem = verdict(report, counts, metadir.jobs[name].fail_run_above, partial(_called, m))
     if report.attempted:
         metadata = reporting.of_share(report, counts, shard, commands)
         context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))
@@ -80,6 +84,14 @@ def help_with(
     if problem is not None:
         raise failure(problem, commands.next(counts))
     yield from ()
+
+
+def _called(m: Metadir, file: str) -> str:
+    """What a person calls a file; its unique value where the files are elsewhere."""
+    try:
+        return links_of(m, [file])[file].text
+    except NoFilesError:
+        return file
 
 
 def since(context: dg.AssetExecutionContext, job: Job) -> int:

@@ -168,6 +168,16 @@ def of_share(report: RunReport, counts: JobStatus, shard: str, commands: Command
     }
 
 
+def of_interrupted_share(settled: int, shard: str, commands: Commands) -> dict[str, Any]:
+    """The same of a run that was terminated and has settled this many files."""
+    return {
+        keys.META_SUMMARY: f"terminated: {settled:,} files settled (what was at work is given back, untried)",
+        keys.META_SEE_MORE: commands.of_run,
+        keys.META_SHARD: shard,
+        keys.META_DONE_BY_SHARD: settled,
+    }
+
+
 def _first(sentence: str, standing: Standing, commands: Commands) -> dict[str, Any]:
     failures = {} if standing.failures is None else {keys.META_FAILURES: standing.failures}
     return {keys.META_SUMMARY: sentence, **failures, **commands.next(standing.counts)}

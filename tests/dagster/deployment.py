@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,8 +47,11 @@ class Deployment:
         return [record.dagster_run for record in reversed(records)]
 
     def kill(self, run: dg.DagsterRun) -> None:
-        """SIGKILL for the process of a run, which names it on its command line."""
-        (pid,) = [pid for pid in _family(self.pid) if run.run_id.encode() in _command(pid)]
+        """SIGKILL for the process of a run, as its log names it."""
+        with dg.DagsterInstance.get() as instance:
+            said = " ".join(entry.user_message or "" for entry in instance.all_logs(run.run_id))
+        (pid,) = {int(number) for number in re.findall(r"in process \(pid: (\d+)\)", said)}
+        assert pid in _family(self.pid)
         os.kill(pid, signal.SIGKILL)
 
     def skips(self, metadir: str) -> list[str]:
@@ -140,11 +144,3 @@ def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children")
     below = [int(child) for child in children.read_text().split()] if children.exists() else []
     return below + [grandchild for child in below for grandchild in _family(child)]
-
-
-def _command(pid: int) -> bytes:
-    """The command line of a process; empty where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from archives import Archive, deliver, nothing
 
@@ -67,6 +69,16 @@ def test_how_a_worker_works_is_its_own_affair(archive: Archive) -> None:
     deliver(archive, "a", "b")
     archive.client.job("job").evaluate()
     assert archive.client.job("job", batch_size=1, workers=2, lease=60).work(nothing).done == 2
+
+
+def test_another_action_is_told(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, for a path may be another one on another machine; the files are done all the same."""
+    deliver(archive, "a", "b")
+    rules: dict[str, Any] = {"batch_size": 1, "limit": {"files": 9}}
+    archive.client.job("job").evaluate()
+    assert archive.client.job("job", **rules).work(nothing).done == 2
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("job job does something else here (its action, where it puts things, or its limit)")
 
 
 def test_what_a_worker_s_action_sets_is_no_news_after_it(archive: Archive) -> None:

@@ -10,13 +10,15 @@ ledger shows is in ``view``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from mmmeta.documents.hosts import Closed
 from mmmeta.state.ledger.outcomes import Adopted, Candidate, Claim, Holder, Outcome, Place, Pointing, Settled
+from mmmeta.state.ledger.payloads import Common, Teller, Told
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.view import LedgerView
 from mmmeta.state.liveness import Alive
@@ -63,9 +65,11 @@ class Ledger(ABC):
 
     Attributes:
         rules: the job's definition.
+        wants_payloads: whether ``offer`` is to be given somebody who tells what is in the files, for workers that have none.
     """
 
     rules: JobRules
+    wants_payloads: bool = False
 
     # What the selection means
 
@@ -78,7 +82,14 @@ class Ledger(ABC):
         """The same ledger under other rules of the same job, such as those that it had before."""
 
     @abstractmethod
-    def offer(self, candidates: Iterable[Candidate], up_to: int | None, *, whole: bool = False) -> Offered:
+    def offer(
+        self,
+        candidates: Iterable[Candidate],
+        up_to: int | None,
+        *,
+        whole: bool = False,
+        teller: Teller | None = None,
+    ) -> Offered:
         """Take in what became of files, and remember the rules and the state revision up to which that is known.
 
         A file that the selection means becomes pending, unless this very version is done, failed or dead. One that is
@@ -93,6 +104,7 @@ class Ledger(ABC):
             candidates: read once; a file that comes twice counts as it came first.
             up_to: None for some files by name: how far the ledger has come stays as it is.
             whole: these are all files that a changed selection means: what waits and is not among them leaves it.
+            teller: asked, where the ledger wants that, for the payloads of those candidates that are in the ledger then.
         """
 
     @abstractmethod
@@ -128,6 +140,11 @@ class Ledger(ABC):
             without: files to leave alone.
             among: the files to take from; all unless given.
         """
+
+    def payloads(self, files: Sequence[str]) -> dict[str, Told]:
+        """What is told of these files of the job; within the transaction of a claim it is the version that was claimed. None
+        where the ledger wants no payloads."""
+        return {}
 
     @abstractmethod
     def renew(self, worker: str, lease: float, run_id: str | None) -> None:
@@ -241,8 +258,46 @@ class Ledger(ABC):
         """The files that are selected, and neither done nor in a worker's hands nor to be undone."""
 
 
+class OwnChange(NamedTuple):
+    """What clients have set of one file, and which keys they have removed."""
+
+    file: str
+    changed: dict[str, Any]
+    removed: set[str]
+
+
+class OwnValues(ABC):
+    """What clients have set, where several of them share it; each change has a revision, larger than all before."""
+
+    @abstractmethod
+    def save(self, changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]]) -> None:
+        """Write and remove keys of files, all or nothing: file → what is set, and what is removed.
+
+        Raises:
+            StateDbError: they cannot be written.
+        """
+
+    @abstractmethod
+    def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Take in what a client had before it shared them, where nobody has set or removed the key here."""
+
+    @abstractmethod
+    def revision(self) -> int:
+        """Of the last change."""
+
+    @abstractmethod
+    def since(self, revision: int, files: Collection[str] = ()) -> Iterator[OwnChange]:
+        """What has changed after a revision, by file; of these files all."""
+
+
 class LedgerStore(ABC):
-    """The ledger of one state."""
+    """The ledger of one state.
+
+    Attributes:
+        own: what clients have set, where the ledger keeps that for all of them; None where each has its own state db for it.
+    """
+
+    own: OwnValues | None = None
 
     @abstractmethod
     def changing(self, rules: JobRules) -> AbstractContextManager[Ledger]:
@@ -271,6 +326,10 @@ class LedgerStore(ABC):
         Raises:
             StateDbError: there is none, or it cannot be read.
         """
+
+    def common(self) -> Common | None:
+        """What workers without files are told of all of them; None where nobody has told anything, or nobody is to."""
+        return None
 
     @abstractmethod
     def worker(self) -> Alive:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from mmmeta.documents.hosts import Closed
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
+from mmmeta.state.ledger.payloads import Told
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.status import JobStatus
 
@@ -120,6 +121,10 @@ class LedgerView(ABC):
     @abstractmethod
     def status(self, job: str, now: datetime) -> JobStatus | None:
         """A job in numbers; None if it never was evaluated."""
+
+    def payloads(self, files: Sequence[str]) -> dict[str, Told]:
+        """What was told last of these files, whatever job has them, for who has no files; none where nobody tells it."""
+        return {}
 
     @abstractmethod
     def count(self, job: str, status: str) -> int:

@@ -13,10 +13,12 @@ from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
 from mmmeta.state.ledger.copies import Copy
 from mmmeta.state.ledger.outcomes import Adopted, Candidate, Claim, Place, Pointing
+from mmmeta.state.ledger.payloads import Teller, Told
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.postgresql.claims import PostgresClaims
 from mmmeta.state.ledger.postgresql.names import end_renaming, forget_hosts, forget_job, note_hosts, rename_job
-from mmmeta.state.ledger.postgresql.progress import Heard, heard_of, note_heard, refuse_older
+from mmmeta.state.ledger.postgresql.payloads import PostgresPayloads
+from mmmeta.state.ledger.postgresql.progress import NOBODY, Heard, heard_of, note_heard, refuse_older
 from mmmeta.state.ledger.postgresql.schema import PLACE
 from mmmeta.state.ledger.postgresql.server import Transaction
 from mmmeta.state.ledger.postgresql.texts import fitting
@@ -49,8 +51,11 @@ class PostgresLedger(PostgresClaims):
 
     def __init__(self, transaction: Transaction, rules: JobRules, now: datetime, copy: Copy, where: str) -> None:
         super().__init__(transaction, rules, now)
+        self._payloads = PostgresPayloads(transaction, rules.name)
         self._copy = copy
         self._where = where
+
+    wants_payloads = True
 
     # What the selection means
 
@@ -65,7 +70,14 @@ class PostgresLedger(PostgresClaims):
     def under(self, rules: JobRules) -> PostgresLedger:
         return PostgresLedger(self._transaction, rules, self._now, self._copy, self._where)
 
-    def offer(self, candidates: Iterable[Candidate], up_to: int | None, *, whole: bool = False) -> Offered:
+    def offer(
+        self,
+        candidates: Iterable[Candidate],
+        up_to: int | None,
+        *,
+        whole: bool = False,
+        teller: Teller | None = None,
+    ) -> Offered:
         self._alone()
         rules, heard = self.rules, self._heard()
         if heard is not None and heard.is_newer_than(self._copy):
@@ -77,6 +89,8 @@ class PostgresLedger(PostgresClaims):
             offered = self._offers.take(candidates, whole=whole, redefined=redefined)
         else:
             offered = Offered()
+        if teller is not None:
+            self._payloads.take(teller, bool(candidates))
         if up_to is not None:
             self._remember(heard, up_to, offered)
         return offered
@@ -119,8 +133,12 @@ class PostgresLedger(PostgresClaims):
         among: Sequence[str] | None = None,
     ) -> list[Claim]:
         self._among_others()
-        refuse_older(self._heard(), self._copy, self._where)
+        if self._copy is not NOBODY:
+            refuse_older(self._heard(), self._copy, self._where)
         return super().claim(count, worker=worker, run_id=run_id, lease=lease, without=without, among=among)
+
+    def payloads(self, files: Sequence[str]) -> dict[str, Told]:
+        return self._payloads.read(files)
 
     def note_hosts(self, news: Mapping[str, Closed | None]) -> None:
         note_hosts(self._transaction, news, self._now.timestamp())

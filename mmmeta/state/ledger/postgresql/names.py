@@ -11,7 +11,7 @@ from mmmeta.state.ledger.postgresql.server import Transaction
 from mmmeta.state.ledger.postgresql.worker import living
 from mmmeta.state.ledger.rules import LONGEST_BACKOFF
 
-TABLES = ("jobs", "followed", "ledger", "ledger_counts", "attempts", "places", "older_places", "targets")
+TABLES = ("jobs", "followed", "ledger", "payloads", "ledger_counts", "attempts", "places", "older_places", "targets")
 """Which have a column ``job``."""
 
 _RENAMING = "renaming"

@@ -22,11 +22,11 @@ from mmmeta.state.ledger.store import Current, Offered
 
 log = logging.getLogger(__name__)
 
-_OFFERED = "mmmeta_offered_1"
+OFFERED = "mmmeta_offered_1"
 """The candidates of one offer, in the order in which they came; ``news`` says whether they tell the ledger anything."""
 
 _CREATE = (
-    f'CREATE TEMP TABLE IF NOT EXISTS {_OFFERED} (file text COLLATE "C" NOT NULL, priority bytea NOT NULL, '
+    f'CREATE TEMP TABLE IF NOT EXISTS {OFFERED} (file text COLLATE "C" NOT NULL, priority bytea NOT NULL, '
     "wanted text NOT NULL, content text, rev bigint, deleted boolean NOT NULL, meant boolean NOT NULL, "
     'once text COLLATE "C", news boolean NOT NULL DEFAULT true, place bigint GENERATED ALWAYS AS IDENTITY) '
     "ON COMMIT DELETE ROWS"
@@ -53,7 +53,7 @@ class _Scope(NamedTuple):
     parameters: tuple[Any, ...] = ()
 
 
-_NEWS = _Scope(f"file IN (SELECT file FROM {_OFFERED} WHERE news)")
+_NEWS = _Scope(f"file IN (SELECT file FROM {OFFERED} WHERE news)")
 _ALL = _Scope("true")
 _GROUPS = _Scope(GROUPS)
 
@@ -150,7 +150,7 @@ class PostgresOffers:
     def redefine(self, known: JobRules, current: Current) -> None:
         """Write the versions of all files, or their priorities, as changed rules see them."""
         rules = self._rules
-        by_name = f"FROM {_OFFERED} AS o WHERE ledger.job = %s AND ledger.file = o.file"
+        by_name = f"FROM {OFFERED} AS o WHERE ledger.job = %s AND ledger.file = o.file"
         if rules.once_per != known.once_per or not rules.compares_as(known):
             self._stage_current("true", current)
             if rules.once_per != known.once_per:
@@ -186,8 +186,8 @@ class PostgresOffers:
     def _stage(self, candidates: Iterable[Candidate]) -> None:
         """Bring candidates into the session's table, each once; those that cannot be kept are named and left out."""
         self._transaction.execute(_CREATE)
-        self._transaction.execute(f"DELETE FROM {_OFFERED}")
-        self._transaction.copy(f"COPY {_OFFERED} ({_COLUMNS}) FROM STDIN", self._rows(candidates), _TYPES)
+        self._transaction.execute(f"DELETE FROM {OFFERED}")
+        self._transaction.copy(f"COPY {OFFERED} ({_COLUMNS}) FROM STDIN", self._rows(candidates), _TYPES)
 
     def _rows(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Any, ...]]:
         for file, priority, wanted, content, rev, deleted, meant, once in candidates:
@@ -207,22 +207,22 @@ class PostgresOffers:
     def _sift(self) -> int:
         """Mark candidates that tell nothing new, or came before in this offer; how many tell something."""
         self._transaction.execute(
-            f"DELETE FROM {_OFFERED} AS later USING {_OFFERED} AS o WHERE later.file = o.file AND later.place > o.place"
+            f"DELETE FROM {OFFERED} AS later USING {OFFERED} AS o WHERE later.file = o.file AND later.place > o.place"
         )
         self._transaction.execute(
-            f"UPDATE {_OFFERED} AS o SET news = false FROM ledger WHERE ledger.job = %s AND ledger.file = o.file "
+            f"UPDATE {OFFERED} AS o SET news = false FROM ledger WHERE ledger.job = %s AND ledger.file = o.file "
             "AND ledger.wanted = o.wanted AND ledger.deleted = o.deleted AND ledger.meant = o.meant "
             "AND (ledger.priority = o.priority OR NOT o.meant) AND ledger.status <> 'skipped' "
             "AND ledger.once IS NOT DISTINCT FROM o.once",
             (self._job,),
         )
-        (count,) = self._transaction.one(f"SELECT count(*) FROM {_OFFERED} WHERE news")
+        (count,) = self._transaction.one(f"SELECT count(*) FROM {OFFERED} WHERE news")
         return int(count)
 
     def _insert_new(self) -> int:
         base = self._token_base()
         return self._transaction.execute(
-            f"INSERT INTO ledger ({_NEW_COLUMNS}) SELECT %s, 'pending', %s, %s, %s, {_COLUMNS} FROM {_OFFERED} "
+            f"INSERT INTO ledger ({_NEW_COLUMNS}) SELECT %s, 'pending', %s, %s, %s, {_COLUMNS} FROM {OFFERED} "
             "WHERE news AND meant ORDER BY place ON CONFLICT DO NOTHING",
             (self._job, self._stamp, base, base),
         ).rowcount
@@ -231,7 +231,7 @@ class PostgresOffers:
         """Note the version that counts, also of what is in somebody's hands or done long ago."""
         # A document of a deleted file may have been removed by anybody: a file that is back is looked for, and done.
         self._transaction.execute(
-            f"UPDATE ledger SET basis = %s WHERE job = %s AND file IN (SELECT file FROM {_OFFERED} WHERE news AND NOT deleted) "
+            f"UPDATE ledger SET basis = %s WHERE job = %s AND file IN (SELECT file FROM {OFFERED} WHERE news AND NOT deleted) "
             "AND deleted AND NOT retract AND status = 'done' "
             "AND target IN (SELECT id FROM targets WHERE job = %s AND naming <> '')",
             (GONE, self._job, self._job),
@@ -239,7 +239,7 @@ class PostgresOffers:
         self._transaction.execute(
             "UPDATE ledger SET wanted = o.wanted, content = o.content, rev = o.rev, deleted = o.deleted, meant = o.meant, "
             "once = o.once, priority = CASE WHEN o.meant THEN o.priority ELSE ledger.priority END "
-            f"FROM {_OFFERED} AS o WHERE ledger.job = %s AND ledger.file = o.file AND o.news",
+            f"FROM {OFFERED} AS o WHERE ledger.job = %s AND ledger.file = o.file AND o.news",
             (self._job,),
         )
 
@@ -303,7 +303,7 @@ class PostgresOffers:
 
     def _drop_unmeant(self) -> int:
         """After a change of the selection, set aside what it does not mean."""
-        unmeant = f"NOT EXISTS (SELECT 1 FROM {_OFFERED} AS o WHERE o.file = ledger.file AND o.meant)"
+        unmeant = f"NOT EXISTS (SELECT 1 FROM {OFFERED} AS o WHERE o.file = ledger.file AND o.meant)"
         self._transaction.execute(
             f"UPDATE ledger SET meant = false WHERE job = %s AND status = 'claimed' AND {unmeant}", (self._job,)
         )
@@ -322,7 +322,7 @@ class PostgresOffers:
     def _done_unmeant(self) -> int:
         (count,) = self._transaction.one(
             "SELECT count(*) FROM ledger WHERE job = %s AND status = 'done' AND NOT deleted "
-            f"AND NOT EXISTS (SELECT 1 FROM {_OFFERED} AS o WHERE o.file = ledger.file AND o.meant)",
+            f"AND NOT EXISTS (SELECT 1 FROM {OFFERED} AS o WHERE o.file = ledger.file AND o.meant)",
             (self._job,),
         )
         return int(count)

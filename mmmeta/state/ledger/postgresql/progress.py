@@ -22,7 +22,7 @@ class Heard(NamedTuple):
 
     Attributes:
         evaluated: the state revision up to which this client has told everything.
-        metadata_id, revision: the newest metadata that was told.
+        metadata_id, revision: the newest metadata that was told; own_revision: the newest own values with it.
         left: whether this client's metadata db was replaced by another one since.
     """
 
@@ -34,9 +34,17 @@ class Heard(NamedTuple):
     metadata_id: str | None
     revision: int
     left: bool
+    own_revision: int
 
     def is_newer_than(self, copy: Copy) -> bool:
-        """Whether a client has an older copy, which is told no more."""
+        """Whether a client has an older copy, or older own values with it, and is listened to no more."""
+        return self.has_newer_files(copy) or (
+            (self.metadata_id, self.revision) == (copy.metadata_id, copy.revision)
+            and self.own_revision > copy.own_revision
+        )
+
+    def has_newer_files(self, copy: Copy) -> bool:
+        """Whether a client has an older copy."""
         return self.left or (self.metadata_id == copy.metadata_id and self.revision > copy.revision)
 
 
@@ -44,7 +52,7 @@ def heard_of(transaction: Transaction, job: str, copy: Copy) -> Heard | None:
     """How far a job is; None if it never was evaluated."""
     row = transaction.execute(
         "SELECT selection, rules, fingerprint, coalesce(f.evaluated, 0), evaluated_at, metadata_id, revision, "
-        "EXISTS (SELECT 1 FROM left_behind AS l WHERE l.metadata_id = %s) FROM jobs "
+        "EXISTS (SELECT 1 FROM left_behind AS l WHERE l.metadata_id = %s), own_revision FROM jobs "
         "LEFT JOIN followed AS f ON f.job = jobs.job AND f.cache = %s WHERE jobs.job = %s",
         (copy.metadata_id, copy.cache, job),
     ).fetchone()
@@ -66,9 +74,9 @@ def note_heard(transaction: Transaction, job: str, copy: Copy, up_to: int) -> No
         (job, copy.metadata_id),
     )
     transaction.execute(
-        "UPDATE jobs SET metadata_id = %s, revision = %s WHERE job = %s "
-        "AND (metadata_id IS DISTINCT FROM %s OR revision <> %s)",
-        (copy.metadata_id, copy.revision, job, copy.metadata_id, copy.revision),
+        "UPDATE jobs SET metadata_id = %s, revision = %s, own_revision = %s WHERE job = %s "
+        "AND (metadata_id IS DISTINCT FROM %s OR revision <> %s OR own_revision <> %s)",
+        (*_content(copy), job, *_content(copy)),
     )
 
 
@@ -78,7 +86,7 @@ def refuse_older(heard: Heard | None, copy: Copy, where: str) -> None:
     Raises:
         StateDbError: this client's copy is older.
     """
-    if heard is None or not heard.is_newer_than(copy):
+    if heard is None or not heard.has_newer_files(copy):
         return
     if heard.left:
         raise StateDbError(
@@ -89,3 +97,7 @@ def refuse_older(heard: Heard | None, copy: Copy, where: str) -> None:
         f"{where} has heard of revision {heard.revision} of the metadata db, and what is merged here is revision "
         f"{copy.revision}: sync and run `mmmeta update`, then go on"
     )
+
+
+def _content(copy: Copy) -> tuple[str, int, int]:
+    return copy.metadata_id, copy.revision, copy.own_revision

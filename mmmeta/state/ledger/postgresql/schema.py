@@ -154,7 +154,29 @@ CREATE TRIGGER ledger_moved AFTER UPDATE ON ledger REFERENCING NEW TABLE AS came
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_counted();
 """
 
-_STEPS = (_TABLES + _COUNTING,)
+_FILES = f"""
+CREATE TABLE payloads (                 -- what workers are told of a job's files; json, never jsonb: it stays as it is written
+    file {_TEXT} NOT NULL,
+    job {_TEXT} NOT NULL,
+    revision bigint,
+    payload json NOT NULL,
+    PRIMARY KEY (file, job)
+);
+CREATE INDEX payloads_job ON payloads (job);
+CREATE TABLE own_values (               -- what clients have set; NULL where they took it back
+    file {_TEXT} NOT NULL,
+    key {_TEXT} NOT NULL,
+    value json,
+    revision bigint NOT NULL,
+    PRIMARY KEY (file, key)
+);
+CREATE INDEX own_values_revision ON own_values (revision);
+ALTER TABLE jobs ADD COLUMN own_revision bigint NOT NULL DEFAULT 0; -- of the own values up to which it was evaluated
+INSERT INTO {INFO} VALUES ('own_revision', '0'), ('common', '');
+DELETE FROM followed;                   -- all tell all once more, with payloads
+"""
+
+_STEPS = (_TABLES + _COUNTING, _FILES)
 """Step n makes format n + 1; a step that was released is never changed."""
 
 FORMAT = len(_STEPS)

@@ -74,6 +74,10 @@ class Transaction:
         """Places are given by one at a time, whatever its job; before any row is locked."""
         self._lock("places", shared=False)
 
+    def saving(self) -> None:
+        """What clients set is written by one at a time."""
+        self._lock("own values", shared=False)
+
     def _lock(self, what: str, *, shared: bool) -> None:
         if (what, shared) not in self._held:
             function = f"pg_advisory_xact_lock{'_shared' if shared else ''}"

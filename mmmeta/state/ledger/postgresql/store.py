@@ -8,9 +8,12 @@ from pathlib import Path
 
 from mmmeta.clock import Clock
 from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.payloads import Common, read_common
 from mmmeta.state.ledger.postgresql.address import address_of
 from mmmeta.state.ledger.postgresql.ledger import PostgresLedger
 from mmmeta.state.ledger.postgresql.names import read_entry
+from mmmeta.state.ledger.postgresql.own_values import PostgresOwnValues
+from mmmeta.state.ledger.postgresql.payloads import COMMON
 from mmmeta.state.ledger.postgresql.progress import NOBODY
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
 from mmmeta.state.ledger.postgresql.view import PostgresLedgerView
@@ -30,12 +33,13 @@ class PostgresLedgerStore(LedgerStore):
 
     Args:
         url: with ``?schema=`` for another schema than ``mmmeta``.
-        workers: folder of the locks of this host's workers.
+        workers: folder of the locks of this host's workers; None where nothing is to be written.
         copy: tells what this client has merged, None for nothing.
     """
 
-    def __init__(self, url: str, workers: Path, clock: Clock, copy: Callable[[], Copy | None]) -> None:
+    def __init__(self, url: str, workers: Path | None, clock: Clock, copy: Callable[[], Copy | None]) -> None:
         self._server = Server(address_of(url))
+        self.own = PostgresOwnValues(self._server)
         self._workers = workers
         self._clock = clock
         self._copy = copy
@@ -64,6 +68,11 @@ class PostgresLedgerStore(LedgerStore):
     def identity(self) -> str:
         with self._server.looking() as transaction:
             return read_entry(transaction, "id") or ""
+
+    def common(self) -> Common | None:
+        with self._server.looking() as transaction:
+            text = read_entry(transaction, COMMON)
+        return read_common(text) if text else None
 
     def worker(self) -> Alive:
         return PostgresWorker(self._server, self._workers)

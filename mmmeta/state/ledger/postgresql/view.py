@@ -12,8 +12,10 @@ from mmmeta.errors import JobError
 from mmmeta.sqlite.statements import encodable
 from mmmeta.state.ledger.copies import Copy
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
+from mmmeta.state.ledger.payloads import Told
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.postgresql.names import read_hosts, renaming_of
+from mmmeta.state.ledger.postgresql.payloads import read_told
 from mmmeta.state.ledger.postgresql.places import count_elsewhere, others_at, were_given
 from mmmeta.state.ledger.postgresql.progress import heard_of
 from mmmeta.state.ledger.postgresql.schema import IS_SUSPECT, PLACE
@@ -89,6 +91,9 @@ class PostgresLedgerView(LedgerView):
             run_id=run_id if claim is None else claim[1],  # another run may have been the last one that was heard of
             evaluated=evaluated,
         )
+
+    def payloads(self, files: Sequence[str]) -> dict[str, Told]:
+        return read_told(self._transaction, files)
 
     def count(self, job: str, status: str) -> int:
         (count,) = self._transaction.one(

@@ -23,20 +23,22 @@ class PostgresWorker(Alive):
     """One worker, alive from ``start`` until ``stop``, the end of the process, or a cut connection.
 
     Args:
-        folder: of the locks of this host's workers, for what asks on this host whether a run is at work.
+        folder: of the locks of this host's workers, for what asks on this host whether a run is at work; None where nothing
+            is to be written.
     """
 
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: Server, folder: Path | None) -> None:
         super().__init__(f"{_SEEN}{uuid.uuid4().hex[:16]}")
         self._server = server
         self._folder = folder
-        self._here = Worker(folder)
+        self._here = None if folder is None else Worker(folder)
         self._connection: psycopg.Connection[Row] | None = None
         self._handle = -1
 
     def start(self) -> None:
-        sweep(self._folder, [])
-        self._here.start()
+        if self._folder is not None and self._here is not None:
+            sweep(self._folder, [])
+            self._here.start()
         self._show()
 
     def _show(self) -> None:
@@ -65,7 +67,8 @@ class PostgresWorker(Alive):
             self._show()
 
     def stop(self, *, holds: bool = False) -> None:
-        self._here.stop()
+        if self._here is not None:
+            self._here.stop()
         self._hide()
 
     def _hide(self) -> None:

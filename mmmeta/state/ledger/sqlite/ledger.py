@@ -13,6 +13,7 @@ from functools import lru_cache
 from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
 from mmmeta.state.ledger.outcomes import Adopted, Candidate, Place, Pointing
+from mmmeta.state.ledger.payloads import Teller
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.rules import (
     DISMISSED,
@@ -56,7 +57,14 @@ class SqliteLedger(SqliteClaims):
     def under(self, rules: JobRules) -> SqliteLedger:
         return SqliteLedger(self._connection, rules, self._workers, self._now)
 
-    def offer(self, candidates: Iterable[Candidate], up_to: int | None, *, whole: bool = False) -> Offered:
+    def offer(
+        self,
+        candidates: Iterable[Candidate],
+        up_to: int | None,
+        *,
+        whole: bool = False,
+        teller: Teller | None = None,
+    ) -> Offered:
         rules = self.rules
         row = self._connection.execute("SELECT rules FROM jobs WHERE job = ?", (rules.name,)).fetchone()
         redefined = up_to is not None and row is not None and row[0] != rules.rules

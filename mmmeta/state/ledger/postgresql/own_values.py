@@ -1,0 +1,99 @@
+"""What clients have set, in PostgreSQL: a row for each key of a file, with the revision of its last change.
+
+One saves at a time, so that revisions become visible in their order: who has seen one has seen all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mmmeta.errors import StateDbError
+from mmmeta.state.ledger.postgresql.server import Server, Transaction
+from mmmeta.state.ledger.postgresql.texts import why_unfit
+from mmmeta.state.ledger.store import OwnChange, OwnValues
+from mmmeta.values import json_text, parse_json_text
+
+_ROWS = "unnest(%s::text[], %s::text[], %s::json[]) AS c (file, key, value)"
+
+_REVISION = "SELECT value::bigint FROM mmmeta_info WHERE name = 'own_revision'"
+
+_AT_ONCE = 10_000
+
+
+class PostgresOwnValues(OwnValues):
+    """The own values of all clients of one ledger."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def save(self, changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]]) -> None:
+        rows = [
+            (file, key, value)
+            for file, (changed, removed) in changes.items()
+            for key, value in (
+                *((key, json_text(value)) for key, value in changed.items()),
+                *((key, None) for key in removed if key not in changed),
+            )
+        ]
+        with self._server.transaction() as transaction:
+            self._write(
+                transaction,
+                self._checked(rows),
+                "DO UPDATE SET value = excluded.value, revision = excluded.revision",
+            )
+
+    def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        rows = [
+            (file, key, json_text(value))
+            for file, known in values
+            if why_unfit(file) is None
+            for key, value in known.items()
+            if why_unfit(key) is None
+        ]
+        with self._server.transaction() as transaction:
+            for begin in range(0, len(rows), _AT_ONCE):
+                self._write(transaction, rows[begin : begin + _AT_ONCE], "DO NOTHING")
+
+    def _write(self, transaction: Transaction, rows: Sequence[tuple[str, str, str | None]], conflict: str) -> None:
+        if not rows:
+            return
+        transaction.saving()
+        (revision,) = transaction.one(
+            "UPDATE mmmeta_info SET value = (value::bigint + 1)::text WHERE name = 'own_revision' RETURNING value::bigint"
+        )
+        files, keys, values = zip(*rows, strict=True)
+        transaction.execute(
+            f"INSERT INTO own_values (file, key, value, revision) SELECT file, key, value, %s FROM {_ROWS} "
+            f"ON CONFLICT (file, key) {conflict}",
+            (revision, list(files), list(keys), list(values)),
+        )
+
+    def _checked(self, rows: Sequence[tuple[str, str, str | None]]) -> Sequence[tuple[str, str, str | None]]:
+        for file, key, _ in rows:
+            for what, text in (("file", file), ("key", key)):
+                reason = why_unfit(text)
+                if reason is not None:
+                    raise StateDbError(
+                        f"{self._server.shown} cannot keep what is set for the {what} {text[:80]!r}: {reason}"
+                    )
+        return rows
+
+    def revision(self) -> int:
+        with self._server.looking() as transaction:
+            return int(transaction.one(_REVISION)[0])
+
+    def since(self, revision: int, files: Collection[str] = ()) -> Iterator[OwnChange]:
+        with self._server.looking() as transaction:
+            rows = transaction.rows(
+                "SELECT file, key, value::text FROM own_values WHERE revision > %s OR file = ANY(%s) ORDER BY file",
+                (revision, list(files)),
+            )
+        changes: dict[str, OwnChange] = {}
+        for file, key, value in rows:
+            change = changes.setdefault(file, OwnChange(file, {}, set()))
+            if value is None:
+                change.removed.add(key)
+            else:
+                change.changed[key] = parse_json_text(value)
+        yield from changes.values()
