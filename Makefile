@@ -6,8 +6,10 @@
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-faults  every file call of every verb killed and failed in turn; POINTS=300 for a random part, SEED=7 for the same
 # make test-soak a server, three clients and syncs at work, killed again and again; MINUTES=120 for longer, SEED=7 for the same
+# make test-services  the tests that need servers: PostgreSQL, MariaDB, S3, SFTP and nginx of their own
 # make test-postgres  the tests of SQL targets, and of a ledger that machines share, on a PostgreSQL of their own
 # make test-mariadb  the same on a MariaDB of their own
+# make test-deploy   examples/deploy, by schemas and by the libraries that read it; no Docker, no cluster
 # make test-browser  Dagster's UI in a real Chromium; pictures of it with MMMETA_SHOTS=folder
 # make test-dagster  the Dagster tests with the oldest Dagster; DAGSTER=newest or DAGSTER=1.12.3 for another
 # make benchmark what everything costs beside the bare work, and whether the goals are met; half an hour
@@ -30,7 +32,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-postgres test-mariadb test-browser test-dagster benchmark check format constraints clean
+.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-services test-postgres test-mariadb test-deploy test-browser test-dagster benchmark check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -55,7 +57,7 @@ $(READY): pyproject.toml constraints.txt
 		"$$found" -m venv --clear .venv; \
 	fi
 	@echo "Installing what constraints.txt names (a minute or two the first time) …"
-	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,parquet,s3]"
+	@$(PIP) install -qq -c constraints.txt -e ".[dagster,dev,http,mysql,parquet,s3,sftp]"
 	@touch $(READY)
 
 demo: $(READY)
@@ -70,10 +72,11 @@ dev: $(READY)
 		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(READY)
+	@echo "Left out: tests that need servers (make test-services), long ones (test-slow, test-long), and a browser (test-browser)"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(READY)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow and not services"
 
 # How often processes are killed, and how many random histories are tried; .ci/run takes fewer.
 ROUNDS ?= 300
@@ -96,12 +99,19 @@ test-soak: $(READY)
 	@$(BIN)/python tests/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Without xdist: the tests empty one schema again and again.
+test-services: $(READY)
+	@$(PIP) install -qq -c constraints.txt -e ".[services]"
+	@.ci/with-postgres .ci/with-mariadb .ci/with-remotes $(BIN)/python -m pytest -m services
+
 test-postgres: $(READY)
-	@.ci/with-postgres $(BIN)/python -m pytest -m "slow or not slow" -k "postgresql or shared" tests/target tests/jobs/test_load_action.py \
+	@.ci/with-postgres $(BIN)/python -m pytest -m services -k "postgresql or shared_ledger" tests/target tests/jobs/test_load_action.py \
 		tests/jobs/test_exactly_once.py tests/state tests/dagster/test_shards_state.py
 
 test-mariadb: $(READY)
-	@.ci/with-mariadb $(BIN)/python -m pytest -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
+	@.ci/with-mariadb $(BIN)/python -m pytest -m services -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
+
+test-deploy: $(READY)
+	@.ci/with-postgres .ci/with-deploy -m pytest tests/deploy
 
 test-browser: $(READY)
 	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole/test_browser.py

@@ -1,4 +1,4 @@
-"""Writes constraints.txt: what `.[dagster,dev,http,mysql,parquet,s3,benchmarks]` installs today, for every Python given.
+"""Writes constraints.txt: what `.[dagster,dev,http,mysql,parquet,s3,sftp,benchmarks,services]` installs today, for every Python given.
 
     python .ci/constraints.py python3.10 python3.11 python3.12 python3.13 > constraints.txt
 
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = "dagster,dev,http,mysql,parquet,s3,benchmarks"
+EXTRAS = "dagster,dev,http,mysql,parquet,s3,sftp,benchmarks,services"
 OURS = {"mmmeta"}
 INSTALLERS = {"pip", "setuptools", "wheel"}
 

@@ -47,7 +47,7 @@ def main(wanted: str, processes: str) -> int:
         ready.touch()
     print(f"Dagster {installed(python)}", flush=True)
     ignored = [word for warning in DAGSTERS_OWN for word in ("-W", warning)]
-    options = ["-n", processes, "--dist", "worksteal", "-m", "not daemon and not browser", *ignored]
+    options = ["-n", processes, "--dist", "worksteal", "-m", "not daemon and not browser and not services", *ignored]
     command = [python, "-m", "pytest", *options, *TESTS]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 

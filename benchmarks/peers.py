@@ -91,8 +91,11 @@ timed("filesystem source, nothing changed", run)
 print(json.dumps(found))
 """
 
+OLD = ("mmmeta==0.4.4", "dataset<2")
+"""The packages of mmmeta 0.4.4: dataset 2 wants another SQLAlchemy."""
+
 PEERS = (
-    Peer("mmmeta 0.4.4", ("mmmeta==0.4.4", "dataset<2"), MMMETA, (1_000, 10_000)),
+    Peer("mmmeta 0.4.4", OLD, MMMETA, (1_000, 10_000)),
     Peer("DuckDB", ("duckdb",), DUCKDB, (1_000, 10_000)),
     Peer("sqlite-utils", ("sqlite-utils",), SQLITE_UTILS, (1_000, 10_000)),
     Peer("dlt", ("dlt[duckdb,filesystem]", "orjson"), DLT, (1_000, 10_000)),
@@ -107,23 +110,21 @@ def run(folder: Path) -> Iterator[Figure]:
         corpus.make(folder / f"files {size}", size)
     for peer in PEERS:
         own = folder / peer.name.replace(" ", "_")
-        python = own / "bin" / "python"
-        venv.create(own, with_pip=True)
-        install: list[str | Path] = [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "-qq",
-            "--disable-pip-version-check",
-            *peer.packages,
-        ]
-        subprocess.run(install, check=True)
+        python = environment(own, peer.packages)
         for size in peer.sizes:
             place = own / f"work {size}"
             place.mkdir()
             for work, seconds in measured(python, peer, folder / f"files {size}", place).items():
                 yield Figure(f"{peer.name}: {work}", size, [seconds], kind=SECONDS)
+
+
+def environment(folder: Path, packages: tuple[str, ...]) -> Path:
+    """The Python of a new environment with these packages."""
+    python = folder / "bin" / "python"
+    venv.create(folder, with_pip=True)
+    pip: list[str | Path] = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*pip, *packages], check=True)
+    return python
 
 
 def measured(python: Path, peer: Peer, archive: Path, place: Path) -> dict[str, float]:

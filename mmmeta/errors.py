@@ -32,6 +32,11 @@ class ChangeLogError(MetadataDbError):
     """The change log (head.json, changes/) is not whole, damaged, or another archive's; sync the metadir again."""
 
 
+class UnfinishedSyncError(ChangeLogError):
+    """A file that head.json names, or meta.db itself, is not there yet or cut short: a sync is under way. Wait for it, and update
+    again; if none is under way, sync the metadir again."""
+
+
 class HotJournalError(MetadataDbError):
     """meta.db comes with the journal of an unfinished write. At the server any writing verb recovers it; at a client sync again."""
 
@@ -184,7 +189,17 @@ class JobFailedError(MmmetaError):
 
 
 class DownloadError(MmmetaError):
-    """A document could not be fetched, or is not what the metadata says (size, digest). The target was not touched."""
+    """A document could not be fetched, or is not what the metadata says (size, digest). The target was not touched.
+
+    Attributes:
+        is_missing: the place has answered that there is no such document.
+        is_refused: the same, or that it does not give it; trying again at once changes nothing.
+    """
+
+    def __init__(self, message: str, *, is_missing: bool = False, is_refused: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
+        self.is_refused = is_refused or is_missing
 
 
 class PostponedError(DownloadError):
@@ -201,6 +216,11 @@ class PostponedError(DownloadError):
         self.host = host
         self.until = until
         self.asked = asked
+
+
+class SyncError(MmmetaError):
+    """A metadir was not pulled or pushed as a whole. The message says which file and what to do; do it again, and it goes on
+    with what is missing. What was there before is still whole."""
 
 
 def pip_line(*packages: str) -> str:

@@ -45,7 +45,7 @@ class DatabaseFacts:
         keys: all metadata keys; for a state db also those that only the client has.
         derived: key → how many of its values generate has derived from documents, for their metadata had none; None
             for a change log, whose rows would all have to be read.
-        bytes: size on disk.
+        bytes: size on disk; for a change log that of the segments which head.json names.
     """
 
     path: str
@@ -126,7 +126,7 @@ def inspect(server: Server, client: State, store: Store) -> Inspection:
         unreadable += ["metadata"] if server.reader.exists() else []
     try:
         # Asked first, for it tells a folder that nobody may enter from one where nothing is.
-        if not legacy and (server.reader.exists() or layout.has_metadata):
+        if not legacy and (server.reader.exists() or layout.has_metadata or os.path.isdir(layout.changes)):
             source = server.sources()[0]
             facts["metadata"] = _facts_of_metadata(source, server.clock())
             published_at = source.published_at(source.head.revision)

@@ -15,6 +15,7 @@ from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta.project.dagster.run_tags import run_tag_text
 from mmmeta_dagster import keys
+from mmmeta_dagster.syncing import pulls, updated
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 DagsterJob = Any
@@ -38,6 +39,14 @@ def imported(
         if job.automation is None and key_of(translator, MetadirAsset(metadir, name, job)) not in conditioned
     }
     return metadir.model_copy(update={"jobs": jobs})
+
+
+def without_pull(
+    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, jobs: Iterable[str] | None = None
+) -> list[dg.AssetKey]:
+    """The assets of a run that works with what is here: the update, and these jobs, all of the metadir unless given."""
+    names = metadir.jobs if jobs is None else jobs
+    return [key_of(translator, MetadirAsset(metadir, name, metadir.jobs.get(name))) for name in (keys.STATE_DB, *names)]
 
 
 def specs(assets: Assets) -> list[dg.AssetSpec]:
@@ -69,8 +78,8 @@ def build_import_job(
         metadir,
         translator,
         keys.import_job(metadir.name),
-        [keys.STATE_DB, *ours.jobs],
-        f"Updates the state db, then runs {all_jobs}. Each file once; a run without news ends in seconds.",
+        [*updated(metadir), *ours.jobs],
+        f"{_updates(metadir)}, then runs {all_jobs}. Each file once; a run without news ends in seconds.",
         given,
         list(checks),
     )
@@ -224,8 +233,8 @@ def build_jobs(
             metadir,
             translator,
             keys.update_job(metadir.name),
-            [keys.STATE_DB],
-            "Updates the state db, nothing else.",
+            updated(metadir),
+            f"{_updates(metadir)}, nothing else.",
             given,
             told,
         ),
@@ -235,8 +244,8 @@ def build_jobs(
             metadir,
             translator,
             keys.single_job(metadir.name, name),
-            [keys.STATE_DB, name],
-            f"Updates, then runs {name}.",
+            [*updated(metadir), name],
+            f"{_updates(metadir)}, then runs {name}.",
             job.run_tags,
         )
         for name, job in metadir.jobs.items()
@@ -285,6 +294,11 @@ def _checks_job(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> 
         assets - assets.without_checks(),
         "Runs all asset checks and nothing else: also where nothing is imported any more.",
     )
+
+
+def _updates(metadir: MetadirConfig) -> str:
+    """What a run begins with which updates first, in words."""
+    return ("Pulls what the remote has published, updates" if pulls(metadir) else "Updates") + " the state db"
 
 
 def _selection(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, names: list[str]) -> dg.AssetSelection:

@@ -11,11 +11,12 @@ import dagster as dg
 from mmmeta.health import checks
 
 METADATA_DB = "metadata_db"
+SYNCED = "synced"
 STATE_DB = "state_db"
 
 
 def asset_key(metadir: str, name: str) -> dg.AssetKey:
-    """The asset of a metadir: ``metadata_db``, ``state_db`` or the name of a job."""
+    """The asset of a metadir: ``metadata_db``, ``synced``, ``state_db`` or the name of a job."""
     return dg.AssetKey([metadir, name])
 
 
@@ -138,6 +139,13 @@ TAG_NOT_WHOLE = "mmmeta/not_whole"
 TAG_SEEN = "mmmeta/seen"
 """Beside ``TAG_NOT_WHOLE``: the mark of the files that were seen, so that the sensor can tell when they change."""
 
+TAG_PULL_FAILED = "mmmeta/pull_failed"
+"""On a run that could not pull what the remote has published: why, in words."""
+
+TAG_PULLED = ".dagster/mmmeta_pulled"
+"""On a run that has pulled: which revision the copy had before, 0 for none. The update looks at it that comes after. Dagster's UI does not
+show it."""
+
 TAG_RUN_KEY = "dagster/run_key"
 """Dagster's own tag of a run that a sensor asked for."""
 
@@ -156,6 +164,9 @@ TAG_CODE_VERSION = "dagster/code_version"
 TAG_INPUT_DATA_VERSION = "dagster/input_data_version"
 """What a tag of Dagster's own on a materialization begins with, before ``/`` and the key of an asset that it is made of.
 The value is that asset's data version."""
+
+NO_DATA_VERSION = "INITIAL"
+"""What Dagster writes there of an asset that was never materialized: nobody has told it of what a sync brought by other means."""
 
 # --- metadata of assets: what the UI shows and plots ----------------------------------------------------------------
 
@@ -196,6 +207,10 @@ META_SUMMARY = "summary"
 META_SELECTION = "selection"
 META_SEE_MORE = "see more"
 
+META_MOVED = "files moved"
+META_DOCUMENTS = "documents brought"
+META_DOCUMENTS_MISSING = "documents that could not be had"
+
 META_SHARD = "shard"
 META_DONE_BY_SHARD = "done by shard"
 """On the observation of a run that shares the work; the numbers of all together stand in the materialization."""
@@ -235,6 +250,7 @@ META_REMEDY = "what mends it"
 # --- metadata of asset definitions ----------------------------------------------------------------------------------
 
 META_PATH = "path"
+META_REMOTE = "remote"
 META_FILES_ROOT = "files root"
 META_ACTION = "action"
 META_RULES = "rules"

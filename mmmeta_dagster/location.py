@@ -22,6 +22,7 @@ from mmmeta_dagster.jobs import DagsterJob, build_jobs, imported, run_tags_of, s
 from mmmeta_dagster.resources import resource_of
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.build import build_remote_sensor
+from mmmeta_dagster.syncing import pulls
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of, spec_of
 
 _log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def _of_metadir(
         assets=assets,
         asset_checks=checks,
         jobs=jobs,
-        schedules=build_schedules(metadir=followed),
+        schedules=build_schedules(metadir=followed, translator=translator),
         sensors=sensors,
         resources=ours,
     )
@@ -183,9 +184,10 @@ def _automation(
 
 
 def warn_of_missing(metadirs: Mapping[str, MetadirConfig]) -> None:
-    """Say in the log, which `dagster dev` shows, which archives are not there yet. They may come at any time."""
+    """Say in the log, which `dagster dev` shows, which archives are not there yet. They may come at any time;
+    where runs pull, the first one brings them."""
     for metadir in metadirs.values():
-        missing = None if metadir.generate else why_not_there(layout_of(metadir))
+        missing = None if metadir.generate or pulls(metadir) else why_not_there(layout_of(metadir))
         if missing is not None:
             _log.warning("%s: %s", metadir.name, missing)
 

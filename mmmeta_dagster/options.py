@@ -17,6 +17,12 @@ class GenerateOptions(dg.Config):
     allow_mass_delete: bool = Field(default=False, description="Go on although over half of all files, or all, vanish.")
 
 
+class SyncOptions(dg.Config):
+    """Options of ``<metadir>/synced``; the defaults are what the sensor does."""
+
+    accept_older: bool = Field(default=False, description="Pull a revision that is older than the copy here.")
+
+
 class UpdateOptions(dg.Config):
     """Options of ``<metadir>/state_db``; the defaults are what the sensor does."""
 
@@ -37,5 +43,5 @@ class JobOptions(dg.Config):
     redo_done: bool = Field(default=False, description="Do files again that are done. A backfill leaves them alone.")
 
 
-Options = GenerateOptions | UpdateOptions | JobOptions
+Options = GenerateOptions | SyncOptions | UpdateOptions | JobOptions
 """The options of a step: of which kind says what it does."""

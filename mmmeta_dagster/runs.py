@@ -6,6 +6,7 @@ tells, if it gave a sign of life lately (see ``heartbeat``). All times are aware
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -69,7 +70,8 @@ class RunView:
         seen: the mark of the metadir's files when it looked (see ``files_seen``).
         shard: which of the runs it is that share the work; None for any other run, and for one that a person started.
         jobs: those that it helps with; none where it says nothing of them.
-        is_watched: whether Dagster looks by itself if its process lives, as it does for containers and pods.
+        out_of_sight: whether its disk is another machine's, so that no sign of life could be seen from here.
+        pull_failed: why it could not pull what the remote has published, None where nothing failed there.
     """
 
     run_id: str
@@ -85,7 +87,8 @@ class RunView:
     seen: str | None = None
     shard: int | None = None
     jobs: tuple[str, ...] = ()
-    is_watched: bool = False
+    out_of_sight: bool = False
+    pull_failed: str | None = None
 
     @property
     def name(self) -> str:
@@ -105,8 +108,8 @@ class RunView:
             return True
         if self.at_work is not None:
             return self.at_work
-        if self.is_watched and self.alive_at is None:  # it works where its signs of life cannot be seen
-            return True
+        if self.out_of_sight:
+            return True  # what becomes of it, only Dagster can tell
         if self.phase is Phase.STARTING:
             return now - self.last_sign <= STARTING
         # A step that waits for the pool's slot gives no sign of life itself.
@@ -148,7 +151,8 @@ def helpers_of(instance: dg.DagsterInstance, metadir: MetadirConfig, status: Sta
 
 
 def _watches(instance: dg.DagsterInstance) -> bool:
-    """Whether Dagster itself looks if the processes of runs live. Its default launcher cannot be asked."""
+    """Whether Dagster itself looks if the processes of runs live, as it does for containers and pods: then they may be on another
+    host. Its default launcher cannot be asked."""
     if not instance.run_monitoring_enabled:
         return False
     try:
@@ -167,6 +171,7 @@ def _view(record: dg.RunRecord, layout: Layout, status: Status | None, *, is_wat
     run = record.dagster_run
     phase = _PHASES.get(run.status, Phase.STARTED)
     created = record.create_timestamp
+    alive_at = None if phase.ended else _alive_at(run.run_id, layout, status)
     return RunView(
         run_id=run.run_id,
         phase=phase,
@@ -175,13 +180,15 @@ def _view(record: dg.RunRecord, layout: Layout, status: Status | None, *, is_wat
         at_work=None if phase.ended else is_at_work(layout, run.run_id),
         started=_moment(record.start_time),
         ended=_moment(record.end_time),
-        alive_at=None if phase.ended else _alive_at(run.run_id, layout, status),
+        alive_at=alive_at,
         run_key=run.tags.get(keys.TAG_RUN_KEY),
         not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
         seen=run.tags.get(keys.TAG_SEEN),
         shard=_shard(run.tags.get(keys.TAG_SHARD)),
         jobs=tuple(filter(None, run.tags.get(keys.TAG_JOBS, "").split(", "))),
-        is_watched=is_watched,
+        out_of_sight=(layout.ledger is not None and not os.path.isdir(layout.runs))
+        or (is_watched and alive_at is None),
+        pull_failed=run.tags.get(keys.TAG_PULL_FAILED),
     )
 
 

@@ -12,20 +12,26 @@ from mmmeta.project import MetadirConfig
 from mmmeta.state.status import read_status
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, why_not_there
-from mmmeta_dagster.jobs import DagsterJob, imported
+from mmmeta_dagster.jobs import DagsterJob, imported, without_pull
 from mmmeta_dagster.runs import runs_of
 from mmmeta_dagster.shown.wording import clock_text, retries
+from mmmeta_dagster.syncing import pulls
+from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator
 
 Evaluation = dg.RunRequest | dg.SkipReason
 
 
 def build_schedules(
-    *, metadir: MetadirConfig, jobs: Mapping[str, DagsterJob] | None = None, clock: Clock = utcnow
+    *,
+    metadir: MetadirConfig,
+    jobs: Mapping[str, DagsterJob] | None = None,
+    clock: Clock = utcnow,
+    translator: DagsterMmmetaTranslator = DEFAULT,
 ) -> list[dg.ScheduleDefinition]:
     """A schedule for each cron string under ``schedules``, running unless it is switched off in the UI.
 
     A tick at which the run before is still alive is skipped, so that a slow run is never doubled. ``retry`` asks for the
-    import, and only where a failed file is due.
+    import, and only where a failed file is due; not for the pull, for one that fails would keep the file from its turn.
 
     ``jobs`` are the metadir's Dagster jobs by name; those that are not among them stand in the same Definitions.
     ``clock`` gives the time.
@@ -57,7 +63,7 @@ def build_schedules(
             import_,
             schedules.retry,
             f"{import_words}, if a file that failed is due again.",
-            lambda now: _retry(imported(metadir), now),
+            lambda now: _retry(imported(metadir), now, translator),
         ),
     ]
 
@@ -90,7 +96,7 @@ def _schedule(
     )
 
 
-def _retry(metadir: MetadirConfig, now: datetime) -> Evaluation:
+def _retry(metadir: MetadirConfig, now: datetime, translator: DagsterMmmetaTranslator) -> Evaluation:
     """A run where a failed file of the metadir's jobs is due, as status.json says; else when the next one will be."""
     layout = layout_of(metadir)
     status = read_status(layout.status)
@@ -109,7 +115,9 @@ def _retry(metadir: MetadirConfig, now: datetime) -> Evaluation:
         if earliest <= now
     ]
     if due:
-        return dg.RunRequest(tags={keys.TAG_REASON: f"{'; '.join(due)}."[: keys.TAG_LENGTH]})
+        steps = without_pull(metadir, translator) if pulls(metadir) else None
+        tags = {keys.TAG_REASON: f"{'; '.join(due)}."[: keys.TAG_LENGTH]}
+        return dg.RunRequest(tags=tags, asset_selection=steps)
     if not waiting:
         return dg.SkipReason("No failed file waits for another attempt.")
     name, (failed, earliest) = min(waiting.items(), key=lambda one: one[1][1])

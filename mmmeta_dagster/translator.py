@@ -16,6 +16,7 @@ from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.freshness import freshness_policy
 from mmmeta_dagster.partitions.definition import backfill_policy, partitions_def
 from mmmeta_dagster.shown.markdown import bullets
+from mmmeta_dagster.syncing import pulls, source_of, updated
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class MetadirAsset:
 
     Attributes:
         metadir: the metadir as the project file defines it.
-        name: ``metadata_db``, ``state_db``, or the job's name.
-        job: the job; None for the two databases.
+        name: ``metadata_db``, ``synced``, ``state_db``, or the job's name.
+        job: the job; None for the others.
     """
 
     metadir: MetadirConfig
@@ -50,11 +51,14 @@ class DagsterMmmetaTranslator:
         if asset.job is not None:
             return _job_spec(asset.metadir, asset.job, self.get_asset_key(asset), self._state_db(asset))
         key = self.get_asset_key(asset)
+        synced = [self.get_asset_key(MetadirAsset(asset.metadir, keys.SYNCED))] if pulls(asset.metadir) else []
+        if asset.name == keys.SYNCED:
+            return _synced_spec(asset.metadir, key)
         if asset.name == keys.STATE_DB:
             metadata_db = self.get_asset_key(MetadirAsset(asset.metadir, keys.METADATA_DB))
-            spec = _database_spec(asset.metadir, key, [metadata_db], _STATE_DB)
+            spec = _database_spec(asset.metadir, key, [metadata_db, *synced], _STATE_DB)
             return spec.replace_attributes(freshness_policy=freshness_policy(asset.metadir))
-        return _database_spec(asset.metadir, key, [], _GENERATED if asset.metadir.generate else _ARRIVING)
+        return _database_spec(asset.metadir, key, synced, _GENERATED if asset.metadir.generate else _ARRIVING)
 
     def get_asset_key(self, asset: MetadirAsset) -> dg.AssetKey:
         """``<metadir>/<name>``, unless the job has a ``key`` of its own. To move all assets override this, or
@@ -82,7 +86,8 @@ class DagsterMmmetaTranslator:
 def spec_of(translator: DagsterMmmetaTranslator, asset: MetadirAsset) -> dg.AssetSpec:
     """What everything is built of: the translator's spec, with dependencies that follow where it moved an asset."""
     spec = translator.get_asset_spec(asset)
-    databases = [MetadirAsset(asset.metadir, name) for name in (keys.METADATA_DB, keys.STATE_DB) if name != asset.name]
+    upstream = [keys.METADATA_DB, *updated(asset.metadir)]
+    databases = [MetadirAsset(asset.metadir, name) for name in upstream if name != asset.name]
     moved = {translator.get_asset_key(one): translator.get_asset_spec(one).key for one in databases}
     if all(old == new for old, new in moved.items()):
         return spec
@@ -98,7 +103,7 @@ def key_of(translator: DagsterMmmetaTranslator, asset: MetadirAsset) -> dg.Asset
     return translator.get_asset_spec(asset).key
 
 
-_FIRST = {keys.METADATA_DB: "2", keys.STATE_DB: "1"}
+_FIRST = {keys.METADATA_DB: "3", keys.SYNCED: "2", keys.STATE_DB: "1"}
 
 DEFAULT = DagsterMmmetaTranslator()
 """What everything is built with that is given no translator."""
@@ -115,6 +120,19 @@ _STATE_DB = (
     "The metadata db merged with what is only known here: columns of one's own, and the ledger of what each job did "
     "with each file. An update never touches local state."
 )
+
+
+def _synced_spec(metadir: MetadirConfig, key: dg.AssetKey) -> dg.AssetSpec:
+    source, kind = source_of(metadir.sync)
+    return dg.AssetSpec(
+        key,
+        description=f"Brings the metadir here {source}: what is missing, proved as a whole, and nothing of `local/`. Its "
+        "runs begin with it.",
+        group_name=metadir.name,
+        kinds={kind},
+        metadata={keys.META_PATH: dg.MetadataValue.path(str(metadir.path)), keys.META_REMOTE: source},
+        freshness_policy=freshness_policy(metadir),
+    )
 
 
 def _database_spec(metadir: MetadirConfig, key: dg.AssetKey, deps: list[dg.AssetKey], description: str) -> dg.AssetSpec:

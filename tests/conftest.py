@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from archives import Archive, SettableClock, opened
+from databases import EVERY, named
 from hypothesis import HealthCheck, settings
 
 from mmmeta import Metadir
@@ -83,10 +84,9 @@ def landtag() -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=EVERY)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty SQL database; PostgreSQL and MariaDB where MMMETA_TEST_POSTGRES and MMMETA_TEST_MARIADB name ones that may be
-    emptied."""
+    """An empty SQL database; the servers are those that MMMETA_TEST_POSTGRES and MMMETA_TEST_MARIADB name, and are emptied."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/target.db"
         return
@@ -94,9 +94,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         "postgresql": ("MMMETA_TEST_POSTGRES", "public"),
         "mariadb": ("MMMETA_TEST_MARIADB", "test"),
     }[request.param]
-    server = os.environ.get(variable)
-    if not server:
-        pytest.skip(f"{variable} is not set")
+    server = named(variable)
     from sqlalchemy import create_engine
 
     engine = create_engine(server)

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-import pytest
+from databases import named
 from hypothesis import settings
 
 from mmmeta import Metadir
 
 SCHEMA = "mmmeta_test"
 
-NO_SERVER = (
-    [] if os.environ.get("MMMETA_TEST_POSTGRES") else [pytest.mark.skip(reason="MMMETA_TEST_POSTGRES is not set")]
-)
-"""Marks of a variant that needs the server: skips that are marked are told in one line a file."""
-
 
 def server() -> str:
-    """The URL of the server; without one the test is skipped."""
-    url = os.environ.get("MMMETA_TEST_POSTGRES")
-    if not url:
-        pytest.skip("MMMETA_TEST_POSTGRES is not set")
-    return url
+    """The URL of the server."""
+    return named("MMMETA_TEST_POSTGRES")
 
 
 def with_option(url: str, option: str) -> str:

@@ -22,6 +22,7 @@ __all__ = ["main"]
     verbs={
         "init": "Look at a folder of documents and write a config.yml and a project file that fit it.",
         "generate": "Read the metadata files and write what changed into the metadata db (server).",
+        "sync": "Bring a metadir from where a server publishes it, or to there; only what is missing moves.",
         "update": "Merge what the server published into the state db (client).",
         "run": "Update, then run the jobs of the project file: the one line for cron.",
         "work": "Help with what is due, until nothing is: no update, no evaluation.",
@@ -30,7 +31,7 @@ __all__ = ["main"]
         "why": "Say why a job has done a file, or has not.",
         "check": "Prove that the state db is what was merged, and that what jobs did is really there.",
         "inspect": "Say what a folder holds: databases, roles, problems. Changes nothing.",
-        "state": "Copy the state db to a safe place, put it back, and bring it along when the archive moves or its `unique` changes.",
+        "state": "Copy the state db to a safe place or into PostgreSQL, put it back, and bring it along when things move.",
         "migrate": "Make a metadir of today beside one of mmmeta 0.1-0.4, which stays as it is.",
         "prune": "Remove what nobody needs any more: old history, and metadata of files deleted long ago.",
         "find": "List the files that filters select.",
@@ -52,6 +53,7 @@ def main() -> None:
     Examples:
       mmmeta init                            in a folder of documents, once
       mmmeta generate                        at the server, in the archive's folder
+      mmmeta sync pull                       at a client, without a sync tool of its own
       mmmeta --metadir ./client update       at a client, after the sync
       mmmeta find document_type=contract 'retrieved_at>=7d' imported=false
       mmmeta run                             what cron calls

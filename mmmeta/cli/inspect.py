@@ -52,7 +52,12 @@ def _tell(target: Target, inspection: Inspection) -> None:
     for role, facts in (("metadata", inspection.metadata_db), ("state", inspection.state_db)):
         rows += _database(f"{role} db", facts, "cannot be read" if role in inspection.unreadable else "none")
     if inspection.ignored:
-        rows.append(("ignored", f"{inspection.ignored:,} files and folders below the files root"))
+        rows.append(
+            (
+                "ignored",
+                f"{inspection.ignored:,} {'file or folder' if inspection.ignored == 1 else 'files and folders'} below the files root",
+            )
+        )
     if inspection.shadowed:
         rows.append(("shadowed keys", ", ".join(inspection.shadowed)))
     rows += [(f"store: {key}", value) for key, value in inspection.store.items()]
@@ -80,7 +85,7 @@ def _database(name: str, facts: DatabaseFacts | None, nothing: str) -> list[tupl
         return [(name, nothing)]
     keys = f"{', '.join(facts.keys[:KEYS])} {rest_text(KEYS, len(facts.keys))}".rstrip()
     return [
-        (name, f"{facts.path} ({format_size(facts.bytes)})"),
+        (name, f"{facts.path} ({_size(facts)})"),
         ("  id", facts.id),
         ("  revision", facts.revision),
         ("  digest", facts.digest),
@@ -89,6 +94,12 @@ def _database(name: str, facts: DatabaseFacts | None, nothing: str) -> list[tupl
         ("  keys", keys),
         ("  derived", _derived(facts)),
     ]
+
+
+def _size(facts: DatabaseFacts) -> str:
+    """Of a change log it is that of its segments, which lie beside the file that is named."""
+    size = format_size(facts.bytes)
+    return size if facts.path.endswith(".db") else f"its segments in changes/: {size}"
 
 
 def _derived(facts: DatabaseFacts) -> str:

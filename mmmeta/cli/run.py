@@ -19,7 +19,7 @@ from mmmeta.cli.output import echo_report, note, plain, say
 from mmmeta.cli.problems import DONE, ERROR, WITH_PROBLEMS, act_on, note_error, worst
 from mmmeta.cli.progress import progress_bar
 from mmmeta.cli.targets import Target, find_targets
-from mmmeta.cli.update import tell_update
+from mmmeta.cli.update import Waiting, tell_update, tell_waiting, update_or_wait
 
 if TYPE_CHECKING:
     from mmmeta.jobs.job import Job
@@ -90,10 +90,16 @@ def _run(target: Target, names: list[JobName], invocation: Invocation) -> int:
 
     with target.open() as metadir, run_lock(metadir.layout, exclusive=invocation.exclusive, dry_run=invocation.dry_run):
         with progress_bar(shown=not invocation.quiet) as progress:
-            update = metadir.update(dry_run=invocation.dry_run, progress=progress)
-        news = not invocation.quiet or update.how != NOTHING_NEW or bool(update.notes)
+            update = update_or_wait(metadir, dry_run=invocation.dry_run, progress=progress)
+        if isinstance(update, Waiting):
+            news = True
+        else:
+            news = not invocation.quiet or update.how != NOTHING_NEW or bool(update.notes)
         if not invocation.as_json and news:
-            tell_update(target, update)
+            if isinstance(update, Waiting):
+                tell_waiting(target, update)
+            else:
+                tell_update(target, update)
             if not target.jobs:
                 note(f"  {target.without_jobs}")
         results = []

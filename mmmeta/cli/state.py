@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mmmeta.cli.copying import copy
 from mmmeta.cli.group import OrderedGroup
 from mmmeta.cli.lock import run_lock
 from mmmeta.cli.moved import moved
@@ -21,7 +22,7 @@ from mmmeta.cli.targets import find_target
 @settings_options
 @click.pass_context
 def verb(ctx: click.Context, as_json: bool) -> None:
-    """Copy the state db to a safe place, put it back, and bring it along when the archive moves or its `unique` changes.
+    """Copy the state db to a safe place or into PostgreSQL, put it back, and bring it along when things move.
 
     The state db holds what was set here and what jobs have done; everything else comes from the remote. A plain copy of
     the file may miss what its write-ahead log holds. Without a command it says where the state db is.
@@ -33,6 +34,7 @@ def verb(ctx: click.Context, as_json: bool) -> None:
       mmmeta state restore /backups/state.db
       mmmeta state moved /old/archive /new/archive --dry-run
       mmmeta state rekey --dry-run
+      mmmeta state copy _mmmeta/local/state.db '{{ env.STATE_URL }}'
 
     \b
     --json: {metadir, path, file, revision}
@@ -132,3 +134,4 @@ def restore(ctx: click.Context, file: Path, dry_run: bool, as_json: bool) -> Non
 
 verb.add_command(moved)
 verb.add_command(rekey)
+verb.add_command(copy)

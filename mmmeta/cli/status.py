@@ -9,7 +9,7 @@ import click
 
 from mmmeta.cli.health import for_programs, health_line, limits_of
 from mmmeta.cli.options import json_option, settings_options
-from mmmeta.cli.output import echo_report, moment_text, plain, say
+from mmmeta.cli.output import echo_report, files_text, moment_text, plain, say
 from mmmeta.cli.problems import DONE, WITH_PROBLEMS, act_on
 from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import Target, find_targets
@@ -202,7 +202,7 @@ def _revision(facts: DatabaseFacts | None, nothing: str) -> str:
     if facts is None:
         return nothing
     deleted = f", {facts.deleted:,} deleted" if facts.deleted else ""
-    return f"revision {facts.revision}, {facts.files:,} files{deleted}"
+    return f"revision {facts.revision}, {files_text(facts.files)}{deleted}"
 
 
 def _due_text(job: JobStatus) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +12,11 @@ from mmmeta.cli.output import counts_text, echo_report, note, say
 from mmmeta.cli.problems import DONE, act_on
 from mmmeta.cli.progress import progress_bar
 from mmmeta.cli.targets import Target, find_targets
+from mmmeta.errors import UnfinishedSyncError
 from mmmeta.quantities import format_duration
 
 if TYPE_CHECKING:
+    from mmmeta.metadir import Metadir
     from mmmeta.state.update import UpdateReport
 
 HOW = {"everything": "compared everything", "repair": "repaired"}
@@ -34,7 +37,7 @@ def verb(
     """Merge what the server published into the state db (client).
 
     Reads the synced metadata db; local columns and what jobs have done are never touched. Where nothing is new, it says
-    so at once.
+    so at once. A copy that a sync has not finished yet is waited for: it is said, what was merged stays, and the exit code is 0.
 
     \b
     Examples:
@@ -44,20 +47,61 @@ def verb(
 
     def update(target: Target) -> int:
         with target.open() as metadir, progress_bar() as progress:
-            report = metadir.update(
+            report = update_or_wait(
+                metadir,
                 replace=replace,
                 accept_older=accept_older,
                 allow_mass_delete=allow_mass_delete,
                 dry_run=dry_run,
                 progress=progress,
             )
-        if as_json:
+        if isinstance(report, Waiting):
+            if as_json:
+                echo_report(target, report)
+            else:
+                tell_waiting(target, report)
+        elif as_json:
             echo_report(target, report)
         else:
             tell_update(target, report)
         return DONE
 
     act_on(ctx, find_targets(ctx), update)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A sync has not finished: nothing was merged, and what was merged before stays.
+
+    Attributes:
+        waiting: what is not there yet.
+        revision: of what was merged before.
+    """
+
+    waiting: str
+    revision: int | None
+
+
+def update_or_wait(metadir: Metadir, **options: Any) -> UpdateReport | Waiting:
+    """An update, or that there is nothing to merge until a sync has finished.
+
+    Raises:
+        UnfinishedSyncError: that, where nothing was merged before that one could go on with.
+        MmmetaError: as ``Metadir.update``.
+    """
+    try:
+        return metadir.update(**options)
+    except UnfinishedSyncError as error:
+        if not metadir.is_client:
+            raise
+        metadir.ignore_news()  # it is said here, and what follows works with what is merged
+        return Waiting(str(error), metadir.status().revision)
+
+
+def tell_waiting(target: Target, waiting: Waiting) -> None:
+    """One line, and what is not there yet."""
+    say(f"{target.name}: waiting for a sync to finish, revision {waiting.revision} is merged")
+    note(f"  {waiting.waiting}")
 
 
 def tell_update(target: Target, report: UpdateReport) -> None:

@@ -24,6 +24,9 @@ FOUND = (200, 203)
 BUSY = (429, 503)
 """What a server says that wants to be left alone, whole."""
 
+PASSING = (408, 421, 425)
+"""Refusals that the next attempt may not meet, besides those of a server that is at fault or busy."""
+
 _TRANSFERS = ("", "identity", "chunked", "chunked, chunked")
 _NO_CODINGS = (
     "",
@@ -49,16 +52,30 @@ class HttpSource:
         stall: seconds without a byte after which the server is given up.
         redirects: how many are followed.
         decoded: give what is encoded decoded; the length that the server tells is not that of what comes then.
+        start: bytes that are not asked for, because they are known.
+
+    Attributes:
+        start: from where on it comes; 0 where the server does not send parts.
+        version: what tells this version from others; None where the server does not say.
     """
 
     may_be_empty = False
 
     def __init__(
-        self, client: HttpClient, url: str, reading: Reading, *, stall: float, redirects: int, decoded: bool = False
+        self,
+        client: HttpClient,
+        url: str,
+        reading: Reading,
+        *,
+        stall: float,
+        redirects: int,
+        decoded: bool = False,
+        start: int = 0,
     ) -> None:
         self.size: int | None = None
         self.encoding: str | None = None
         self.content_type: str | None = ""
+        self.start = start
         self._client = client
         self._url = url
         self._reading = reading
@@ -75,9 +92,15 @@ class HttpSource:
             PostponedError: the server asks to wait.
             DownloadError: there is no document.
         """
-        answer = self._ask()
+        answer = self._ask(**({"Range": f"bytes={self.start}-"} if self.start else {}))
+        bounds = _bounds(answer) if self.start else None
+        if self.start and (bounds is None or int(bounds[1]) != self.start):
+            self.start = 0  # all of it comes, or nothing that could be added
+            if answer.response.status in (206, 416):
+                let_go(answer.response)
+                answer, bounds = self._ask(), None
         response = answer.response
-        if response.status not in FOUND:
+        if response.status not in FOUND and not self.start:
             raise self._refusal(answer)
         headers = response.headers
         transfer = headers.get("Transfer-Encoding", "").strip().lower()
@@ -90,12 +113,12 @@ class HttpSource:
         encoding = _encoding(headers)
         if not (self._decoded and encoding):
             size = response.length_remaining
-            self.size = None if size is None else min(size, LARGEST)
+            self.size = None if size is None else min(self.start + size, LARGEST)
             self.encoding = encoding or None
             self._validator = _validator(headers)
 
     def chunks(self) -> Iterator[bytes]:
-        received = resumed_at = 0
+        received = resumed_at = self.start
         while True:
             try:
                 while chunk := self._read():
@@ -115,6 +138,10 @@ class HttpSource:
                         self._client.hosts.silent(self._answer.host, time.monotonic() - self._stall)
                     raise cut from error
                 resumed_at = received
+
+    @property
+    def version(self) -> str | None:
+        return None if self._validator is None else self._validator[1]
 
     def verify(self, size: int) -> None:
         if self.size is not None and size != self.size:
@@ -146,8 +173,8 @@ class HttpSource:
         name, version = self._validator
         answer = self._ask(**{"Range": f"bytes={received}-", "If-Range": version})
         headers = answer.response.headers
-        bounds = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
-        if answer.response.status == 206 and bounds is not None:
+        bounds = _bounds(answer)
+        if bounds is not None:
             self._client.hosts.answered(answer.host)
             same = headers.get(name, version) == version and _encoding(headers) == (self.encoding or "")
             total = None if bounds[3] == "*" else int(bounds[3])
@@ -174,7 +201,11 @@ class HttpSource:
         self._client.hosts.answered(answer.host)
         where = f" (at {said(answer.address.url)})" if answer.moved else ""
         status = said(f"{response.status} {response.reason or ''}")
-        return self._error(f"the server answered {status}{where}")
+        return DownloadError(
+            f"{shown(self._url)}: the server answered {status}{where}",
+            is_missing=response.status in (404, 410),
+            is_refused=400 <= response.status < 500 and response.status not in PASSING,
+        )
 
     def _cut(self, error: Exception, received: int) -> DownloadError:
         if isinstance(error, ReadTimeoutError):
@@ -184,6 +215,13 @@ class HttpSource:
 
     def _error(self, text: str) -> DownloadError:
         return DownloadError(f"{shown(self._url)}: {text}")
+
+
+def _bounds(answer: Answer) -> re.Match[str] | None:
+    """Which part of a document this is: first and last byte, and of how many; None where it is not said to be a part."""
+    if answer.response.status != 206:
+        return None
+    return _CONTENT_RANGE.fullmatch(answer.response.headers.get("Content-Range", "").strip())
 
 
 def _encoding(headers: Any) -> str:

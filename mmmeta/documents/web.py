@@ -13,16 +13,19 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mmmeta.documents.hosts import Hosts
-from mmmeta.documents.source import LARGEST, Deadline, Source, protocol_of, reason
+from mmmeta.documents.source import LARGEST, Deadline, protocol_of, reason
 from mmmeta.errors import DownloadError, MissingPackageError, pip_line
 from mmmeta.masking import said, shown
 
 if TYPE_CHECKING:
     from mmmeta.documents.http_client import HttpClient
+    from mmmeta.documents.http_source import HttpSource
 
 HTTP = ("http", "https")
+SFTP = ("sftp", "ssh")
 
 STALL = 60.0
 """Seconds without a byte, or without a connection, after which a web server is given up."""
@@ -46,7 +49,8 @@ _PACKAGES = {
     "gs": ("mmmeta[http]", "gcsfs"),
     "az": ("mmmeta[http]", "adlfs"),
     "abfs": ("mmmeta[http]", "adlfs"),
-    "sftp": ("mmmeta[http]", "paramiko"),
+    "sftp": ("mmmeta[sftp]",),
+    "ssh": ("mmmeta[sftp]",),
 }
 """What brings a protocol; fsspec itself knows of others."""
 
@@ -78,12 +82,18 @@ class WebSources:
         self._headers = dict(headers or {})
         self._hosts = hosts or Hosts()
         self._lock = threading.Lock()
-        self._systems: dict[str, Any] = {}
+        self._systems: dict[str, AskedSystem] = {}
         self._http: HttpClient | None = None
 
     @contextmanager
-    def open(self, url: str, deadline: Deadline) -> Iterator[Source]:
+    def open(
+        self, url: str, deadline: Deadline, *, start: int = 0, decoded: bool | None = None
+    ) -> Iterator[HttpSource | ObjectSource]:
         """A document, open for reading until the end of the block.
+
+        Args:
+            start: bytes at its beginning that are known; not every server can leave them out.
+            decoded: whether web servers' encodings are taken off; as ``by_url`` says, unless given.
 
         Raises:
             MissingPackageError: the protocol's package is not installed.
@@ -92,18 +102,29 @@ class WebSources:
         """
         protocol = self._checked(url)
         if protocol not in HTTP:
-            yield ObjectSource(self._system(protocol, url), url, deadline)
+            yield ObjectSource(self.system(url), url, deadline, start)
             return
         client = self._client(url)
         from mmmeta.documents.http_source import HttpSource
 
         with client.reading(deadline) as reading:
-            source = HttpSource(client, url, reading, stall=STALL, redirects=REDIRECTS, decoded=self._by_url)
+            if decoded is None:
+                decoded = self._by_url
+            source = HttpSource(client, url, reading, stall=STALL, redirects=REDIRECTS, decoded=decoded, start=start)
             try:
                 source.request()
                 yield source
             finally:
                 source.close()
+
+    def system(self, url: str) -> AskedSystem:
+        """The file system of an address.
+
+        Raises:
+            MissingPackageError: the protocol's package is not installed.
+            DownloadError: the protocol is not allowed.
+        """
+        return self._system(self._checked(url), url)
 
     def close(self) -> None:
         """Close connections."""
@@ -112,7 +133,9 @@ class WebSources:
             client, self._http = self._http, None
         if client is not None:
             client.close()
-        for system in systems.values():
+        for system in (asked.system for asked in systems.values()):
+            if hang_up := getattr(system, "hang_up", None):
+                hang_up()
             # s3fs has another name for it; what has neither closes itself when it is collected.
             session = getattr(system, "_session", None) or getattr(system, "_s3", None)
             if session is not None:
@@ -144,20 +167,35 @@ class WebSources:
                 self._http = HttpClient(self._protocols, self._headers, self._hosts)
             return self._http
 
-    def _system(self, protocol: str, url: str) -> Any:
+    def _system(self, protocol: str, url: str) -> AskedSystem:
+        # Of the others there is one that all addresses mean.
+        place = f"{protocol}://{urlsplit(url).netloc}" if protocol in SFTP else protocol
         with self._lock:
-            if protocol not in self._systems:
+            if place not in self._systems:
                 try:
-                    import fsspec
-
-                    # fsspec keeps instances for each thread for ever; one of our own serves all threads of this run.
-                    if self._by_url:
-                        self._systems[protocol], _ = fsspec.url_to_fs(url, skip_instance_cache=True)
-                    else:
-                        self._systems[protocol] = fsspec.filesystem(protocol, skip_instance_cache=True)
+                    self._systems[place] = AskedSystem(self._made(protocol, url))
                 except (ImportError, ValueError) as error:
                     raise _missing(url, error) from error
-            return self._systems[protocol]
+            return self._systems[place]
+
+    def _made(self, protocol: str, url: str) -> Any:
+        """A file system of our own: fsspec keeps its instances for each thread for ever, and this one serves all of a run."""
+        import fsspec
+
+        if protocol in SFTP:
+            # Not by its name, which another package may have taken over.
+            from mmmeta.documents.sftp import KnownHost
+
+            return KnownHost(url, STALL)
+        if self._by_url:
+            return fsspec.url_to_fs(url, skip_instance_cache=True)[0]
+        return fsspec.filesystem(protocol, skip_instance_cache=True)
+
+
+def below(base: str, path: str) -> str:
+    """The address of what lies below a base; a signature behind the question mark stays where it is."""
+    start, mark, query = base.partition("?") if protocol_of(base) in HTTP else (base, "", "")
+    return f"{start.rstrip('/')}/{path}{mark}{query}"
 
 
 def _missing(url: str, error: Exception) -> MissingPackageError:
@@ -168,18 +206,75 @@ def _missing(url: str, error: Exception) -> MissingPackageError:
     return MissingPackageError(f"{shown(url)}: {protocol}:// cannot be read here ({reason(error)}); {hint}{more}")
 
 
+class AskedSystem:
+    """A file system of fsspec's, as all threads of a run ask it.
+
+    Attributes:
+        system: fsspec's own.
+    """
+
+    def __init__(self, system: Any) -> None:
+        self.system = system
+        # What is not asynchronous is mostly one connection, whose answers two threads would take from each other.
+        self._one_by_one = threading.Lock()
+
+    def path_of(self, url: str) -> str:
+        """The path that a URL means in it."""
+        return str(self.system._strip_protocol(url))
+
+    def ask(self, method: str, url: str, deadline: Deadline, *arguments: Any, **options: Any) -> Any:
+        """Call a method with the path of a URL; further arguments follow it.
+
+        Raises:
+            DownloadError: it did not work, or the time is over.
+        """
+        return self.call(method, url, deadline, self.path_of(url), *arguments, **options)
+
+    def call(self, method: str, url: str, deadline: Deadline, *arguments: Any, **options: Any) -> Any:
+        """Call a method with just these arguments; the URL is named in errors."""
+        try:
+            if self.system.async_impl:
+                work = getattr(self.system, f"_{method}")
+                return run(lambda: work(*arguments, **options), self.system.loop, deadline)
+            deadline.left()
+            with self._one_by_one:
+                return self._one(method, *arguments, **options)
+        except DownloadError:
+            raise
+        except FileNotFoundError as error:
+            raise DownloadError(f"{shown(url)}: is not there", is_missing=True) from error
+        except Exception as error:  # each store has errors of its own
+            raise DownloadError(
+                f"{shown(url)}: {type(error).__name__}: {reason(error)}", is_refused=isinstance(error, PermissionError)
+            ) from error
+
+    def _one(self, method: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return getattr(self.system, method)(*arguments, **options)
+        except (FileNotFoundError, PermissionError, FileExistsError):
+            raise
+        except BaseException:
+            if hang_up := getattr(self.system, "hang_up", None):
+                hang_up()
+            raise
+
+
 class ObjectSource:
-    """A document of an object store or of any other file system of fsspec's, fetched in blocks."""
+    """A document of an object store or of any other file system of fsspec's, fetched in blocks.
+
+    Attributes:
+        start: from where on it comes.
+        version: what tells this version from others; None where the store does not say.
+    """
 
     encoding: str | None = None
     content_type: str | None = None
     may_be_empty = True
 
-    def __init__(self, system: Any, url: str, deadline: Deadline) -> None:
+    def __init__(self, system: AskedSystem, url: str, deadline: Deadline, start: int = 0) -> None:
         self._system = system
         self._url = url
         self._deadline = deadline
-        self._path = system._strip_protocol(url)
         self._info = self._call("info")
         if self._info.get("type") not in ("file", None):
             raise DownloadError(f"{shown(url)}: is no document but a {said(str(self._info['type']))}")
@@ -187,10 +282,22 @@ class ObjectSource:
         if not isinstance(size, int):
             raise DownloadError(f"{shown(url)}: the store does not tell its size")
         self.size: int | None = min(size, LARGEST)
+        self.start = start if start <= self.size else 0
+
+    @property
+    def version(self) -> str | None:
+        known = [f"{key}={self._info[key]}" for key in _VERSION_KEYS[1:] if self._info.get(key)]
+        return "\n".join(known) or None
+
+    @property
+    def etag(self) -> str | None:
+        """What an object store calls this version, for writing under the condition that it is still the one."""
+        etag = self._info.get("ETag") or self._info.get("etag")
+        return etag if isinstance(etag, str) and etag else None
 
     def chunks(self) -> Iterator[bytes]:
         assert self.size is not None
-        for start in range(0, self.size, BLOCK):
+        for start in range(self.start, self.size, BLOCK):
             end = min(start + BLOCK, self.size)
             yield (block := self._call("cat_file", start=start, end=end))
             if len(block) != end - start:
@@ -199,7 +306,7 @@ class ObjectSource:
     def verify(self, size: int) -> None:
         if size != self.size:
             raise DownloadError(f"{shown(self._url)}: cut short: the store announced {self.size} bytes and sent {size}")
-        if size > BLOCK:  # several requests: all of them for the same version?
+        if size - self.start > BLOCK:  # several requests: all of them for the same version?
             again = self._call("info")
             if [self._info.get(key) for key in _VERSION_KEYS] != [again.get(key) for key in _VERSION_KEYS]:
                 raise DownloadError(
@@ -207,18 +314,7 @@ class ObjectSource:
                 )
 
     def _call(self, method: str, **arguments: Any) -> Any:
-        try:
-            if self._system.async_impl:
-                work = getattr(self._system, f"_{method}")
-                return run(lambda: work(self._path, **arguments), self._system.loop, self._deadline)
-            self._deadline.left()
-            return getattr(self._system, method)(self._path, **arguments)
-        except DownloadError:
-            raise
-        except FileNotFoundError as error:
-            raise DownloadError(f"{shown(self._url)}: is not there") from error
-        except Exception as error:  # each store has errors of its own
-            raise DownloadError(f"{shown(self._url)}: {type(error).__name__}: {reason(error)}") from error
+        return self._system.ask(method, self._url, self._deadline, **arguments)
 
 
 def run(work: Callable[[], Coroutine[Any, Any, Any]], loop: asyncio.AbstractEventLoop, deadline: Deadline) -> Any:

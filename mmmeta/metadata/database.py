@@ -14,12 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmmeta.errors import HotJournalError, MetadataDbError, MetadirNotFoundError, MmmetaError, remedy_of
+from mmmeta.errors import (
+    HotJournalError,
+    MetadataDbError,
+    MetadirNotFoundError,
+    MmmetaError,
+    UnfinishedSyncError,
+    remedy_of,
+)
 from mmmeta.layout import open_plain, why_misplaced
 from mmmeta.sqlite.connection import set_journal_mode, size_of, uri_of
 from mmmeta.sqlite.database import SUFFIXES, Database
 from mmmeta.sqlite.forks import inside
-from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_wal, stamp_of
+from mmmeta.sqlite.headers import HEADER_BYTES, IN_USE, FileStamp, Identity, extent_by, is_sqlite, is_wal, stamp_of
 from mmmeta.sqlite.pool import Reader
 from mmmeta.writing import make_folder
 
@@ -162,13 +169,14 @@ class MetadataDatabase(Database):
 
     def _check_header(self) -> str:
         """Recognise what a sync tool may have left; returns the kind of connection to read with."""
-        reason, is_empty = None, False
+        reason, is_empty, is_cut = None, False, False
         for _ in range(2):  # twice, for a commit may have come between two looks
             try:
                 with IN_USE.peek(self.path) as header:
                     if header is None:
                         return "ro"
                     reason, is_empty = _why_not_readable(header, self.path), not header
+                    is_cut = is_sqlite(header)
             except OSError as error:
                 raise self.error(f"cannot be read: {error.strerror}", remedy_of(error)) from error
             if self.has_hot_journal():
@@ -176,7 +184,10 @@ class MetadataDatabase(Database):
             if reason is None:
                 return "immutable" if is_wal(header) and not self._has_live_log() else "ro"
         # One that the first write has left, which was killed, needs no backup.
-        raise self.error(reason or "", _WRITE_AGAIN if is_empty else None)
+        unreadable = self.error(reason or "", _WRITE_AGAIN if is_empty else None)
+        if is_cut and not self._is_servers():
+            raise UnfinishedSyncError(str(unreadable))
+        raise unreadable
 
     def _has_live_log(self) -> bool:
         """Whether a write-ahead log lies beside the metadata db, and a program that uses it.
@@ -204,9 +215,13 @@ class MetadataDatabase(Database):
 
     def _remedy(self) -> str:
         """What to do about a file that cannot be read."""
-        if self._server_mark is not None and self._server_mark.exists():
+        if self._is_servers():
             return "restore it from a backup, or move it away and run `mmmeta generate`, which makes a new one"
         return "sync the metadir again"
+
+    def _is_servers(self) -> bool:
+        """Whether it is written here, and no sync brings it."""
+        return self._server_mark is not None and self._server_mark.exists()
 
     def _missing(self) -> MmmetaError:
         misplaced = why_misplaced(self.path.parent.parent)
@@ -215,6 +230,12 @@ class MetadataDatabase(Database):
         if self.path.with_name("head.json").exists():
             return MetadirNotFoundError(
                 f"no metadata db at {self.path}, only the change log beside it: run `mmmeta update`, which merges it"
+            )
+        changes = self.path.with_name("changes")
+        if changes.is_dir() and any(changes.glob("*.jsonl.gz")):
+            return MetadirNotFoundError(
+                f"no metadata db at {self.path}, and no head.json, which says what the segments in {changes.name}/ are: it comes "
+                "last, so wait for the sync to finish; if it has, let it bring head.json as well"
             )
         return MetadirNotFoundError(
             f"no metadata db at {self.path}: sync the metadir first, run `mmmeta generate` at the server, "

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmmeta.project.models import MetadirConfig, Project, Schedules, SensorConfig, check_names
     from mmmeta.project.reading import find_project, load_project, project_problem
     from mmmeta.project.schema import json_schema, metadir_schema, schema_text
+    from mmmeta.project.syncing import SyncConfig
     from mmmeta.project.variables import Variables
 
 _MODULES = {
@@ -29,6 +30,7 @@ _MODULES = {
     "Project": "models",
     "Schedules": "models",
     "SensorConfig": "models",
+    "SyncConfig": "syncing",
     "Variables": "variables",
     "check_names": "models",
     "find_project": "reading",
@@ -52,6 +54,7 @@ __all__ = [
     "Project",
     "Schedules",
     "SensorConfig",
+    "SyncConfig",
     "Variables",
     "check_names",
     "find_project",

@@ -75,7 +75,7 @@ def _protocol(text: str) -> str:
     return name
 
 
-def _arguments(value: object) -> object:
+def arguments_of(value: object) -> object:
     """The list, if it is one; a shell line is shown as one."""
     if isinstance(value, str):
         raise ValueError(f"needs a list of arguments, for no shell reads it: {_as_list(value)}")
@@ -159,7 +159,7 @@ _KEY_IN_FOLDER = re.compile(r"\{[^{}/]+\}")
 MediaType = Annotated[str, AfterValidator(_media_type)]
 Arguments = Annotated[
     list[str],
-    BeforeValidator(_arguments),
+    BeforeValidator(arguments_of),
     AfterValidator(_check_arguments),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
 ]

@@ -42,6 +42,7 @@ from mmmeta.project.fields import (
     check_name,
 )
 from mmmeta.project.job import RESERVED_JOBS, JobConfig
+from mmmeta.project.syncing import SyncConfig
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -79,11 +80,6 @@ class Schedules(Model):
     retry: Annotated[Cron | None, Field(description="when to run every job if a failed file is due again")] = None
 
 
-def _reserved(value: object) -> None:
-    if value is not None:
-        raise ValueError("syncing is not in this version. Sync the metadir yourself and leave this key out")
-
-
 def _name_jobs(value: Any) -> Any:
     return _named(value, "job")
 
@@ -111,7 +107,7 @@ def _named(entries: Any, what: str) -> Any:
 class MetadirConfig(Model):
     """A metadir and what is done with it."""
 
-    not_in_file: ClassVar[frozenset[str]] = frozenset({"name", "sync"})
+    not_in_file: ClassVar[frozenset[str]] = frozenset({"name"})
 
     name: str
     path: Annotated[BasePath, Field(description="the folder that holds _mmmeta")]
@@ -123,7 +119,9 @@ class MetadirConfig(Model):
         Field(description="the state db: a path, or the URL of a PostgreSQL that machines share", repr=False),
     ] = None
     generate: Annotated[bool, Field(description="true at a server: metadata can be generated here")] = False
-    sync: Annotated[None, BeforeValidator(_reserved)] = None
+    sync: Annotated[
+        SyncConfig, EmptyIsMapping, Field(description="where mmmeta itself pulls it from, or pushes it to")
+    ] = SyncConfig()
     sensor: Annotated[SensorConfig, EmptyIsMapping, Field(description="the Dagster sensor")] = SensorConfig()
     schedules: Annotated[Schedules, EmptyIsMapping, Field(description="when runs start by the clock")] = Schedules()
     shards: Annotated[

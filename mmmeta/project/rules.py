@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mmmeta.project.checks import ChecksConfig
     from mmmeta.project.job import JobConfig, Limit
     from mmmeta.project.models import Schedules, SensorConfig
+    from mmmeta.project.syncing import SyncConfig
 
     Words: TypeAlias = Mapping[str, Any]
     Names: TypeAlias = list[str] | tuple[str, ...]
@@ -66,6 +67,7 @@ class MetadirRules(TypedDict, total=False):
     files_root: Folder | None
     state: Folder | None
     generate: bool
+    sync: SyncConfig | Words
     sensor: SensorConfig | Words
     schedules: Schedules | Words
     shards: int

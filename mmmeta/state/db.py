@@ -30,7 +30,8 @@ from mmmeta.metadata.changelog.sources import Content
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.ledger.sqlite.tables import create_ledger
+from mmmeta.state.ledger.sqlite.tables import INCOMPLETE, create_ledger
+from mmmeta.state.ledger.transfer import broken_off
 
 STATE_FORMAT = 4
 """Of the state db; another one is refused. Formats 1 to 3, with other ledgers, were never released."""
@@ -93,7 +94,7 @@ def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merg
 
     Raises:
         FormatError: not a state db, or one of another format.
-        StateDbError: another program's database.
+        StateDbError: another program's database, or one whose ledger is the beginning of a copy.
         Damage: one that does not say what was merged; ``reading`` and ``atomic`` make a StateDbError of it.
     """
     names = table_names(connection)
@@ -106,6 +107,8 @@ def read_merged(connection: sqlite3.Connection, database: StateDatabase) -> Merg
         )
     info = read_info(connection)
     check_format(info, "state", database.path, STATE_FORMAT, "mmmeta update")
+    if INCOMPLETE in info:
+        raise StateDbError(f"{database.path} {broken_off(str(info[INCOMPLETE]))}")
     checked_info(info, _ENTRIES)
     return merged_from(info)
 

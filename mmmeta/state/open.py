@@ -6,6 +6,9 @@ is there as well, unless several machines share one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mmmeta.clock import Clock
 from mmmeta.errors import StateDbError, pip_line
 from mmmeta.layout import Layout
@@ -14,7 +17,10 @@ from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import merged_of
 from mmmeta.state.ledger.copies import Copy
 from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
+from mmmeta.state.ledger.sqlite.transfer import SqliteEnd
 from mmmeta.state.ledger.store import LedgerStore
+from mmmeta.state.ledger.transfer import LedgerEnd
+from mmmeta.state.set_here import SetHere
 
 
 def open_ledger(layout: Layout, database: StateDatabase, clock: Clock, *, without_files: bool = False) -> LedgerStore:
@@ -29,12 +35,8 @@ def open_ledger(layout: Layout, database: StateDatabase, clock: Clock, *, withou
     """
     if layout.ledger is None:
         return SqliteLedgerStore(database, layout.workers, clock)
-    try:
+    with _driver():
         from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
-    except ImportError as error:
-        raise StateDbError(
-            f"the state is in PostgreSQL, and {error}. Install it: {pip_line('mmmeta[postgres]')}"
-        ) from error
 
     if without_files:
         return PostgresLedgerStore(layout.ledger, None, clock, lambda: None)
@@ -46,6 +48,30 @@ def open_ledger(layout: Layout, database: StateDatabase, clock: Clock, *, withou
         return Copy(merged.state_id, merged.metadata_id, merged.revision, merged.state_revision, merged.own_revision)
 
     return PostgresLedgerStore(layout.ledger, layout.workers, clock, copy)
+
+
+def open_end(layout: Layout, clock: Clock) -> LedgerEnd:
+    """The ledger of a metadir's state, as one end of a copy; nothing is made by opening it.
+
+    Raises:
+        StateDbError: as ``open_ledger``.
+    """
+    if layout.ledger is None:
+        return SqliteEnd(StateDatabase(layout.state), layout.workers, SetHere(layout, clock))
+    with _driver():
+        from mmmeta.state.ledger.postgresql.transfer import PostgresEnd
+    return PostgresEnd(layout.ledger)
+
+
+@contextmanager
+def _driver() -> Iterator[None]:
+    """What is imported here needs the driver."""
+    try:
+        yield
+    except ImportError as error:
+        raise StateDbError(
+            f"the state is in PostgreSQL, and {error}. Install it: {pip_line('mmmeta[postgres]')}"
+        ) from error
 
 
 def require_own_ledger(layout: Layout, verb: str, remedy: str) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from urllib.parse import unquote, urlsplit
 
 from mmmeta.documents.source import Deadline, is_local, protocol_of, reason
-from mmmeta.documents.web import HTTP, WebSources
+from mmmeta.documents.web import WebSources, below
 from mmmeta.errors import DownloadError, StoreAccessError
 from mmmeta.layout import METADIR, Layout
 from mmmeta.masking import shown
@@ -99,18 +99,12 @@ def _read(base: str, deadline: Deadline) -> Publication:
         store = Store(Layout.at(path))
         return _publication(str(Layout.at(path).store / _PUBLISHED), store.raw(_PUBLISHED), store.raw(_REVISION))
     with closing(WebSources((protocol_of(base),), by_url=True)) as web:
-        published = _fetch(web, _below(base, _PUBLISHED), deadline)
+        published = _fetch(web, below(base, f"{_STORE}/{_PUBLISHED}"), deadline)
         try:
-            revision = _fetch(web, _below(base, _REVISION), deadline)
+            revision = _fetch(web, below(base, f"{_STORE}/{_REVISION}"), deadline)
         except DownloadError:
             revision = None  # what was published is known without it
-    return _publication(shown(_below(base, _PUBLISHED)), published, revision)
-
-
-def _below(base: str, key: str) -> str:
-    """The URL of a store key; a signature behind the question mark stays where it is."""
-    path, mark, query = base.partition("?") if protocol_of(base) in HTTP else (base, "", "")
-    return f"{path.rstrip('/')}/{_STORE}/{key}{mark}{query}"
+    return _publication(shown(below(base, f"{_STORE}/{_PUBLISHED}")), published, revision)
 
 
 def _fetch(web: WebSources, url: str, deadline: Deadline) -> str:

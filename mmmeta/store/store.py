@@ -145,7 +145,7 @@ class Store(MutableMapping[str, Any]):
         return self[key]
 
     def __contains__(self, key: object) -> bool:
-        if not isinstance(key, str) or _why_not(key) is not None:
+        if not isinstance(key, str) or why_no_key(key) is not None:
             return False
         try:
             path = self._path(key)
@@ -163,7 +163,7 @@ class Store(MutableMapping[str, Any]):
         return sum(1 for _ in self)
 
     def _path(self, key: str) -> Path:
-        reason = _why_not(key)
+        reason = why_no_key(key)
         if reason is not None:
             raise StoreKeyError(f"{key!r} cannot be a store key: {reason}. Use letters, digits, _, - and . in it.")
         return (self._layout.local_store if key.startswith(LOCAL_PREFIX) else self._layout.store) / key
@@ -177,7 +177,7 @@ class Store(MutableMapping[str, Any]):
             return []
         except OSError as error:
             raise StoreAccessError(f"{folder} cannot be listed: {error.strerror}.") from error
-        return [name for name in names if name.startswith(LOCAL_PREFIX) is local and _why_not(name) is None]
+        return [name for name in names if name.startswith(LOCAL_PREFIX) is local and why_no_key(name) is None]
 
 
 def _is_plain(folder: Path) -> bool:
@@ -193,7 +193,7 @@ def _absent(key: str) -> datetime | None:
     return datetime.min if key.endswith(UPDATED_SUFFIX) else None
 
 
-def _why_not(key: object) -> str | None:
+def why_no_key(key: object) -> str | None:
     """Why a key cannot be the name of a file here, None where it can."""
     if not isinstance(key, str):
         return f"it is {type(key).__name__}, not text"

@@ -1,4 +1,4 @@
-"""The assets of a metadir: ``metadata_db``, ``state_db`` and one for each job.
+"""The assets of a metadir: ``metadata_db``, ``synced`` where runs pull, ``state_db`` and one for each job.
 
 No ``from __future__ import annotations`` here: Dagster reads the annotations of the asset functions.
 """
@@ -14,11 +14,13 @@ from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, brings_news, checks_told, ending
 from mmmeta_dagster.assets.job_run import run_job
 from mmmeta_dagster.assets.publications import data_version_of, tell_of_merged
+from mmmeta_dagster.assets.pull import bring_documents, pull_metadir
 from mmmeta_dagster.assets.shares import begin
 from mmmeta_dagster.assets.step import LoggedProgress, opened, step
-from mmmeta_dagster.options import GenerateOptions, JobOptions, Options, UpdateOptions
+from mmmeta_dagster.options import GenerateOptions, JobOptions, Options, SyncOptions, UpdateOptions
 from mmmeta_dagster.partitions.after_run import add_new_partitions
 from mmmeta_dagster.shown import reporting, schema
+from mmmeta_dagster.syncing import pulls
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
 Execute = Callable[[dg.AssetExecutionContext, MetadirAsset, Options], Ending]
@@ -46,8 +48,10 @@ def build_metadir_assets(
     run = partial(materialize, translator=translator) if execute is None else execute
     metadata_db = MetadirAsset(metadir, keys.METADATA_DB)
     jobs = [MetadirAsset(metadir, job.name, job) for job in metadir.jobs.values() if job.action is not None]
+    synced = [_synced(MetadirAsset(metadir, keys.SYNCED), translator, run)] if pulls(metadir) else []
     return [
         _metadata_db(metadata_db, translator, run) if metadir.generate else spec_of(translator, metadata_db),
+        *synced,
         _state_db(MetadirAsset(metadir, keys.STATE_DB), translator, run),
         *(_job(job, translator, run) for job in jobs),
     ]
@@ -60,9 +64,11 @@ def materialize(
     *,
     translator: DagsterMmmetaTranslator = DEFAULT,
 ) -> Ending:
-    """What the step of an asset does: generate, update, or run the job; then say how it ended."""
+    """What the step of an asset does: generate, pull, update, or run the job; then say how it ended."""
     if isinstance(options, GenerateOptions):
         return _generate(context, asset.metadir, options)
+    if isinstance(options, SyncOptions):
+        return pull_metadir(context, asset.metadir, options)
     if isinstance(options, UpdateOptions):
         return _update(context, asset.metadir, options, translator)
     return run_job(context, asset.metadir, asset.name, options)
@@ -74,6 +80,14 @@ def _metadata_db(asset: MetadirAsset, translator: DagsterMmmetaTranslator, run: 
         return run(context, asset, config)
 
     return metadata_db
+
+
+def _synced(asset: MetadirAsset, translator: DagsterMmmetaTranslator, run: Execute) -> dg.AssetsDefinition:
+    @step(asset, translator)
+    def synced(context: dg.AssetExecutionContext, config: SyncOptions) -> Ending:
+        return run(context, asset, config)
+
+    return synced
 
 
 def _state_db(asset: MetadirAsset, translator: DagsterMmmetaTranslator, run: Execute) -> dg.AssetsDefinition:
@@ -121,10 +135,11 @@ def _update(
         files = len(m.files)
         changes = bool(report.added or report.changed or report.returned)
         partitions = add_new_partitions(context, metadir, m, news=changes)
+        documents = bring_documents(context, metadir, m)
         columns = schema.of_state_db(m)
     # The content as version: an update without news makes nothing downstream look out of date.
     version = f"{merged.metadata_id}-{merged.digest}"
-    metadata = {**reporting.of_update(report, files, metadir.command("status")), **partitions, **columns}
+    metadata = {**reporting.of_update(report, files, metadir.command("status")), **documents, **partitions, **columns}
     made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
     now = {name: metadata.get(name) for name in (keys.META_FILES, keys.META_COLUMNS)}
     news = brings_news(context, metadir, keys.STATE_DB, version, now)

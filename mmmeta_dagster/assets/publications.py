@@ -16,6 +16,7 @@ from mmmeta_dagster import keys
 from mmmeta_dagster.assets.versions import tags_of_last
 from mmmeta_dagster.files_seen import layout_of, metadata_size
 from mmmeta_dagster.shown import reporting
+from mmmeta_dagster.syncing import pulls
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
 
 
@@ -23,13 +24,18 @@ def is_told(
     instance: dg.DagsterInstance, metadir: MetadirConfig, translator: DagsterMmmetaTranslator, published: str
 ) -> bool:
     """Whether a publication (the store's raw text) is the one that ``metadata_db`` was materialized with last."""
-    return tags_of_last(instance, _key(metadir, translator)).get(keys.TAG_DATA_VERSION) == data_version_of(published)
+    return _is_of(instance, _key(metadir, translator), published)
+
+
+def _is_of(instance: dg.DagsterInstance, key: dg.AssetKey, published: str) -> bool:
+    return tags_of_last(instance, key).get(keys.TAG_DATA_VERSION) == data_version_of(published)
 
 
 def materialization(
-    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, published: str
+    metadir: MetadirConfig, translator: DagsterMmmetaTranslator, published: str, name: str = keys.METADATA_DB
 ) -> dg.AssetMaterialization | None:
-    """That the metadata db is of this publication; None where a sync brings another one at this moment."""
+    """That the metadata db is of this publication, or that the copy was brought up to it; None where a sync brings another one at
+    this moment."""
     layout = layout_of(metadir)
     store = Store(layout)
     try:
@@ -40,8 +46,8 @@ def materialization(
     except (OSError, StoreAccessError):
         return None
     return dg.AssetMaterialization(
-        _key(metadir, translator),
-        description="The remote has published; this is what was found here.",
+        _key(metadir, translator, name),
+        description=_FOUND[name],
         metadata=reporting.of_publication(moment, revision if type(revision) is int else None, size),
         tags={keys.TAG_DATA_VERSION: data_version_of(published)},
     )
@@ -57,14 +63,23 @@ def tell_of_merged(
     """
     if merged is None:
         return {}
-    told = is_told(instance, metadir, translator, merged)
-    if not told and not metadir.generate:
-        event = materialization(metadir, translator, merged)
-        if event is not None:
-            instance.report_runless_asset_event(event)
-            told = True
-    key = _key(metadir, translator).to_user_string()
-    return {f"{keys.TAG_INPUT_DATA_VERSION}/{key}": data_version_of(merged)} if told else {}
+    tags = {}
+    for name in upstream_of_update(metadir):
+        key = _key(metadir, translator, name)
+        told = _is_of(instance, key, merged)
+        if not told and not metadir.generate:
+            event = materialization(metadir, translator, merged, name)
+            if event is not None:
+                instance.report_runless_asset_event(event)
+                told = True
+        if told:
+            tags[f"{keys.TAG_INPUT_DATA_VERSION}/{key.to_user_string()}"] = data_version_of(merged)
+    return tags
+
+
+def upstream_of_update(metadir: MetadirConfig) -> list[str]:
+    """What a merged publication is told of besides the state db itself: the assets that it is made of."""
+    return [keys.METADATA_DB, *([keys.SYNCED] if pulls(metadir) else [])]
 
 
 def data_version_of(published: str) -> str:
@@ -72,5 +87,11 @@ def data_version_of(published: str) -> str:
     return published.strip()
 
 
-def _key(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> dg.AssetKey:
-    return key_of(translator, MetadirAsset(metadir, keys.METADATA_DB))
+_FOUND = {
+    keys.METADATA_DB: "The remote has published; this is what was found here.",
+    keys.SYNCED: "Pulled outside of Dagster; this is what was found here.",
+}
+
+
+def _key(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, name: str = keys.METADATA_DB) -> dg.AssetKey:
+    return key_of(translator, MetadirAsset(metadir, name))

@@ -27,7 +27,7 @@ def was_said(context: dg.AssetExecutionContext, version: str, partition: str | N
     upstream = f"{keys.TAG_INPUT_DATA_VERSION}/"
     return all(
         tags_of_last(context.instance, dg.AssetKey.from_user_string(tag.removeprefix(upstream))).get(
-            keys.TAG_DATA_VERSION
+            keys.TAG_DATA_VERSION, keys.NO_DATA_VERSION
         )
         == value
         for tag, value in said.items()

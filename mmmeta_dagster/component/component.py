@@ -30,6 +30,7 @@ from mmmeta_dagster.component.scaffolder import MetadirScaffolder
 from mmmeta_dagster.component.words import NOTHING, Translation, Words, joined, read_words, translated
 from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.options import Options
+from mmmeta_dagster.syncing import updated
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
 _log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class MetadirComponent(dg.Component):
 
     def _check(self, context: dg.ComponentLoadContext, shown: DagsterMmmetaTranslator) -> None:
         """Refuse, at its place, what Dagster's words make of the assets where that cannot be."""
-        assets = [MetadirAsset(self.metadir, name) for name in (keys.METADATA_DB, keys.STATE_DB)]
+        assets = [MetadirAsset(self.metadir, name) for name in (keys.METADATA_DB, *updated(self.metadir))]
         assets += [MetadirAsset(self.metadir, job.name, job) for job in self.metadir.jobs.values()]
         taken: dict[str, str] = {}
         for asset in assets:

@@ -27,7 +27,7 @@ _IN_PLACE_OF_A_NUMBER = r"\{\{"
 class MetadirAttributes(MetadirConfig):
     """What stands under ``attributes``: a metadir of the project file, with its name, and jobs that were made in Python."""
 
-    not_in_file: ClassVar[frozenset[str]] = frozenset({"sync"})
+    not_in_file: ClassVar[frozenset[str]] = frozenset()
 
     assets: Annotated[
         Sequence[str], Field(description="jobs made by @mmmeta_asset without a metadir: package.module.name")
@@ -73,6 +73,8 @@ class MetadirAttributes(MetadirConfig):
         schema = metadir_schema()
         assets = {"type": "array", "items": {"type": "string"}, "description": cls.model_fields["assets"].description}
         schema["properties"]["assets"] = assets
+        # Dagster makes up a sample of whatever is not below a name, and a selection may hold others without end.
+        schema["$defs"]["SyncConfig"]["properties"]["documents"]["examples"] = [{"document_type": "contract"}]
         plain: dict[str, Any] = _plain(schema)
         add_to_schema(plain)
         return plain

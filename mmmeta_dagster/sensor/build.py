@@ -14,12 +14,13 @@ from mmmeta.errors import JobError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.publications import is_told, materialization
-from mmmeta_dagster.jobs import Assets, DagsterJob, imported, run_tags_of, specs
+from mmmeta_dagster.jobs import Assets, DagsterJob, imported, run_tags_of, specs, without_pull
 from mmmeta_dagster.sensor.decision import Decision, decide
 from mmmeta_dagster.sensor.observe import observe
 from mmmeta_dagster.sensor.outside import told_outside
 from mmmeta_dagster.sensor.sharing import Helper, Sharing, share
 from mmmeta_dagster.sensor.situation import Cursor, Situation
+from mmmeta_dagster.syncing import pulls, remote_of
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of, spec_of
 
 
@@ -55,6 +56,7 @@ def build_remote_sensor(
         raise JobError(
             f"sensor of {metadir.name!r}: with work=, job= has to be a Dagster job, too, and not its name {job!r}"
         )
+    there = ", there and not only here," if pulls(metadir) and remote_of(metadir) is not None else ""
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         situation = observe(followed, context.instance, after)
@@ -86,8 +88,9 @@ def build_remote_sensor(
         context.log.info(decision.reason)
         tags = {keys.TAG_REASON: decision.reason[: keys.TAG_LENGTH]}
         if decision.attempt > 1:
-            tags[keys.TAG_ATTEMPT] = f"{decision.attempt} of {metadir.sensor.attempts}"
-        steps = _steps(metadir, translator, decision)
+            of = "" if decision.pulls else f" of {metadir.sensor.attempts}"
+            tags[keys.TAG_ATTEMPT] = f"{decision.attempt}{of}"
+        steps = _steps(followed, translator, decision)
         name = None if work is None else keys.import_job(metadir.name)
         request = dg.RunRequest(decision.run_key, job_name=name, tags=tags, asset_selection=steps)
         return dg.SensorResult([request], cursor=cursor, asset_events=news)
@@ -97,7 +100,7 @@ def build_remote_sensor(
             name=keys.remote_sensor(metadir.name),
             evaluation_fn=evaluate,
             minimum_interval_seconds=int(metadir.sensor.interval),
-            description=f"Asks for {keys.import_job(metadir.name)} when the remote's metadata is new or work is due: a "
+            description=f"Asks for {keys.import_job(metadir.name)} when the remote's metadata is new{there} or work is due: a "
             "retry, the rest of a limit, an ended lease, a new or changed job. Never two at once; again after a "
             f"failure, with a growing pause; gives up after {metadir.sensor.attempts} attempts until something changes."
             + (
@@ -121,12 +124,11 @@ def build_remote_sensor(
 
 
 def _steps(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, decision: Decision) -> list[dg.AssetKey] | None:
-    """The assets that a run is for, where it is not for all: for one file that is tried again, the update and its job. Their
-    checks come along."""
-    if decision.jobs is None:
+    """The assets that a run is for, where it is not for all: for one file that is tried again, the update and its job. A pull
+    is not among them, for one that fails would keep the file from its turn. Their checks come along."""
+    if decision.pulls or (decision.jobs is None and not pulls(metadir)):
         return None
-    wanted = [MetadirAsset(metadir, name, metadir.jobs.get(name)) for name in (keys.STATE_DB, *decision.jobs)]
-    return [key_of(translator, asset) for asset in wanted]
+    return without_pull(metadir, translator, decision.jobs)
 
 
 def _helper(

@@ -9,7 +9,8 @@ Nothing here reads a file, a database or Dagster; ``observe`` gathers the situat
   metadata is missing, work that is due goes on meanwhile.
 - While a run is alive, nothing else is asked for. Alive means that Dagster calls it unfinished *and* that a step of it holds
   its lock, or that it gave a sign of life lately where no lock tells: a killed run stays "started" in Dagster for ever.
-- What the remote has published and no sync has brought yet is said, and changes nothing: it cannot be merged.
+- What the remote has published and is not here yet is a reason to ask for a run that pulls, where runs can (``pulls``);
+  elsewhere it is said, and changes nothing: it cannot be merged.
 - A run that a person terminated is not followed for a while.
 - A run that left the situation as it was, because it failed, was killed or achieved nothing, is followed by another
   after a pause that doubles each time, and by none once ``attempts`` are used up, until the situation changes. That there is
@@ -23,34 +24,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mmmeta.clock import from_text
-from mmmeta.state.status import JobStatus
-from mmmeta.store.remote import Publication
-from mmmeta.store.text import read_moment
+from mmmeta_dagster.keys import import_job
 from mmmeta_dagster.keys import pool as pool_of
-from mmmeta_dagster.runs import FRESH, Phase, RunView
-from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
-from mmmeta_dagster.shown.wording import clock_text, files, retries
-
-LONGEST_PAUSE = timedelta(hours=1)
-"""The longest pause between attempts, where its doubling ends. Also how long a metadir that a run found not whole, and
-that has not changed since, is left alone."""
-
-LONGEST_PAUSE_WHILE_CHANGING = timedelta(minutes=5)
-"""The same for a metadir that keeps changing without becoming whole: a slow sync, or one that copies a broken file."""
+from mmmeta_dagster.runs import Phase, RunView
+from mmmeta_dagster.sensor import pulls
+from mmmeta_dagster.sensor.due import due_jobs, standing
+from mmmeta_dagster.sensor.pauses import LONGEST_PAUSE, LONGEST_PAUSE_WHILE_CHANGING, pause
+from mmmeta_dagster.sensor.situation import Cursor, Situation
+from mmmeta_dagster.shown.wording import clock_text, published_text
 
 AFTER_TERMINATION = timedelta(minutes=10)
 """How long a run that a person terminated is not followed by another: time to switch the sensor off, or to mend things."""
 
 LONG_QUEUED = timedelta(minutes=10)
 """How long a run may be queued until the reason says what may hold it up. Nothing but Dagster can start or end it."""
-
-LOOK_AGAIN = timedelta(hours=1)
-"""How often a selection that files enter merely because time passes is evaluated when nothing else happens."""
-
-GATHER_RETRIES = timedelta(minutes=1)
-"""How long the retries of a job are gathered once the first one is due. Files that failed together fall due one after the
-other (their pauses are jittered); each would be a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +52,7 @@ class Decision:
         lost: runs that Dagster calls unfinished and that are taken for killed.
         gave_up: True exactly once per situation, on the tick that gives it up.
         jobs: the jobs that the run is for, behind the update; None for all that the import runs.
+        pulls: whether the run is to pull first what the remote has published.
     """
 
     reason: str
@@ -74,27 +62,55 @@ class Decision:
     lost: tuple[RunView, ...] = ()
     gave_up: bool = False
     jobs: tuple[str, ...] | None = None
+    pulls: bool = False
 
 
 def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     """Ask for a run of ``<metadir>_import``, or skip, with the reason. ``now`` is aware UTC."""
-    decision = _decide(situation, cursor, now)
+    decision = _decide(situation, pulls.remembered(situation, cursor), now)
     if situation.misplaced is not None and situation.misplaced not in decision.reason:
         decision = replace(decision, reason=f"{decision.reason} Beside it {situation.misplaced}.")
     if situation.remote_problem is not None:
         trouble = f"The store at the remote cannot be read: {situation.remote_problem}."
         return replace(decision, reason=f"{decision.reason} {trouble}")
-    ahead = None if situation.remote is None else _ahead(situation, situation.remote)
-    if ahead is None:
-        return decision
+    told = pulls.older(situation)
+    if told is None and not situation.pulls and (news := pulls.behind(situation)) is not None:
+        told = f"{pulls.capital(news)}: waiting for the sync."
+    return decision if told is None else _beside(decision, told)
+
+
+def _beside(decision: Decision, told: str) -> Decision:
+    """A decision with what is to be said of the remote as well: first, unless a run is asked for."""
     if decision.run_key is not None:
-        return replace(decision, reason=f"{decision.reason} {ahead}")
-    return replace(
-        decision, reason=f"{ahead} {decision.reason.replace('Nothing to do', 'Until then nothing to do', 1)}"
-    )
+        return replace(decision, reason=f"{decision.reason} {told}")
+    reason = decision.reason.replace("Nothing to do", "Until then nothing to do", 1)
+    return replace(decision, reason=f"{told} {reason}")
 
 
 def _decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
+    news = pulls.wanted(situation, cursor)
+    if news is None:
+        if situation.remote is not None and cursor.pull is not None and not cursor.pull.done:
+            cursor = replace(cursor, pull=None)  # it has brought what it was for
+        decision = _of_what_is_here(situation, cursor, now)
+        told = pulls.not_seen(situation, cursor) if situation.pulls else None
+        return decision if told is None else _beside(decision, told)
+    held = _held_up(situation, now)
+    if held is not None:
+        return Decision(f"{held} To do: {'; '.join((news, *reasons(situation, now)))}.", cursor)
+    again = pulls.next_at(situation, cursor)
+    if again is None or again <= now:
+        return _ask_to_pull(situation, cursor, now, "; ".join((news, *reasons(situation, now))))
+    assert cursor.pull is not None
+    run = pulls.run_of(situation, cursor.pull)
+    failed = None if run is None or run.pull_failed is None else f"run {run.name}: {run.pull_failed.rstrip('.')}"
+    tried = f"Attempt {cursor.pull.attempt} to pull that: {failed or _outcome(run)}"
+    told = f"{pulls.capital(news)}. {tried}. Pulls again at {clock_text(again)}."
+    return _beside(_of_what_is_here(situation, cursor, now), told)
+
+
+def _of_what_is_here(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
+    """The decision where nothing is pulled: over what lies here."""
     why = "; ".join(reasons(situation, now))
     if not why:
         waiting = _waits_for_what_was(situation, cursor)
@@ -129,7 +145,7 @@ def _decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
 
 def _waits_for_what_was(situation: Situation, cursor: Cursor) -> str | None:
     """That a metadir that was here before is gone or not whole, a sentence; None where it is whole or never was here."""
-    if situation.not_whole is None or not (situation.merged or situation.runs or cursor.reported):
+    if situation.not_whole is None or not pulls.was_here(situation, cursor):
         return None
     return f"Waiting: {_not_whole(situation)}."
 
@@ -138,7 +154,8 @@ def _not_whole(situation: Situation) -> str:
     assert situation.not_whole is not None
     if not situation.is_gone:
         return situation.not_whole
-    return f"the metadir at {situation.path} is gone; it was there before: mount its disk, or sync it again"
+    remedy = f"run {import_job(situation.metadir)}, which pulls it anew" if situation.pulls else "sync it again"
+    return f"the metadir at {situation.path} is gone; it was there before: mount its disk, or {remedy}"
 
 
 def _is_achieved(situation: Situation, cursor: Cursor, now: datetime) -> bool:
@@ -160,6 +177,20 @@ def _wait(situation: Situation, now: datetime) -> str | None:
     """Why nothing can be asked for now, whatever was asked for before; a sentence, or None."""
     if situation.not_whole is not None:
         return f"Waiting: {_not_whole(situation)}."
+    held = _held_up(situation, now)
+    latest = situation.runs[0] if situation.runs else None
+    if held is not None or latest is None or latest.not_whole is None:
+        return held
+    changed = latest.seen != situation.seen
+    again = latest.last_sign + _pause_of_not_whole(situation, changed)
+    if now >= again:
+        return None
+    what = "Waiting" if changed else "Waiting for the metadir to change"
+    return f"{what}, looking again at {clock_text(again)}: {latest.not_whole.rstrip('.')}."
+
+
+def _held_up(situation: Situation, now: datetime) -> str | None:
+    """That a run lives, or that a person has terminated one just now, a sentence; None where neither is so."""
     alive = next((run for run in situation.runs if run.is_alive(now)), None)
     if alive is not None:
         return f"Run {alive.name} is {alive.phase.value}.{_why_queued(alive, situation, now)}"
@@ -170,12 +201,6 @@ def _wait(situation: Situation, now: datetime) -> str | None:
         again = latest.last_sign + AFTER_TERMINATION
         if now < again:
             return f"Run {latest.name} was terminated. Asks again at {clock_text(again)}, unless this is switched off."
-    if latest.not_whole is not None:
-        changed = latest.seen != situation.seen
-        again = latest.last_sign + _pause_of_not_whole(situation, changed)
-        if now < again:
-            what = "Waiting" if changed else "Waiting for the metadir to change"
-            return f"{what}, looking again at {clock_text(again)}: {latest.not_whole.rstrip('.')}."
     return None
 
 
@@ -196,6 +221,15 @@ def _ended_with_the_code(run: RunView, situation: Situation) -> bool:
     return situation.loaded is not None and run.last_sign < situation.loaded
 
 
+def _ask_to_pull(situation: Situation, cursor: Cursor, now: datetime, why: str) -> Decision:
+    """Ask for a run of everything, the pull first. How often was asked over what lies here stays as it is."""
+    asked = _ask(situation, cursor, now, why, 0)
+    assert asked.run_key is not None
+    pull = pulls.asked_anew(situation, cursor, now, asked.run_key)
+    remembered = replace(cursor, pull=pull, asks=asked.cursor.asks)
+    return replace(asked, cursor=remembered, attempt=pull.attempt, jobs=None, pulls=True)
+
+
 def _ask(situation: Situation, cursor: Cursor, now: datetime, why: str, attempt: int) -> Decision:
     lost = tuple(run for run in situation.runs if not run.phase.ended)
     if lost:
@@ -203,9 +237,10 @@ def _ask(situation: Situation, cursor: Cursor, now: datetime, why: str, attempt:
     asks = cursor.asks + 1
     # Dagster uses a run key once for ever. Who resets the cursor erases the count, and nobody the time.
     key = f"{situation.mark}-{attempt}-{asks}-{now:%Y%m%dT%H%M%S%fZ}"
-    asked = Cursor(situation.mark, attempt, now, key, asks, reported=cursor.reported, told=cursor.told)
-    reason = f"T{why[1:]}." if why.startswith("the ") else f"{why}."
-    return Decision(reason, asked, key, attempt, lost, jobs=_wanted_jobs(situation, now))
+    asked = Cursor(
+        situation.mark, attempt, now, key, asks, reported=cursor.reported, told=cursor.told, pull=cursor.pull
+    )
+    return Decision(f"{pulls.capital(why)}.", asked, key, attempt, lost, jobs=_wanted_jobs(situation, now))
 
 
 def reasons(situation: Situation, now: datetime) -> Iterator[str]:
@@ -220,82 +255,25 @@ def reasons(situation: Situation, now: datetime) -> Iterator[str]:
                 else f"and what was merged is gone, which run {merger.name} and others have done: did a sync delete local/? "
                 "Exclude it, and put the state db back from a backup if there is one"
             )
-            yield f"the remote has metadata of {_published(published)}, {nothing}"
+            yield f"the remote has metadata of {published_text(published)}, {nothing}"
         return
     if situation.state_problem is not None and published is not None:
         yield situation.state_problem
     if published is not None and published != merged.remote_last_updated and situation.on_its_way is None:
         last = merged.remote_last_updated
-        before = f"{_published(last)} was merged last" if last else "nothing was merged yet"
-        yield f"the remote has metadata of {_published(published)}, {before}"
+        before = f"{published_text(last)} was merged last" if last else "nothing was merged yet"
+        yield f"the remote has metadata of {published_text(published)}, {before}"
     elif situation.came_after_its_store:
         yield f"meta.db is another file now, and the store announces revision {situation.announced}"
-    for name, why in _due_jobs(situation, now):
+    for name, why in due_jobs(situation, now):
         yield f"{name}: {why}"
-
-
-def _due_jobs(situation: Situation, now: datetime) -> Iterator[tuple[str, str]]:
-    """The jobs that have something to do, and what."""
-    merged = situation.merged
-    if merged is None:
-        return
-    for name, wanted in situation.jobs.items():
-        why = _due(wanted, merged.jobs.get(name), merged.state_revision, situation, now)
-        if why is not None:
-            yield name, why
 
 
 def _wanted_jobs(situation: Situation, now: datetime) -> tuple[str, ...] | None:
     """The jobs to be run where they alone are the reason; None where all are, or something else is a reason, too."""
-    due = tuple(name for name, _ in _due_jobs(situation, now))
+    due = tuple(name for name, _ in due_jobs(situation, now))
     alone = len(due) == sum(1 for _ in reasons(situation, now))
     return due if alone and len(due) < len(situation.jobs) else None
-
-
-def _due(
-    wanted: JobWanted, seen: JobStatus | None, state_revision: int, situation: Situation, now: datetime
-) -> str | None:
-    if seen is None:
-        return "the job is new"
-    if seen.fingerprint != wanted.fingerprint:
-        return "the job was changed"
-    if seen.pending:  # what is due beyond that are retries
-        return f"{files(max(seen.due, seen.pending))} due"
-    if seen.earliest_due is not None and _gathered_until(seen) <= now:
-        return f"{retries(seen.due_later)} due again since {clock_text(seen.earliest_due)}"
-    if seen.claimed and (why := _abandoned(seen, situation, now)) is not None:
-        return f"{files(seen.claimed)} claimed by {why}"
-    if seen.evaluated < state_revision:
-        return "files were merged or saved since its selection was evaluated"
-    if wanted.grows_with_time and (seen.evaluated_at is None or now - seen.evaluated_at >= LOOK_AGAIN):
-        return "files may have entered the selection as time passed"
-    return None
-
-
-def _gathered_until(seen: JobStatus) -> datetime:
-    """When to ask for a job's retries: a while after the first one is due, or at once where it is the only one."""
-    assert seen.earliest_due is not None
-    return seen.earliest_due + (GATHER_RETRIES if seen.due_later > 1 else timedelta())
-
-
-def _abandoned(seen: JobStatus, situation: Situation, now: datetime) -> str | None:
-    """By whom files are claimed that nobody works on any more, None where somebody may."""
-    run = next((run for run in (*situation.runs, *situation.helpers) if run.run_id == seen.run_id), None)
-    if run is not None and run.phase.ended:
-        return f"run {run.name}, which is over"
-    if run is not None and run.at_work is not None:
-        return None if run.at_work else f"run {run.name}, whose process is gone"
-    if seen.lease_until is None or seen.lease_until <= now:
-        return "a worker whose lease ended"
-    # Where any worker is known to live they may be its own, and it is silent because a file holds its threads up.
-    if not situation.somebody_works and (seen.heartbeat is None or now - seen.heartbeat > FRESH):
-        return "a worker that gave no sign of life" + (f" since {clock_text(seen.heartbeat)}" if seen.heartbeat else "")
-    return None
-
-
-def pause(interval: float, attempt: int) -> timedelta:
-    """How long to wait after the given attempt: the interval, doubled each time, ``LONGEST_PAUSE`` at most."""
-    return min(timedelta(seconds=interval * 2 ** min(max(attempt - 1, 0), 20)), LONGEST_PAUSE)
 
 
 def _pause_of_not_whole(situation: Situation, changed: bool) -> timedelta:
@@ -303,7 +281,7 @@ def _pause_of_not_whole(situation: Situation, changed: bool) -> timedelta:
         return LONGEST_PAUSE
     in_a_row = next((n for n, run in enumerate(situation.runs) if run.not_whole is None), len(situation.runs))
     # The first change after the first such run is acted on at once: most likely the sync is through.
-    return min(pause(situation.interval, in_a_row - 1), LONGEST_PAUSE_WHILE_CHANGING) if in_a_row > 1 else timedelta()
+    return pause(situation.interval, in_a_row - 1, LONGEST_PAUSE_WHILE_CHANGING) if in_a_row > 1 else timedelta()
 
 
 def _outcome(run: RunView | None) -> str:
@@ -322,30 +300,6 @@ def _lost(run: RunView) -> str:
     if run.at_work is False:
         return f"the process of run {run.name} is gone, so it counts as killed"
     return f"run {run.name} gave no sign of life since {clock_text(run.last_sign)} and counts as killed"
-
-
-def _ahead(situation: Situation, remote: Publication) -> str | None:
-    """That the copy here is not what the remote published, as a sentence; None where it is.
-
-    Different is enough; which of both is newer decides about the words only.
-    """
-    there, here = remote.text.strip(), (situation.published or "").strip()
-    revision, ours = remote.revision, situation.announced
-    further = revision is not None and ours is not None and revision > ours
-    if there == here and not further:
-        return None
-    published = f"{_published(there)}{_revision(revision)}"
-    if not here:
-        return f"The remote published {published}: waiting for the sync."
-    copy = f"{_published(here)}{_revision(ours)}"
-    before = read_moment(here)
-    if before is not None and remote.moment < before and not further:
-        return f"The store at the remote is of {published}, older than the copy here, which is of {copy}."
-    return f"The remote published {published}; the copy here is of {copy}: waiting for the sync."
-
-
-def _revision(number: int | None) -> str:
-    return "" if number is None else f" (revision {number})"
 
 
 def _nothing_to_do(situation: Situation, now: datetime) -> str:
@@ -368,28 +322,5 @@ def _nothing_to_do(situation: Situation, now: datetime) -> str:
     for name in situation.jobs:
         seen = merged.jobs.get(name) if merged is not None else None
         if seen is not None:
-            parts.append(f"{name}: {_standing(seen, now)}")
+            parts.append(f"{name}: {standing(seen, now)}")
     return f"Nothing to do: {'; '.join(parts) or 'all is merged'}."
-
-
-def _standing(seen: JobStatus, now: datetime) -> str:
-    words = [f"{seen.done} done"]
-    if seen.claimed:
-        words.append(f"{seen.claimed} claimed" + (f" until {clock_text(seen.lease_until)}" if seen.lease_until else ""))
-    if seen.failed:
-        words.append(f"{seen.failed} failed")
-    if seen.postponed:
-        words.append(f"{seen.postponed} waiting for web servers")
-    if seen.earliest_due is not None and _gathered_until(seen) > now:
-        words.append(f"next retry at {clock_text(_gathered_until(seen))}")
-    if seen.dead:
-        words.append(f"{seen.dead} dead, waiting for a person")
-    return ", ".join(words)
-
-
-def _published(text: str) -> str:
-    """The store's text as people read it."""
-    try:
-        return clock_text(from_text(text.strip()))
-    except ValueError:
-        return text.strip()

@@ -22,6 +22,7 @@ from mmmeta_dagster.files_seen import is_gone, layout_of, mark_of_files, why_not
 from mmmeta_dagster.heartbeat import somebody_works
 from mmmeta_dagster.runs import helpers_of, runs_of
 from mmmeta_dagster.sensor.situation import JobWanted, SharedJob, Situation
+from mmmeta_dagster.syncing import pulls, remote_of
 
 REMOTE_TIMEOUT = 10.0
 """Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds; long before that the sensor has
@@ -43,6 +44,8 @@ def observe(
     layout = layout_of(metadir)
     published, store_problem = _published(layout)
     status = read_status(layout.status)
+    unreadable = why_not_readable(layout, status)
+    stale = None if unreadable is not None else _why_older(metadir, layout, status)
     here = Situation(
         metadir=metadir.name,
         path=str(layout.base),
@@ -50,7 +53,8 @@ def observe(
         store_problem=store_problem,
         merged=status,
         state_problem=_state_problem(layout, status),
-        not_whole=why_not_readable(layout, status) or _why_older(metadir, layout, status),
+        not_whole=unreadable or stale,
+        is_stale=stale is not None,
         is_gone=is_gone(layout),
         misplaced=why_misplaced(layout.base),
         announced=_announced(layout),
@@ -64,8 +68,10 @@ def observe(
         interval=metadir.sensor.interval,
         attempts=metadir.sensor.attempts,
         loaded=_LOADED,
+        pulls=pulls(metadir),
+        is_shared=layout.ledger is not None,
     )
-    remote, remote_problem = _remote(metadir.sensor.remote)  # last, because it may take seconds
+    remote, remote_problem = _remote(remote_of(metadir))  # last, because it may take seconds
     return replace(here, remote=remote, remote_problem=remote_problem)
 
 

@@ -17,13 +17,14 @@ import dagster as dg
 from mmmeta.project import JobConfig, MetadirConfig
 from mmmeta.state.status import JobStatus, Status
 from mmmeta_dagster import keys
-from mmmeta_dagster.assets.publications import data_version_of
+from mmmeta_dagster.assets.publications import data_version_of, materialization, upstream_of_update
 from mmmeta_dagster.assets.versions import tags_of_last
 from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.heartbeat import latest_beat
 from mmmeta_dagster.runs import FRESH
 from mmmeta_dagster.sensor.situation import Situation
 from mmmeta_dagster.shown import reporting
+from mmmeta_dagster.syncing import pulls
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
 
 OUTSIDE = "outside of Dagster"
@@ -56,10 +57,11 @@ def told_outside(
         return [], marks
     state_db = key_of(translator, MetadirAsset(metadir, keys.STATE_DB))
     version = f"{status.metadata_id}-{status.digest}"
-    events = []
+    events: list[dg.AssetMaterialization] = []
     if told.get(keys.STATE_DB) != version:
         marks[keys.STATE_DB] = version
         if tags_of_last(instance, state_db).get(keys.TAG_DATA_VERSION) != version:
+            events += _of_pull(instance, metadir, translator, status)
             events.append(_of_state_db(metadir, translator, state_db, status, version))
     for name, job in metadir.jobs.items():
         seen = status.jobs.get(name)
@@ -117,12 +119,26 @@ def _is_news(mark: list[Any], before: list[Any]) -> bool:
     )
 
 
+def _of_pull(
+    instance: dg.DagsterInstance, metadir: MetadirConfig, translator: DagsterMmmetaTranslator, status: Status
+) -> list[dg.AssetMaterialization]:
+    """That what was merged was pulled before, where runs do that and none has."""
+    published = status.remote_last_updated
+    if published is None or not pulls(metadir):
+        return []
+    key = key_of(translator, MetadirAsset(metadir, keys.SYNCED))
+    if tags_of_last(instance, key).get(keys.TAG_DATA_VERSION) == data_version_of(published):
+        return []
+    event = materialization(metadir, translator, published, keys.SYNCED)
+    return [] if event is None else [event]
+
+
 def _of_state_db(
     metadir: MetadirConfig, translator: DagsterMmmetaTranslator, key: dg.AssetKey, status: Status, version: str
 ) -> dg.AssetMaterialization:
     published = status.remote_last_updated
-    metadata_db = key_of(translator, MetadirAsset(metadir, keys.METADATA_DB))
-    made_of = {} if published is None else {_made_of(metadata_db): data_version_of(published)}
+    upstream = [key_of(translator, MetadirAsset(metadir, name)) for name in upstream_of_update(metadir)]
+    made_of = {} if published is None else {_made_of(one): data_version_of(published) for one in upstream}
     return dg.AssetMaterialization(
         key,
         description="Merged outside of Dagster; this is what was found here.",

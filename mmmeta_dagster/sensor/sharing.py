@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mmmeta_dagster.runs import Phase, RunView
-from mmmeta_dagster.sensor.decision import AFTER_TERMINATION, pause
+from mmmeta_dagster.sensor.decision import AFTER_TERMINATION
+from mmmeta_dagster.sensor.pauses import pause
 from mmmeta_dagster.sensor.situation import Situation
 from mmmeta_dagster.shown.wording import clock_text, files
 

@@ -79,6 +79,10 @@ class Situation:
         remote: what the store at the remote says; None where nobody looks, or where it cannot be read. What was not
             synced yet changes nothing here, so it is no part of ``mark``.
         remote_problem: why ``remote`` could not be read, None where nothing is wrong.
+        pulls: whether a run can bring what the remote has published.
+        is_stale: whether it is the age of the metadir alone that ``not_whole`` speaks of.
+        is_shared: whether the state is in a database that machines share, so that runs may work where the sensor does not
+            look.
     """
 
     metadir: str
@@ -103,6 +107,9 @@ class Situation:
     loaded: datetime | None = None
     remote: Publication | None = None
     remote_problem: str | None = None
+    pulls: bool = False
+    is_stale: bool = False
+    is_shared: bool = False
 
     @property
     def on_its_way(self) -> str | None:
@@ -161,6 +168,26 @@ def _achieved(status: Status) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class PullAsked:
+    """The pull that was asked for last.
+
+    Attributes:
+        remote: mark of the publication that it was for.
+        copy: ``Situation.seen`` at that time.
+        attempt: how many times a pull was asked for that left the copy like this.
+        asked_at: when, the last time; ``run_key`` of that request.
+        done: whether that run has succeeded.
+    """
+
+    remote: str
+    copy: str
+    attempt: int
+    asked_at: datetime
+    run_key: str
+    done: bool = False
+
+
+@dataclass(frozen=True)
 class Cursor:
     """What the sensor remembers from tick to tick.
 
@@ -172,6 +199,7 @@ class Cursor:
         gave_up: whether giving up on this situation was announced.
         told: name of an asset → mark of how it stood when Dagster was told last of what was done outside of it.
         reported: raw text of the publication that was last reported to Dagster as news of the metadata db.
+        pull: the pull that was asked for last; None where there is nothing to remember of it.
     """
 
     situation: str = ""
@@ -182,22 +210,27 @@ class Cursor:
     gave_up: bool = False
     reported: str = ""
     told: Mapping[str, str] = field(default_factory=dict)
+    pull: PullAsked | None = None
 
     def dump(self) -> str:
         """The text that Dagster keeps."""
         values = {name: value for name, value in asdict(self).items() if value}
-        return json.dumps({**values, "asked_at": to_text(self.asked_at)} if self.asked_at else values)
+        return json.dumps(values, default=to_text)
 
     def rested(self) -> Cursor:
-        """Without what was asked for: it was achieved."""
-        return Cursor(asks=self.asks, reported=self.reported, told=self.told)
+        """Without what was asked for over what lies here: it was achieved."""
+        return Cursor(asks=self.asks, reported=self.reported, told=self.told, pull=self.pull)
 
     @classmethod
     def parse(cls, text: str | None) -> Cursor:
         """A cursor from its text; a new one where there is none, or where this version cannot read it."""
         try:
             values = json.loads(text or "{}")
-            asked_at = values.pop("asked_at", None)
-            return cls(**values, asked_at=from_text(asked_at) if asked_at else None)
-        except (ValueError, TypeError, AttributeError):
+            asked_at, pull = values.pop("asked_at", None), values.pop("pull", None)
+            return cls(
+                **values,
+                asked_at=from_text(asked_at) if asked_at else None,
+                pull=PullAsked(**{**pull, "asked_at": from_text(pull["asked_at"])}) if pull else None,
+            )
+        except (KeyError, ValueError, TypeError, AttributeError):
             return cls()

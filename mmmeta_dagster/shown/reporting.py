@@ -16,6 +16,7 @@ from mmmeta.jobs.job import Job, LedgerEntry
 from mmmeta.project import MetadirConfig
 from mmmeta.state.ledger.rules import REASONS
 from mmmeta.state.status import JobStatus
+from mmmeta.sync import SyncReport
 from mmmeta_dagster import keys
 from mmmeta_dagster.shown import summary
 from mmmeta_dagster.shown.failures import failure_list, standing_failures
@@ -50,7 +51,22 @@ def of_update(report: UpdateReport, files: int, see_more: str) -> dict[str, Any]
     }
 
 
-def _notes(report: GenerateReport | UpdateReport) -> dict[str, Any]:
+def of_pull(report: SyncReport, see_more: str) -> dict[str, Any]:
+    """What a pull moved, for ``synced``; ``see_more`` is a command."""
+    before = {} if report.revision_before is None else {keys.META_REVISION_BEFORE: report.revision_before}
+    return {
+        keys.META_SUMMARY: summary.of_pull(report),
+        **_notes(report),
+        keys.META_SEE_MORE: see_more,
+        keys.META_BYTES: report.bytes,
+        keys.META_MOVED: report.files,
+        **before,
+        **({} if report.revision is None else {keys.META_REVISION: report.revision}),
+        keys.META_DURATION: round(report.duration, 3),
+    }
+
+
+def _notes(report: GenerateReport | UpdateReport | SyncReport) -> dict[str, Any]:
     return {keys.META_NOTES: sentences(report.notes)} if report.notes else {}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mmmeta import GenerateReport, RunReport, UpdateReport
 from mmmeta.filters import format_size
 from mmmeta.state.status import JobStatus
+from mmmeta.sync import SyncReport
 from mmmeta_dagster.shown.wording import clock_text
 
 
@@ -44,6 +45,14 @@ def of_generate(report: GenerateReport) -> str:
     one = report.problem_count == 1
     aside = "1 metadata file is" if one else f"{report.problem_count:,} metadata files are"
     return f"{said}; {aside} set aside, which no job sees: mend {'it' if one else 'them'}, then generate again"
+
+
+def of_pull(report: SyncReport) -> str:
+    """``revision 8 was pulled from s3://bucket/archive: 5 files moved (12.3 KB)``."""
+    moved = f"{_files(report.files)} moved ({format_size(report.bytes)})" if report.files else "nothing moved"
+    if not report.is_new:
+        return f"nothing new at {report.place}, revision {report.revision} is here: {moved}"
+    return f"revision {report.revision} was pulled from {report.place}: {moved}"
 
 
 def _changes(report: GenerateReport | UpdateReport) -> str:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from mmmeta.clock import from_text
+
 
 def clock_text(moment: datetime) -> str:
     """An aware moment in UTC."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def published_text(text: str) -> str:
+    """The store's ``remote_last_updated`` as people read it."""
+    try:
+        return clock_text(from_text(text.strip()))
+    except ValueError:
+        return text.strip()
 
 
 def files(number: int) -> str:

@@ -39,6 +39,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_work(run: Run) -> None:
     verbs = [
         "init",
         "generate",
+        "sync",
         "update",
         "run",
         "work",
@@ -67,7 +68,21 @@ def test_every_command_explains_itself(words: tuple[str, ...], run: Run) -> None
     assert f"mmmeta {' '.join(words)}" in " ".join(output.split("Example", 1)[1].split())
     written = words[-1] in (
         *("init", "generate", "update", "run", "set", "touch", "delete"),
-        *("retry", "dismiss", "rename", "forget", "adopt", "backup", "restore", "moved", "rekey", "prune", "migrate"),
+        *(
+            "retry",
+            "dismiss",
+            "rename",
+            "forget",
+            "adopt",
+            "backup",
+            "restore",
+            "moved",
+            "rekey",
+            "copy",
+            "prune",
+            "migrate",
+        ),
+        *("pull", "push"),
     )
     assert written is any(parameter.name == "dry_run" for parameter in found.params)
     assert any("--json" in parameter.opts for parameter in found.params)

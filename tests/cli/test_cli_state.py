@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from cli_support import Run, kept, status_of, sync, write
 
 from mmmeta import mmmeta
@@ -96,3 +97,40 @@ def test_moved_and_rekey(ran: Path, run: Run, server: Path) -> None:
     assert (facts["matched"], facts["jobs"]["contracts"]) == (3, {"done": 2, "again": 0, "left": 0})
     assert status_of(client, "contracts").done == 2
     assert "archive/contracts: nothing to do" in run("run").stdout
+
+
+def test_a_ledger_is_copied(ran: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went along is counted, and what is to be done next is said; --dry-run writes nothing."""
+    state, there = ran.parent / "client" / "_mmmeta" / "local" / "state.db", tmp_path / "there.db"
+    text = run("state", "copy", state, there, "--dry-run")
+    assert f"archive: would be copied from {state} to {there}" in text.stdout
+    assert "dry run" in text.stderr
+    assert not there.exists()
+    monkeypatch.setenv("THERE", str(there))
+    text = run("state", "copy", state, "{{ env.THERE }}")
+    assert f"archive: copied from {state} to {there}\n" in text.stdout
+    assert "; counts and digests agree\n" in text.stdout
+    assert f"let `state:` name {there}; no job may run with {state} any more" in text.stderr
+    before = status_of(ran.parent / "client", "contracts")
+    with mmmeta(ran.parent / "client", state=there) as metadir:
+        assert metadir.status().jobs["contracts"].done == before.done == 2
+    assert "knows jobs already" in run("state", "copy", state, there, code=1).stderr
+    facts = json.loads(run("state", "copy", state, tmp_path / "json.db", "--json").stdout)
+    assert (facts["rows"]["jobs"], facts["left_out"], facts["own_values_stay"]) == (2, 0, None)
+
+
+def test_what_cannot_be_copied_is_told(ran: Path, run: Run, tmp_path: Path) -> None:
+    """In words of the command line; passwords are not repeated."""
+    state = ran.parent / "client" / "_mmmeta" / "local" / "state.db"
+    assert "NOTHING_LIKE_IT is not set" in run("state", "copy", state, "{{ env.NOTHING_LIKE_IT }}", code=2).stderr
+    assert "it is empty" in run("state", "copy", "", state, code=2).stderr
+    assert "mysql://… is not possible" in run("state", "copy", state, "mysql://me:s3cret@host/db", code=1).stderr
+    text = run("state", "copy", state, "postgresql+psycopg://me:s3cret@127.0.0.1:1/db", code=1).stderr
+    assert "refused" in text
+    assert "s3cret" not in text
+    assert "cannot be copied to itself" in run("state", "copy", state, state, code=1).stderr
+    with mmmeta(ran.parent / "client") as metadir:
+        worker = Worker(metadir.layout.workers)
+        worker.start()
+        assert "1 worker is at work" in run("state", "copy", state, tmp_path / "x.db", code=1).stderr
+        worker.stop()

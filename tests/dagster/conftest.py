@@ -14,6 +14,8 @@ from dagster_projects import lay_out
 from small_archive import ACTIONS, PROJECT, Archive
 from watch import Watch
 
+from mmmeta.sync import patience
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Dagster mirrors the output of a run by processes for which its older versions do not wait: no leak of ours."""
@@ -42,6 +44,12 @@ def archive(empty_archive: Archive) -> Archive:
         empty_archive.write(f"letter{number}", "letter")
     empty_archive.publish()
     return empty_archive
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull that fails tries again without pauses."""
+    monkeypatch.setattr(patience, "PAUSE", 0.001)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_program_runs_once_for_each_file(archive: Archive, tmp_path: Path) -> 
 def test_a_shell_that_speaks_another_language(tmp_path: Path) -> None:
     """Names and values are UTF-8 for the program too, where Python takes the locale's letters for names of files."""
     code = (
-        "import sys; from threading import Event; from mmmeta.jobs.actions.program import run_program; "
+        "import sys; from threading import Event; from mmmeta.program import run_program; "
         "from pathlib import Path; out = sys.argv[1]; "
         "ended = run_program(['/bin/sh', '-c', 'printf %s \"$1$V\" > out', 'sh', 'дело'], folder=out, "
         "environment={'V': 'ä', 'PATH': '/usr/bin:/bin'}, timeout=None, stopped=Event()); assert ended.code == 0"
@@ -187,7 +187,7 @@ def test_the_whole_group_ends_when_the_time_is_over(
     deaf: bool, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked first, made to after."""
-    monkeypatch.setattr("mmmeta.jobs.actions.program.GRACE", 0.3)
+    monkeypatch.setattr("mmmeta.program.GRACE", 0.3)
     publish(archive, "a")
     report = run(archive, tmp_path, python(FAMILY.format(deaf=deaf, end="time.sleep(600)")), timeout=3)
     assert failures(report) == {"a": "TimeoutError: took longer than 3 seconds, the job's timeout, and was ended"}

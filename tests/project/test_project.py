@@ -278,7 +278,7 @@ def test_the_json_schema_knows_every_key_and_no_other() -> None:
     schema = json_schema()
     definitions = schema["$defs"]
     assert set(schema["properties"]) == {"version", "metadirs"}
-    assert set(definitions["MetadirConfig"]["properties"]) == set(MetadirConfig.model_fields) - {"name", "sync"}
+    assert set(definitions["MetadirConfig"]["properties"]) == set(MetadirConfig.model_fields) - {"name"}
     assert set(definitions["JobConfig"]["properties"]) == set(JobConfig.model_fields) - {"name"}
     assert set(definitions["Schedules"]["properties"]) == {"generate", "import", "checks", "retry", "timezone"}
     assert definitions["MetadirConfig"]["required"] == ["path"]

@@ -41,7 +41,6 @@ CASES = [
     ("state: state.db", "state: postgresql://u:p@q@h/d", 5, f"{A}.state", "more than one @"),
     ("state: state.db", "state: 'sqlite://'", 5, f"{A}.state", "in memory"),
     ("state: state.db", "state: 'sqlite:///:memory:'", 5, f"{A}.state", "in memory"),
-    ("state: state.db", "sync: {pull: x}", 5, f"{A}.sync", "not in this version"),
     ("generate: false", "generate: maybe", 6, f"{A}.generate", "needs true or false (it is 'maybe')"),
     ("interval: 30", "intervall: 30", 7, f"{A}.sensor.intervall", "Did you mean 'interval'?"),
     ("interval: 30", "interval: 0.5", 7, f"{A}.sensor.interval", "at least one second"),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from archives import SettableClock
-from postgres import NO_SERVER, emptied_server
+from databases import POSTGRESQL
+from postgres import emptied_server
 
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import create_tables
@@ -15,7 +16,7 @@ from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.store import LedgerStore
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=NO_SERVER)])
+@pytest.fixture(params=["sqlite", POSTGRESQL])
 def ledgers(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock) -> Iterator[LedgerStore]:
     """An empty ledger in the named database. There are no files: it is told of them."""
     if request.param == "postgresql":

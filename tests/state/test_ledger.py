@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from archives import Archive, SettableClock
-from postgres import NO_SERVER, emptied_server, query
+from databases import POSTGRESQL
+from postgres import emptied_server, query
 
 from mmmeta import File, Job
 from mmmeta.state.ledger.outcomes import Claim, Outcome
@@ -16,7 +17,7 @@ from mmmeta.state.ledger.store import Ledger
 from mmmeta.state.liveness import Alive
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=NO_SERVER)])
+@pytest.fixture(params=["sqlite", POSTGRESQL])
 def archive(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock) -> Iterator[Archive]:
     """Identity and content apart, in all of these tests; the ledger in the named database."""
     made = Archive(tmp_path, client_clock=clock, state=emptied_server() if request.param == "postgresql" else None)

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from ledger_model import ATTEMPTS, Model, Rules, Version
-from postgres import dump, emptied_server, end_leases, fewer, server
+from postgres import dump, emptied_server, end_leases, fewer
 
 from mmmeta import File, Job
 from mmmeta.jobs import keeper
@@ -366,11 +366,12 @@ class SharedLedgerMachine(LedgerMachine):
     shared = True
 
 
+SHARED = pytest.param(SharedLedgerMachine, marks=pytest.mark.services)
+
+
 @pytest.mark.filterwarnings("ignore::mmmeta.errors.OutdatedWarning")
-@pytest.mark.parametrize("machine", [LedgerMachine, SharedLedgerMachine], ids=["sqlite", "postgresql"])
+@pytest.mark.parametrize("machine", [LedgerMachine, SHARED], ids=["sqlite", "postgresql"])
 def test_the_ledger_says_what_the_model_says(machine: type[LedgerMachine], monkeypatch: pytest.MonkeyPatch) -> None:
     """Status and attempts of each file, what is handed over, tokens, plans and reports."""
-    if machine.shared:
-        server()
     monkeypatch.setattr(keeper, "BEAT_EVERY", 1e9)  # nobody prolongs the leases that the machine ends
     run_state_machine_as_test(machine, settings=settings(fewer(machine.shared), stateful_step_count=30))

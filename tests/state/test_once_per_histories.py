@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 from archives import Archive, SettableClock
+from databases import POSTGRESQL
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from postgres import emptied_server, end_leases, fewer, query, server
+from postgres import emptied_server, end_leases, fewer, query
 
 from mmmeta import File, Job
 from mmmeta.jobs import keeper
@@ -195,14 +196,13 @@ class IgnoringMachine(OncePerMachine):
 
 
 @pytest.mark.filterwarnings("ignore::mmmeta.errors.OutdatedWarning", "ignore::mmmeta.errors.UnknownKeyWarning")
-@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("where", ["sqlite", POSTGRESQL])
 @pytest.mark.parametrize("machine", [OncePerMachine, IgnoringMachine])
 def test_no_document_is_lost_and_none_waits_twice(
     machine: type[OncePerMachine], where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through failures, deaths, deletions, changes and people; wherever the ledger is."""
     if where == "postgresql":
-        server()
         monkeypatch.setattr(machine, "shared", True)
     monkeypatch.setattr(keeper, "BEAT_EVERY", 1e9)  # nobody prolongs the leases that the machine ends
     run_state_machine_as_test(machine, settings=settings(fewer(machine.shared), stateful_step_count=20))

@@ -23,6 +23,8 @@ from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.store import LedgerStore
 
+pytestmark = pytest.mark.services
+
 RULES = JobRules(
     name="job",
     condition=All(()),

@@ -20,6 +20,8 @@ from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
 from mmmeta.state.ledger.postgresql.texts import LONGEST_NAME
 from mmmeta.state.ledger.store import LedgerStore
 
+pytestmark = pytest.mark.services
+
 url = test_shared_ledger.url
 archive = test_shared_ledger.archive
 ledgers = test_shared_ledger.ledgers

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from databases import on_postgresql
 from sql_target import query
 
 from mmmeta.target.receipts import Stamp
@@ -103,6 +104,7 @@ def test_a_batch_holds_what_its_rows_hold_alone(url: str, values: list[Any]) -> 
     assert list(map(repr, found[0])) == list(map(repr, found[1]))
 
 
+@on_postgresql  # the others are sent row after row
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
@@ -131,8 +133,6 @@ def test_a_column_of_somebody_else_takes_from_a_batch_what_it_takes_alone(
     url: str, kind: str, values: list[Any]
 ) -> None:
     """What PostgreSQL's own types take, and what they make of it; what they refuse fails alone."""
-    if not url.startswith("postgresql"):
-        pytest.skip("SQLite and MariaDB are sent row after row")
     query(url, "CREATE TYPE mood AS ENUM ('glad', 'sad')")
     query(url, "CREATE DOMAIN short AS varchar(5)")
     found, refused = [], []
@@ -162,10 +162,9 @@ def test_a_bad_row_among_many_costs_few_savepoints(url: str) -> None:
     assert begun["SAVEPOINT"] <= 2 * 9
 
 
+@on_postgresql  # which has statement_timeout
 def test_a_batch_that_takes_too_long_goes_in_parts(url: str) -> None:
     """A server may break off long statements; a batch is no reason to fail a thousand files."""
-    if not url.startswith("postgresql"):
-        pytest.skip("PostgreSQL has statement_timeout")
     query(url, "CREATE TABLE documents (id TEXT PRIMARY KEY, v BIGINT)")
     query(
         url,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from archives import Archive
+from databases import on_mariadb
 from sql_target import identify_by_id, publish, query
 
 from mmmeta import Job
@@ -19,9 +20,7 @@ def archive(archive: Archive) -> Archive:
 
 
 @pytest.fixture
-def mariadb(request: pytest.FixtureRequest, url: str) -> str:
-    if "mariadb" not in url:
-        pytest.skip("of MariaDB alone")
+def mariadb(url: str) -> str:
     return url
 
 
@@ -82,6 +81,7 @@ def test_keys_that_differ_a_little(archive: Archive, url: str) -> None:
     assert job.run().done == 2
 
 
+@on_mariadb
 def test_long_texts(archive: Archive, mariadb: str) -> None:
     """Over 64 kB and of any sign; nothing is cut."""
     text = "ä🗂" * 100_000
@@ -90,6 +90,7 @@ def test_long_texts(archive: Archive, mariadb: str) -> None:
     assert query(mariadb, "SELECT title FROM documents") == [(text,)]
 
 
+@on_mariadb
 def test_long_ids(archive: Archive, mariadb: str) -> None:
     """Up to 500 characters; one that is longer fails alone and says so."""
     long, longer = "ä" * 500, "b" * 501
@@ -102,6 +103,7 @@ def test_long_ids(archive: Archive, mariadb: str) -> None:
     assert job.results().missing == 0
 
 
+@on_mariadb
 def test_a_table_of_somebody_that_does_not_tell_case(archive: Archive, mariadb: str) -> None:
     """Its unique column takes A for a: the second fails alone, and neither is written over, or removed with, the other."""
     query(
@@ -120,6 +122,7 @@ def test_a_table_of_somebody_that_does_not_tell_case(archive: Archive, mariadb: 
     assert query(mariadb, "SELECT title FROM documents WHERE id = 'a'") == [("again",)]
 
 
+@on_mariadb
 @pytest.mark.parametrize("mode", ["upsert", "append"])
 def test_a_key_column_without_a_length(archive: Archive, mariadb: str, mode: str) -> None:
     """Whatever index the server makes over it."""
@@ -128,6 +131,7 @@ def test_a_key_column_without_a_length(archive: Archive, mariadb: str, mode: str
     assert load(archive, mariadb, mode=mode).run().done == 1
 
 
+@on_mariadb
 def test_a_server_that_cuts_what_does_not_fit(archive: Archive, mariadb: str) -> None:
     """Its sql_mode is not believed: a title that is too long fails, and is not cut."""
     query(mariadb, "CREATE TABLE documents (id VARCHAR(40) PRIMARY KEY, title VARCHAR(5))")
@@ -140,6 +144,7 @@ def test_a_server_that_cuts_what_does_not_fit(archive: Archive, mariadb: str) ->
     assert (report.done, [failure.file for failure in report.failures]) == (1, ["b"])
 
 
+@on_mariadb
 def test_a_table_without_transactions(archive: Archive, mariadb: str) -> None:
     """A batch that fails would leave rows in it, which come again: the run ends, and nobody's attempts are used up."""
     query(mariadb, "CREATE TABLE documents (id VARCHAR(40), title VARCHAR(5)) ENGINE = MyISAM")
@@ -152,6 +157,7 @@ def test_a_table_without_transactions(archive: Archive, mariadb: str) -> None:
     assert (job.run().done, sorted(query(mariadb, "SELECT id FROM documents"))) == (2, [("a",), ("c",)])
 
 
+@on_mariadb
 def test_a_server_whose_tables_know_no_transactions(archive: Archive, mariadb: str) -> None:
     """What is made there has transactions all the same: the table, the registry and the receipts."""
     query(mariadb, "SET GLOBAL default_storage_engine = MyISAM")
@@ -164,6 +170,7 @@ def test_a_server_whose_tables_know_no_transactions(archive: Archive, mariadb: s
     assert sorted(engines) == [(name, "InnoDB") for name in ("_mmmeta_columns", "_mmmeta_receipts", "documents")]
 
 
+@on_mariadb
 def test_a_check_of_the_table(archive: Archive, mariadb: str) -> None:
     """What a constraint refuses is its row's failure."""
     query(mariadb, "CREATE TABLE documents (id VARCHAR(40) PRIMARY KEY, pages INTEGER CHECK (pages < 5))")
@@ -172,6 +179,7 @@ def test_a_check_of_the_table(archive: Archive, mariadb: str) -> None:
     assert (report.done, [failure.file for failure in report.failures]) == (1, ["b"])
 
 
+@on_mariadb
 def test_the_name_of_the_driver_may_be_left_out(archive: Archive, mariadb: str) -> None:
     """`mariadb://` and `mysql://` take the driver of the extra."""
     publish(archive, {"a": {}})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from archives import Archive
+from databases import on_servers
 from sql_target import identify_by_id, publish, query, tables_of
 
 from mmmeta.errors import JobError, LoadError, TargetError
@@ -22,13 +23,12 @@ def archive(archive: Archive) -> Archive:
 @pytest.fixture
 def server(url: str) -> str:
     """A database that has schemas, with one of them."""
-    if url.startswith("sqlite"):
-        pytest.skip("SQLite has no schemas")
     query(url, "DROP SCHEMA IF EXISTS archive" + (" CASCADE" if url.startswith("postgresql") else ""))
     query(url, "CREATE SCHEMA archive")
     return url
 
 
+@on_servers
 def test_a_table_in_a_schema(archive: Archive, server: str) -> None:
     """Rows, columns and receipts are there, nothing is beside it, and it is found again: by the next run and by a check."""
     publish(archive, {"a": {"title": "A"}, "b": {"title": "B"}})
@@ -52,6 +52,7 @@ def test_a_table_in_a_schema(archive: Archive, server: str) -> None:
     assert job.adopt_present().adopted == 1
 
 
+@on_servers
 def test_a_table_of_that_name_in_two_schemas(archive: Archive, server: str) -> None:
     """They have nothing in common."""
     publish(archive, {"a": {"title": "A"}})
@@ -62,6 +63,7 @@ def test_a_table_of_that_name_in_two_schemas(archive: Archive, server: str) -> N
     assert query(server, "SELECT other FROM docs") == [(None,)]
 
 
+@on_servers
 def test_a_schema_that_is_not_there_ends_the_run(archive: Archive, server: str) -> None:
     """It is no file's fault."""
     publish(archive, {"a": {}})

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from archives import Archive
+from databases import on_postgresql, on_servers
 from sql_target import identify_by_id, publish, query
 
 from mmmeta import Job, Metadir
@@ -116,10 +117,9 @@ def test_a_number_that_the_database_gives(archive: Archive, url: str) -> None:
     assert sorted(query(url, "SELECT number, id FROM documents")) == [(1, "a"), (2, "b")]
 
 
+@on_servers  # SQLite takes no such column
 def test_a_column_that_comes_to_be_demanded(archive: Archive, url: str) -> None:
     """By somebody's ALTER TABLE, between two runs."""
-    if url.startswith("sqlite"):
-        pytest.skip("SQLite takes no such column")
     publish(archive, {"a": {"title": "A"}})
     assert load(archive, url).run().done == 1
     query(url, "DELETE FROM documents")
@@ -142,13 +142,12 @@ def test_a_generated_column(archive: Archive, url: str, column: str) -> None:
         assert load(archive, url, columns=[{"headline": "title"}]).run().done == 2
 
 
+@on_servers  # SQLite takes any value
 @pytest.mark.parametrize(
     ("kind", "value"), [("INTEGER", "word"), ("DOUBLE PRECISION", "word"), ("VARCHAR(3)", "longer")]
 )
 def test_a_column_that_takes_none_of_the_values(archive: Archive, url: str, kind: str, value: str) -> None:
     """None of several: it is the column; one of several: it is the row."""
-    if url.startswith("sqlite"):
-        pytest.skip("SQLite takes any value")
     query(url, f"CREATE TABLE documents (id VARCHAR(20) PRIMARY KEY, title {kind})")
     publish(archive, {name: {"title": value} for name in "abc"})
     assert_run_ends(load(archive, url), 3, "'title'", "another table")
@@ -174,10 +173,9 @@ def test_a_view(archive: Archive, url: str) -> None:
     query(url, "DROP VIEW documents")
 
 
+@on_postgresql
 def test_missing_privileges(archive: Archive, url: str) -> None:
     """Of a table, and of making one."""
-    if not url.startswith("postgresql"):
-        pytest.skip("a server with roles")
     query(url, "CREATE TABLE documents (id VARCHAR(20) PRIMARY KEY, title VARCHAR(20))")
     query(url, "DROP ROLE IF EXISTS reader")
     query(url, "CREATE ROLE reader LOGIN")

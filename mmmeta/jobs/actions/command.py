@@ -21,9 +21,9 @@ from mmmeta.files.file import File
 from mmmeta.jobs.actions.action import Action, claim_of, file_failed, undone_here
 from mmmeta.jobs.actions.arguments import check_defaults, fill_arguments, is_plain
 from mmmeta.jobs.actions.document import source_of
-from mmmeta.jobs.actions.program import Ended, run_program
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
+from mmmeta.program import Ended, run_program
 from mmmeta.project.actions import CommandAction
 from mmmeta.quantities import format_duration
 from mmmeta.state.ledger.outcomes import ERROR_LINES, Outcome

@@ -15,7 +15,7 @@ from mmmeta.metadata.changelog.head import FORMAT, SYNC_AGAIN
 from mmmeta.metadata.setaside import COUNT, KEPT, LONGEST, AllSetAside, rows_of, set_aside_of
 from mmmeta.writing import write_atomic
 
-_LARGEST = 4 * KEPT * LONGEST * 2
+LARGEST = 4 * KEPT * LONGEST * 2
 """Bytes, packed or not: so many rows of a path and a reason, at most four bytes a character."""
 
 _NOTHING = b'"rows": []}'
@@ -61,7 +61,7 @@ def read_published(layout: Layout) -> AllSetAside | None:
         ChangeLogError: it is damaged.
     """
     try:
-        packed = read_plain(layout.set_aside, _LARGEST)
+        packed = read_plain(layout.set_aside, LARGEST)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -77,7 +77,7 @@ def read_published(layout: Layout) -> AllSetAside | None:
 def _known(layout: Layout) -> bytes | None:
     """The content of the file; None where there is none, and something else where it is damaged."""
     try:
-        return _unpacked(read_plain(layout.set_aside, _LARGEST))
+        return _unpacked(read_plain(layout.set_aside, LARGEST))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, zlib.error):
@@ -86,7 +86,7 @@ def _known(layout: Layout) -> bytes | None:
 
 def _unpacked(packed: bytes) -> bytes:
     unpacking = zlib.decompressobj(31)
-    content = unpacking.decompress(packed, _LARGEST)
+    content = unpacking.decompress(packed, LARGEST)
     if not unpacking.eof or unpacking.unused_data:
         raise ValueError("its packing has no end, or it is too large")
     return content

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mmmeta.errors import ChangeLogError, remedy_of
+from mmmeta.errors import ChangeLogError, UnfinishedSyncError, remedy_of
 from mmmeta.layout import open_plain
 from mmmeta.metadata.changelog.head import SYNC_AGAIN, Segment
 
@@ -150,7 +150,7 @@ def _opened(path: Path, segment: Segment) -> BinaryIO:
     try:
         handle = open_plain(path)
     except FileNotFoundError:
-        raise ChangeLogError(
+        raise UnfinishedSyncError(
             f"{path} is not there, which head.json names: the sync has not finished; {SYNC_AGAIN}"
         ) from None
     except OSError as error:
@@ -158,7 +158,8 @@ def _opened(path: Path, segment: Segment) -> BinaryIO:
     size = os.fstat(handle).st_size
     if size != segment.bytes:
         os.close(handle)
-        raise ChangeLogError(f"{path} has {size:,} of {segment.bytes:,} bytes that head.json says; {SYNC_AGAIN}")
+        kind = UnfinishedSyncError if size < segment.bytes else ChangeLogError
+        raise kind(f"{path} has {size:,} of {segment.bytes:,} bytes that head.json says; {SYNC_AGAIN}")
     return os.fdopen(handle, "rb")
 
 

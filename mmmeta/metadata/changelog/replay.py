@@ -16,6 +16,7 @@ from typing import Any
 from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.catalog.tables import META_SYSTEM, write_info
 from mmmeta.errors import ChangeLogError, MmmetaError
+from mmmeta.fingerprints import digest_bytes
 from mmmeta.layout import Layout
 from mmmeta.metadata.changelog.head import SYNC_AGAIN, LogHead, Segment
 from mmmeta.metadata.changelog.packing import prove_file, unpack
@@ -99,6 +100,45 @@ def moment_of(layout: Layout, log: LogHead, revision: int) -> str | None:
         finally:
             lines.close()
     return None
+
+
+def digest_at(layout: Layout, log: LogHead, revision: int) -> bytes | None:
+    """The digest that the metadata db had at a revision; None where there was no such revision.
+
+    Raises:
+        ChangeLogError: the segment that tells it is missing, or is not one.
+    """
+    if revision == 0:
+        return digest_bytes(0)
+    for number, digest in _digests(layout, log, revision):
+        if number == revision:
+            return digest
+    return None
+
+
+def first_revision(layout: Layout, log: LogHead) -> int | None:
+    """The first revision that the metadata db had; larger than 1 where it replaced another one. None where it had none yet.
+
+    Raises:
+        ChangeLogError: the segment that tells it is missing, or is not one.
+    """
+    return next((number for number, _ in _digests(layout, log, 1)), None)
+
+
+def _digests(layout: Layout, log: LogHead, revision: int) -> Iterator[tuple[int, bytes]]:
+    """Number and digest of the revisions of the segment that holds this one."""
+    for segment in log.after(revision - 1)[:1]:
+        path = layout.changes / segment.name
+        lines = unpack(path, segment)
+        try:
+            opening = read_opening(next(lines, b""), log.head, segment)
+            for line in islice(lines, opening.revisions):
+                number, digest, *_ = read_revision(line, segment)
+                yield number, digest
+        except (*STUMBLES, RecursionError) as error:
+            raise _odd(path, error) from error
+        finally:
+            lines.close()
 
 
 def keys_of(layout: Layout, log: LogHead) -> tuple[str, ...]:

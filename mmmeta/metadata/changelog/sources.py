@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmmeta.clock import from_text
-from mmmeta.errors import ChangeLogError, MmmetaError
+from mmmeta.errors import ChangeLogError, MmmetaError, UnfinishedSyncError
 from mmmeta.layout import Layout
 from mmmeta.metadata.changelog.head import LogHead, read_log
 from mmmeta.metadata.changelog.replay import moment_of, replayed
@@ -73,7 +73,11 @@ class Source:
         if self.log is None:
             with self.reader.reading() as connection:
                 return revision_moment(connection, revision)
-        text = moment_of(self.layout, self.log, revision)
+        try:
+            text = moment_of(self.layout, self.log, revision)
+        except UnfinishedSyncError:
+            # It was published at that moment at the latest, and how long a sync is late by shall be known also now.
+            text = self.log.published if revision <= self.head.revision else None
         with suppress(ValueError, TypeError, OverflowError):  # what a remote has written may be anything
             return None if text is None else from_text(text)
         return None

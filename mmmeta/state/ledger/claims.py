@@ -213,7 +213,8 @@ class Claims(Ledger):
     def _write_outcomes(self, settled: Sequence[Settled]) -> None:
         endings: list[Ending] = []
         for entry in settled:
-            if entry.outcome.place is not None and entry.outcome.ok:
+            outcome = entry.outcome
+            if outcome.ok and outcome.place is not None and not outcome.place.is_own(outcome.claim.file):
                 # Who has a place is read for it.
                 self._write_endings(endings)
                 endings = []

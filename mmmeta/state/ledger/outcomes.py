@@ -96,6 +96,10 @@ class Place(NamedTuple):
             return f"{self.target}/{self.name.lower()}"
         return f"{self.target}/{unicodedata.normalize('NFC', unicodedata.normalize('NFC', self.name).lower())}"
 
+    def is_own(self, file: str) -> bool:
+        """Whether no other file can have this place: it has the file's own name, as rows of a table have."""
+        return not self.naming and self.name == file
+
     def is_at(self, other: Place) -> bool:
         """Whether both are spelled alike, whatever is known to be there."""
         return (self.target, self.name) == (other.target, other.name)

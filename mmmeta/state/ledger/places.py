@@ -87,7 +87,7 @@ class Places(ABC):
         if place is None:
             return Kept(replaced_by=outcome.replaced_by)
         target, name = self.stored(place, claim.file)
-        if not place.naming and name is None:  # its own name is nobody else's
+        if place.is_own(claim.file):
             return Kept(target, name, place.mark)
         others = [there for there in self._there(place, claim.file) if there.file not in outcome.beside]
         newer = [
@@ -116,7 +116,7 @@ class Places(ABC):
             undo: deleted files are to be undone.
         """
         place, file = outcome.place, outcome.claim.file
-        if place is None or not outcome.ok or outcome.claim.retract or (not place.naming and place.name == file):
+        if place is None or not outcome.ok or outcome.claim.retract or place.is_own(file):
             return
         self._do_again(there for there in self._there(place) if there.is_done_at(place) and not there.deleted)
         standing = self._standing(file)
@@ -151,7 +151,7 @@ class Places(ABC):
         """Note where the result was until now, if it is to be somewhere else; it is there still."""
         if claim.place is not None and place is not None and claim.place.is_at(place):
             return
-        if place is not None:
+        if place is not None and self._any_older():
             self._forget_older(claim.file, None, place)
         if claim.place is None:
             return
@@ -221,6 +221,10 @@ class Places(ABC):
     @abstractmethod
     def _note_begun(self, place: Place, file: str) -> None:
         """Something may be there from now on."""
+
+    @abstractmethod
+    def _any_older(self) -> bool:
+        """Whether any file of the job has an earlier place. Nearly none has, and a statement for each costs."""
 
     @abstractmethod
     def _forget_older(self, file: str, job: str | None, place: Place) -> None: ...

@@ -13,13 +13,9 @@ from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, 
 
 from mmmeta.state.status import JobStatus
 from mmmeta_dagster.runs import FRESH, Phase, RunView
-from mmmeta_dagster.sensor.decision import (
-    GATHER_RETRIES,
-    LONGEST_PAUSE,
-    LOOK_AGAIN,
-    Decision,
-    decide,
-)
+from mmmeta_dagster.sensor.decision import Decision, decide
+from mmmeta_dagster.sensor.due import GATHER_RETRIES, LOOK_AGAIN
+from mmmeta_dagster.sensor.pauses import LONGEST_PAUSE
 from mmmeta_dagster.sensor.situation import Cursor, JobWanted, Situation
 
 # --- reasons to ask -------------------------------------------------------------------------------------------------

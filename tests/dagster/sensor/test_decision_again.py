@@ -9,12 +9,8 @@ import pytest
 from situations import NEW, NOW, OLD, SECOND, ask, asked, run, seen, situation, skip, status
 
 from mmmeta_dagster.runs import FRESH, STARTING, WARM_UP, Phase, RunView
-from mmmeta_dagster.sensor.decision import (
-    AFTER_TERMINATION,
-    LONGEST_PAUSE,
-    decide,
-    pause,
-)
+from mmmeta_dagster.sensor.decision import AFTER_TERMINATION, decide
+from mmmeta_dagster.sensor.pauses import LONGEST_PAUSE, pause
 from mmmeta_dagster.sensor.situation import Cursor, JobWanted
 
 # --- never two at once ----------------------------------------------------------------------------------------------

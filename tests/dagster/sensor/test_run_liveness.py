@@ -21,7 +21,7 @@ from mmmeta.layout import Layout
 from mmmeta.state.liveness import Worker
 from mmmeta_dagster.heartbeat import beating, is_at_work, last_beat, somebody_works
 from mmmeta_dagster.runs import FRESH, Phase
-from mmmeta_dagster.sensor.decision import LONGEST_PAUSE
+from mmmeta_dagster.sensor.pauses import LONGEST_PAUSE
 
 STEP = """
 import os, sys, time

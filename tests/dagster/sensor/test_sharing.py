@@ -87,7 +87,7 @@ def test_one_that_cannot_be_seen_from_here_lives_where_dagster_looks_after_it() 
     """In a container on another host; elsewhere it counts as killed after a while."""
     far = helper(1, age=600, at_work=None)
     jobs, shared = {"look": seen(pending=1000, due=1000)}, {"look": SharedJob(1, 10)}
-    assert numbers(at_work(jobs, shared, replace(far, is_watched=True))) == []
+    assert numbers(at_work(jobs, shared, replace(far, out_of_sight=True))) == []
     assert numbers(at_work(jobs, shared, far)) == [1]
 
 
@@ -196,4 +196,4 @@ def test_dagster_looks_after_runs_where_its_launcher_can(
         job = archive.definitions.resolve_job_def("archive_import")
         instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.tags)
         (view,) = runs_of(instance, "archive_import", archive.config)
-    assert view.is_watched is watched
+    assert view.out_of_sight is watched

@@ -23,6 +23,7 @@ class PostgresPlaces(Places):
         self._job = job
         self._stamp = stamp
         self._targets: dict[Pointing, int] = {}
+        self._older: bool | None = None
 
     def ended(self, files: Iterable[str]) -> None:
         self._transaction.execute(
@@ -54,6 +55,7 @@ class PostgresPlaces(Places):
         return self._targets[pointing], None if place.name == file else place.name
 
     def remember_older(self, file: str, place: Place, job: str | None = None) -> None:
+        self._older = None
         self._transaction.execute(
             "INSERT INTO older_places (job, file, key, target, place, mark) VALUES (%s, %s, %s, %s, %s, %s) "
             "ON CONFLICT (job, file, key) DO UPDATE SET mark = excluded.mark",
@@ -91,7 +93,8 @@ class PostgresPlaces(Places):
 
     def _give(self, place: Place, file: str) -> None:
         self._transaction.execute(
-            "INSERT INTO places VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (place_key(place.key), file, self._job)
+            "INSERT INTO places (place, path, file, job) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (place_key(place.key), kept(place.key), file, self._job),
         )
 
     def _take_back(self, place: Place, file: str) -> None:
@@ -107,11 +110,19 @@ class PostgresPlaces(Places):
         )
 
     def _note_begun(self, place: Place, file: str) -> None:
+        self._older = None
         self._transaction.execute(
             "INSERT INTO older_places (job, file, key, target, place, mark) VALUES (%s, %s, %s, %s, %s, %s) "
             "ON CONFLICT DO NOTHING",
             (self._job, file, place_key(place.target, place.name), place.target, place.name, BEGUN),
         )
+
+    def _any_older(self) -> bool:
+        if self._older is None:
+            (self._older,) = self._transaction.one(
+                "SELECT EXISTS (SELECT FROM older_places WHERE job = %s)", (self._job,)
+            )
+        return bool(self._older)
 
     def _forget_older(self, file: str, job: str | None, place: Place) -> None:
         self._transaction.execute(

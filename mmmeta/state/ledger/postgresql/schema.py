@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import FormatError, StateDbError
 from mmmeta.state.ledger.rules import SUSPECTS
+from mmmeta.state.ledger.transfer import broken_off
 
 if TYPE_CHECKING:
     import psycopg
 
 INFO = "mmmeta_info"
+
+LEDGER = "ledger"
+INCOMPLETE = "incomplete copy"
+"""Entry ``role`` of it: a ledger, or only a part of another one that is being copied here."""
+
+SOURCE = "copied_from"
+"""Entry of it: where that is."""
 
 _TEXT = 'text COLLATE "C"'
 
@@ -89,6 +97,7 @@ CREATE TABLE targets (
 );
 CREATE TABLE places (
     place bytea NOT NULL,               -- digest of the whole path
+    path text NOT NULL,                 -- and the path itself, for whoever copies the ledger
     file {_TEXT} NOT NULL,
     job {_TEXT} NOT NULL,
     PRIMARY KEY (place, file, job)
@@ -191,32 +200,35 @@ PLACE = "(SELECT t.target FROM targets AS t WHERE t.id = ledger.target) AS at_ta
 Row = tuple[Any, ...]
 
 
-def ensure(connection: psycopg.Connection[Row], schema: str, where: str) -> None:
+def ensure(connection: psycopg.Connection[Row], schema: str, where: str, *, incomplete: bool = False) -> None:
     """Bring the tables to this format, in a transaction of its own; two that come at once do it one after the other.
+
+    Args:
+        incomplete: what is there may be the beginning of a copy.
 
     Raises:
         FormatError: a newer mmmeta has made them.
-        StateDbError: the schema is somebody else's.
+        StateDbError: the schema is somebody else's, or holds the beginning of a copy.
     """
-    if _format(connection, schema, where) == FORMAT:
+    if known_format(connection, schema, where, incomplete=incomplete) == FORMAT:
         return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('mmmeta'), hashtext(%s))", (schema,))
-        known = _format(connection, schema, where)
+        known = known_format(connection, schema, where, incomplete=incomplete)
         if not known:
             connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
         connection.execute(f'SET LOCAL search_path TO "{schema}"')
         if not known:
             connection.execute(f"CREATE TABLE {INFO} (name {_TEXT} PRIMARY KEY, value text NOT NULL)")
-            entries = {"role": "ledger", "format": "0", "id": uuid.uuid4().hex, "token_base": "0"}
+            entries = {"role": LEDGER, "format": "0", "id": uuid.uuid4().hex, "token_base": "0"}
             connection.cursor().executemany(f"INSERT INTO {INFO} VALUES (%s, %s)", list(entries.items()))
         for step in _STEPS[known:]:
             connection.execute(step.encode())
         connection.execute(f"UPDATE {INFO} SET value = %s WHERE name = 'format'", (str(FORMAT),))
 
 
-def _format(connection: psycopg.Connection[Row], schema: str, where: str) -> int:
-    """The format of the tables that are there; 0 for none."""
+def known_format(connection: psycopg.Connection[Row], schema: str, where: str, *, incomplete: bool = False) -> int:
+    """The format of the tables that are there; 0 for none. Raises as ``ensure`` does."""
     names = {
         str(name)
         for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,)).fetchall()
@@ -226,7 +238,9 @@ def _format(connection: psycopg.Connection[Row], schema: str, where: str) -> int
     info: dict[str, str] = {}
     if INFO in names:
         info = dict(connection.execute(f'SELECT name, value FROM "{schema}".{INFO}').fetchall())
-    if info.get("role") != "ledger":
+    if info.get("role") == INCOMPLETE and not incomplete:
+        raise StateDbError(f"{where} {broken_off(info.get(SOURCE, 'another one'))}")
+    if info.get("role") not in (LEDGER, INCOMPLETE):
         raise StateDbError(
             f"{where} has other tables in it ({', '.join(sorted(names)[:3])}) and was left untouched; "
             "name a schema of its own in `state:`, with ?schema=name"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -54,7 +54,14 @@ class Transaction:
         assert row is not None
         return row
 
-    def copy(self, sql: str, rows: Iterator[Row], types: tuple[str, ...]) -> None:
+    def stream(self, sql: str, size: int) -> Iterator[Row]:
+        """The rows of a query, so many of them in memory at a time."""
+        with self._connection.cursor(name="mmmeta_stream") as cursor:
+            cursor.itersize = size
+            cursor.execute(sql.encode())
+            yield from cursor
+
+    def copy(self, sql: str, rows: Iterable[Row], types: tuple[str, ...]) -> None:
         """Bring many rows by COPY."""
         with self._connection.cursor().copy(sql.encode()) as copy:
             copy.set_types(types)
@@ -86,11 +93,16 @@ class Transaction:
 
 
 class Server:
-    """The server of one ledger; safe for threads, each of which has its own transaction."""
+    """The server of one ledger; safe for threads, each of which has its own transaction.
 
-    def __init__(self, address: Address) -> None:
+    Args:
+        admit: looks at what is there before the first transaction; brings it to this format unless given.
+    """
+
+    def __init__(self, address: Address, admit: Callable[[psycopg.Connection[Row]], None] | None = None) -> None:
         self.shown = address.shown
         self._address = address
+        self._admit = admit or (lambda connection: ensure(connection, address.schema, address.shown))
         self._lock = threading.Lock()
         self._idle: list[psycopg.Connection[Row]] = []
         self._mine = threading.local()
@@ -201,7 +213,7 @@ class Server:
                 connection = self.connect()
                 try:
                     if not self._was_there:
-                        ensure(connection, self._address.schema, self.shown)
+                        self._admit(connection)
                     connection.execute(statement.encode())
                 except BaseException:
                     connection.close()

@@ -16,6 +16,9 @@ _LONGEST_KEY = 255
 
 _LONGEST_ONCE = 1_000
 
+_LARGEST = (1 << 63) - 1
+"""Of integers, in SQLite."""
+
 
 def why_unfit(name: str) -> str | None:
     """Why a unique value cannot be kept, None if it can."""
@@ -67,3 +70,22 @@ def sort_key(value: Any) -> bytes:
     if isinstance(value, str):
         return b"\x02" + value.encode("utf-8", "surrogatepass")[:_LONGEST_KEY]
     return b"\x03" + bytes(value)[:_LONGEST_KEY]
+
+
+def sort_value(key: bytes) -> Any:
+    """A value that has this key. Whole numbers come as integers, and of a long text only its beginning."""
+    kind, rest = key[:1], key[1:]
+    if kind == b"\x01":
+        return _number(*struct.unpack(">QQ", rest))
+    if kind == b"\x02":
+        return rest.decode("utf-8", "ignore")  # it may have been cut within a character
+    return rest if kind else None
+
+
+def _number(bits: int, rest: int) -> int | float:
+    bits = bits ^ 1 << 63 if bits >> 63 else bits ^ 0xFFFFFFFFFFFFFFFF
+    (near,) = struct.unpack(">d", struct.pack(">Q", bits))
+    if not math.isfinite(near) or not near.is_integer():
+        return float(near)
+    whole = int(near) + rest - (1 << 63)
+    return whole if -_LARGEST - 1 <= whole <= _LARGEST else float(near)

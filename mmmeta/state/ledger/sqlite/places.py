@@ -22,12 +22,10 @@ class SqlitePlaces(Places):
         self._job = job
         self._stamp = stamp
         self._targets: dict[Pointing, int] = {}
+        self._older: bool | None = None
 
     def ended(self, files: Iterable[str]) -> None:
-        (any_older,) = self._connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM older_places WHERE job = ?)", (self._job,)
-        ).fetchone()
-        if any_older:
+        if self._any_older():
             self._connection.executemany(
                 "DELETE FROM older_places WHERE job = ? AND file = ? AND mark = ?",
                 [(self._job, file, BEGUN) for file in files],
@@ -51,6 +49,7 @@ class SqlitePlaces(Places):
         return self._targets[pointing], None if place.name == file else place.name
 
     def remember_older(self, file: str, place: Place, job: str | None = None) -> None:
+        self._older = None
         self._connection.execute(
             "INSERT OR REPLACE INTO older_places VALUES (?, ?, ?, ?, ?)",
             (job or self._job, file, place.target, place.name, place.mark),
@@ -103,10 +102,18 @@ class SqlitePlaces(Places):
         )
 
     def _note_begun(self, place: Place, file: str) -> None:
+        self._older = None
         self._connection.execute(
             "INSERT OR IGNORE INTO older_places VALUES (?, ?, ?, ?, ?)",
             (self._job, file, place.target, place.name, BEGUN),
         )
+
+    def _any_older(self) -> bool:
+        if self._older is None:
+            (self._older,) = self._connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM older_places WHERE job = ?)", (self._job,)
+            ).fetchone()
+        return bool(self._older)
 
     def _forget_older(self, file: str, job: str | None, place: Place) -> None:
         self._connection.execute(

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from mmmeta.state.ledger.rules import SUSPECTS
 
+INCOMPLETE = "copying"
+"""Entry of ``info``, while the ledger is only a part of another one that is being copied here: where from."""
+
 _JOBS = """
 CREATE TABLE jobs (
     job TEXT PRIMARY KEY NOT NULL,

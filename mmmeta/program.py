@@ -1,4 +1,4 @@
-"""Runs one program for the action ``command``: in a process group of its own, which ends with it.
+"""Runs one program: in a process group of its own, which ends with it.
 
 What a program leaves running would hold files and ports that the next attempt needs, so its whole group is ended after
 it: asked first (TERM) and then made to (KILL) when its time is over or the run was stopped.

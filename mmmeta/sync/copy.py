@@ -1,0 +1,199 @@
+"""A client's copy of a metadir, as a pull finds it and leaves it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from mmmeta.errors import ChangeLogError, FormatError, MmmetaError, ReadOnlyMetadirError, SyncError, remedy_of
+from mmmeta.layout import Layout, read_plain
+from mmmeta.metadata.changelog.head import LogHead, Segment, read_log
+from mmmeta.metadata.changelog.packing import prove_file
+from mmmeta.metadata.database import MetadataDatabase
+from mmmeta.metadata.db import Head, read_head, replaced_by
+from mmmeta.sync.folder import locked
+from mmmeta.writing import make_folder, refuse_legacy
+
+ASIDE = ".pull"
+"""Folder of the metadir for what is on its way. Its name begins with a dot, so no client reads it; what a pull that was cut off
+leaves there the next one goes on with."""
+
+LARGEST = 10_000_000
+"""Bytes of a small file here, as the store allows them; more is not compared."""
+
+_SEGMENT = re.compile(r"[1-9]\d{0,18}-[1-9]\d{0,18}\.jsonl\.gz")
+
+
+class Content(NamedTuple):
+    """What names a content of a metadir, and the metadata dbs that it has replaced."""
+
+    head: Head
+    replaces: tuple[str, ...]
+
+
+class Copy:
+    """The copy of one metadir."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._aside = layout.metadir / ASIDE
+
+    @contextmanager
+    def alone(self, *, dry_run: bool = False) -> Iterator[None]:
+        """A block in which no other pull changes this copy; nothing is made for a dry run.
+
+        Raises:
+            ReadOnlyMetadirError: metadata is written here.
+            SyncError: its folder cannot be written.
+        """
+        layout = self.layout
+        if os.path.lexists(layout.server_mark):
+            raise ReadOnlyMetadirError(
+                f"{layout.metadir} is a server's: metadata is written here, and a pull would put another's over it. Pull into "
+                "another folder, or push from here"
+            )
+        if dry_run:
+            refuse_legacy(layout.metadir)
+            yield
+            return
+        try:
+            make_folder(layout.metadir)
+            with locked(layout.metadir):
+                yield
+        except OSError as error:
+            raise SyncError(
+                f"{error.filename or layout.metadir} cannot be written: {error.strerror}; {remedy_of(error)}"
+            ) from error
+
+    def log(self) -> LogHead | None:
+        """What ``head.json`` says here; None where there is none that can be read."""
+        try:
+            return read_log(self.layout)
+        except ChangeLogError:
+            return None  # a sync tool has left it; the one that comes takes its place
+
+    def content(self) -> Content | None:
+        """What is here, by the log or by meta.db, whichever is newer; None for nothing.
+
+        Raises:
+            FormatError: it is of a newer version of mmmeta, or an old one.
+        """
+        log = self.log()
+        by_log = None if log is None else Content(log.head, log.replaces)
+        by_db = read_content(self.layout.meta_db)
+        if by_log is None or by_db is None:
+            return by_log or by_db
+        return by_db if is_after(by_db, by_log) else by_log
+
+    def lacks(self, log: LogHead) -> list[Segment]:
+        """The segments of a log that are not here, or not as it says.
+
+        One that lay here when ``head.json`` was written was proved then; what was changed since is read.
+        """
+        known = self.log()
+        named = set() if known is None else set(known.segments)
+        since = 0
+        with suppress(OSError):
+            since = self.layout.head.lstat().st_ctime_ns
+        lacking = []
+        for segment in log.segments:
+            path = self.layout.changes / segment.name
+            try:
+                status = path.lstat()
+                if segment not in named or status.st_size != segment.bytes or status.st_ctime_ns >= since:
+                    prove_file(path, segment)
+            except (OSError, ChangeLogError):
+                lacking.append(segment)
+        return lacking
+
+    def aside(self, size: int) -> Path:
+        """The folder for what is on its way, with room for so many bytes.
+
+        Raises:
+            SyncError: there is not enough of it.
+        """
+        make_folder(self._aside)
+        there = sum(path.lstat().st_size for path in self._aside.iterdir())
+        free = shutil.disk_usage(self._aside).free
+        if size > there + free:
+            raise SyncError(
+                f"{size:,} bytes are to be fetched, and {self.layout.metadir} has room for {free:,}: make room, or look at "
+                "the remote's head.json if that cannot be"
+            )
+        return self._aside
+
+    def leave(self) -> None:
+        """Remove the folder aside; nobody needs any more what is in it."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._aside)
+
+    def place(self, source: Path, target: Path) -> None:
+        """Give a file that was fetched its name."""
+        make_folder(target.parent)
+        os.replace(source, target)
+
+    def sync_folders(self) -> None:
+        """Flush the names of what was placed, before ``head.json`` speaks of it."""
+        for folder in (self.layout.changes, self.layout.metadir):
+            with suppress(FileNotFoundError):
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+
+    def small(self, name: str) -> bytes | None:
+        """The content of a small file; None where there is none that can be read."""
+        try:
+            return read_plain(self.layout.metadir / name, LARGEST)
+        except OSError:
+            return None
+
+    def sweep(self, log: LogHead) -> int:
+        """Remove the segments that a log does not name; gives their number."""
+        named = {segment.name for segment in log.segments}
+        removed = 0
+        with suppress(FileNotFoundError), os.scandir(self.layout.changes) as entries:
+            for entry in entries:
+                if is_segment(entry.name) and entry.name not in named:
+                    with suppress(FileNotFoundError):
+                        os.unlink(entry.path)
+                        removed += 1
+        return removed
+
+
+def is_segment(name: str) -> bool:
+    """Whether a file of ``changes/`` is called as a segment is."""
+    return _SEGMENT.fullmatch(name) is not None
+
+
+def is_after(one: Content, other: Content) -> bool:
+    """Whether a content comes after another one."""
+    if one.head.id == other.head.id:
+        return one.head.revision > other.head.revision
+    return other.head.id in one.replaces
+
+
+def read_content(meta_db: Path) -> Content | None:
+    """What a metadata db holds; None where there is none that can be read.
+
+    Raises:
+        FormatError: it is of a newer version of mmmeta, or an old one.
+    """
+    if not os.path.lexists(meta_db):
+        return None
+    database = MetadataDatabase(meta_db, read_only=True)
+    try:
+        with database.reading() as connection:
+            return Content(read_head(connection, database), replaced_by(connection)[0])
+    except FormatError:
+        raise
+    except MmmetaError:
+        return None
+    finally:
+        database.close()

@@ -1,0 +1,25 @@
+"""The databases that tests run over, and which of them a test is for. Those of servers are left to ``make test-services``."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.services)
+MARIADB = pytest.param("mariadb", marks=pytest.mark.services)
+EVERY = ("sqlite", POSTGRESQL, MARIADB)
+"""Parameters of a fixture."""
+
+on_postgresql = pytest.mark.parametrize("url", [POSTGRESQL], indirect=True)
+on_mariadb = pytest.mark.parametrize("url", [MARIADB], indirect=True)
+on_servers = pytest.mark.parametrize("url", [POSTGRESQL, MARIADB], indirect=True)
+"""For a test of what the others do not have."""
+
+
+def named(variable: str) -> str:
+    """What a variable says of a server: who asks for the tests of servers is not to miss any."""
+    value = os.environ.get(variable)
+    if not value:
+        pytest.fail(f"{variable} is not set: this test runs by `make test-services`")
+    return value

@@ -1,0 +1,327 @@
+"""A state's ledger copied into PostgreSQL and back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archives import Archive, SettableClock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from postgres import NO_SERVER, connected, emptied_server, fewer
+from test_copying import copied, end, killed, rows, work
+
+from mmmeta import Metadir
+from mmmeta.clock import utcnow
+from mmmeta.errors import FormatError, MmmetaError, StateDbError
+from mmmeta.state.copying import copy_state
+from mmmeta.state.ledger.postgresql.texts import sort_key, sort_value
+from mmmeta.state.ledger.transfer import ATTEMPTS, JOBS, LEDGER, OF_LEDGER, OLDER_PLACES, PLACES, TARGETS, Heading, Row
+from mmmeta.state.open import open_end
+
+pytestmark = NO_SERVER
+
+
+@pytest.fixture
+def url() -> str:
+    return emptied_server()
+
+
+@pytest.fixture
+def worked(archive: Archive) -> Archive:
+    work(archive)
+    return archive
+
+
+def test_there_and_back(worked: Archive, url: str, tmp_path: Path) -> None:
+    """The rows are the same, and jobs go on at either end as if nothing had happened."""
+    client = worked.client
+    there = copied(client, url)
+    with Metadir(worked.client_path, state=url) as other:
+        assert other.status().jobs["get"].done == client.status().jobs["get"].done
+        assert [vars(one) for one in other.history()] == [vars(one) for one in client.history()]
+        assert other.job("get")._bench.state_id == client.job("get")._bench.state_id
+    back = copy_state(end(client, url), end(client, tmp_path / "back.db"))
+    assert rows(client.layout.state) == rows(tmp_path / "back.db")
+    assert {table: digest for table, digest in there.digests.items() if table != "own_values"} == back.digests
+    assert back.own_values_stay == str(client.layout.state)
+    assert there.own_values_stay is None
+    with Metadir(worked.client_path, state=url) as other:
+        seen: list[str] = []
+        other.layout.__dict__["files_root"] = worked.server_path
+        other.job("fails_again", where={}, attempts=3).run(lambda file: seen.append(file.unique_value))
+        assert seen == ["e"]
+        down = {"to": str(worked.root / "down"), "name": "{title}.txt"}
+        assert other.job("get", download=down, where={}).run().done == 0
+        worked.write("f", title="A", _file_name="e.txt")
+        worked.publish()
+        other.update()
+        report = other.job("get", download=down, where={}).run()
+        assert (report.done, report.failed) == (0, 1)
+        assert [(worked.root / "down" / f"{name}.txt").read_text() for name in "AE"] == ["a", "e"]  # A.txt is a's still
+        assert other.files.count() == 5
+
+
+def test_places_that_were_given_come_back(worked: Archive, url: str, tmp_path: Path) -> None:
+    """What was given a place in PostgreSQL has it in a file."""
+    with Metadir(worked.client_path, state=url) as other:
+        other.layout.__dict__["files_root"] = worked.server_path
+        other.job("get", download={"to": str(worked.root / "n"), "name": "{title}.txt"}, where={}).run()
+    copy_state(end(worked.client, url), end(worked.client, tmp_path / "back.db"))
+    assert [row[0] for row in rows(tmp_path / "back.db")["places"]] == [
+        f"{worked.root}/n/{name}.txt" for name in "abce"
+    ]
+
+
+def test_an_own_ledger_without_jobs_takes_it_back(url: str, tmp_path: Path, clock: SettableClock) -> None:
+    """The state db of a client whose ledger was in PostgreSQL from the beginning; what was set here is in it already."""
+    archive = Archive(tmp_path, client_clock=clock, state=url)
+    work(archive)
+    there = tmp_path / "other.db"
+    copy_state(end(archive.client, url), end(archive.client, there))
+    with pytest.raises(StateDbError, match=r"postgresql\+psycopg://.* knows jobs already, and was left untouched"):
+        copy_state(end(archive.client, there), end(archive.client, url))
+    copy_state(end(archive.client, url), end(archive.client, archive.client.layout.state))
+    with Metadir(archive.client_path, clock=clock) as own:
+        assert own.status().jobs["get"].done == 5
+        assert own.files.get("c")["mark"] == 1  # type: ignore[index]
+    archive.close()
+
+
+@pytest.mark.parametrize("after", [0, 3, 6])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_killed_copy_is_used_by_nothing_but_the_next(
+    back: bool, after: int, worked: Archive, url: str, tmp_path: Path
+) -> None:
+    """At either end; no password is in what is said of it."""
+    client, first = worked.client, worked.client.layout.state
+    client.close()
+    if back:
+        copied(client, url)
+    source, there = (with_password(url), tmp_path / "b.db") if back else (first, url)
+    assert killed(client, source, there, after)
+    with Metadir(worked.client_path, state=there) as other:
+        for use in (other.update, other.status, lambda: other.job("get").run(print), other.history):
+            if use == other.update and not back:
+                continue  # it merges, and asks the ledger nothing
+            with pytest.raises(
+                StateDbError, match=r"holds a part of a ledger: copying it from .* was broken off"
+            ) as caught:
+                use()
+            assert "s3cret" not in str(caught.value)
+    copy_state(end(client, source), end(client, there))
+    if not back:
+        copy_state(end(client, url), end(client, tmp_path / "b.db"))
+    assert rows(first) == rows(tmp_path / "b.db")
+    with Metadir(worked.client_path, state=there) as other:
+        assert other.status().jobs["get"].done == 5
+
+
+def with_password(url: str) -> str:
+    return url.replace("test@", "test:s3cret@")
+
+
+def test_a_password_is_nowhere(worked: Archive, url: str, tmp_path: Path) -> None:
+    """Neither in the report, nor in an error, nor in what is written."""
+    secret = with_password(url)
+    report = copied(worked.client, secret)
+    assert "s3cret" not in repr(report)
+    copy_state(end(worked.client, secret), end(worked.client, tmp_path / "b.db"))
+    assert b"s3cret" not in (tmp_path / "b.db").read_bytes()
+    for use in (
+        lambda: copied(worked.client, secret),
+        lambda: copied(worked.client, secret.replace("/postgres?", "/none?")),
+    ):
+        with pytest.raises(MmmetaError) as caught:
+            use()
+        assert "s3cret" not in str(caught.value)
+
+
+def test_nothing_is_made_by_looking(worked: Archive, url: str, tmp_path: Path) -> None:
+    """A rehearsal, and a source that is not there."""
+    assert copied(worked.client, url, dry_run=True).rows["ledger"] == 15
+    with pytest.raises(StateDbError, match=r"nothing to copy from .*: there is none"):
+        copy_state(end(worked.client, url), end(worked.client, tmp_path / "b.db"))
+    with connected() as connection:
+        assert connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'mmmeta_test'").fetchone() == (0,)
+
+
+def test_somebody_at_work_is_waited_for(worked: Archive, url: str, tmp_path: Path) -> None:
+    """Who lives and has claims; whose session is gone holds nothing."""
+    copied(worked.client, url)
+    with Metadir(worked.client_path, state=url) as other:
+        job = other.job("fails_again", where={}, attempts=3)
+        assert len(job.claim(1)) == 1
+        with pytest.raises(StateDbError, match="at work"):
+            copy_state(end(worked.client, url), end(worked.client, tmp_path / "b.db"))
+        with connected() as connection:
+            connection.execute("UPDATE ledger SET lease_until = 0 WHERE status = 'claimed'")
+        job.release_all()
+
+
+def test_a_newer_format_and_somebody_else_s_schema_are_left_alone(worked: Archive, url: str, tmp_path: Path) -> None:
+    """As by everything else."""
+    copied(worked.client, url)
+    with connected() as connection:
+        connection.execute("UPDATE mmmeta_info SET value = '99' WHERE name = 'format'")
+    for use in (
+        lambda: copied(worked.client, url),
+        lambda: copy_state(end(worked.client, url), end(worked.client, tmp_path / "b.db")),
+    ):
+        with pytest.raises(FormatError, match="format 99, made by a newer mmmeta"):
+            use()
+    with connected() as connection:
+        connection.execute("DROP SCHEMA mmmeta_test CASCADE")
+        connection.execute("CREATE SCHEMA mmmeta_test")
+        connection.execute("CREATE TABLE mmmeta_test.jobs (job text)")
+    with pytest.raises(StateDbError, match=r"other tables in it \(jobs\) and was left untouched"):
+        copied(worked.client, url)
+
+
+def test_a_server_that_goes_away_leaves_it_incomplete(worked: Archive, url: str) -> None:
+    """In one line; the next copy goes through."""
+
+    def cut(what: str, done: int, total: int | None) -> None:
+        if what == "copying places":
+            with connected() as connection:
+                connection.execute("ALTER TABLE attempts RENAME TO other")
+
+    with pytest.raises(StateDbError, match="attempts") as caught:
+        copied(worked.client, url, progress=cut)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(StateDbError, match="broken off"):
+        Metadir(worked.client_path, state=url).status()
+    with connected() as connection:
+        connection.execute("ALTER TABLE other RENAME TO attempts")
+    copied(worked.client, url)
+
+
+def test_from_one_schema_to_another(worked: Archive, url: str, tmp_path: Path) -> None:
+    """As when a database moves to another server."""
+    copied(worked.client, url)
+    other = url.replace("mmmeta_test", "mmmeta_test_b")
+    with connected() as connection:
+        connection.execute("DROP SCHEMA IF EXISTS mmmeta_test_b CASCADE")
+    copy_state(end(worked.client, url), end(worked.client, other))
+    copy_state(end(worked.client, other), end(worked.client, tmp_path / "b.db"))
+    assert rows(tmp_path / "b.db") == rows(worked.client.layout.state)
+    with connected() as connection:
+        connection.execute("DROP SCHEMA mmmeta_test_b CASCADE")
+
+
+def test_an_older_client_is_told_to_sync(worked: Archive, url: str, tmp_path: Path) -> None:
+    """The ledger remembers of which revision its files are."""
+    older = tmp_path / "older"
+    shutil.copytree(worked.client_path, older, ignore=shutil.ignore_patterns("local"))
+    worked.write("g")
+    worked.deliver()
+    worked.client.job("fails_again", where={}, attempts=3).evaluate()
+    copied(worked.client, url)
+    with Metadir(older, state=url) as behind:
+        behind.update()
+        with pytest.raises(StateDbError, match="has heard of revision"):
+            behind.job("fails_again", where={}, attempts=3).run(lambda file: None)
+
+
+def test_names_that_do_not_fit_are_left_out(archive: Archive, url: str, tmp_path: Path) -> None:
+    """Named and counted, and the others go along."""
+    long = "x" * 2_001
+    archive.write("a")
+    archive.write("long", content_hash=long)
+    archive.deliver()
+    archive.client.job("job").run(lambda file: None)
+    report = copied(archive.client, url)
+    assert (report.left_out, report.such_as, report.rows["ledger"], report.rows["attempts"]) == (1, [long], 1, 1)
+    copy_state(end(archive.client, url), end(archive.client, tmp_path / "b.db"))
+    with Metadir(archive.client_path, state=tmp_path / "b.db") as back:
+        assert back.status().jobs["job"].done == 1
+
+
+# Any rows
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+MAYBE = st.none() | TEXT
+NUMBER = st.integers(0, 2**62)
+FLAG = st.integers(0, 1)
+PRIORITY = (
+    st.none()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False).map(lambda value: value + 0.0)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300)
+    | st.binary(max_size=20)
+)
+STATUS = st.sampled_from(["pending", "done", "failed", "dead", "skipped"])
+
+
+def values(section: Any, **known: Any) -> Any:
+    """A strategy for rows of a table; texts where nothing else is said."""
+    kinds: dict[str, Any] = {
+        **dict.fromkeys(("id", "token", "asked", "bytes", "rev"), NUMBER),
+        **dict.fromkeys(("accepted", "deleted", "meant", "retract"), FLAG),
+        "status": STATUS,
+        "priority": PRIORITY,
+        "attempts": st.integers(0, 9),
+        "due": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        **dict.fromkeys(("run_id", "tried", "basis", "once", "place", "mark", "error_message"), MAYBE),
+        **known,
+    }
+    return st.tuples(*(kinds.get(name, TEXT) for name in section.columns))
+
+
+def some(rows: Any, *key: int) -> Any:
+    return st.lists(rows, max_size=6, unique_by=lambda row: tuple(row[at] for at in key))
+
+
+STATES = st.fixed_dictionaries(
+    {
+        TARGETS: st.lists(values(TARGETS), max_size=4, unique_by=(lambda row: row[0], lambda row: row[1:4])),
+        LEDGER: some(values(LEDGER, target=st.none() | NUMBER), 0, 1),
+        PLACES: some(values(PLACES, place=TEXT), 0, 1, 2),
+        OLDER_PLACES: some(values(OLDER_PLACES, place=TEXT), 0, 1, 2, 3),
+        ATTEMPTS: some(values(ATTEMPTS), 0),
+        JOBS: st.lists(values(JOBS), min_size=1, max_size=3, unique_by=lambda row: row[0]),
+    }
+)
+
+
+@settings(fewer(True), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(state=STATES)
+def test_any_rows_are_the_same_there_and_back(state: dict[Any, list[Row]], archive: Archive, url: str) -> None:
+    """Whatever is in them; of what orders files only the order, and of long texts the beginning."""
+    if not archive.client.layout.state.exists():
+        archive.write("a")
+        archive.deliver()
+    client = archive.client
+    first, back = archive.root / "first.db", archive.root / "back.db"
+    for path in (first, back):
+        path.unlink(missing_ok=True)
+    with connected() as connection:
+        connection.execute("DROP SCHEMA IF EXISTS mmmeta_test CASCADE")
+    made = open_end(end(client, first), utcnow)
+    made.begin(Heading({}, {}), OF_LEDGER, "a test")
+    for section, found in state.items():
+        made.write(section, [normal(section, row) for row in found])
+    made.finish(Heading({}, {}))
+    made.close()
+    copy_state(end(client, first), end(client, url))
+    copy_state(end(client, url), end(client, back))
+    assert rows(first) == rows(back)
+
+
+def normal(section: Any, row: Row) -> Row:
+    if section is not LEDGER:
+        return row
+    at = section.columns.index("priority")
+    return (*row[:at], sort_value(sort_key(row[at])), *row[at + 1 :])
+
+
+@given(one=PRIORITY, other=PRIORITY)
+def test_what_orders_files_orders_them_after_it_came_back(one: Any, other: Any) -> None:
+    """Its key is the same then."""
+    back = [sort_value(sort_key(value)) for value in (one, other)]
+    keys = [sort_key(value) for value in (one, other)]
+    assert [sort_key(value) for value in back] == [sort_key(sort_value(key)) for key in keys]
+    if not any(isinstance(value, str) and len(value.encode()) > 255 for value in (one, other)):
+        assert [sort_key(value) for value in back] == keys
