@@ -86,7 +86,7 @@ LONG += $(addprefix tests/hostile/,test_fuzzed_files.py test_fuzzed_answers.py)
 test-long: $(READY)
 	@MMMETA_CRASH_ROUNDS=$(ROUNDS) MMMETA_HYPOTHESIS_PROFILE=long MMMETA_EXAMPLES=$(EXAMPLES) \
 		$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(LONG)
-	@$(BIN)/python -m pytest -m daemon tests/dagster
+	@$(BIN)/python -m pytest -m "daemon and not services" tests/dagster
 
 # All points unless there are fewer to be tried; docs/guarantees.md has the outcome of the last full run.
 POINTS ?= 0

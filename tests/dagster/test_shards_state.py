@@ -15,6 +15,8 @@ from executing import execute, metadata
 from postgres import emptied_server
 from small_archive import Archive
 
+pytestmark = pytest.mark.services
+
 SMALL = """version: 1
 metadirs:
   archive:

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from deployment import Deployment, deployed
-from postgres import NO_SERVER, emptied_server
+from postgres import emptied_server
 from small_archive import Archive
 from sqlalchemy import create_engine, text
 
@@ -62,7 +62,7 @@ LIMITED = """concurrency:
 """What docs/deploy.md recommends."""
 
 
-@pytest.mark.parametrize("state", ["sqlite", pytest.param("postgresql", marks=NO_SERVER)])
+@pytest.mark.parametrize("state", ["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
 def test_one_of_those_that_share_the_work_is_killed_and_each_file_is_done_once(
     tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
