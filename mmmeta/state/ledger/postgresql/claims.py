@@ -32,8 +32,8 @@ _SETTLE = (
     "mark = CASE WHEN e.placed THEN e.mark ELSE ledger.mark END, "
     "replaced_by = CASE WHEN e.placed THEN e.replaced_by ELSE ledger.replaced_by END, "
     "attempts = attempts - e.untried, settled_at = %s, lease_until = NULL, worker = NULL "
-    "FROM unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bool[], "
-    "%s::bool[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[]) "
+    "FROM unnest(%b::text[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bool[], "
+    "%b::bool[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[]) "
     f"AS e ({', '.join(Ending._fields)}) WHERE ledger.job = %s AND ledger.file = e.file AND ledger.token = e.token"
 )
 """Takes the moment, the columns of all endings, and the job."""
@@ -301,9 +301,7 @@ class PostgresClaims(Claims):
 
     def _write_endings(self, endings: Sequence[Ending]) -> None:
         if endings:
-            texts = [Ending._make(map(_storable, ending)) for ending in endings]
-            columns = [list(column) for column in zip(*texts, strict=True)]
-            self._transaction.execute(_SETTLE, (self._stamp, *columns, self.rules.name))
+            self._transaction.execute(_SETTLE, (self._stamp, *_stored(endings), self.rules.name))
 
     def _raise_tokens(self, behind: Sequence[Settled]) -> None:
         for token, anew, file in raised(behind):
@@ -328,13 +326,11 @@ class PostgresClaims(Claims):
 
     def _note_attempts(self, tries: Sequence[Try], run_id: str | None, worker: str) -> None:
         if tries:
-            texts = [Try._make(map(_storable, one)) for one in tries]
-            columns = [list(column) for column in zip(*texts, strict=True)]
             self._transaction.execute(
                 "INSERT INTO attempts (job, run_id, worker, ended_at, file, token, started_at, status, error_type, "
-                "error_message, bytes) SELECT %s, %s, %s, %s, t.* FROM unnest(%s::text[], %s::bigint[], %s::text[], "
-                "%s::text[], %s::text[], %s::text[], %s::bigint[]) AS t",
-                (self.rules.name, run_id, worker, self._stamp, *columns),
+                "error_message, bytes) SELECT %s, %s, %s, %s, t.* FROM unnest(%b::text[], %b::bigint[], %b::text[], "
+                "%b::text[], %b::text[], %b::text[], %b::bigint[]) AS t",
+                (self.rules.name, run_id, worker, self._stamp, *_stored(tries)),
             )
 
 
@@ -350,5 +346,11 @@ def _columns(claims: Sequence[Claim]) -> tuple[list[str], list[int]]:
     return [claim.file for claim in ours], [claim.token for claim in ours]
 
 
-def _storable(value: Any) -> Any:
-    return kept(value) if isinstance(value, str) else value
+def _stored(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """The columns of rows as they can be stored; most are plain, and looked at once."""
+    columns = []
+    for column in zip(*rows, strict=True):
+        text = "".join(value for value in column if type(value) is str)
+        plain = text.isascii() and "\0" not in text
+        columns.append([value if plain or type(value) is not str else kept(value) for value in column])
+    return columns
