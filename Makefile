@@ -86,7 +86,7 @@ LONG += $(addprefix tests/hostile/,test_fuzzed_files.py test_fuzzed_answers.py)
 test-long: $(READY)
 	@MMMETA_CRASH_ROUNDS=$(ROUNDS) MMMETA_HYPOTHESIS_PROFILE=long MMMETA_EXAMPLES=$(EXAMPLES) \
 		$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(LONG)
-	@$(BIN)/python -m pytest -m daemon tests/dagster
+	@$(BIN)/python -m pytest -m "daemon and not services" tests/dagster
 
 # All points unless there are fewer to be tried; docs/guarantees.md has the outcome of the last full run.
 POINTS ?= 0
@@ -104,8 +104,8 @@ test-services: $(READY)
 	@.ci/with-postgres .ci/with-mariadb .ci/with-remotes $(BIN)/python -m pytest -m services
 
 test-postgres: $(READY)
-	@.ci/with-postgres $(BIN)/python -m pytest -m services -k "postgresql or shared" tests/target tests/jobs/test_load_action.py \
-		tests/jobs/test_exactly_once.py tests/state
+	@.ci/with-postgres $(BIN)/python -m pytest -m services -k "postgresql or shared or shards" tests/target tests/jobs/test_load_action.py \
+		tests/jobs/test_exactly_once.py tests/state tests/dagster/test_shards_state.py
 
 test-mariadb: $(READY)
 	@.ci/with-mariadb $(BIN)/python -m pytest -m services -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py

@@ -22,7 +22,7 @@ from mmmeta_dagster.assets.build import build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, mmmeta_asset
 from mmmeta_dagster.checks.build import build_checks
 from mmmeta_dagster.component.component import MetadirComponent
-from mmmeta_dagster.jobs import build_import_job, build_jobs
+from mmmeta_dagster.jobs import build_import_job, build_jobs, build_work_job
 from mmmeta_dagster.location import build_definitions
 from mmmeta_dagster.options import JobOptions
 from mmmeta_dagster.resources import MetadirResource
@@ -48,5 +48,6 @@ __all__ = [
     "build_metadir_assets",
     "build_remote_sensor",
     "build_schedules",
+    "build_work_job",
     "mmmeta_asset",
 ]

@@ -85,6 +85,48 @@ def build_import_job(
     )
 
 
+def build_work_job(
+    *,
+    metadir: MetadirConfig,
+    translator: DagsterMmmetaTranslator = DEFAULT,
+    assets: Assets = (),
+    checks: Iterable[dg.AssetChecksDefinition] = (),
+) -> DagsterJob:
+    """``<metadir>_work``: helps with what is due of the jobs that have shards, and materializes nothing; what the sensor asks
+    for beside the import, several at the same time.
+
+    ``assets`` and ``checks`` are as for ``build_import_job``.
+
+    Example:
+        >>> from mmmeta.project import MetadirConfig
+        >>> archive = MetadirConfig(
+        ...     name="archive", path="/data/archive", shards=4, jobs={"look": {"call": {"function": "ours:look"}}}
+        ... )
+        >>> build_work_job(metadir=archive).name
+        'archive_work'
+
+    Raises:
+        JobError: no job of the metadir has shards.
+    """
+    given = list(assets)
+    ours = imported(metadir, translator=translator, assets=given)
+    shared = [name for name, job in ours.jobs.items() if ours.shards_of(job)]
+    if not shared:
+        raise JobError(f"metadir {metadir.name!r} has no job with shards that could be shared: give it shards: 4")
+    return _whole(
+        metadir,
+        translator,
+        keys.work_job(metadir.name),
+        shared,
+        "Helps with what is due until nothing is: no update, no evaluation, no materialization. The import tells what all did "
+        "together.",
+        given,
+        list(checks),
+        with_checks=False,
+        tags={keys.TAG_SHARD: metadir.name},
+    )
+
+
 def _whole(
     metadir: MetadirConfig,
     translator: DagsterMmmetaTranslator,
@@ -93,9 +135,12 @@ def _whole(
     description: str,
     assets: list[dg.AssetsDefinition | dg.AssetSpec],
     checks: list[dg.AssetChecksDefinition],
+    *,
+    with_checks: bool = True,
+    tags: Mapping[str, str] | None = None,
 ) -> DagsterJob:
     """A Dagster job that is never for a partition, whatever partitions its assets have."""
-    job = _job(metadir, translator, name, names, description)
+    job = _job(metadir, translator, name, names, description, tags, with_checks=with_checks)
     wanted = [MetadirAsset(metadir, one, metadir.jobs.get(one)) for one in names]
     if all(translator.get_asset_spec(asset).partitions_def is None for asset in wanted):
         return job
@@ -170,8 +215,8 @@ def build_jobs(
     assets: Assets = (),
     checks: Iterable[dg.AssetChecksDefinition] = (),
 ) -> list[DagsterJob]:
-    """All Dagster jobs of a metadir: import, update, one for each job, one for all asset checks, and generate where
-    metadata is written here.
+    """All Dagster jobs of a metadir: import, update, one for each job, one for all asset checks, generate where metadata is
+    written here, and the one of the runs that share the work where there are shards.
 
     ``assets`` and ``checks`` are as for ``build_import_job``.
 
@@ -205,6 +250,8 @@ def build_jobs(
         )
         for name, job in metadir.jobs.items()
     ]
+    if imported(metadir, translator=translator, assets=given).is_sharded:
+        jobs.append(build_work_job(metadir=metadir, translator=translator, assets=given, checks=told))
     if metadir.checks.enabled:
         jobs.append(_checks_job(metadir, translator))
     if metadir.generate:
@@ -229,11 +276,14 @@ def _job(
     assets: list[str],
     description: str,
     run_tags: Mapping[str, Any] | None = None,
+    *,
+    with_checks: bool = True,
 ) -> DagsterJob:
     selection = _selection(metadir, translator, assets)
     # The assets' checks come along, each asset's after it, unless they have a clock of their own.
-    by_the_clock = metadir.schedules.checks is not None
-    return _asset_job(metadir, name, selection.without_checks() if by_the_clock else selection, description, run_tags)
+    if not with_checks or metadir.schedules.checks is not None:
+        selection = selection.without_checks()
+    return _asset_job(metadir, name, selection, description, run_tags)
 
 
 def _checks_job(metadir: MetadirConfig, translator: DagsterMmmetaTranslator) -> DagsterJob:

@@ -45,6 +45,21 @@ def import_job(metadir: str) -> str:
     return f"{metadir}_import"
 
 
+def work_job(metadir: str) -> str:
+    """The Dagster job of the runs that share the work of the import; the sensor asks for them where there are ``shards``."""
+    return f"{metadir}_work"
+
+
+def work_pool(metadir: str) -> str:
+    """The concurrency pool of the steps of jobs that have shards."""
+    return f"{metadir}_work"
+
+
+def shard(metadir: str, number: int) -> str:
+    """The value of ``TAG_SHARD`` on one of the runs that share the work; each is there once at a time."""
+    return f"{metadir}/{number}"
+
+
 def checks_job(metadir: str) -> str:
     """The Dagster job that runs all asset checks and nothing else."""
     return f"{metadir}_checks"
@@ -107,6 +122,16 @@ TAG_ATTEMPT = "mmmeta/attempt"
 
 TAG_REASON = "mmmeta/reason"
 """On a run that the sensor asked for: why, in words."""
+
+TAG_SHARD = "mmmeta/shard"
+"""On a run that shares the work of the import: which of them it is, ``archive/3``; ``archive`` where a person started it.
+Limits of ``dagster.yaml`` may count by it."""
+
+TAG_JOBS = "mmmeta/jobs"
+"""Beside ``TAG_SHARD``: the jobs that the run helps with, with commas between them."""
+
+TAG_SINCE = ".dagster/mmmeta_since"
+"""On a run that updates where work is shared: the last attempt in the ledger before it, as text."""
 
 TAG_NOT_WHOLE = "mmmeta/not_whole"
 """On a run that found the metadir not usable (half synced, torn, older than merged): what is wrong, in words."""
@@ -185,6 +210,10 @@ META_SEE_MORE = "see more"
 META_MOVED = "files moved"
 META_DOCUMENTS = "documents brought"
 META_DOCUMENTS_MISSING = "documents that could not be had"
+
+META_SHARD = "shard"
+META_DONE_BY_SHARD = "done by shard"
+"""On the observation of a run that shares the work; the numbers of all together stand in the materialization."""
 
 META_DURATION = "duration (seconds)"
 META_FILES_PER_SECOND = "files per second"

@@ -18,7 +18,7 @@ from mmmeta_dagster.assets.build import Execute, build_metadir_assets
 from mmmeta_dagster.assets.decorator import UnboundAsset, job_of, with_jobs
 from mmmeta_dagster.checks.build import build_checks
 from mmmeta_dagster.files_seen import layout_of, why_not_there
-from mmmeta_dagster.jobs import build_jobs, imported, run_tags_of, specs
+from mmmeta_dagster.jobs import DagsterJob, build_jobs, imported, run_tags_of, specs
 from mmmeta_dagster.resources import resource_of
 from mmmeta_dagster.schedules import build_schedules
 from mmmeta_dagster.sensor.build import build_remote_sensor
@@ -126,8 +126,7 @@ def _of_metadir(
     checks = build_checks(metadir=metadir, translator=translator)
     jobs = build_jobs(metadir=metadir, translator=translator, assets=assets, checks=checks)
     followed = imported(metadir, translator=translator, assets=assets)
-    # By name: Dagster would have to make a copy of what holds a job whose resources come later.
-    sensor = build_remote_sensor(metadir=followed, job=keys.import_job(metadir.name), translator=translator)
+    sensor = _sensor(followed, {job.name: job for job in jobs}, translator, assets)
     sensors: list[dg.SensorDefinition] = [sensor]
     # A condition of what only arrives here starts nothing.
     ours_to_run = [asset for asset in assets if not isinstance(asset, dg.AssetSpec)]
@@ -142,6 +141,20 @@ def _of_metadir(
         sensors=sensors,
         resources=ours,
     )
+
+
+def _sensor(
+    metadir: MetadirConfig,
+    jobs: Mapping[str, DagsterJob],
+    translator: DagsterMmmetaTranslator,
+    assets: Iterable[dg.AssetsDefinition | dg.AssetSpec],
+) -> dg.SensorDefinition:
+    name = keys.import_job(metadir.name)
+    if not metadir.is_sharded:
+        # By name: Dagster would have to make a copy of what holds a job whose resources come later.
+        return build_remote_sensor(metadir=metadir, job=name, translator=translator)
+    work = jobs[keys.work_job(metadir.name)]
+    return build_remote_sensor(metadir=metadir, job=jobs[name], work=work, translator=translator, assets=assets)
 
 
 def _automation(

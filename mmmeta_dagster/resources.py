@@ -30,7 +30,9 @@ class MetadirResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
 
     @contextmanager
-    def open(self, *, name: str = "mmmeta", jobs: Mapping[str, JobConfig] | None = None) -> Iterator[Metadir]:
+    def open(
+        self, *, name: str = "mmmeta", jobs: Mapping[str, JobConfig] | None = None, worker: bool = False
+    ) -> Iterator[Metadir]:
         """The metadir, closed at the end of the block. Creates nothing by being opened.
 
         What is not given has the defaults above; ``MMMETA_FILES_ROOT`` and ``MMMETA_STATE`` are not read (use
@@ -45,6 +47,7 @@ class MetadirResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Args:
             name: of the metadir in the project file.
             jobs: the project file's jobs, to be had as ``m.job(name)``.
+            worker: where machines share the state, have no files here: see ``Metadir``.
 
         Raises:
             StateDbError: ``state`` is a URL of a database that cannot keep it.
@@ -52,7 +55,7 @@ class MetadirResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         base = os.path.abspath(os.path.expanduser(self.path))
         state = self._state() or os.path.join(base, METADIR, "local", "state.db")
         root = self.files_root or base
-        with Metadir(base, root, state=state, server=self.server, name=name, jobs=jobs) as metadir:
+        with Metadir(base, root, state=state, server=self.server, worker=worker, name=name, jobs=jobs) as metadir:
             yield metadir
 
     def _state(self) -> str | None:

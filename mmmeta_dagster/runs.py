@@ -68,6 +68,8 @@ class RunView:
         run_key: of the request it came from, None where a person started it.
         not_whole: what it found wrong with the metadir, None where it found nothing wrong.
         seen: the mark of the metadir's files when it looked (see ``files_seen``).
+        shard: which of the runs it is that share the work; None for any other run, and for one that a person started.
+        jobs: those that it helps with; none where it says nothing of them.
         out_of_sight: whether its disk is another machine's, so that no sign of life could be seen from here.
         pull_failed: why it could not pull what the remote has published, None where nothing failed there.
     """
@@ -83,6 +85,8 @@ class RunView:
     run_key: str | None = None
     not_whole: str | None = None
     seen: str | None = None
+    shard: int | None = None
+    jobs: tuple[str, ...] = ()
     out_of_sight: bool = False
     pull_failed: str | None = None
 
@@ -126,18 +130,48 @@ _PHASES = {
 
 
 def runs_of(
-    instance: dg.DagsterInstance, dagster_job: str, metadir: MetadirConfig, status: Status | None = None
+    instance: dg.DagsterInstance,
+    dagster_job: str,
+    metadir: MetadirConfig,
+    status: Status | None = None,
+    *,
+    limit: int = LATEST,
 ) -> list[RunView]:
     """The latest runs of a Dagster job of a metadir, newest first."""
     layout = layout_of(metadir)
     wanted = dg.RunsFilter(job_name=dagster_job, tags={keys.TAG_PATH: str(metadir.path)})
-    return [_view(record, layout, status) for record in instance.get_run_records(wanted, limit=LATEST)]
+    records = instance.get_run_records(wanted, limit=limit)
+    return [_view(record, layout, status, is_watched=_watches(instance)) for record in records]
 
 
-def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunView:
+def helpers_of(instance: dg.DagsterInstance, metadir: MetadirConfig, status: Status | None = None) -> list[RunView]:
+    """The latest runs that share the work of a metadir, newest first; none where it has no shards."""
+    most = max((metadir.shards_of(job) for job in metadir.jobs.values()), default=0)
+    return runs_of(instance, keys.work_job(metadir.name), metadir, status, limit=LATEST + 2 * most) if most else []
+
+
+def _watches(instance: dg.DagsterInstance) -> bool:
+    """Whether Dagster itself looks if the processes of runs live, as it does for containers and pods: then they may be on another
+    host. Its default launcher cannot be asked."""
+    if not instance.run_monitoring_enabled:
+        return False
+    try:
+        return instance.run_launcher.supports_check_run_worker_health
+    # Of whatever type: the package of a launcher for containers need not be installed where code is loaded.
+    except Exception:
+        return True
+
+
+def _shard(tag: str | None) -> int | None:
+    _, slash, number = (tag or "").rpartition("/")
+    return int(number) if slash and number.isdecimal() else None
+
+
+def _view(record: dg.RunRecord, layout: Layout, status: Status | None, *, is_watched: bool) -> RunView:
     run = record.dagster_run
     phase = _PHASES.get(run.status, Phase.STARTED)
     created = record.create_timestamp
+    alive_at = None if phase.ended else _alive_at(run.run_id, layout, status)
     return RunView(
         run_id=run.run_id,
         phase=phase,
@@ -146,11 +180,14 @@ def _view(record: dg.RunRecord, layout: Layout, status: Status | None) -> RunVie
         at_work=None if phase.ended else is_at_work(layout, run.run_id),
         started=_moment(record.start_time),
         ended=_moment(record.end_time),
-        alive_at=None if phase.ended else _alive_at(run.run_id, layout, status),
+        alive_at=alive_at,
         run_key=run.tags.get(keys.TAG_RUN_KEY),
         not_whole=run.tags.get(keys.TAG_NOT_WHOLE),
         seen=run.tags.get(keys.TAG_SEEN),
-        out_of_sight=layout.ledger is not None and not os.path.isdir(layout.runs),
+        shard=_shard(run.tags.get(keys.TAG_SHARD)),
+        jobs=tuple(filter(None, run.tags.get(keys.TAG_JOBS, "").split(", "))),
+        out_of_sight=(layout.ledger is not None and not os.path.isdir(layout.runs))
+        or (is_watched and alive_at is None),
         pull_failed=run.tags.get(keys.TAG_PULL_FAILED),
     )
 

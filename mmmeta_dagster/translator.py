@@ -69,12 +69,13 @@ class DagsterMmmetaTranslator:
 
     def get_op_spec(self, asset: MetadirAsset) -> OpSpec:
         """The step behind an asset: name, tags and description of its op, its pool, how a backfill becomes runs."""
+        shared = asset.job is not None and asset.metadir.shards_of(asset.job) > 0
         return OpSpec(
             name=keys.op(asset.metadir.name, asset.name),
             # Steps that do not hang on each other run in this order: the databases first, whatever ``deps`` says.
             tags=None if asset.job is not None else {keys.TAG_PRIORITY: _FIRST[asset.name]},
             # SQLite takes one writer at a time: whoever runs many of these at once can limit them by this.
-            pool=keys.pool(asset.metadir.name),
+            pool=(keys.work_pool if shared else keys.pool)(asset.metadir.name),
             backfill_policy=None if asset.job is None else backfill_policy(asset.job),
         )
 

@@ -333,10 +333,12 @@ class Bench:
             names = view.names(self.config.name, statuses)
         return self.state.catalog().among(names, condition)
 
-    def done_by_value(self, key: str, run_id: str) -> list[tuple[Any, int]]:
-        """Each value of a key among the files that a run has done, with how many of them have it."""
+    def done_by_value(self, key: str, by: str | int) -> list[tuple[Any, int]]:
+        """Each value of a key among the files that a run has done, or that all did after an attempt, with how many of them
+        have it."""
+        name = self.config.name
         with self.looking() as view:
-            names = view.done_by(self.config.name, run_id)
+            names = view.done_by(name, by) if isinstance(by, str) else view.done_since(name, by)
         return self.state.catalog(warn=False).tally(key, names)
 
 

@@ -12,7 +12,9 @@ from mmmeta.jobs.asked_keys import AskedKeys
 from mmmeta.jobs.bench import Bench
 from mmmeta.jobs.hands import Hands
 from mmmeta.jobs.plan import Plan, make_plan
+from mmmeta.jobs.report import RunReport
 from mmmeta.jobs.results import Results, look_for_results
+from mmmeta.jobs.together import of_all
 from mmmeta.jobs.why import Explanation, explain
 from mmmeta.project.job import JobConfig
 from mmmeta.state.evaluation import Evaluation
@@ -126,13 +128,30 @@ class ReadableJob:
         with self._bench.looking() as view:
             return view.history(job=self.name, file=file, run_id=run_id, limit=limit)
 
-    def done_by_value(self, key: str, run_id: str) -> list[tuple[Any, int]]:
-        """Value of a metadata key → how many of the files that a run has done have it; what is absent comes as None.
+    def done_by_value(self, key: str, by: str | int) -> list[tuple[Any, int]]:
+        """Value of a metadata key → how many of the files that were done have it; what is absent comes as None.
 
         In pairs, because a value may be a list.
+
+        Args:
+            by: a run, by its id; or all workers after an attempt, by its number.
         """
         self._state.ensure()
-        return self._bench.done_by_value(key, run_id)
+        return self._bench.done_by_value(key, by)
+
+    def counts(self) -> JobStatus:
+        """The job in numbers, as the ledger has it now; its selection is left as it was evaluated last."""
+        return self._bench.status()
+
+    def last_attempt(self) -> int:
+        """The number of the last attempt in the ledger: what workers do from now on can be told by it."""
+        self._state.ensure()
+        with self._bench.looking() as view:
+            return view.last_attempt()
+
+    def of_all(self, report: RunReport, since: int) -> RunReport:
+        """The report of a run with what all other workers did of this job, too, after an attempt (``last_attempt``)."""
+        return of_all(self._bench, report, since)
 
     def why(self, file: str) -> Explanation:
         """What the job makes of the file with this unique value: selected or not, and why; done, failed, waiting.

@@ -15,6 +15,7 @@ from mmmeta_dagster.assets.ending import Ending, brings_news, checks_told, endin
 from mmmeta_dagster.assets.job_run import run_job
 from mmmeta_dagster.assets.publications import data_version_of, tell_of_merged
 from mmmeta_dagster.assets.pull import bring_documents, pull_metadir
+from mmmeta_dagster.assets.shares import begin
 from mmmeta_dagster.assets.step import LoggedProgress, opened, step
 from mmmeta_dagster.options import GenerateOptions, JobOptions, Options, SyncOptions, UpdateOptions
 from mmmeta_dagster.partitions.after_run import add_new_partitions
@@ -127,6 +128,7 @@ def _update(
 ) -> Ending:
     with checks_told(context, metadir, keys.STATE_DB), opened(context, metadir) as m:
         report = m.update(**options.model_dump(), progress=LoggedProgress(context))
+        begin(context, metadir, m)
         for note in report.notes:
             context.log.info(note)
         merged = m.status()

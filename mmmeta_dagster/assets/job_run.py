@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from mmmeta import Metadir, RunReport
+from mmmeta import RunReport
 from mmmeta.filters import describe
-from mmmeta.jobs.job import Job
 from mmmeta.project import MetadirConfig
-from mmmeta.state.ledger.rules import POSTPONED
 from mmmeta.state.status import JobStatus
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.ending import Ending, brings_news, checks_told, ending
+from mmmeta_dagster.assets.shares import help_with, is_helper, since, with_the_others
 from mmmeta_dagster.assets.step import LoggedProgress, failure, opened
+from mmmeta_dagster.assets.telling import tell_of_interruption, tell_of_oddities
 from mmmeta_dagster.assets.verdict import verdict
 from mmmeta_dagster.assets.versions import version_before
 from mmmeta_dagster.options import JobOptions
@@ -44,7 +45,8 @@ def run_job(
     *,
     batch: bool = False,
 ) -> Ending:
-    """Run a job of the metadir and report it: all that is due, or what is due in the partitions of the run.
+    """Run a job of the metadir and report it: all that is due, or what is due in the partitions of the run. Where runs share
+    the work it is told of all that they did together; a run that only helps tells of its own part.
 
     Args:
         function: what to do with a file (with a batch of them); the definition's own action unless given.
@@ -52,6 +54,8 @@ def run_job(
     Raises:
         Failure: nothing could be done, or more failed than ``fail_run_above`` allows.
     """
+    if is_helper(context, metadir):
+        return help_with(context, metadir, name, options, function, batch=batch)
     with checks_told(context, metadir, name):
         return _run_job(context, metadir, name, options, function, batch=batch)
 
@@ -77,22 +81,24 @@ def _run_job(
         if options.retry_failed or options.retry_dead or options.redo_done:
             job.retry(dead=options.retry_dead, done=options.redo_done, only=only)
         run_id = context.run.run_id
-        commands = reporting.Commands.about(metadir, name, run_id)
+        shared = metadir.shards_of(config) > 0 and only is None
+        began = since(context, job) if shared else 0
+        commands = reporting.Commands.about(metadir, name, "" if shared else run_id)
         try:
             report = job.run(function, batch=batch, run_id=run_id, limit=options.limit, only=only, progress=progress)
         except dg.DagsterExecutionInterruptedError:
             # By now the job has recorded what it finished and given back the rest; its report is lost.
-            _tell_of_interruption(context, m, job, progress.done, commands)
+            tell_of_interruption(context, m, job, progress.done, commands)
             raise
-        if report.behind_words is not None:
-            context.log.warning(report.behind_words)
-        if report.elsewhere is not None:
-            again, keep = (metadir.command(f"jobs {verb} {name} --elsewhere") for verb in ("retry", "adopt"))
-            context.log.warning(f"{report.elsewhere}. Do them again: {again}; take them as they are: {keep}")
+        tell_of_oddities(context, metadir, report)
+        if shared:
+            limited = options.limit is not None or config.limit is not None
+            more = None if limited else partial(job.work, function, batch=batch, run_id=run_id)
+            report = with_the_others(context, metadir, m, job, report, more, began)
         standing = reporting.Standing.of(m, job, report.failures)
         # What is left elsewhere is no news of a run for partitions.
         shown = report if only is None else replace(report, pending=job.due(only))
-        files = table_of_run(m, job, run_id, report.attempted, commands.of_run)
+        files = table_of_run(m, job, None if shared else run_id, report.attempted, commands.of_run)
         problem = verdict(report, standing.counts, config.fail_run_above, lambda file: links_of(m, [file])[file].text)
         version = _version(context, report, partitions)
         news = problem is None and (
@@ -101,7 +107,13 @@ def _run_job(
         )
         metadata = {
             **reporting.of_run(shown, standing, describe(config.condition), commands, files),
-            **tell_of_partitions(context, metadir, job, through=news and _is_through(standing.counts)),
+            **tell_of_partitions(
+                context,
+                metadir,
+                job,
+                through=news and _is_through(standing.counts),
+                by=began if shared else run_id,
+            ),
         }
         if config.load is not None and function is None:
             metadata.update(schema.of_table(context, m, config.load, standing.counts.done))
@@ -126,17 +138,3 @@ def _version(context: dg.AssetExecutionContext, report: RunReport, partitions: S
 def _is_through(counts: JobStatus) -> bool:
     """Whether a job has nothing left to try: what failed and what is dead holds up nobody."""
     return not counts.pending and not counts.claimed
-
-
-def _tell_of_interruption(
-    context: dg.AssetExecutionContext, metadir: Metadir, job: Job, settled: int, commands: reporting.Commands
-) -> None:
-    """What a run did before it was terminated, from the ledger: as a line of its log, and in the asset's plots."""
-    failed = [
-        entry
-        for entry in job.files(("failed", "dead"))
-        if entry.run_id == context.run.run_id and entry.error_type != POSTPONED
-    ]
-    metadata = reporting.of_interruption(settled, failed, reporting.Standing.of(metadir, job), commands)
-    context.log.warning(f"{job.name} was {metadata[keys.META_SUMMARY]}")
-    context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=metadata))

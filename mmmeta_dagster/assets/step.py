@@ -77,8 +77,9 @@ def step(
 
 
 @contextmanager
-def opened(context: dg.AssetExecutionContext, config: MetadirConfig) -> Iterator[Metadir]:
-    """The metadir of the resource with the jobs of the project file, for one step.
+def opened(context: dg.AssetExecutionContext, config: MetadirConfig, *, worker: bool = False) -> Iterator[Metadir]:
+    """The metadir of the resource with the jobs of the project file, for one step; for a worker nothing needs to be here but
+    the project file, where machines share the state.
 
     Raises:
         Failure: with the message of the ``MmmetaError`` that ended the block. Dagster does not retry it: the sensor
@@ -87,7 +88,7 @@ def opened(context: dg.AssetExecutionContext, config: MetadirConfig) -> Iterator
     resource: MetadirResource = getattr(context.resources, keys.resource(config.name))
     seen = ""
     try:
-        with resource.open(name=config.name, jobs=config.jobs) as metadir:
+        with resource.open(name=config.name, jobs=config.jobs, worker=worker) as metadir:
             metadir.ignore_news()  # the sensor sees them
             seen = mark_of_files(metadir.layout)
             with beating(metadir.layout, context.run.run_id):

@@ -95,7 +95,7 @@ def _add_chunk(instance: dg.DagsterInstance, name: str, chunk: list[str]) -> Non
 
 
 def tell_of_partitions(
-    context: dg.AssetExecutionContext, metadir: MetadirConfig, job: Job, *, through: bool
+    context: dg.AssetExecutionContext, metadir: MetadirConfig, job: Job, *, through: bool, by: str | int
 ) -> dict[str, Any]:
     """Say which partitions a run has done something in, so that the UI shows it: metadata for the run's own event.
 
@@ -103,13 +103,14 @@ def tell_of_partitions(
     those that it touched.
 
     Args:
+        by: whose work it is, as for ``Job.done_by_value``.
         through: whether the job has nothing left to try: then all others are marked as well that never were, such as the
             windows that have no files.
     """
     config = job.config
     if config.partitions is None:
         return {}
-    counts, outside = spread(job.done_by_value(config.partitions.by, context.run.run_id), config.partitions)
+    counts, outside = spread(job.done_by_value(config.partitions.by, by), config.partitions)
     asked = asked_for(context, config)
     if asked:
         for key in asked if len(asked) > 1 else ():

@@ -59,7 +59,7 @@ def _gathered_until(seen: JobStatus) -> datetime:
 
 def _abandoned(seen: JobStatus, situation: Situation, now: datetime) -> str | None:
     """By whom files are claimed that nobody works on any more, None where somebody may."""
-    run = next((run for run in situation.runs if run.run_id == seen.run_id), None)
+    run = next((run for run in (*situation.runs, *situation.helpers) if run.run_id == seen.run_id), None)
     if run is not None and run.phase.ended:
         return f"run {run.name}, which is over"
     if run is not None and run.at_work is not None:

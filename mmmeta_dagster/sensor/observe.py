@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import dagster as dg
@@ -19,8 +20,8 @@ from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import is_gone, layout_of, mark_of_files, why_not_readable
 from mmmeta_dagster.heartbeat import somebody_works
-from mmmeta_dagster.runs import runs_of
-from mmmeta_dagster.sensor.situation import JobWanted, Situation
+from mmmeta_dagster.runs import helpers_of, runs_of
+from mmmeta_dagster.sensor.situation import JobWanted, SharedJob, Situation
 from mmmeta_dagster.syncing import pulls, remote_of
 
 REMOTE_TIMEOUT = 10.0
@@ -31,9 +32,15 @@ _LOADED = utcnow()
 """When the code was loaded."""
 
 
-def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
+def observe(
+    metadir: MetadirConfig, instance: dg.DagsterInstance, after: Mapping[str, frozenset[str]] | None = None
+) -> Situation:
     """The situation of a metadir now. Reads small files and asks Dagster for runs; the metadata db is asked for its head in
-    one case only (``_why_older``)."""
+    one case only (``_why_older``).
+
+    Args:
+        after: job → the jobs that it hangs on; None where no run can be asked for that would share the work.
+    """
     layout = layout_of(metadir)
     published, store_problem = _published(layout)
     status = read_status(layout.status)
@@ -56,6 +63,8 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
         jobs={name: JobWanted(job.fingerprint(), grows_with_time(job.condition)) for name, job in metadir.jobs.items()},
         somebody_works=somebody_works(layout),
         runs=runs_of(instance, keys.import_job(metadir.name), metadir, status),
+        helpers=() if after is None else helpers_of(instance, metadir, status),
+        shared={} if after is None else _shared(metadir, after),
         interval=metadir.sensor.interval,
         attempts=metadir.sensor.attempts,
         loaded=_LOADED,
@@ -64,6 +73,15 @@ def observe(metadir: MetadirConfig, instance: dg.DagsterInstance) -> Situation:
     )
     remote, remote_problem = _remote(remote_of(metadir))  # last, because it may take seconds
     return replace(here, remote=remote, remote_problem=remote_problem)
+
+
+def _shared(metadir: MetadirConfig, after: Mapping[str, frozenset[str]]) -> dict[str, SharedJob]:
+    """The jobs that have shards."""
+    return {
+        name: SharedJob(shards, job.batch_size, after.get(name, frozenset()), bool(job.run_tags))
+        for name, job in metadir.jobs.items()
+        if (shards := metadir.shards_of(job))
+    }
 
 
 def _remote(base: str | None) -> tuple[Publication | None, str | None]:

@@ -27,6 +27,9 @@ from mmmeta_dagster.shown import reporting
 from mmmeta_dagster.syncing import pulls
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
 
+OUTSIDE = "outside of Dagster"
+AFTERWARDS = "by runs that shared the work, when the import had told of it already"
+
 _RUN, _EVALUATED = 0, 1
 """Places in a job's mark: who worked on it, and up to where its selection was evaluated; counts of files follow."""
 
@@ -66,17 +69,22 @@ def told_outside(
             continue
         mark = [seen.run_id, seen.evaluated, seen.done, seen.failed, seen.dead, seen.skipped]
         marks[name] = json.dumps(mark)
-        if told.get(name) == marks[name] or (seen.run_id is not None and instance.has_run(seen.run_id)):
-            continue
         key = key_of(translator, MetadirAsset(metadir, name, job))
+        run = None if seen.run_id is None else instance.get_run_by_id(seen.run_id)
+        late = run is not None and run.job_name == keys.work_job(metadir.name)
+        if told.get(name) == marks[name] or (run is not None and not (late and _is_untold(instance, key, seen))):
+            continue
         last = tags_of_last(instance, key)
         before = json.loads(told[name]) if name in told else None
-        if not (_is_unheard_of(seen, last) if before is None else _is_news(mark, before)):
+        if not (late or (_is_unheard_of(seen, last) if before is None else _is_news(mark, before))):
             continue
-        did = before is None or mark[_EVALUATED + 1 :] != before[_EVALUATED + 1 :]
+        did = late or before is None or mark[_EVALUATED + 1 :] != before[_EVALUATED + 1 :]
         now_at = hashlib.blake2b(marks[name].encode(), digest_size=8).hexdigest()
         of_job = now_at if did else last.get(keys.TAG_DATA_VERSION, now_at)
-        events.append(_of_job(metadir, job, key, seen, {keys.TAG_DATA_VERSION: of_job, _made_of(state_db): version}))
+        how = AFTERWARDS if late else OUTSIDE
+        events.append(
+            _of_job(metadir, job, key, seen, how, {keys.TAG_DATA_VERSION: of_job, _made_of(state_db): version})
+        )
     return events, marks
 
 
@@ -85,9 +93,18 @@ def _is_busy(metadir: MetadirConfig, situation: Situation, now: datetime) -> boo
     beat = latest_beat(layout_of(metadir))
     return (
         situation.somebody_works
-        or any(run.is_alive(now) for run in situation.runs)
+        or any(run.is_alive(now) for run in (*situation.runs, *situation.helpers))
         or (beat is not None and now - beat <= FRESH)
     )
+
+
+def _is_untold(instance: dg.DagsterInstance, key: dg.AssetKey, seen: JobStatus) -> bool:
+    """Of a job on which a run has worked last that shared the work: whether it went on when the import, which tells of all, had
+    told already. Then the numbers are not those that the asset's page shows."""
+    event = instance.get_latest_materialization_event(key)
+    last = None if event is None else event.asset_materialization
+    said = {} if last is None else {name: value.value for name, value in last.metadata.items()}
+    return any(said.get(name) != number for name, number in reporting.standing_numbers(seen).items())
 
 
 def _is_unheard_of(seen: JobStatus, last: Mapping[str, str]) -> bool:
@@ -135,12 +152,12 @@ def _of_state_db(
 
 
 def _of_job(
-    metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, seen: JobStatus, tags: Mapping[str, str]
+    metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, seen: JobStatus, how: str, tags: Mapping[str, str]
 ) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
         key,
-        description="Done outside of Dagster; this is what was found here.",
-        metadata=reporting.of_outside(seen, reporting.Commands.about(metadir, job.name)),
+        description=f"Done {how}; this is what was found here.",
+        metadata=reporting.of_outside(seen, how, reporting.Commands.about(metadir, job.name)),
         tags=dict(tags),
     )
 

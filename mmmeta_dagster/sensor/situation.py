@@ -35,6 +35,23 @@ class JobWanted:
 
 
 @dataclass(frozen=True)
+class SharedJob:
+    """A job whose work several runs may share.
+
+    Attributes:
+        shards: how many at the same time, beside the import.
+        batch: files that one of them claims at once.
+        after: the jobs that it hangs on: before they are through, none of its files is to be done.
+        is_apart: whether its runs have tags of their own, so that no run helps with it and with others.
+    """
+
+    shards: int
+    batch: int
+    after: frozenset[str] = frozenset()
+    is_apart: bool = False
+
+
+@dataclass(frozen=True)
 class Situation:
     """All that a decision rests on.
 
@@ -54,6 +71,8 @@ class Situation:
         jobs: the jobs of the project file.
         somebody_works: whether any worker of the state db is known to live on this host.
         runs: the latest runs of ``<metadir>_import``, newest first.
+        helpers: the latest runs of ``<metadir>_work``, newest first.
+        shared: the jobs whose work they may share.
         interval: seconds between two looks; the first pause between attempts.
         attempts: how many attempts one situation gets.
         loaded: when this code was loaded; loading it anew is a change of the situation.
@@ -81,6 +100,8 @@ class Situation:
     jobs: Mapping[str, JobWanted] = field(default_factory=dict)
     somebody_works: bool = False
     runs: Sequence[RunView] = ()
+    helpers: Sequence[RunView] = ()
+    shared: Mapping[str, SharedJob] = field(default_factory=dict)
     interval: float = 30
     attempts: int = 20
     loaded: datetime | None = None

@@ -27,10 +27,12 @@ def links_of(metadir: Metadir, files: Iterable[str]) -> dict[str, Link]:
     return {name: _link(metadir, name, found.get(name)) for name in wanted}
 
 
-def table_of_run(metadir: Metadir, job: Job, run_id: str, total: int, see_more: str) -> dg.MarkdownMetadataValue | None:
-    """The last files of a run, by the ledger; None where it did none. There are ``total``, which the command ``see_more``
-    lists."""
-    attempts = job.history(run_id=run_id, limit=ROWS)
+def table_of_run(
+    metadir: Metadir, job: Job, run_id: str | None, total: int, see_more: str
+) -> dg.MarkdownMetadataValue | None:
+    """The last files of a run, by the ledger, or without one of all runs; None where it did none. There are ``total``, which
+    the command ``see_more`` lists."""
+    attempts = job.history(run_id=run_id, limit=ROWS if run_id is not None else min(ROWS, total))
     if not attempts:
         return None
     links = links_of(metadir, (attempt.file for attempt in attempts))

@@ -173,6 +173,27 @@ def of_run(
     }
 
 
+def of_share(report: RunReport, counts: JobStatus, shard: str, commands: Commands) -> dict[str, Any]:
+    """The part of one run that shares the work of a job; what all did together the import tells of, in the numbers that
+    are plotted."""
+    return {
+        keys.META_SUMMARY: f"its share: {summary.of_run(report, counts)}",
+        **commands.next(counts),
+        keys.META_SHARD: shard,
+        keys.META_DONE_BY_SHARD: report.done,
+    }
+
+
+def of_interrupted_share(settled: int, shard: str, commands: Commands) -> dict[str, Any]:
+    """The same of a run that was terminated and has settled this many files."""
+    return {
+        keys.META_SUMMARY: f"terminated: {settled:,} files settled (what was at work is given back, untried)",
+        keys.META_SEE_MORE: commands.of_run,
+        keys.META_SHARD: shard,
+        keys.META_DONE_BY_SHARD: settled,
+    }
+
+
 def _first(sentence: str, standing: Standing, commands: Commands) -> dict[str, Any]:
     failures = {} if standing.failures is None else {keys.META_FAILURES: standing.failures}
     return {keys.META_SUMMARY: sentence, **failures, **commands.next(standing.counts)}
@@ -213,10 +234,10 @@ def standing_numbers(counts: JobStatus) -> dict[str, int | None]:
     return {keys.META_PENDING: counts.pending, **{name: number or None for name, number in numbers.items()}}
 
 
-def of_outside(counts: JobStatus, commands: Commands) -> dict[str, Any]:
-    """How the files of a job stand that something else than a Dagster run has worked on."""
+def of_outside(counts: JobStatus, how: str, commands: Commands) -> dict[str, Any]:
+    """How the files of a job stand on which somebody has worked of whose work no run has told; ``how`` says who."""
     return {
-        keys.META_SUMMARY: f"worked on outside of Dagster: {files(counts.done)} done in all{summary.of_outside(counts)}",
+        keys.META_SUMMARY: f"worked on {how}: {files(counts.done)} done in all{summary.of_outside(counts)}",
         **commands.next(counts),
         keys.META_PENDING: counts.pending,
         **present(standing_numbers(counts)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -33,16 +34,25 @@ class Deployment:
     home: Path
     log: Path
     url: str
+    pid: int
 
     def archive(self, name: str) -> Archive:
         """One of its archives."""
         return Archive(self.root / name)
 
-    def runs(self, metadir: str) -> list[dg.DagsterRun]:
-        """The runs of ``<metadir>_import``, the first one first."""
+    def runs(self, metadir: str, job: Callable[[str], str] = keys.import_job) -> list[dg.DagsterRun]:
+        """The runs of ``<metadir>_import``, or of another Dagster job of the metadir, the first one first."""
         with dg.DagsterInstance.get() as instance:
-            records = instance.get_run_records(dg.RunsFilter(job_name=keys.import_job(metadir)))
+            records = instance.get_run_records(dg.RunsFilter(job_name=job(metadir)))
         return [record.dagster_run for record in reversed(records)]
+
+    def kill(self, run: dg.DagsterRun) -> None:
+        """SIGKILL for the process of a run, as its log names it."""
+        with dg.DagsterInstance.get() as instance:
+            said = " ".join(entry.user_message or "" for entry in instance.all_logs(run.run_id))
+        (pid,) = {int(number) for number in re.findall(r"in process \(pid: (\d+)\)", said)}
+        assert pid in _family(self.pid)
+        os.kill(pid, signal.SIGKILL)
 
     def skips(self, metadir: str) -> list[str]:
         """What the sensor said at the ticks that asked for nothing, the last one first."""
@@ -73,11 +83,12 @@ class Deployment:
 
 
 @contextmanager
-def deployed(root: Path, settings: str = "") -> Iterator[Deployment]:
+def deployed(root: Path, settings: str = "", *, webserver: bool = True) -> Iterator[Deployment]:
     """Run it on the project file in a folder; stop it at the end, with all that it started.
 
     Args:
         settings: what stands in its dagster.yaml as well.
+        webserver: without it, the daemon alone.
     """
     home = root / "dagster_home"
     home.mkdir()
@@ -93,10 +104,12 @@ def deployed(root: Path, settings: str = "") -> Iterator[Deployment]:
         # Two processes that both find no database make the same tables at the same time, and one of them breaks off.
         with dg.DagsterInstance.get() as instance:
             instance.get_runs(limit=1)
+        programs = Path(sys.executable).parent
+        whole = [str(programs / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
         process = subprocess.Popen(
             [
-                *(str(Path(sys.executable).parent / "dagster"), "dev", "-m", "mmmeta_dagster.definitions"),
-                *("-h", "127.0.0.1", "-p", str(port)),
+                *(whole if webserver else [str(programs / "dagster-daemon"), "run"]),
+                *("-m", "mmmeta_dagster.definitions"),
             ],
             cwd=root,
             stdout=out,
@@ -105,7 +118,7 @@ def deployed(root: Path, settings: str = "") -> Iterator[Deployment]:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
         try:
-            yield Deployment(root, home, log, f"http://127.0.0.1:{port}")
+            yield Deployment(root, home, log, f"http://127.0.0.1:{port}", process.pid)
         finally:
             _stop(process)
 

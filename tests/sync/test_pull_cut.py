@@ -243,6 +243,46 @@ def test_a_remote_that_is_being_written_is_waited_for(server: Path, client: Path
     assert files_of(client) == files_of(server)
 
 
+def test_a_segment_that_never_comes_is_named(server: Path, client: Path, site: Site) -> None:
+    """After it was waited for."""
+    os.remove(server / SECOND)
+    with pytest.raises(
+        SyncError, match=r"changes/2-2\.jsonl\.gz: the server answered 404 Not Found\. Nothing was changed here"
+    ):
+        pull(client, site.url)
+    assert site.asked[SECOND] > 1
+    assert not (client / HEAD).exists()
+
+
+def test_pulls_while_the_server_publishes(server: Path, client: Path) -> None:
+    """Each leaves one revision whole, and never goes back."""
+    over = threading.Event()
+
+    def publish_on() -> None:
+        try:
+            for number in range(40):
+                publish(server, f"more {number}", f"again {number % 3}", number=number)
+        finally:
+            over.set()
+
+    thread = threading.Thread(target=publish_on)
+    thread.start()
+    seen = [0]
+    try:
+        while not over.is_set():
+            report = pull(client, str(server))
+            with mmmeta(client) as m:
+                assert m.update().revision == report.revision
+            assert report.revision is not None
+            seen.append(report.revision)
+    finally:
+        thread.join()
+    pull(client, str(server))
+    assert sorted(seen) == seen
+    assert len(set(seen)) > 3
+    assert files_of(client) == files_of(server)
+
+
 def test_a_publication_that_comes_meanwhile_is_taken(server: Path, client: Path, site: Site) -> None:
     """Segments that were merged away are not there any more; head.json is read again."""
     pull(client, site.url)

@@ -350,7 +350,7 @@ def test_a_server_that_lies(remote: Remote, lie: object, server: Metadir, client
     lay(server, remote)
     lie(remote.folder / "_mmmeta")  # type: ignore[operator]
     remote.settle()
-    with pytest.raises(MmmetaError, match=LIES[lie]):  # type: ignore[index]
+    with pytest.raises(SyncError, match=LIES[lie]):  # type: ignore[index]
         pull(client.layout.base, remote.url)
     assert_untouched(client)
     shutil.rmtree(remote.folder / "_mmmeta")

@@ -78,9 +78,13 @@ class Histories(RuleBasedStateMachine):
             server.generate(replace=True, allow_mass_delete=True)
             server.files.insert_many(rows)
 
-    @rule(data=st.data(), way=st.sampled_from(list(WAYS)))
-    def partial_sync(self, data: st.DataObject, way: str) -> None:
-        """Some of the files, some of them cut; what is gone at the server may stay."""
+    @rule(
+        way=st.sampled_from(list(WAYS)),
+        picked=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 5), st.floats(0, 1)), max_size=12),
+    )
+    def partial_sync(self, way: str, picked: list[tuple[int, int, float]]) -> None:
+        """Some of the files, some of them cut; what is gone at the server may stay. What is drawn depends on no file, whose
+        sizes differ from one time to the next."""
         metadir = self.server_path / "_mmmeta"
         target = self.folder / way / "_mmmeta"
         left_out = {"local", *WAYS[way]}
@@ -89,10 +93,11 @@ class Histories(RuleBasedStateMachine):
             for path in sorted(metadir.rglob("*"))
             if path.is_file() and path.relative_to(metadir).parts[0] not in left_out
         ]
-        for relative in data.draw(st.lists(st.sampled_from(files), unique=True)):
+        for number, whole, share in picked:
+            relative = files[number % len(files)]
             content = (metadir / relative).read_bytes()
-            if data.draw(st.integers(0, 5)) == 0:
-                content = content[: data.draw(st.integers(0, len(content)))]
+            if not whole:
+                content = content[: int(len(content) * share)]
             (target / relative).parent.mkdir(parents=True, exist_ok=True)
             (target / relative).write_bytes(content)
 

@@ -77,6 +77,36 @@ class Attempt:
     bytes: int | None
 
 
+@dataclass(frozen=True)
+class EndedFile:
+    """A file that failed when it was tried last; ``status`` is ``failed`` (due again later) or ``dead``."""
+
+    file: str
+    status: str
+    error_type: str | None
+    error_message: str | None
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What all workers together have done from some attempt on: each file once, by how it ended last.
+
+    Attributes:
+        counts: ``done``, ``failed``, ``dead``, ``retracted``, ``postponed`` → how many files; none that are 0.
+        bytes: of the documents.
+        failures: the first ones that failed.
+    """
+
+    counts: Mapping[str, int]
+    bytes: int
+    failures: tuple[EndedFile, ...]
+
+
+ENDS = ("done", "retracted", "failed", "dead", "postponed")
+"""How a file can have ended. One that was lost ended in other hands."""
+
+
 class LedgerView(ABC):
     """What the ledger says, as of one moment; nothing is changed, and nothing counts a million rows to say "nothing to do"."""
 
@@ -178,6 +208,18 @@ class LedgerView(ABC):
     @abstractmethod
     def done_by(self, job: str, run_id: str) -> list[str]:
         """The files that a run of a job has done."""
+
+    @abstractmethod
+    def done_since(self, job: str, attempt: int) -> list[str]:
+        """The files that any worker has done after this attempt."""
+
+    @abstractmethod
+    def last_attempt(self) -> int:
+        """The number of the last attempt of any job; 0 where there is none. What is tried from now on has a larger one."""
+
+    @abstractmethod
+    def ended_since(self, job: str, attempt: int, failures: int) -> Ended:
+        """What workers have done with files of a job after this attempt, whoever they were; so many failures at most."""
 
     @abstractmethod
     def oldest_pending(self, job: str) -> datetime | None:

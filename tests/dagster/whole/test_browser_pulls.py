@@ -30,13 +30,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     pictures = Path(os.environ.get("MMMETA_SHOTS") or root / "pictures")
     with deployed(root) as deployment, browsing(deployment.url, root, pictures) as browser:
         generate(archive, "contract0", "contract1")
-        deployment.until(lambda: len(_ended(deployment, dg.DagsterRunStatus.SUCCESS)) == 1, seconds=120)
+        deployment.until(lambda: len(_ended(deployment, dg.DagsterRunStatus.SUCCESS)) == 1, seconds=300)
         generate(archive, "contract2")
         aside = break_remote(archive)  # a run begins seconds later
-        deployment.until(lambda: _ended(deployment, dg.DagsterRunStatus.FAILURE), seconds=120)
+        deployment.until(lambda: _ended(deployment, dg.DagsterRunStatus.FAILURE), seconds=300)
         deployment.until(lambda: any(f"{aside.name}: is not there" in said for said in deployment.skips("archive")))
         mend_remote(archive, aside)
-        deployment.until(lambda: len(_ended(deployment, dg.DagsterRunStatus.SUCCESS)) == 2, seconds=180)
+        deployment.until(lambda: len(_ended(deployment, dg.DagsterRunStatus.SUCCESS)) == 2, seconds=300)
         deployment.until(lambda: deployment.skips("archive")[0].startswith("Nothing to do: revision 2 is merged"))
         assert archive.downloads == ["contract0.txt", "contract1.txt", "contract2.txt"]
         yield browser

@@ -22,13 +22,15 @@ from mmmeta.state.ledger.postgresql.schema import IS_SUSPECT, PLACE
 from mmmeta.state.ledger.postgresql.server import Transaction
 from mmmeta.state.ledger.postgresql.texts import fitting
 from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
-from mmmeta.state.ledger.view import Attempt, LedgerEntry, LedgerView, Waiting
+from mmmeta.state.ledger.view import ENDS, Attempt, Ended, EndedFile, LedgerEntry, LedgerView, Waiting
 from mmmeta.state.status import JobStatus
 
 _ENTRY = (
     "SELECT file, status, attempts, error_type, error_message, error_lines, run_id, bytes, retract, selected_at, "
     f"claimed_at, settled_at, due, {PLACE} FROM ledger"
 )
+
+_LAST = "SELECT max(id) FROM attempts WHERE id > %s AND job = %s AND status = ANY(%s) GROUP BY file"
 
 
 class PostgresLedgerView(LedgerView):
@@ -222,6 +224,35 @@ class PostgresLedgerView(LedgerView):
             "SELECT DISTINCT file FROM attempts WHERE run_id = %s AND job = %s AND status = 'done'", (run_id, job)
         )
         return [str(file) for (file,) in rows]
+
+    def done_since(self, job: str, attempt: int) -> list[str]:
+        rows = self._transaction.rows(
+            "SELECT DISTINCT file FROM attempts WHERE id > %s AND job = %s AND status = 'done'", (attempt, job)
+        )
+        return [str(file) for (file,) in rows]
+
+    def last_attempt(self) -> int:
+        (last,) = self._transaction.one("SELECT coalesce(max(id), 0) FROM attempts")
+        return int(last)
+
+    def ended_since(self, job: str, attempt: int, failures: int) -> Ended:
+        which = (attempt, job, list(ENDS))
+        counted = self._transaction.rows(
+            "SELECT status, count(*), coalesce(sum(bytes), 0)::bigint FROM attempts "
+            f"WHERE id IN ({_LAST}) GROUP BY status",
+            which,
+        )
+        failed = self._transaction.rows(
+            "SELECT a.file, a.status, a.error_type, a.error_message, coalesce(l.attempts, 1) FROM attempts AS a "
+            f"LEFT JOIN ledger AS l ON l.job = a.job AND l.file = a.file WHERE a.id IN ({_LAST}) "
+            "AND a.status IN ('failed', 'dead') ORDER BY a.id LIMIT %s",
+            (*which, failures),
+        )
+        return Ended(
+            {status: files for status, files, _ in counted},
+            sum(size for _, _, size in counted),
+            tuple(EndedFile(*row) for row in failed),
+        )
 
     def oldest_pending(self, job: str) -> datetime | None:
         sql = "SELECT min(selected_at) FROM ledger WHERE job = %s AND status = 'pending'"

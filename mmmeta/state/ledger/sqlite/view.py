@@ -15,11 +15,12 @@ from mmmeta.sqlite.statements import encodable
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
+from mmmeta.state.ledger.sqlite.attempts import done_since, ended_since
 from mmmeta.state.ledger.sqlite.hosts import read_hosts
 from mmmeta.state.ledger.sqlite.names import renaming_of
 from mmmeta.state.ledger.sqlite.places import count_elsewhere, others_at, were_given
 from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE
-from mmmeta.state.ledger.view import Attempt, LedgerEntry, LedgerView, Waiting
+from mmmeta.state.ledger.view import Attempt, Ended, LedgerEntry, LedgerView, Waiting
 from mmmeta.state.liveness import boot_id, boot_seconds
 from mmmeta.state.status import JobStatus
 
@@ -246,6 +247,16 @@ class SqliteLedgerView(LedgerView):
             "SELECT DISTINCT file FROM attempts WHERE run_id = ? AND job = ? AND status = 'done'", (run_id, job)
         )
         return [str(file) for (file,) in rows]
+
+    def done_since(self, job: str, attempt: int) -> list[str]:
+        return done_since(self._connection, job, attempt)
+
+    def last_attempt(self) -> int:
+        (last,) = self._connection.execute("SELECT ifnull(max(id), 0) FROM attempts").fetchone()
+        return int(last)
+
+    def ended_since(self, job: str, attempt: int, failures: int) -> Ended:
+        return ended_since(self._connection, job, attempt, failures)
 
     def oldest_pending(self, job: str) -> datetime | None:
         (text,) = self._connection.execute(
