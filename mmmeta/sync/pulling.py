@@ -18,7 +18,7 @@ from mmmeta.metadata.changelog.head import SYNC_AGAIN, parse_head, why_not_there
 from mmmeta.project.syncing import SyncConfig
 from mmmeta.reports import Progress
 from mmmeta.sync.command import command_line, run_command
-from mmmeta.sync.copy import Content, Copy, is_after, read_content
+from mmmeta.sync.copy import Content, Copy, is_after, read_content, why_not_of_history
 from mmmeta.sync.elsewhere import place_at
 from mmmeta.sync.fetch import Fetcher, NotAsNamed, Wanted
 from mmmeta.sync.patience import ATTEMPTS, patiently, pause
@@ -205,9 +205,14 @@ class _Pull:
             for segment in lacks
         ]
         self._fetcher().all(wanted)
+        came = {segment.name: one.path for segment, one in zip(lacks, wanted, strict=True)}
+        reason = why_not_of_history(copy.layout, log, came, before)
+        if reason is not None and not (went_back or self._accept_older):
+            copy.leave()
+            raise SyncError(f"{self._place.shown}: {reason}. Nothing was changed here")
         smalls = self._smalls()
-        for segment, one in zip(lacks, wanted, strict=True):
-            copy.place(one.path, self._layout.changes / segment.name)
+        for name, path in came.items():
+            copy.place(path, self._layout.changes / name)
         self._files += len(wanted)
         self._put(smalls, CONFIG, SET_ASIDE)
         copy.sync_folders()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -129,6 +130,37 @@ def test_another_archive_is_refused(server: Path, client: Path, tmp_path: Path) 
         pull(client, str(other), accept_older=True)
     assert head_of(server).head.id in str(caught.value)
     assert head_of(other).head.id in str(caught.value)
+    assert synced(client) == before
+
+
+def test_what_another_server_made_of_the_same_metadir_is_refused(server: Path, client: Path, tmp_path: Path) -> None:
+    """Also where it is further on: what is here would be lost without a word. Who means it says so."""
+    other = tmp_path / "other"
+    shutil.copytree(server, other)
+    publish(server, "ours")
+    pull(client, str(server))
+    before = synced(client)
+    publish(other, "theirs")
+    publish(other, "theirs again")
+    with pytest.raises(
+        SyncError, match=r"does not contain revision 4 as the copy here has it: two servers .*--accept-older"
+    ):
+        pull(client, str(other))
+    assert synced(client) == before
+    assert pull(client, str(other), accept_older=True).revision == 5
+    assert files_of(client) == files_of(other)
+
+
+def test_a_head_that_tells_another_digest_is_refused(server: Path, client: Path) -> None:
+    """The copy stays one that an update can merge."""
+    pull(client, str(server))
+    before = synced(client)
+    publish(server, "d")
+    head = server / "_mmmeta" / "head.json"
+    said = json.loads(head.read_text())
+    head.write_text(json.dumps(said | {"digest": "0" * 32}))
+    with pytest.raises(SyncError, match=r"head\.json tells another digest than its change log: run `mmmeta generate`"):
+        pull(client, str(server))
     assert synced(client) == before
 
 

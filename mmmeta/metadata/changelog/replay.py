@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -102,15 +102,18 @@ def moment_of(layout: Layout, log: LogHead, revision: int) -> str | None:
     return None
 
 
-def digest_at(layout: Layout, log: LogHead, revision: int) -> bytes | None:
+def digest_at(layout: Layout, log: LogHead, revision: int, aside: Mapping[str, Path] | None = None) -> bytes | None:
     """The digest that the metadata db had at a revision; None where there was no such revision.
+
+    Args:
+        aside: where segments lie that are not in their place yet, by their names.
 
     Raises:
         ChangeLogError: the segment that tells it is missing, or is not one.
     """
     if revision == 0:
         return digest_bytes(0)
-    for number, digest in _digests(layout, log, revision):
+    for number, digest in _digests(layout, log, revision, aside or {}):
         if number == revision:
             return digest
     return None
@@ -122,13 +125,13 @@ def first_revision(layout: Layout, log: LogHead) -> int | None:
     Raises:
         ChangeLogError: the segment that tells it is missing, or is not one.
     """
-    return next((number for number, _ in _digests(layout, log, 1)), None)
+    return next((number for number, _ in _digests(layout, log, 1, {})), None)
 
 
-def _digests(layout: Layout, log: LogHead, revision: int) -> Iterator[tuple[int, bytes]]:
+def _digests(layout: Layout, log: LogHead, revision: int, aside: Mapping[str, Path]) -> Iterator[tuple[int, bytes]]:
     """Number and digest of the revisions of the segment that holds this one."""
     for segment in log.after(revision - 1)[:1]:
-        path = layout.changes / segment.name
+        path = aside.get(segment.name, layout.changes / segment.name)
         lines = unpack(path, segment)
         try:
             opening = read_opening(next(lines, b""), log.head, segment)
