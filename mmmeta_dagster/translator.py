@@ -126,8 +126,8 @@ def _synced_spec(metadir: MetadirConfig, key: dg.AssetKey) -> dg.AssetSpec:
     source, kind = source_of(metadir.sync)
     return dg.AssetSpec(
         key,
-        description=f"Brings the metadir here {source}: what is missing, proved as a whole, and nothing of `local/`. Its "
-        "runs begin with it.",
+        description=f"Brings the metadir here {source}: what is missing, proved as a whole, and nothing of `local/`. Runs "
+        "that update begin with it.",
         group_name=metadir.name,
         kinds={kind},
         metadata={keys.META_PATH: dg.MetadataValue.path(str(metadir.path)), keys.META_REMOTE: source},

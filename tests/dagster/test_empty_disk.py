@@ -71,6 +71,7 @@ def test_one_command_pulls_and_imports(remote: str, empty_archive: Archive, tmp_
 
 
 @pytest.mark.services
+@pytest.mark.services
 def test_a_pod_does_not_do_again_what_another_has_done(empty_archive: Archive, instance: dg.DagsterInstance) -> None:
     """Each has an empty disk; remote and ledger are all that they share. The sensor sees the disk of neither."""
     from postgres import emptied_server
