@@ -72,7 +72,7 @@ dev: $(READY)
 		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(READY)
-	@echo "Left out: tests that need servers (make test-services), long ones (test-slow, test-long), and a browser (test-browser)"
+	@echo "Left out: tests that need servers (make test-services), the examples of deploying (test-deploy), long ones (test-slow, test-long), and a browser (test-browser)"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(READY)
@@ -111,7 +111,7 @@ test-mariadb: $(READY)
 	@.ci/with-mariadb $(BIN)/python -m pytest -m services -k mariadb tests/target tests/jobs/test_load_action.py tests/jobs/test_exactly_once.py
 
 test-deploy: $(READY)
-	@.ci/with-postgres .ci/with-deploy -m pytest tests/deploy
+	@.ci/with-postgres .ci/with-deploy -m pytest -m "deploy or not deploy" tests/deploy
 
 test-browser: $(READY)
 	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole/test_browser.py

@@ -33,8 +33,8 @@ LIMIT = 1.5
 PUBLICATIONS = 20
 """For the average, in which segments are merged."""
 
-OLD_FILES = 10_000
-"""Files of the archive of mmmeta 0.4.4, which takes minutes for more. The CSV that it adds tells what changed, and nothing else:
+OLD_FILES = 2_000
+"""Files of the archive of mmmeta 0.4.4, which takes minutes for many. The CSV that it adds tells what changed, and nothing else:
 its size does not depend on the archive's."""
 
 OLD_GENERATE = "import sys; from mmmeta import mmmeta; mmmeta(sys.argv[1]).generate()"

@@ -14,6 +14,9 @@ HIDDEN = "***"
 LONGEST = 200
 """Characters of what a server has said."""
 
+SHORTEST = 3
+"""Characters from which on a password is looked for in a message."""
+
 _SECRET_NAME = (
     r"[^=&#;\s]*(?:sig|token|key|secret|passw|pwd|credential|auth|odbc_connect|jwt|session|assertion)[^=&#;\s]*"
 )
@@ -25,6 +28,7 @@ _IS_SECRET = re.compile(rf"{_SECRET_NAME}|code|ticket|sid", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _AUTHORITY = re.compile(r"[^/?#@]*")
 _LOGIN_ENDS = re.compile(r"@(?=[^@])")
+_LOGIN_OF = re.compile(r"://([^\s?#]+)@")
 
 _SAID = re.compile(
     r"""(?i)(\b(?:authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token)\s+)?|bearer\s+)"""
@@ -97,6 +101,20 @@ def said(text: str, longest: int = LONGEST) -> str:
     shows it, and no more of it than a person reads."""
     text = visible(" ".join(shown(text).split()))
     return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def without_login_of(address: str, message: str) -> str:
+    """What was said about an address, by somebody who may repeat its login without the rest of it."""
+    if (found := _LOGIN_OF.search(address)) is None:
+        return message
+    login = found[1]
+    if "/" in login and ":" not in login:  # an @ within a path
+        return message
+    written = {login, login.partition(":")[2]}
+    for secret in sorted({*written, *map(unquote, written)}, key=len, reverse=True):
+        if len(secret) >= SHORTEST:
+            message = message.replace(secret, HIDDEN)
+    return message
 
 
 def without_password(url: str) -> str:

@@ -17,7 +17,7 @@ KUBERNETES = DEPLOY / "kubernetes"
 SCHEMA = os.environ.get("MMMETA_TEST_DEPLOY", "")
 """The schema of compose files; `make test-deploy` names it, and has the other tools that ``WITH_TOOLS`` needs."""
 
-WITH_TOOLS = pytest.mark.skipif(not SCHEMA, reason="MMMETA_TEST_DEPLOY is not set")
+WITH_TOOLS = pytest.mark.deploy
 
 URLS = {
     "STATE_URL": "postgresql+psycopg://mmmeta:s3cret@db/mmmeta",

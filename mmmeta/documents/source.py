@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from mmmeta.documents.spelling import as_on_disk
 from mmmeta.errors import DownloadError
-from mmmeta.masking import said
+from mmmeta.masking import said, without_login_of
 from mmmeta.quantities import format_duration
 
 CHUNK = 256 * 1024
@@ -173,9 +173,9 @@ def protocol_of(source: str) -> str:
     return found[1].lower() if found else ""
 
 
-def reason(error: Exception) -> str:
-    """What an error says, in one line without secrets."""
+def reason(error: Exception, address: str = "") -> str:
+    """What an error says, in one line without secrets, also those of the address that it is about."""
     # Other packages put more into the text of their own OSErrors.
     own = error.strerror if isinstance(error, OSError) and type(error).__module__ == "builtins" else None
     text = own or str(error)
-    return said(text or type(error).__name__, LONGEST_REASON)
+    return said(without_login_of(address, text) or type(error).__name__, LONGEST_REASON)

@@ -128,7 +128,7 @@ class WebSources:
         try:
             return self._system(protocol, url)
         except OSError as error:  # some connect while they are made
-            raise DownloadError(f"{shown(url)}: {type(error).__name__}: {reason(error)}") from error
+            raise DownloadError(f"{shown(url)}: {type(error).__name__}: {reason(error, url)}") from error
 
     def close(self) -> None:
         """Close connections."""
@@ -207,7 +207,7 @@ def _missing(url: str, error: Exception) -> MissingPackageError:
     packages = _PACKAGES.get(protocol)
     hint = "install it: " + pip_line(*(packages or ("mmmeta[http]",)))
     more = "" if packages else f", and fsspec's package for {protocol}://"
-    return MissingPackageError(f"{shown(url)}: {protocol}:// cannot be read here ({reason(error)}); {hint}{more}")
+    return MissingPackageError(f"{shown(url)}: {protocol}:// cannot be read here ({reason(error, url)}); {hint}{more}")
 
 
 class AskedSystem:
@@ -249,7 +249,8 @@ class AskedSystem:
             raise DownloadError(f"{shown(url)}: is not there", is_missing=True) from error
         except Exception as error:  # each store has errors of its own
             raise DownloadError(
-                f"{shown(url)}: {type(error).__name__}: {reason(error)}", is_refused=isinstance(error, PermissionError)
+                f"{shown(url)}: {type(error).__name__}: {reason(error, url)}",
+                is_refused=isinstance(error, PermissionError),
             ) from error
 
     def _one(self, method: str, *arguments: Any, **options: Any) -> Any:

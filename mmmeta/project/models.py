@@ -29,7 +29,7 @@ from mmmeta.project.checks import Checks, ChecksConfig
 from mmmeta.project.dagster.fields import Cron, TimeZone
 from mmmeta.project.dagster.freshness import SHORTEST, Freshness
 from mmmeta.project.dagster.run_tags import RunTags
-from mmmeta.project.download_targets import check_download_targets
+from mmmeta.project.download_targets import check_download_targets, kept_from_remotes, why_no_target
 from mmmeta.project.fields import (
     BasePath,
     Count,
@@ -157,6 +157,13 @@ class MetadirConfig(Model):
                 )
         jobs: dict[KeyPath, JobConfig] = {("jobs", name): job for name, job in self.jobs.items()}
         check_download_targets(jobs, states=[self.state_path], project_file=self._project_file)
+        if self.sync.documents is not None and self.files_root is not None:
+            kept = kept_from_remotes(self.jobs.values(), [self.state_path], self._project_file)
+            reason = why_no_target(Path(self.files_root), kept)
+            if reason is not None:
+                raise InnerError(
+                    f"{reason}. Give the documents of sync a folder of their own: ./documents", ("files_root",)
+                )
         if self.schedules.generate is not None and not self.generate:
             reason = "nothing can be generated without generate: true. Set it at the server, or leave the schedule out"
             raise InnerError(reason, ("schedules", "generate"))

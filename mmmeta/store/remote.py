@@ -88,9 +88,9 @@ def read_publication(base: str | os.PathLike[str], *, timeout: float = TIMEOUT) 
     except concurrent.futures.TimeoutError as error:
         if not answer.done():
             raise StoreAccessError(f"{shown(place)}: no answer within {timeout:g} seconds") from None
-        raise StoreAccessError(f"{shown(place)}: {reason(error)}") from error
+        raise StoreAccessError(f"{shown(place)}: {reason(error, place)}") from error
     except Exception as error:
-        raise StoreAccessError(f"{shown(place)}: {type(error).__name__}: {reason(error)}") from error
+        raise StoreAccessError(f"{shown(place)}: {type(error).__name__}: {reason(error, place)}") from error
 
 
 def _read(base: str, deadline: Deadline) -> Publication:

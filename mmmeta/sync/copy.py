@@ -38,10 +38,15 @@ _SEGMENT = re.compile(r"[1-9]\d{0,18}-[1-9]\d{0,18}\.jsonl\.gz")
 
 
 class Content(NamedTuple):
-    """What names a content of a metadir, and the metadata dbs that it has replaced."""
+    """What names a content of a metadir, and the metadata dbs that it has replaced.
+
+    Attributes:
+        is_published: False where no server has published it: ``mmmeta migrate`` has made it of an old client's copy.
+    """
 
     head: Head
     replaces: tuple[str, ...]
+    is_published: bool = True
 
 
 class Copy:
@@ -96,6 +101,8 @@ class Copy:
         log = self.log()
         by_log = None if log is None else Content(log.head, log.replaces)
         by_db = read_content(self.layout.meta_db)
+        if by_db is not None and not os.path.lexists(self.layout.head):
+            return by_db._replace(is_published=False)
         if by_log is None or by_db is None:
             return by_log or by_db
         return by_db if is_after(by_db, by_log) else by_log

@@ -358,7 +358,7 @@ def why_not_after(content: Content, before: Content) -> str | None:
                 "back, repeat with accept_older=True (`--accept-older`)"
             )
         return None
-    if here.id in content.replaces:
+    if here.id in content.replaces or not before.is_published:
         return None
     if is_after(before, content):
         return (

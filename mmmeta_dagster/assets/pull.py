@@ -6,12 +6,13 @@ behind the pull brings them, before the jobs begin.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import dagster as dg
 
 from mmmeta import Metadir
-from mmmeta.errors import MmmetaError, SyncError
+from mmmeta.errors import MmmetaError, SyncError, UnknownKeyWarning
 from mmmeta.metadata.publication import REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
 from mmmeta.store.store import Store
@@ -76,8 +77,13 @@ def bring_documents(context: dg.AssetExecutionContext, metadir: MetadirConfig, m
         raise SyncError(
             "nothing says where documents belong: name a folder for them as files_root: in the project file"
         )
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always", UnknownKeyWarning)
+        files = m.files.find(wanted)
+    for doubt in doubts:  # of a mistyped key, by which nothing would be brought, and nobody would know why
+        context.log.error(f"documents below sync in the project file: {doubt.message}")
     report = pull_documents(
-        m.files.find(wanted),
+        files,
         metadir.sync.pull,
         m.layout.files_root,
         m.config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmmeta.errors import JobError, LoadError
-from mmmeta.masking import shown, without_password, without_secrets_of
+from mmmeta.masking import shown, without_login_of, without_password, without_secrets_of
 from mmmeta.project import job_config
 from mmmeta.target.elsewhere import from_column
 from mmmeta.target.engine import open_engine
@@ -97,6 +97,21 @@ def test_errors_of_databases(url: str) -> None:
     except LoadError as error:
         told = str(error)
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    ("address", "message", "told"),
+    [
+        ("s3://user:secret@bucket/x", "Invalid bucket name 'user:secret@bucket'", "Invalid bucket name '***@bucket'"),
+        ("sftp://user:s%2Fcret@host", "no login with s/cret", "no login with ***"),
+        ("https://token123@host/a", "host refuses token123", "host refuses ***"),
+        ("https://host/a/b@c", "host/a/b@c is not there", "host/a/b@c is not there"),
+        ("/a/b", "nothing", "nothing"),
+    ],
+)
+def test_what_repeats_the_login_of_an_address(address: str, message: str, told: str) -> None:
+    """A library names what it was given without what is before it."""
+    assert without_login_of(address, message) == told
 
 
 def test_an_at_that_is_not_encoded() -> None:

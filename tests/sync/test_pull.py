@@ -108,6 +108,17 @@ def test_an_archive_made_anew_takes_the_place_of_the_one_it_replaces(server: Pat
     assert files_of(client)["z"]
 
 
+def test_what_no_server_has_published_gives_way(server: Path, client: Path) -> None:
+    """``mmmeta migrate`` makes a client's metadata db of its own; the server's is of another id, and update compares both."""
+    with mmmeta(client) as m:
+        m.files.insert({"content_hash": "x"})
+    for name in ("head.json", "changes", "local"):
+        path = client / "_mmmeta" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert pull(client, str(server)).is_new
+    assert head_of(client) == head_of(server)
+
+
 def test_another_archive_is_refused(server: Path, client: Path, tmp_path: Path) -> None:
     """Both are named, and the copy stays."""
     pull(client, str(server))

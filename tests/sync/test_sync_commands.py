@@ -123,6 +123,18 @@ def test_what_is_wrong_with_sync_is_told_with_its_line(sync: str, project: Path)
     assert "pass word" not in str(caught.value)
 
 
+def test_documents_of_sync_have_a_folder_of_their_own(project: Path) -> None:
+    """As the target of a download has: no name from the remote comes near the project file."""
+    text = "version: 1\nmetadirs:\n  archive:\n    path: ./client\n    files_root: {}\n    sync: {{pull: ./server, documents: {{}}}}\n"
+    project.write_text(text.format("."))
+    with pytest.raises(
+        ProjectError, match=r"mmmeta\.yaml:5: .*holds the project file mmmeta\.yaml, and the names of documents"
+    ):
+        load_project(project)
+    project.write_text(text.format("./documents"))
+    assert load_project(project).metadirs["archive"].sync.documents == {}
+
+
 COPY = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2], dirs_exist_ok=True, ignore=shutil.ignore_patterns('local'))"
 
 

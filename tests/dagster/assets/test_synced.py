@@ -196,6 +196,17 @@ def test_the_documents_of_a_selection_are_there_before_the_jobs(pulled: Archive,
     assert pulled.downloads == ["contract0.txt", "contract1.txt"]
 
 
+def test_a_mistyped_key_of_the_documents_is_told(pulled: Archive, instance: dg.DagsterInstance) -> None:
+    """None is brought, and the log says why."""
+    pull_from(pulled, pulled.server, ", documents: {document_typ: contract}")
+    pulled.configure(pulled.project.read_text().replace("files_root: ./server", "files_root: ./documents"))
+    result = execute(pulled, instance, "archive_update")
+    assert metadata(result, "state_db")[keys.META_DOCUMENTS] == 0
+    (told,) = [log.user_message for log in instance.all_logs(result.run_id) if "document_typ'" in log.user_message]
+    assert "documents below sync in the project file: no file has the key 'document_typ' yet" in told
+    assert "document_type" in told
+
+
 def test_documents_without_a_place_are_a_line(pulled: Archive, instance: dg.DagsterInstance) -> None:
     """As `mmmeta sync pull` says it."""
     pull_from(pulled, pulled.server, ", documents: {}")
