@@ -252,14 +252,13 @@ def test_metadata_too_long_are_named_and_the_others_go_on(
 
 
 def test_an_older_ledger_is_told_everything_once_more(archive: Archive, worker: Metadir) -> None:
-    """One of the format before this, which had no payloads: all who evaluate tell all."""
+    """As the step to the format with payloads leaves it: all who evaluate tell all."""
     deliver(archive, "a", title="x")
     archive.client.job("job").evaluate()
     with connected() as connection:
-        connection.execute("DROP TABLE payloads, own_values")
-        connection.execute("ALTER TABLE jobs DROP COLUMN own_revision")
-        connection.execute("DELETE FROM mmmeta_info WHERE name IN ('common', 'own_revision')")
-        connection.execute("UPDATE mmmeta_info SET value = '1' WHERE name = 'format'")
+        connection.execute("DELETE FROM payloads")
+        connection.execute("DELETE FROM followed")
+        connection.execute("UPDATE mmmeta_info SET value = '' WHERE name = 'common'")
     archive.client.close()
     with Metadir(archive.client_path, state=archive.client.layout.ledger) as again:
         again.job("job").evaluate()
