@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import copy_metadir
 from remotes import Remote, remote_at
 
-from mmmeta import Metadir
+from mmmeta import Metadir, mmmeta
+
+FILES = 2_000
+"""Make a segment of some 300 KB."""
 
 
 def record(number: int, version: int = 0) -> dict[str, Any]:
@@ -42,3 +46,32 @@ def remote(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Metadir]:
+    with mmmeta(tmp_path / "server") as made:
+        publish(made, *range(FILES))
+        made.close()
+        yield made
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Metadir]:
+    with mmmeta(tmp_path / "client") as made:
+        yield made
+
+
+def lay(server: Metadir, remote: Remote) -> None:
+    """What the server has published lies at the place, however it came there."""
+    copy_metadir(server.layout.base, remote.folder, without=("meta.db",))
+    for path in remote.folder.rglob("*"):
+        path.chmod(0o777)
+    remote.settle()
+
+
+def assert_untouched(client: Metadir) -> None:
+    """Nothing that an update would take has changed."""
+    assert not client.layout.head.exists()
+    assert not client.layout.meta_db.exists()
+    assert not client.layout.store.exists()

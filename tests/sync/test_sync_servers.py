@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
@@ -10,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archives import copy_metadir
-from remotes import EVERY, HTTP, S3, SFTP, WRITABLE, Remote
-from synced import contents, files_in, publish, remote
+from remotes import EVERY, WRITABLE, Remote
+from synced import assert_untouched, client, contents, files_in, lay, publish, remote, server
 from tcp_proxy import Line, line_to
 
 from mmmeta import Metadir, mmmeta
@@ -20,27 +18,10 @@ from mmmeta.errors import MmmetaError, SyncError
 from mmmeta.sync import pull, push
 
 pytestmark = pytest.mark.services
-__all__ = ["remote"]
+__all__ = ["client", "remote", "server"]
 
 every = pytest.mark.parametrize("remote", EVERY, indirect=True)
 writable = pytest.mark.parametrize("remote", WRITABLE, indirect=True)
-
-FILES = 2_000
-"""Make a segment of some 300 KB."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Metadir]:
-    with mmmeta(tmp_path / "server") as made:
-        publish(made, *range(FILES))
-        made.close()
-        yield made
-
-
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[Metadir]:
-    with mmmeta(tmp_path / "client") as made:
-        yield made
 
 
 @pytest.fixture
@@ -56,21 +37,6 @@ def through(line: Line, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> Remo
     for name, value in behind.environment.items():
         monkeypatch.setenv(name, value)
     return behind
-
-
-def lay(server: Metadir, remote: Remote) -> None:
-    """What the server has published lies at the place, however it came there."""
-    copy_metadir(server.layout.base, remote.folder, without=("meta.db",))
-    for path in remote.folder.rglob("*"):
-        path.chmod(0o777)
-    remote.settle()
-
-
-def assert_untouched(client: Metadir) -> None:
-    """Nothing that an update would take has changed."""
-    assert not client.layout.head.exists()
-    assert not client.layout.meta_db.exists()
-    assert not client.layout.store.exists()
 
 
 # A good line
@@ -358,50 +324,3 @@ def test_a_server_that_lies(remote: Remote, lie: object, server: Metadir, client
     pull(client.layout.base, remote.url)
     client.update()
     assert contents(client) == contents(server)
-
-
-# Who is not let in
-
-
-@every
-def test_nothing_is_there(remote: Remote, client: Metadir) -> None:
-    """And what to do about it."""
-    with pytest.raises(
-        SyncError, match=r"there is no metadir, .*name the folder that holds _mmmeta, or run `mmmeta generate`"
-    ):
-        pull(client.layout.base, f"{remote.url}/archive")
-    assert_untouched(client)
-
-
-@pytest.mark.parametrize("remote", [S3], indirect=True)
-def test_a_wrong_secret(remote: Remote, client: Metadir, server: Metadir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told at once, and never shown."""
-    lay(server, remote)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
-    for work in (lambda: pull(client.layout.base, remote.url), lambda: push(server.layout.base, remote.url)):
-        with pytest.raises(SyncError) as caught:
-            work()
-        assert "not-the-secret" not in str(caught.value)
-    assert_untouched(client)
-
-
-@pytest.mark.parametrize("remote", [SFTP], indirect=True)
-def test_a_host_that_is_not_the_known_one(
-    remote: Remote, client: Metadir, server: Metadir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is read from it or told to it."""
-    lay(server, remote)
-    home = tmp_path / "home"
-    shutil.copytree(os.environ["HOME"], home)
-    monkeypatch.setenv("HOME", str(home))
-    (home / ".ssh" / "known_hosts").write_text("")
-    with pytest.raises(SyncError, match="known_hosts"):
-        pull(client.layout.base, remote.url)
-    assert_untouched(client)
-
-
-@pytest.mark.parametrize("remote", [HTTP], indirect=True)
-def test_a_web_server_is_only_read(remote: Remote, server: Metadir) -> None:
-    """A push there says where to push instead."""
-    with pytest.raises(SyncError, match=r"a web server is only read\. Push to the place that it serves"):
-        push(server.layout.base, remote.url)
