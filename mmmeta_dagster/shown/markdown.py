@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -23,6 +24,10 @@ SENTENCE = 1_000
 INLINE = 999
 """Letters up to which the UI shows Markdown where it stands; longer ones it hides behind "Show Markdown"."""
 
+WORD = 30
+"""Letters of a word that an asset's page has room for at 1,280 pixels; a longer one would make its table wider than the page,
+and cut off whatever stands in it."""
+
 LONGEST_URL = 2_000
 """Letters of a link; browsers and servers take no much longer ones."""
 
@@ -30,6 +35,12 @@ _DIGEST = re.compile(
     r"(?<![A-Za-z0-9])(?:[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[A-Za-z]*[0-9])[A-Za-z0-9]{32,})(?![A-Za-z0-9])"
 )
 """What nobody reads, and no line breaks: digests, UUIDs, ids as long as these."""
+
+
+BREAK = "\u200b"
+"""Where a browser may break a word. HTML's own ``<wbr>`` the UI takes out of Markdown."""
+
+_LONG_WORD = re.compile(rf"\S{{{WORD + 1},}}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,32 @@ def short_digests(text: str) -> str:
     return _DIGEST.sub(lambda found: f"{found[0][:8]}…", text)
 
 
+def breakable(text: str) -> str:
+    """A text in which a browser may break long words: after a sign where there is one, and in between where there is none.
+
+    The break is a space of no width: nothing is left out, and the words look as they are. Such a space is copied with the
+    word, so this is nothing for commands.
+    """
+    return _LONG_WORD.sub(_broken, text)
+
+
+def _broken(found: re.Match[str]) -> str:
+    word, parts = found[0], []
+    while len(word) > WORD:
+        signs = (at for at in range(WORD, WORD // 3, -1) if not word[at - 1].isalnum())
+        end = next((at for at in signs if not _goes_on(word, at)), None)
+        if end is None:
+            end = next((at for at in range(WORD, 0, -1) if not _goes_on(word, at)), WORD)
+        parts.append(word[:end])
+        word = word[end:]
+    return BREAK.join((*parts, word))
+
+
+def _goes_on(word: str, at: int) -> bool:
+    """Whether what stands here belongs to the sign before it, like an accent that is a letter of its own."""
+    return unicodedata.category(word[at]).startswith("M") or "\u200d" in word[at - 1 : at + 1]
+
+
 def _row(cells: Iterable[object]) -> str:
     return f"| {' | '.join(cell(one) for one in cells)} |"
 
@@ -83,7 +120,7 @@ def cell(value: object, longest: int = CELL) -> str:
         address = _address(value.url)
         return f"[{cell(value.text)}](<{address}>)" if address else cell(value.text)
     text = short_digests(visible(shown(" ".join(str(value).split()))))
-    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    text = breakable(text if len(text) <= longest else f"{text[: longest - 1]}…")
     # Names and messages come from documents: they must not become markup or end the cell.
     for letter in "\\`*_[]<>|&~#":  # an entity (&#8238;) stands for a sign that was made visible
         text = text.replace(letter, f"\\{letter}")

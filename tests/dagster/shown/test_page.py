@@ -16,7 +16,7 @@ from mmmeta.jobs.failures import FailureGroup
 from mmmeta_dagster import keys
 from mmmeta_dagster.shown import failures
 from mmmeta_dagster.shown.failures import failure_list
-from mmmeta_dagster.shown.markdown import INLINE, cell, short_digests
+from mmmeta_dagster.shown.markdown import BREAK, INLINE, WORD, Link, cell, short_digests, table
 
 FUNCTION = """
 def look(file):
@@ -160,4 +160,44 @@ def test_the_list_is_never_folded(empty_archive: Archive, letter: str) -> None:
 )
 def test_only_what_nobody_reads_is_shortened(text: str, short: str) -> None:
     assert short_digests(text) == short
-    assert cell(text).replace("\\", "") == short
+    assert cell(text).replace("\\", "").replace(BREAK, "") == short
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Rahmenvertrag_Bundesministerium_des_Innern_2024_Anlage_1000_final.pdf",
+        "ConnectionError(\"HTTPSConnectionPool(host='api.example.org', port=443): Max retries exceeded\")",
+        "https://api.example.org/v1/documents?kind=letter&publisher=office&from=2024-01-01",
+        "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz",
+        "package.module.somewhere.else.NewConnectionErrorOfTheLibrary",
+        "é" * 100,
+        "e\u0301" * 50,
+        "\u0301" * 100,
+        "\\`*_[]<>|&~#" * 10,
+    ],
+)
+def test_no_word_is_wider_than_the_column(text: str) -> None:
+    """Or the whole table would be cut off at the right, the commands too. All of the word is shown."""
+    shown = cell(text).replace(BREAK, " ")
+    longest = max(len(word.replace("\\", "")) for word in shown.split())
+    assert longest <= WORD
+    assert cell(text).replace(BREAK, "") == "".join(f"\\{c}" if c in "\\`*_[]<>|&~#" else c for c in text)
+
+
+def test_a_long_word_is_broken_after_a_sign() -> None:
+    """As a reader would; an accent stays with its letter, and a short word is as it was."""
+    assert cell("Rahmenvertrag_Bundesministerium_2024.pdf").replace("\\", "") == (
+        f"Rahmenvertrag_{BREAK}Bundesministerium_2024.pdf"
+    )
+    assert f"{BREAK}\u0301" not in cell("ae\u0301" * 50)
+    assert BREAK not in cell("annual-report-2024.pdf of the ministry")
+
+
+def test_a_link_is_broken_where_it_is_read_and_nowhere_else() -> None:
+    """Its address, and a command below a table, stay what they are."""
+    address, command = f"https://a.example/{'b' * 60}", f"mmmeta --project /srv/{'c' * 60}.yaml inspect"
+    text = str(table(("file",), [(Link("d" * 60, address),)], 2, command).value)
+    assert text.count(BREAK) == 1
+    assert f"(<{address}>)" in text
+    assert text.endswith(f"    {command}")
