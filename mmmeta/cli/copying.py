@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 @settings_options
 @click.pass_context
 def copy(ctx: click.Context, source: str, target: str, dry_run: bool, as_json: bool) -> None:
-    """Copy what jobs have done from a state in a file into PostgreSQL, or back, before `state:` is changed.
+    """Copy what jobs have done and what was set from a state in a file into PostgreSQL, or back.
 
     FROM and TO are what `state:` takes: the path of a state db, or postgresql+psycopg://user@host/database with
-    ?schema=name; '{{ env.STATE_URL }}' keeps a password out of the command line. Jobs, their files with statuses and places,
-    the history, and what was set here go along, compared by counts and a digest over all rows when they have arrived. FROM
-    stays as it is. TO has to be empty: a file is made where there is none, with the
-    metadata merged. One that was broken off is used by nothing until the same copy has run to its end. Refused while jobs
-    run. The exit code is 3 where PostgreSQL cannot keep a file's name.
+    ?schema=name; '{{ env.STATE_URL }}' keeps a password out of the command line. It is for before `state:` is changed: jobs,
+    their files with statuses and places, the history, and what was set (file.save()) go along, compared by counts and a
+    digest over all rows when they have arrived. FROM stays as it is. TO has to be empty: a file is made where there is none,
+    with the metadata merged. One that was broken off is used by nothing until the same copy has run to its end. Refused
+    while jobs run. The exit code is 3 where PostgreSQL cannot keep a file's name.
 
     \b
     Example:

@@ -98,7 +98,11 @@ def _require_source(giver: LedgerEnd) -> None:
         raise StateDbError(
             f"{giver.shown} is itself what a copy has left that was broken off: give what it was made from"
         )
-    if standing is not Standing.FULL:
+    if standing is Standing.EMPTY:
+        with giver.reading() as reading:
+            if next(reading.rows(OWN_VALUES), None) is None:
+                raise StateDbError(f"nothing to copy from {giver.shown}: {standing.value}, and nothing was set there")
+    elif standing is not Standing.FULL:
         raise StateDbError(f"nothing to copy from {giver.shown}: {standing.value}")
 
 

@@ -104,6 +104,9 @@ def bring_own_values(database: StateDatabase, ledger: LedgerStore, own: OwnValue
     if not is_first and reached == known and not _have_come(database, merged, waiting):
         return
     changes = list(own.since(known, waiting))
+    if not is_first:
+        with database.reading() as connection:
+            changes += own.removed_unseen(known, OwnColumns(connection, merged.unique).all())
     with database.atomic(existing=True) as connection:
         waiting = _write(connection, merged.unique, changes, now)
         write_info(connection, **{SHARED_WITH: shared_with, WAITING: json.dumps(waiting), "own_revision": reached})

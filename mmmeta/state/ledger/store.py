@@ -286,6 +286,13 @@ class OwnValues(ABC):
         """Of the last change."""
 
     @abstractmethod
+    def removed_unseen(self, revision: int, values: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[OwnChange]:
+        """Of what a client has as of a revision: what is not here any more, and of which no change tells.
+
+        There is such a thing where all came here later than that revision from another state, as a copy of what is set.
+        """
+
+    @abstractmethod
     def since(self, revision: int, files: Collection[str] = ()) -> Iterator[OwnChange]:
         """What has changed after a revision, by file; of these files all."""
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmmeta.errors import StateDbError
+from mmmeta.state.ledger.postgresql.names import read_entry
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
 from mmmeta.state.ledger.postgresql.texts import why_unfit
 from mmmeta.state.ledger.store import OwnChange, OwnValues
@@ -17,6 +18,9 @@ from mmmeta.values import json_text, parse_json_text
 _ROWS = "unnest(%s::text[], %s::text[], %s::json[]) AS c (file, key, value)"
 
 _REVISION = "SELECT value::bigint FROM mmmeta_info WHERE name = 'own_revision'"
+
+OWN_COPIED = "own_copied"
+"""Entry of the ledger: the revision of the own values that came with a copy."""
 
 _AT_ONCE = 10_000
 
@@ -82,6 +86,17 @@ class PostgresOwnValues(OwnValues):
     def revision(self) -> int:
         with self._server.looking() as transaction:
             return int(transaction.one(_REVISION)[0])
+
+    def removed_unseen(self, revision: int, values: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[OwnChange]:
+        with self._server.looking() as transaction:
+            if revision >= int(read_entry(transaction, OWN_COPIED) or 0):
+                return
+            here = set(transaction.rows("SELECT file, key FROM own_values"))
+        for file, known in values:
+            if why_unfit(file) is None:  # others have never been here
+                gone = {key for key in known if (file, key) not in here and why_unfit(key) is None}
+                if gone:
+                    yield OwnChange(file, {}, gone)
 
     def since(self, revision: int, files: Collection[str] = ()) -> Iterator[OwnChange]:
         with self._server.looking() as transaction:

@@ -12,6 +12,7 @@ from mmmeta.masking import shown
 from mmmeta.state.ledger import transfer
 from mmmeta.state.ledger.postgresql.address import address_of
 from mmmeta.state.ledger.postgresql.names import TABLES, read_entry, write_entry
+from mmmeta.state.ledger.postgresql.own_values import OWN_COPIED
 from mmmeta.state.ledger.postgresql.schema import INCOMPLETE, INFO, LEDGER, SOURCE, ensure, known_format
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
 from mmmeta.state.ledger.postgresql.texts import kept, once_key, place_key, sort_key, sort_value, why_unfit
@@ -157,7 +158,8 @@ class PostgresEnd(LedgerEnd):
             write_entry(transaction, SOURCE, source)
             transaction.execute(f"TRUNCATE {', '.join((*TABLES, _LEFT, 'own_values'))}")
             # Whoever has a copy of earlier ones finds all of these newer.
-            write_entry(transaction, "own_revision", str(heading.entries.get("own_revision", 0) + 1))
+            for name in ("own_revision", OWN_COPIED):
+                write_entry(transaction, name, str(heading.entries.get("own_revision", 0) + 1))
 
     def write(self, section: Section, rows: Sequence[Row]) -> None:
         if section is transfer.OWN_VALUES:
