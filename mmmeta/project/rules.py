@@ -7,6 +7,7 @@ what may be given.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     Words: TypeAlias = Mapping[str, Any]
     Names: TypeAlias = list[str] | tuple[str, ...]
+    Kinds: TypeAlias = Names | AbstractSet[str]
     Folder: TypeAlias = str | os.PathLike[str]
 
 
@@ -41,7 +43,7 @@ class FunctionRules(TypedDict, total=False):
     fail_run_above: float | None
     key: str | None
     group: str | None
-    kinds: Names
+    kinds: Kinds
     tags: Words
     run_tags: Words
     owners: Names

@@ -66,6 +66,11 @@ def count(context: dg.AssetExecutionContext, files: list[File], config: Ours) ->
     return len(files)
 
 
+@mmmeta_asset(kinds={"python", "pdf"})
+def pages(file: File) -> None:
+    file["pages"] = 1
+
+
 @mmmeta_asset
 def everything(file: File) -> None:
     file["seen"] = True
