@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 import dagster as dg
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from mmmeta.config.validation import known_names
@@ -24,13 +24,24 @@ _IN_PLACE_OF_A_NUMBER = r"\{\{"
 """In the schema: what text may stand where a number is asked for. Here any template of Dagster's does."""
 
 
+def _as_names(value: Any) -> Any:
+    """What ``assets`` lists; nothing at all is none."""
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"needs a list: [{value if isinstance(value, str) else 'package.module.name'}]")
+    return value
+
+
 class MetadirAttributes(MetadirConfig):
     """What stands under ``attributes``: a metadir of the project file, with its name, and jobs that were made in Python."""
 
     not_in_file: ClassVar[frozenset[str]] = frozenset()
 
     assets: Annotated[
-        Sequence[str], Field(description="jobs made by @mmmeta_asset without a metadir: package.module.name")
+        tuple[str, ...],
+        BeforeValidator(_as_names),
+        Field(description="jobs made by @mmmeta_asset without a metadir: package.module.name"),
     ] = ()
 
     _written: Any = PrivateAttr(default=None)

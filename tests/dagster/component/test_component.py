@@ -128,6 +128,8 @@ def test_all_that_is_wrong_is_named_with_line_and_near_miss(project: Folder, mon
         ),
         ("{name: docs, path: ., assets: [mmmeta_dagster.keys.poool]}", "has no 'poool'. Did you mean 'pool'?"),
         ("{name: docs, path: ., assets: [mmmeta_dagster.keys.pool]}", "is not made by @mmmeta_asset"),
+        ("{name: docs, path: ., assets: papers.lengths.lengths}", "needs a list: [papers.lengths.lengths]"),
+        ("{name: docs, path: ., assets: {papers: lengths}}", "needs a list: [package.module.name]"),
         ("{name: docs, path: ., assets: [pool]}", "'pool' names no module. Write package.module.pool"),
         (
             "\n  name: docs\n  path: .\n  jobs:\n    j:\n      command: {run: [ls]}\n      automation: eagerr",
@@ -140,6 +142,16 @@ def test_all_that_is_wrong_is_named_with_line_and_near_miss(project: Folder, mon
 def test_what_only_shows_when_it_is_loaded(project: Folder, attributes: str, reason: str) -> None:
     project.component("docs", f"attributes: {attributes}")
     assert reason in project.why_not()
+
+
+def test_a_word_where_a_list_is_due_is_named_with_its_line(project: Folder) -> None:
+    """And nothing at all is no asset."""
+    path = project.component("docs", "attributes:\n  name: docs\n  path: .\n  assets: papers.lengths.lengths\n")
+    said = project.why_not()
+    assert f"{path}:5" in said
+    assert "KeyError" not in said
+    path.write_text(path.read_text().replace("papers.lengths.lengths", ""))
+    assert project.load()
 
 
 def test_what_two_components_may_not_have_in_common(project: Folder) -> None:
