@@ -22,6 +22,8 @@ def json_schema() -> dict[str, Any]:
     checks = definitions["MetadirConfig"]["properties"]["checks"]
     checks["anyOf"] = [{"type": "boolean"}, {"$ref": checks.pop("$ref")}]
     checks["default"] = True
+    # Of a command's folder the default is the current one, here as everywhere a path is read.
+    definitions["MetadirConfig"]["properties"]["sync"]["default"] = {}
     schema["properties"]["version"] = {"const": 1, "description": "version of the project file's format"}
     for holder, name in ((schema, "metadirs"), (definitions["MetadirConfig"], "jobs")):
         holder["properties"][name]["propertyNames"] = {"pattern": NAME_PATTERN}

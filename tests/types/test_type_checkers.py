@@ -177,4 +177,4 @@ def test_programs_use_every_public_name(module: str) -> None:
 def test_rules_are_those_of_the_models() -> None:
     """What type checkers know of a job and a metadir is what these can have."""
     assert set(Rules.__annotations__) == set(JobConfig.model_fields) - {"name", "where"}
-    assert set(MetadirRules.__annotations__) == set(MetadirConfig.model_fields) - {"name", "path", "sync"}
+    assert set(MetadirRules.__annotations__) == set(MetadirConfig.model_fields) - {"name", "path"}

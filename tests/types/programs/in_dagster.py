@@ -23,6 +23,7 @@ from mmmeta_dagster import (
     build_metadir_assets,
     build_remote_sensor,
     build_schedules,
+    build_work_job,
     mmmeta_asset,
 )
 from mmmeta_dagster.keys import asset_key
@@ -112,7 +113,8 @@ checks = build_checks(metadir=archive)
 assert_type(checks, list[dg.AssetChecksDefinition])
 assets = build_metadir_assets(metadir=archive, translator=OurNames())
 assert_type(assets, list[dg.AssetsDefinition | dg.AssetSpec])
-sensor = build_remote_sensor(metadir=archive, job=import_job)
+work_job = build_work_job(metadir=archive)
+sensor = build_remote_sensor(metadir=archive, job=import_job, work=work_job)
 assert_type(sensor, dg.SensorDefinition)
 schedules = build_schedules(metadir=archive, jobs={import_job.name: import_job})
 assert_type(schedules, list[dg.ScheduleDefinition])

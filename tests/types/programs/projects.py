@@ -18,6 +18,7 @@ from mmmeta.project import (
     LoadAction,
     Schedules,
     SensorConfig,
+    SyncConfig,
     Variables,
     check_names,
     job_config,
@@ -40,6 +41,8 @@ assert_type(job.limit, Limit | None)
 assert_type(job.backoff, float)
 assert_type(archive.schedules, Schedules)
 assert_type(archive.sensor.interval, int)
+assert_type(archive.sync, SyncConfig)
+assert_type(archive.sync.pull, str | None)
 
 with Metadir.from_config(archive) as m:
     assert_type(m, Metadir)
@@ -58,6 +61,7 @@ made = MetadirConfig(
     schedules={"import": "0 3 * * *", "timezone": "Europe/Berlin"},
     checks={"severity": "error", "lag": "6h"},
     sensor=SensorConfig(interval=60),
+    sync=SyncConfig(pull="s3://bucket/archive"),
     freshness="1d",
     jobs={
         "fetch": {"download": {"to": "./downloads"}},
