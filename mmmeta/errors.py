@@ -199,7 +199,7 @@ class DownloadError(MmmetaError):
     def __init__(self, message: str, *, is_missing: bool = False, is_refused: bool = False) -> None:
         super().__init__(message)
         self.is_missing = is_missing
-        self.is_refused = is_refused or is_missing
+        self.is_refused: bool = is_refused or is_missing
 
 
 class PostponedError(DownloadError):

@@ -131,7 +131,7 @@ class Part:
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self.file = file
         self.path = path
-        self.is_renamed = False
+        self.is_renamed: bool = False
 
     def rename(self, target: Path) -> None:
         """Give it its name, in place of whatever had it."""

@@ -70,12 +70,14 @@ class AnswerHead(HTTPResponse):
             return False
         if message.get("Connection", "keep-alive").lower() != "keep-alive":
             return False
-        self.headers = self.msg = message
-        self.code = self.status = int(found[1])
-        self.reason = found[2].decode()
+        self.headers = message
+        self.msg: HTTPMessage = message
+        self.status: int = int(found[1])
+        self.code: int = self.status
+        self.reason: str = found[2].decode()
         self.version = 11
         self.chunked = self.will_close = False
-        self.length = int(lengths[0])
+        self.length: int | None = int(lengths[0])
         return True
 
 

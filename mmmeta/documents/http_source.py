@@ -75,7 +75,7 @@ class HttpSource:
         self.size: int | None = None
         self.encoding: str | None = None
         self.content_type: str | None = ""
-        self.start = start
+        self.start: int = start
         self._client = client
         self._url = url
         self._reading = reading

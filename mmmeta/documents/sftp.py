@@ -26,7 +26,16 @@ KEEP_ALIVE = 20
 """Seconds after which a router between may think that nobody needs the connection any more."""
 
 
-class KnownHost(SFTPFileSystem):  # type: ignore[misc]
+def known_host(url: str, stall: float) -> Any:
+    """The file system of one host, as fsspec has it.
+
+    Args:
+        stall: seconds without an answer after which the host is given up.
+    """
+    return _KnownHost(url, stall)
+
+
+class _KnownHost(SFTPFileSystem):  # type: ignore[misc]
     """Files of one host. It is connected to at the first question, and anew after the connection broke.
 
     Args:

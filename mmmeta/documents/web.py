@@ -188,9 +188,9 @@ class WebSources:
 
         if protocol in SFTP:
             # Not by its name, which another package may have taken over.
-            from mmmeta.documents.sftp import KnownHost
+            from mmmeta.documents.sftp import known_host
 
-            return KnownHost(url, STALL)
+            return known_host(url, STALL)
         if self._by_url:
             return fsspec.url_to_fs(url, skip_instance_cache=True)[0]
         return fsspec.filesystem(protocol, skip_instance_cache=True)
@@ -287,7 +287,7 @@ class ObjectSource:
         if not isinstance(size, int):
             raise DownloadError(f"{shown(url)}: the store does not tell its size")
         self.size: int | None = min(size, LARGEST)
-        self.start = start if start <= self.size else 0
+        self.start: int = start if start <= self.size else 0
 
     @property
     def version(self) -> str | None:

@@ -53,7 +53,7 @@ class ForeignDatabase:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        self.tables = frozenset(
+        self.tables: frozenset[str] = frozenset(
             str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         )
 

@@ -37,7 +37,7 @@ class WebPlace:
 
     def __init__(self, base: str) -> None:
         self.base = base
-        self.shown = shown(base)
+        self.shown: str = shown(base)
         protocol = protocol_of(base)
         # From a plain address a redirect may lead to a safe one, and not the other way.
         self._web = WebSources(HTTP if protocol == "http" else (protocol,), by_url=True, hosts=Hosts(pause(1)))

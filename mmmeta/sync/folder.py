@@ -24,7 +24,7 @@ class FolderPlace:
     """A disk gains little from more."""
 
     def __init__(self, base: Path) -> None:
-        self.shown = str(base)
+        self.shown: str = str(base)
         self._metadir = base / METADIR
 
     @contextmanager

@@ -67,7 +67,7 @@ class MetadirComponent(dg.Component):
         self.assets = assets
         self.translation = translation
         self.op = op
-        self.jobs = {**dict.fromkeys(metadir.jobs, NOTHING), **(jobs or {})}
+        self.jobs: dict[str, Words] = {**dict.fromkeys(metadir.jobs, NOTHING), **(jobs or {})}
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from typing_extensions import assert_type
@@ -37,7 +38,7 @@ def read() -> None:
         assert_type(file.remote.url, str)
         assert_type(file.unique_value, str)
         assert_type(file.deleted, bool)
-        assert_type(file.meta, Mapping[str, Any])
+        assert_type(file.meta, MappingProxyType[str, Any])
     found = m.files.find({"publisher:name": ["a", "b"]}, retrieved_at={">=": date(2021, 5, 20)}, imported=False)
     assert_type(found, Iterator[File])
     for file in found:

@@ -20,7 +20,7 @@ from mmmeta.state.ledger.postgresql.texts import kept, once_key, sort_key, why_u
 from mmmeta.state.ledger.rules import ACTION, DELETED, DISMISSED, LEFT, REASONS, SAME, JobRules
 from mmmeta.state.ledger.store import Current, Offered
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 OFFERED = "mmmeta_offered_1"
 """The candidates of one offer, in the order in which they came; ``news`` says whether they tell the ledger anything."""
@@ -193,7 +193,7 @@ class PostgresOffers:
         for file, priority, wanted, content, rev, deleted, meant, once in candidates:
             reason = why_unfit(file)
             if reason is not None:
-                log.warning(
+                _log.warning(
                     "job %s: the file %s was left out: %s. Let something shorter and plainer identify files (config.yml's "
                     "metadata.unique), or keep the state in SQLite",
                     self._job,

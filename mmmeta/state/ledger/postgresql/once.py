@@ -53,7 +53,7 @@ class Groups:
         self._rules = rules
         self._job = rules.name
         self._stamp = stamp
-        self.are_asked_for = rules.once_per is not None
+        self.are_asked_for: bool = rules.once_per is not None
 
     def begin(self) -> None:
         """From now on groups are gathered in which something changes."""

@@ -13,7 +13,7 @@ from mmmeta.state.ledger.postgresql.offers import OFFERED
 from mmmeta.state.ledger.postgresql.server import Transaction
 from mmmeta.state.ledger.postgresql.texts import fitting
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _TOLD = "mmmeta_told_1"
 
@@ -82,7 +82,7 @@ class PostgresPayloads:
             if len(payload.text) <= LONGEST:
                 yield payload
                 continue
-            log.warning(
+            _log.warning(
                 "job %s: the metadata of the file %s are too long for PostgreSQL (%s characters): workers without a metadir "
                 "cannot do it",
                 self._job,

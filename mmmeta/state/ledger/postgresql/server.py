@@ -100,7 +100,7 @@ class Server:
     """
 
     def __init__(self, address: Address, admit: Callable[[psycopg.Connection[Row]], None] | None = None) -> None:
-        self.shown = address.shown
+        self.shown: str = address.shown
         self._address = address
         self._admit = admit or (lambda connection: ensure(connection, address.schema, address.shown))
         self._lock = threading.Lock()

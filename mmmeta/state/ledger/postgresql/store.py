@@ -39,7 +39,7 @@ class PostgresLedgerStore(LedgerStore):
 
     def __init__(self, url: str, workers: Path | None, clock: Clock, copy: Callable[[], Copy | None]) -> None:
         self._server = Server(address_of(url))
-        self.own = PostgresOwnValues(self._server)
+        self.own: PostgresOwnValues = PostgresOwnValues(self._server)
         self._workers = workers
         self._clock = clock
         self._copy = copy

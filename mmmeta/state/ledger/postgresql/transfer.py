@@ -113,7 +113,7 @@ class PostgresEnd(LedgerEnd):
 
     def __init__(self, url: str) -> None:
         address = address_of(url)
-        self.shown = shown(url)
+        self.shown: str = shown(url)
         self._schema = address.schema
         self._server = Server(
             address, lambda connection: ensure(connection, address.schema, address.shown, incomplete=True)

@@ -13,7 +13,7 @@ from mmmeta.state.ledger.postgresql.schema import Row
 from mmmeta.state.ledger.postgresql.server import Server, Transaction, is_pooled
 from mmmeta.state.liveness import Alive, Worker, hold, let_go, sweep
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _SEEN = "session/"
 """What the name of a worker begins with whose session tells whether it lives; of others only the lease tells."""
@@ -46,8 +46,8 @@ class PostgresWorker(Alive):
             connection = self._server.connect()
             if is_pooled(connection):
                 connection.close()
-                self.name = self.name.replace(_SEEN, "lease/")
-                log.warning(
+                self.name: str = self.name.replace(_SEEN, "lease/")
+                _log.warning(
                     "%s is behind a connection pooler, which hides whether a worker lives: the files of one that dies are "
                     "free when its lease ends. Give the server's own address to have them at once",
                     self._server.shown,

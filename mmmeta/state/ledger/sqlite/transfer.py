@@ -83,7 +83,7 @@ class SqliteEnd(LedgerEnd):
     """
 
     def __init__(self, database: StateDatabase, workers: Path, own: OwnFiles) -> None:
-        self.shown = str(database.path)
+        self.shown: str = str(database.path)
         self._database = database
         self._workers = workers
         self._own = own
