@@ -53,7 +53,9 @@ def test_named_columns_are_what_counts(by_id: Archive, url: str) -> None:
     file["checked"] = True
     file.save()
     assert job.run().done == 1
-    assert query(url, "SELECT heading, checked FROM documents") == [("B", True)]
+    # MariaDB's column was made before any value was known, and takes text.
+    checked = "true" if url.startswith("mysql") else True
+    assert query(url, "SELECT heading, checked FROM documents") == [("B", checked)]
     assert "again when what it writes changes" in job.why("a").lines[0]
 
 

@@ -17,7 +17,13 @@ from mmmeta import Metadir, mmmeta
 from mmmeta.errors import MmmetaError, SyncError
 from mmmeta.sync import pull, push
 
-pytestmark = pytest.mark.services
+pytestmark = [
+    pytest.mark.services,
+    # paramiko asks ahead in a thread of its own, which nobody catches when the line is cut.
+    pytest.mark.filterwarnings(
+        r"ignore:Exception in thread .*_prefetch_thread:pytest.PytestUnhandledThreadExceptionWarning"
+    ),
+]
 __all__ = ["client", "remote", "server"]
 
 every = pytest.mark.parametrize("remote", EVERY, indirect=True)
