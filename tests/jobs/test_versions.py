@@ -54,7 +54,7 @@ def test_named_columns_are_what_counts(by_id: Archive, url: str) -> None:
     file.save()
     assert job.run().done == 1
     # MariaDB's column was made before any value was known, and takes text.
-    checked = "true" if url.startswith("mysql") else True
+    checked = "true" if url.startswith("mariadb") else True
     assert query(url, "SELECT heading, checked FROM documents") == [("B", checked)]
     assert "again when what it writes changes" in job.why("a").lines[0]
 
