@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -51,7 +51,7 @@ class Deployment:
         with dg.DagsterInstance.get() as instance:
             said = " ".join(entry.user_message or "" for entry in instance.all_logs(run.run_id))
         (pid,) = {int(number) for number in re.findall(r"in process \(pid: (\d+)\)", said)}
-        assert pid in _family(self.pid)
+        assert pid in _working_for(self.home)
         os.kill(pid, signal.SIGKILL)
 
     def skips(self, metadir: str) -> list[str]:
@@ -120,10 +120,10 @@ def deployed(root: Path, settings: str = "", *, webserver: bool = True) -> Itera
         try:
             yield Deployment(root, home, log, f"http://127.0.0.1:{port}", process.pid)
         finally:
-            _stop(process)
+            _stop(process, home)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
     """Interrupt it as a person does, and end what is left of it."""
     family = _family(process.pid)
     process.send_signal(signal.SIGINT)
@@ -132,7 +132,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(10)
-    for pid in family:
+    for pid in {*family, *_working_for(home)}:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -144,3 +144,14 @@ def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children")
     below = [int(child) for child in children.read_text().split()] if children.exists() else []
     return below + [grandchild for child in below for grandchild in _family(child)]
+
+
+def _working_for(home: Path) -> set[int]:
+    """The processes of this instance, those of runs too, which no longer have the daemon among their ancestors."""
+    wanted = f"DAGSTER_HOME={home}".encode()
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(int(folder.name))
+    return found - {os.getpid()}
