@@ -182,12 +182,20 @@ def database_beside(path: Path) -> Iterator[Path]:
         os.ftruncate(handle, 0)
         yield temporary
     finally:
-        with suppress(OSError):
-            for log in logs:
+        for log in logs:
+            with suppress(OSError):  # the next one removes it before it begins
                 log.unlink(missing_ok=True)
+        with suppress(OSError):
             if _is_named(temporary, handle):
                 temporary.unlink()
         os.close(handle)
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what a killed process has left of a ``database_beside`` that may not come again for long."""
+    if os.path.lexists(path.with_name(f".{path.name[:_NAME]}.tmp")):
+        with suppress(OSError), database_beside(path):
+            pass
 
 
 def _write_by(folder: Path, path: Path, data: bytes) -> None:

@@ -35,6 +35,7 @@ from mmmeta.sqlite.damage import Damage
 from mmmeta.state.database import StateDatabase
 from mmmeta.state.db import Merged, create_tables, read_merged
 from mmmeta.state.merge import Counts, Merger, Mismatch
+from mmmeta.writing import sweep_beside
 
 NOTHING_NEW = "nothing new"
 CHANGES = "changes"
@@ -135,6 +136,7 @@ class Updater:
         self._say_misplaced(best.layout.base)
         if merged is not None and merged.is_all_of(best.head) and not self._options.replace:
             self._keep_remote_last_updated(merged, best.head)
+            sweep_beside(self._state.path.with_name(f"{self._state.path.name}.changes"))
             return self._report(started, Counts(), merged, best.head, NOTHING_NEW)
         noted = list(self._notes)
         try:

@@ -98,7 +98,7 @@ class ChangeLog:
                 self._sweep(log)
         except OSError as error:
             raise MetadataDbError(
-                f"the change log cannot be written to {error.filename or layout.changes}: {error.strerror}; {remedy_of(error)}"
+                f"the change log cannot be written to {error.filename2 or error.filename or layout.changes}: {error.strerror}; {remedy_of(error)}"
             ) from error
 
     # What is there
