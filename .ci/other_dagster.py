@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ["tests/dagster", "tests/whole/test_example_project.py"]
-TOOLS = ["pytest", "pytest-xdist", "hypothesis", "pypdf"]
+TOOLS = ["pytest", "pytest-xdist", "hypothesis", "pypdf", "psycopg[binary]"]
 
 OWN = {"dataset", "orjson", "pydantic", "pydantic_core", "pyyaml", "rich", "sqlalchemy", "duckdb", *TOOLS}
 """What keeps its tested version. Not click: each Dagster has its own idea of it."""
