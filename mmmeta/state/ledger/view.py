@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
+from typing import Any
 
+from mmmeta.clock import from_text
 from mmmeta.documents.hosts import Closed
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.payloads import Told
+from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.status import JobStatus
 
@@ -252,3 +255,42 @@ class LedgerView(ABC):
     @abstractmethod
     def miscounts(self) -> list[tuple[str, str]]:
         """Jobs whose counts are not what they should be, each with a sentence; counts all rows."""
+
+
+def entry_of(row: Sequence[Any]) -> LedgerEntry:
+    """A row of ``ledger`` for a person: file, status, attempts, error (type, message, lines), run, bytes, whether it is undone, the
+    moments at which it was selected, claimed and settled, when it is due, and its place (target, name, mark)."""
+    file, status, attempts, kind, message, lines, run_id, size, retract, *times, due, target, name, mark = row
+    selected, claimed, settled = map(moment, times)
+    return LedgerEntry(
+        file,
+        status,
+        attempts,
+        kind,
+        message,
+        lines,
+        run_id,
+        size,
+        bool(retract),
+        selected,
+        claimed,
+        settled,
+        None if due is None else datetime.fromtimestamp(due, timezone.utc),
+        read_place((target, name, mark), file),
+    )
+
+
+def moment(text: str | None) -> datetime | None:
+    """A moment as the ledger keeps it."""
+    return None if text is None else from_text(text)
+
+
+def differences(kept: Mapping[tuple[str, str], int], real: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
+    """Where the counts of a job's statuses that are kept are not those of its rows: job, and what differs in words."""
+    return [
+        (
+            job,
+            f"the count of {status} files says {kept.get((job, status), 0)}, and there are {real.get((job, status), 0)}",
+        )
+        for job, status in sorted({key for key, _ in kept.items() ^ real.items()})
+    ]

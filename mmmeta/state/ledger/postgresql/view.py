@@ -22,7 +22,18 @@ from mmmeta.state.ledger.postgresql.schema import IS_SUSPECT, PLACE
 from mmmeta.state.ledger.postgresql.server import Transaction
 from mmmeta.state.ledger.postgresql.texts import fitting
 from mmmeta.state.ledger.rules import POSTPONED, STATUSES, JobRules, latest_due, rules_from
-from mmmeta.state.ledger.view import ENDS, Attempt, Ended, EndedFile, LedgerEntry, LedgerView, Waiting
+from mmmeta.state.ledger.view import (
+    ENDS,
+    Attempt,
+    Ended,
+    EndedFile,
+    LedgerEntry,
+    LedgerView,
+    Waiting,
+    differences,
+    entry_of,
+    moment,
+)
 from mmmeta.state.status import JobStatus
 
 _ENTRY = (
@@ -181,13 +192,13 @@ class PostgresLedgerView(LedgerView):
                 raise JobError(f"{status!r} is no status of a file; there are {', '.join(STATUSES)}")
         rows = self._transaction.rows(f"{_ENTRY} WHERE job = %s AND status = ANY(%s)", (job, list(statuses)))
         return sorted(
-            map(_entry, rows),
+            map(entry_of, rows),
             key=lambda entry: (-(entry.settled_at.timestamp() if entry.settled_at else 0), entry.file),
         )
 
     def entry(self, job: str, file: str) -> LedgerEntry | None:
         rows = self._transaction.rows(f"{_ENTRY} WHERE job = %s AND file = ANY(%s)", (job, fitting([file])))
-        return _entry(rows[0]) if rows else None
+        return entry_of(rows[0]) if rows else None
 
     def history(
         self,
@@ -215,7 +226,7 @@ class PostgresLedgerView(LedgerView):
             (*parameters, limit),
         )
         return [
-            Attempt(job, file, status, run, worker, _moment(started), _moment(ended), kind, message, size)
+            Attempt(job, file, status, run, worker, moment(started), moment(ended), kind, message, size)
             for job, file, status, run, worker, started, ended, kind, message, size in rows
         ]
 
@@ -256,7 +267,7 @@ class PostgresLedgerView(LedgerView):
 
     def oldest_pending(self, job: str) -> datetime | None:
         sql = "SELECT min(selected_at) FROM ledger WHERE job = %s AND status = 'pending'"
-        return _moment(self._transaction.one(sql, (job,))[0])
+        return moment(self._transaction.one(sql, (job,))[0])
 
     def hosts(self) -> dict[str, Closed]:
         return read_hosts(self._transaction)
@@ -294,38 +305,7 @@ class PostgresLedgerView(LedgerView):
             "SELECT job, status, sum(files)::bigint FROM ledger_counts GROUP BY job, status HAVING sum(files) <> 0"
         )
         real = self._counted("SELECT job, status, count(*) FROM ledger GROUP BY job, status")
-        return [
-            (
-                job,
-                f"the count of {status} files says {kept.get((job, status), 0)}, and there are {real.get((job, status), 0)}",
-            )
-            for job, status in sorted({key for key, _ in kept.items() ^ real.items()})
-        ]
+        return differences(kept, real)
 
     def _counted(self, sql: str) -> dict[tuple[str, str], int]:
         return {(job, status): count for job, status, count in self._transaction.rows(sql)}
-
-
-def _entry(row: tuple[Any, ...]) -> LedgerEntry:
-    file, status, attempts, kind, message, lines, run_id, size, retract, *times, due, target, name, mark = row
-    selected, claimed, settled = map(_moment, times)
-    return LedgerEntry(
-        file,
-        status,
-        attempts,
-        kind,
-        message,
-        lines,
-        run_id,
-        size,
-        retract,
-        selected,
-        claimed,
-        settled,
-        None if due is None else datetime.fromtimestamp(due, timezone.utc),
-        read_place((target, name, mark), file),
-    )
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else from_text(text)

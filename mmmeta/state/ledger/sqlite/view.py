@@ -20,7 +20,7 @@ from mmmeta.state.ledger.sqlite.hosts import read_hosts
 from mmmeta.state.ledger.sqlite.names import renaming_of
 from mmmeta.state.ledger.sqlite.places import count_elsewhere, others_at, were_given
 from mmmeta.state.ledger.sqlite.tables import IS_SUSPECT, PLACE
-from mmmeta.state.ledger.view import Attempt, Ended, LedgerEntry, LedgerView, Waiting
+from mmmeta.state.ledger.view import Attempt, Ended, LedgerEntry, LedgerView, Waiting, differences, entry_of, moment
 from mmmeta.state.liveness import boot_id, boot_seconds
 from mmmeta.state.status import JobStatus
 
@@ -205,12 +205,12 @@ class SqliteLedgerView(LedgerView):
                 raise JobError(f"{status!r} is no status of a file; there are {', '.join(STATUSES)}")
             index = "" if status == "done" else f"INDEXED BY ledger_{status}"  # all that is not done is found at once
             sql = f"{_ENTRY} {index} WHERE job = ? AND status = '{status}'"
-            found += [_entry(row) for row in self._connection.execute(sql, (job,))]
+            found += [entry_of(row) for row in self._connection.execute(sql, (job,))]
         return sorted(found, key=lambda entry: (-(entry.settled_at.timestamp() if entry.settled_at else 0), entry.file))
 
     def entry(self, job: str, file: str) -> LedgerEntry | None:
         row = self._connection.execute(f"{_ENTRY} WHERE job = ? AND file = ?", (job, file)).fetchone()
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     def history(
         self,
@@ -238,7 +238,7 @@ class SqliteLedgerView(LedgerView):
             (*parameters, -1 if limit is None else limit),
         ).fetchall()
         return [
-            Attempt(job, file, status, run, worker, _moment(started), _moment(ended), kind, message, size)
+            Attempt(job, file, status, run, worker, moment(started), moment(ended), kind, message, size)
             for job, file, status, run, worker, started, ended, kind, message, size in rows
         ]
 
@@ -262,7 +262,7 @@ class SqliteLedgerView(LedgerView):
         (text,) = self._connection.execute(
             "SELECT min(selected_at) FROM ledger INDEXED BY ledger_pending WHERE job = ? AND status = 'pending'", (job,)
         ).fetchone()
-        return _moment(text)
+        return moment(text)
 
     def hosts(self) -> dict[str, Closed]:
         return read_hosts(self._connection)
@@ -301,38 +301,7 @@ class SqliteLedgerView(LedgerView):
     def miscounts(self) -> list[tuple[str, str]]:
         kept = self._counted("SELECT job, status, files FROM ledger_counts WHERE files <> 0")
         real = self._counted("SELECT job, status, count(*) FROM ledger GROUP BY job, status")
-        return [
-            (
-                job,
-                f"the count of {status} files says {kept.get((job, status), 0)}, and there are {real.get((job, status), 0)}",
-            )
-            for job, status in sorted({key for key, _ in kept.items() ^ real.items()})
-        ]
+        return differences(kept, real)
 
     def _counted(self, sql: str) -> dict[tuple[str, str], int]:
         return {(job, status): count for job, status, count in self._connection.execute(sql)}
-
-
-def _entry(row: tuple[Any, ...]) -> LedgerEntry:
-    file, status, attempts, kind, message, lines, run_id, size, retract, *times, due, target, name, mark = row
-    selected, claimed, settled = map(_moment, times)
-    return LedgerEntry(
-        file,
-        status,
-        attempts,
-        kind,
-        message,
-        lines,
-        run_id,
-        size,
-        bool(retract),
-        selected,
-        claimed,
-        settled,
-        None if due is None else datetime.fromtimestamp(due, timezone.utc),
-        read_place((target, name, mark), file),
-    )
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else from_text(text)
