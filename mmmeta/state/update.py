@@ -136,7 +136,7 @@ class Updater:
         self._say_misplaced(best.layout.base)
         if merged is not None and merged.is_all_of(best.head) and not self._options.replace:
             self._keep_remote_last_updated(merged, best.head)
-            sweep_beside(self._state.path.with_name(f"{self._state.path.name}.changes"))
+            sweep_beside(self._changes)
             return self._report(started, Counts(), merged, best.head, NOTHING_NEW)
         noted = list(self._notes)
         try:
@@ -159,11 +159,15 @@ class Updater:
                 return self._merge_from(source, merged)
         raise AssertionError("all of a log is enough")
 
+    @property
+    def _changes(self) -> Path:
+        return self._state.path.with_name(f"{self._state.path.name}.changes")
+
     @contextmanager
     def _place(self) -> Iterator[Path]:
         """Where a database may be made for this update: beside the state db; in a dry run nothing is made there."""
         if not self._options.dry_run:
-            yield self._state.path.with_name(f"{self._state.path.name}.changes")
+            yield self._changes
             return
         with tempfile.TemporaryDirectory(prefix="mmmeta-dry-run-") as folder:
             yield Path(folder) / "changes"

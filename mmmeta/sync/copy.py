@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from mmmeta.documents.folder import sync_folder
 from mmmeta.errors import (
     ChangeLogError,
     FormatError,
@@ -20,7 +20,7 @@ from mmmeta.errors import (
     remedy_of,
 )
 from mmmeta.layout import METADIR, Layout, read_plain, why_misplaced
-from mmmeta.metadata.changelog.head import SYNC_AGAIN, LogHead, Segment, read_log
+from mmmeta.metadata.changelog.head import SEGMENT_NAME, SYNC_AGAIN, LogHead, Segment, read_log
 from mmmeta.metadata.changelog.packing import prove_file
 from mmmeta.metadata.changelog.replay import digest_at
 from mmmeta.metadata.database import MetadataDatabase
@@ -34,8 +34,6 @@ leaves there the next one goes on with."""
 
 LARGEST = 10_000_000
 """Bytes of a small file here, as the store allows them; more is not compared."""
-
-_SEGMENT = re.compile(r"[1-9]\d{0,18}-[1-9]\d{0,18}\.jsonl\.gz")
 
 
 class Content(NamedTuple):
@@ -159,11 +157,7 @@ class Copy:
         """Flush the names of what was placed, before ``head.json`` speaks of it."""
         for folder in (self.layout.changes, self.layout.metadir):
             with suppress(FileNotFoundError):
-                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+                sync_folder(folder)
 
     def small(self, name: str) -> bytes | None:
         """The content of a small file; None where there is none that can be read."""
@@ -187,7 +181,7 @@ class Copy:
 
 def is_segment(name: str) -> bool:
     """Whether a file of ``changes/`` is called as a segment is."""
-    return _SEGMENT.fullmatch(name) is not None
+    return SEGMENT_NAME.fullmatch(name) is not None
 
 
 def is_after(one: Content, other: Content) -> bool:

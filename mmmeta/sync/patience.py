@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mmmeta.clock import utcnow
+from mmmeta.documents.source import Deadline
 from mmmeta.errors import DownloadError, MissingPackageError, PostponedError
+from mmmeta.sync.places import Place, Small
 
 ATTEMPTS = 5
 """How often one file is tried. What has come meanwhile does not come again, and is no attempt used up."""
@@ -17,6 +19,9 @@ PAUSE = 1.0
 
 LONGEST_WAIT = 60.0
 """Seconds for which a server that asks to wait is waited for; who asks for more is told of, and asked the next time."""
+
+MINUTES = 600.0
+"""Seconds that a small file may take."""
 
 T = TypeVar("T")
 
@@ -49,3 +54,18 @@ def patiently(work: Callable[[], T], stopped: threading.Event, progressed: Calla
             hopeless = error.is_refused or isinstance(error, MissingPackageError)
             if hopeless or failed >= ATTEMPTS or wait > LONGEST_WAIT or stopped.wait(wait):
                 raise
+
+
+def small_at(place: Place, name: str, most: int, stopped: threading.Event) -> Small | None:
+    """A small file of at most so many bytes; None where there is none.
+
+    Raises:
+        DownloadError: it cannot be read.
+    """
+    deadline = Deadline(f"{place.shown}: {name}", MINUTES, stopped)
+    try:
+        return patiently(lambda: place.small(name, most, deadline), stopped)
+    except DownloadError as error:
+        if error.is_missing:
+            return None
+        raise

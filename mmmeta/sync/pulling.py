@@ -21,14 +21,11 @@ from mmmeta.sync.command import command_line, run_command
 from mmmeta.sync.copy import Content, Copy, is_after, read_content, why_not_of_history
 from mmmeta.sync.elsewhere import place_at
 from mmmeta.sync.fetch import Fetcher, NotAsNamed, Wanted
-from mmmeta.sync.patience import ATTEMPTS, patiently, pause
+from mmmeta.sync.patience import ATTEMPTS, MINUTES, patiently, pause, small_at
 from mmmeta.sync.places import Place
 from mmmeta.sync.report import SyncReport
 from mmmeta.sync.small import CONFIG, HEAD, MOST_BYTES, SET_ASIDE, STORE, small_names, wake_last
 from mmmeta.writing import write_atomic
-
-MINUTES = 600.0
-"""Seconds that a small file may take."""
 
 
 def pull(
@@ -198,8 +195,8 @@ class _Pull:
         if self._dry_run:
             self._files, self._bytes = len(lacks), sum(segment.bytes for segment in lacks)
             return content, 0
-        aside = copy.aside(sum(segment.bytes for segment in lacks))
         self._total = sum(segment.bytes for segment in lacks)
+        aside = copy.aside(self._total)
         wanted = [
             Wanted(f"changes/{segment.name}", aside / f"{segment.sha256}.gz", segment.bytes, segment.sha256)
             for segment in lacks
@@ -283,13 +280,8 @@ class _Pull:
     # Small files
 
     def _small(self, name: str, most: int) -> bytes | None:
-        deadline = Deadline(f"{self._place.shown}: {name}", MINUTES, self._stopped)
-        try:
-            return patiently(lambda: self._place.small(name, most, deadline), self._stopped).content
-        except DownloadError as error:
-            if error.is_missing:
-                return None
-            raise
+        small = small_at(self._place, name, most, self._stopped)
+        return None if small is None else small.content
 
     def _smalls(self) -> dict[str, bytes]:
         """The small files of the remote besides ``head.json``."""

@@ -24,14 +24,11 @@ from mmmeta.sync.command import command_line, run_command
 from mmmeta.sync.copy import LARGEST, is_segment
 from mmmeta.sync.elsewhere import place_at
 from mmmeta.sync.fetch import LONGEST
-from mmmeta.sync.patience import patiently
+from mmmeta.sync.patience import MINUTES, patiently, small_at
 from mmmeta.sync.places import Place, Small
 from mmmeta.sync.report import SyncReport
 from mmmeta.sync.small import CONFIG, HEAD, SET_ASIDE, STORE, store_keys
 from mmmeta.writing import refuse_legacy
-
-MINUTES = 600.0
-"""Seconds that a small file may take."""
 
 ROUNDS = 3
 """How often a push is begun anew because something was published here meanwhile."""
@@ -276,13 +273,7 @@ class _Push:
     # Reading
 
     def _small(self, name: str, most: int) -> Small | None:
-        deadline = self._deadline(name)
-        try:
-            return patiently(lambda: self._place.small(name, most, deadline), self._stopped)
-        except DownloadError as error:
-            if error.is_missing:
-                return None
-            raise
+        return small_at(self._place, name, most, self._stopped)
 
     def _names(self, folder: str) -> dict[str, int | None] | None:
         deadline = self._deadline(folder)

@@ -59,6 +59,10 @@ class Segment:
         return segment_name(self.first, self.last)
 
 
+SEGMENT_NAME = re.compile(r"([1-9]\d{0,18})-([1-9]\d{0,18})\.jsonl\.gz")
+"""How a segment is called: its first and its last revision."""
+
+
 def segment_name(first: int, last: int) -> str:
     """The name of the file with these revisions."""
     return f"{first}-{last}.jsonl.gz"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from mmmeta.catalog.columns import REMOTE, KeyColumns
 from mmmeta.errors import ChangeLogError, FormatError, MetadataDbError, remedy_of
 from mmmeta.layout import Layout
 from mmmeta.metadata.changelog.aside import publish_set_aside, set_aside_is_published
-from mmmeta.metadata.changelog.head import LogHead, Segment, head_bytes, read_log, segment_name
+from mmmeta.metadata.changelog.head import SEGMENT_NAME, LogHead, Segment, head_bytes, read_log, segment_name
 from mmmeta.metadata.changelog.merging import keep
 from mmmeta.metadata.changelog.packing import level_for, pack
 from mmmeta.metadata.changelog.rows import Opening, opening_line, revision_lines, row_lines
@@ -34,8 +33,6 @@ KEPT_FOR = 3600.0
 
 KEPT = 64
 """Of more that were merged away the oldest go at once; somebody publishes twice a second."""
-
-_NAME = re.compile(r"([1-9]\d{0,18})-([1-9]\d{0,18})\.jsonl\.gz")
 
 
 class ChangeLog:
@@ -184,7 +181,7 @@ class ChangeLog:
         found: list[tuple[int, int, str, float]] = []
         with os.scandir(self._layout.changes) as entries:
             for entry in entries:
-                match = _NAME.fullmatch(entry.name)
+                match = SEGMENT_NAME.fullmatch(entry.name)
                 if match is not None:
                     with suppress(OSError):
                         found.append(
