@@ -203,7 +203,11 @@ class HttpClient:
                     raise DownloadError(f"{shown(url)}: the server was silent for {stall:g} seconds") from error
                 raise DownloadError(f"{shown(url)}: {_no_answer(error, host)}") from error
             reading.response = response
-            reading.deadline.left()  # a head that was broken off when the time was over looks like a short one
+            try:
+                reading.deadline.left()  # a head that was broken off when the time was over looks like a short one
+            except DownloadError:
+                response.close()
+                raise
             return Answer(response, address, host, moved, asked)
 
     def _require_time(self, deadline: Deadline, host: str, asked: float) -> None:

@@ -9,6 +9,9 @@ import pytest
 from fetching import BODY, fetch
 from raw_web import Asked, RawWeb, answer, http_date
 
+from mmmeta.documents.source import Deadline
+from mmmeta.documents.transfer import download
+from mmmeta.documents.web import WebSources
 from mmmeta.errors import DownloadError, PostponedError
 
 
@@ -129,3 +132,21 @@ def test_a_cut_download_that_may_not_go_on_now_is_postponed(target: Path) -> Non
         pytest.raises(PostponedError),
     ):
         fetch(f"{web.url}/a", target)
+
+
+def test_an_answer_that_comes_when_the_run_was_ended_leaves_no_connection_open(target: Path) -> None:
+    """A pull gives up all its files with the first that fails, also one whose answer has just begun."""
+
+    class Ended(Deadline):
+        def left(self) -> float:
+            if web.asked:
+                raise DownloadError("given up because the run was stopped")
+            return super().left()
+
+    with RawWeb(lambda asked: answer(BODY)).running() as web:
+        sources = WebSources(("http",))
+        with pytest.raises(DownloadError, match="given up") as caught:
+            download(web.url, target, allowed_roots=[], web=sources, deadline=Ended(web.url))
+        sources.close()
+    (response,) = [entry.frame.f_locals["response"] for entry in caught.traceback if "response" in entry.frame.f_locals]
+    assert response.closed
