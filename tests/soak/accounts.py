@@ -5,6 +5,7 @@ What is looked at is read with plain SQL and plain reads, not by mmmeta.
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections import Counter, defaultdict
@@ -17,6 +18,9 @@ from scene import CLIENTS, JOBS, Scene, document
 
 WAL = 80_000_000
 """Bytes that a -wal file may have; a state db's is copied back into it at 64 MB."""
+
+SEGMENTS = 100
+"""Segments that were merged away and are still there: 64 for syncs under way, and what the last merging left that was killed."""
 
 _TEMPORARY = re.compile(r"(.*\.(part|tmp|new|sync)|\..*)")
 
@@ -182,6 +186,11 @@ def _left_behind(scene: Scene) -> Iterator[str]:
                 yield f"{path.relative_to(scene.root)} is left behind"
             if path.name.endswith("-wal") and path.stat().st_size > WAL:
                 yield f"{path.relative_to(scene.root)} has {path.stat().st_size:,} bytes"
+    log = json.loads((scene.server / "_mmmeta" / "head.json").read_bytes())
+    changes = {path.name for path in (scene.server / "_mmmeta" / "changes").iterdir()}
+    named = {f"{segment['first']}-{segment['last']}.jsonl.gz" for segment in log["segments"]}
+    if len(changes - named) > SEGMENTS:
+        yield f"{len(changes - named)} segments that were merged away are left in the server's changes"
 
 
 MEMORY = 24_000_000
@@ -194,8 +203,13 @@ FILES_MORE = 20
 
 
 def kept_files(scene: Scene) -> int:
-    """How many files there are in what mmmeta keeps for itself."""
-    return sum(1 for folder in (scene.server, *map(scene.client, CLIENTS)) for _ in (folder / "_mmmeta").rglob("*"))
+    """How many files there are in what mmmeta keeps for itself, without the change log, which has a bound of its own."""
+    return sum(
+        1
+        for folder in (scene.server, *map(scene.client, CLIENTS))
+        for path in (folder / "_mmmeta").rglob("*")
+        if path.parent.name != "changes"
+    )
 
 
 def growth(sizes: list[dict[str, tuple[int, int]]], files: list[int]) -> Iterator[str]:

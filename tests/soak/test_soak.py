@@ -76,6 +76,8 @@ def test_what_is_wrong_is_found_out(settled: Scene) -> None:
     for who, what in (("a", "begin f08 9"), ("b killed", "begin f08 9"), ("a", "end f08 9"), ("c", "end f08 9")):
         settled.saying("one", who)(what)
     (settled.client("one") / "_mmmeta" / "_store" / ".x.tmp").touch()
+    for number in range(500, 650):
+        (settled.server / "_mmmeta" / "changes" / f"{number}-{number}.jsonl.gz").touch()
     del settled.truth["f10"]
     settled.truth["f70"] = 1
     found = "\n".join([*accounts.wrong(settled), *accounts.unequal(settled)])
@@ -93,6 +95,7 @@ def test_what_is_wrong_is_found_out(settled: Scene) -> None:
         "f08 was in two hands, b killed and a",
         "version 9 of f08 was done, and is done again by c",
         "_store/.x.tmp is left behind",
+        "150 segments that were merged away are left in the server's changes",
         "two: downloads: too much: ['f10']",
         "two: call: lost: ['f70']",
     ):
