@@ -98,10 +98,9 @@ MINUTES ?= 2
 test-soak: $(READY)
 	@$(BIN)/python tests/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-# Without xdist: the tests empty one schema again and again.
 test-services: $(READY)
 	@$(PIP) install -qq -c constraints.txt -e ".[services]"
-	@.ci/with-postgres .ci/with-mariadb .ci/with-remotes $(BIN)/python -m pytest -m "services and not daemon"
+	@.ci/with-postgres .ci/with-mariadb .ci/with-remotes $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "services and not daemon"
 
 test-postgres: $(READY)
 	@.ci/with-postgres $(BIN)/python -m pytest -m services -k "postgresql or shared or shards" tests/target tests/jobs/test_load_action.py \

@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from archives import Archive, SettableClock
 from postgres import SCHEMA, emptied_server, query, server
+from sqlalchemy import make_url
 from test_shared_ledger import cut_connections
 
 from mmmeta import Metadir
@@ -134,14 +135,14 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         target = psycopg.conninfo.conninfo_to_dict(url.replace("postgresql+psycopg://", "postgresql://"))
-        self._folder, self._host = str(target["host"]), "127.0.0.1"
+        self._folder, self._host, self._database = str(target["host"]), "127.0.0.1", target["dbname"]
         self._listener: socket.socket | None = None
         self._pairs: list[socket.socket] = []
         self.port = 0
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://test@{self._host}:{self.port}/postgres?schema={SCHEMA}"
+        return f"postgresql+psycopg://test@{self._host}:{self.port}/{self._database}?schema={SCHEMA}"
 
     def come(self) -> None:
         listener = socket.create_server((self._host, self.port))
@@ -181,7 +182,7 @@ class Proxy:
 
 @pytest.fixture
 def proxy(url: str) -> Iterator[Proxy]:
-    if "host=/" not in url:
+    if not str(make_url(url).query.get("host")).startswith("/"):
         pytest.skip("the server is not reached by a socket")
     made = Proxy(server())
     made.come()
@@ -257,7 +258,7 @@ def pgbouncer(url: str, folder: Path) -> Iterator[str]:
     (folder / "users").write_text('"test" ""\n')
     settings = folder / "pgbouncer.ini"
     settings.write_text(
-        f"[databases]\npostgres = host={target['host']} dbname=postgres user=test\n"
+        f"[databases]\n* = host={target['host']} user=test\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
         f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\n"
     )
@@ -276,7 +277,7 @@ def pgbouncer(url: str, folder: Path) -> Iterator[str]:
                 assert process.poll() is None, (folder / "pgbouncer.log").read_text()
                 assert time.monotonic() < until
                 time.sleep(0.05)
-        yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres?schema={SCHEMA}"
+        yield f"postgresql+psycopg://test@127.0.0.1:{port}/{target['dbname']}?schema={SCHEMA}"
     finally:
         process.terminate()
         process.wait(10)
