@@ -19,7 +19,7 @@ from mmmeta.errors import (
     SyncError,
     remedy_of,
 )
-from mmmeta.layout import METADIR, Layout, read_plain, why_misplaced
+from mmmeta.layout import METADIR, NO_PLAIN_FILE, Layout, read_plain, why_misplaced
 from mmmeta.metadata.changelog.head import SEGMENT_NAME, SYNC_AGAIN, LogHead, Segment, read_log
 from mmmeta.metadata.changelog.packing import prove_file
 from mmmeta.metadata.changelog.replay import digest_at
@@ -81,15 +81,21 @@ class Copy:
             with locked(layout.metadir):
                 yield
         except OSError as error:
-            where = f"{error.filename} cannot be written" if error.filename else f"{layout.metadir} was not pulled"
-            raise SyncError(f"{where}: {error.strerror or error}; {remedy_of(error)}") from error
+            what = error.filename2 or error.filename or layout.metadir
+            raise SyncError(f"{what} cannot be written: {error.strerror or error}; {remedy_of(error)}") from error
 
     def log(self) -> LogHead | None:
-        """What ``head.json`` says here; None where there is none that can be read."""
+        """What ``head.json`` says here; None where there is none, or a sync tool has left something else there.
+
+        Raises:
+            SyncError: it cannot be read now, and so nobody can tell whether what comes may take its place.
+        """
         try:
             return read_log(self.layout)
-        except ChangeLogError:
-            return None  # a sync tool has left it; the one that comes takes its place
+        except ChangeLogError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno not in NO_PLAIN_FILE:
+                raise SyncError(f"{error}, and pull again") from error
+            return None  # the one that comes takes its place
 
     def content(self) -> Content | None:
         """What is here, by the log or by meta.db, whichever is newer; None for nothing.
