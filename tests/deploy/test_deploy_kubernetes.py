@@ -1,10 +1,15 @@
 """examples/deploy/kubernetes: what the chart, the run launcher and the cluster get is what they take, and nothing misspelt.
 
 What needs Dagster's library for Kubernetes, and strict schemas, runs by `make test-deploy`.
+
+Dagster's chart itself is not here: it is in no package registry, so nothing renders it, and neither its templates nor its schema are
+checked. ``CHART`` has the names of the keys that we use, as its schema has them; what it makes of the values (Dagster's instance, the
+Job of a run, the code server) is made here from the same values, and given to what will read it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from deploy_files import DEPLOY, KUBERNETES, WITH_TOOLS, misspelt, read
+from deploy_files import DEPLOY, KUBERNETES, WITH_TOOLS, misspelt, read, stores_a_run
 
 from mmmeta.project import load_project
 
@@ -33,8 +38,98 @@ def values() -> Any:
 
 
 def snake(tree: Any) -> Any:
-    """Keys as the chart hands them on to the launcher."""
+    """Keys as the chart hands them on to Dagster."""
     return {re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", key): value for key, value in tree.items()}
+
+
+def launcher_of(values: Any, folder: Path) -> dict[str, Any]:
+    """What the chart tells Dagster's launcher, and the address of a cluster that is asked for nothing."""
+    kubeconfig = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "a", "users": [{"name": "a", "user": {}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "clusters": [{"name": "a", "cluster": {"server": "https://127.0.0.1:1"}}],
+    }  # fmt: skip
+    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    told = snake(values["runLauncher"]["config"]["k8sRunLauncher"])
+    told["run_k8s_config"] = snake(told["run_k8s_config"])
+    return {
+        "service_account_name": "dagster",
+        "instance_config_map": "dagster-instance",
+        "postgres_password_secret": values["global"]["postgresqlSecretName"],
+        "dagster_home": "/opt/dagster/dagster_home",
+        "load_incluster_config": False,
+        "kubeconfig_file": str(folder / "kubeconfig"),
+        **told,
+    }
+
+
+def instance_of(values: Any, folder: Path) -> Any:
+    """Dagster's instance as the chart writes it, all but where the server is: that of the tests."""
+    import dagster as dg
+    from sqlalchemy import make_url
+
+    postgresql, daemon = dict(values["postgresql"]), values["dagsterDaemon"]
+    for name in ("enabled", "postgresqlHost", "postgresqlUsername", "postgresqlDatabase"):
+        postgresql.pop(name)
+    scheme = {name.removeprefix("postgresql").lower(): value for name, value in postgresql.items()}
+    server = make_url(os.environ["MMMETA_TEST_POSTGRES"])
+    database = {"username": server.username, "hostname": "", "db_name": server.database, "params": dict(server.query)}
+    storage = {"config": {"postgres_db": {**database, **scheme}}}
+    tree = {
+        "run_storage": {"module": "dagster_postgres.run_storage", "class": "PostgresRunStorage", **storage},
+        "event_log_storage": {"module": "dagster_postgres.event_log", "class": "PostgresEventLogStorage", **storage},
+        "schedule_storage": {
+            "module": "dagster_postgres.schedule_storage",
+            "class": "PostgresScheduleStorage",
+            **storage,
+        },
+        "run_launcher": {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": launcher_of(values, folder)},
+        "run_coordinator": {
+            "module": "dagster.core.run_coordinator",
+            "class": daemon["runCoordinator"]["type"],
+            "config": snake(daemon["runCoordinator"]["config"]["queuedRunCoordinator"]),
+        },
+        "run_monitoring": snake(daemon["runMonitoring"]),
+        "telemetry": values["telemetry"],
+    }
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(tree))
+    instance = dg.DagsterInstance.from_config(str(folder))
+    # They are made, and their settings read, when somebody asks.
+    assert instance.run_launcher is not None
+    assert instance.run_coordinator is not None
+    return instance
+
+
+@WITH_TOOLS
+@pytest.mark.filterwarnings("default")
+def test_the_instance_of_the_chart_opens_and_stores_runs(tmp_path: Path) -> None:
+    """With its launcher and its queue, in PostgreSQL."""
+    with instance_of(values(), tmp_path) as instance:
+        assert type(instance.run_launcher).__name__ == "K8sRunLauncher"
+        assert type(instance.run_coordinator).__name__ == "QueuedRunCoordinator"
+        assert stores_a_run(instance)
+
+
+@WITH_TOOLS
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("postgresql", "postgresqlScheme"),
+        ("dagsterDaemon", "runCoordinator", "config", "queuedRunCoordinator", "maxConcurrentRuns"),
+        ("dagsterDaemon", "runMonitoring", "pollIntervalSeconds"),
+        ("runLauncher", "config", "k8sRunLauncher", "failPodOnRunFailure"),
+        ("runLauncher", "config", "k8sRunLauncher", "runK8sConfig", "jobSpecConfig"),
+        ("telemetry", "enabled"),
+    ],
+)
+def test_a_misspelt_key_of_the_chart_s_instance_is_told(path: tuple[str, ...], tmp_path: Path) -> None:
+    """Helm itself would drop some of these without a word."""
+    import dagster as dg
+
+    key = re.sub("[A-Z]", lambda found: f"_?{found[0]}", path[-1].removeprefix("postgresql"))
+    with pytest.raises(dg.DagsterInvalidConfigError, match=f"(?i){key}{key[-1]}"):
+        instance_of(misspelt(values(), *path), tmp_path)
 
 
 def job_of(values: Any, tags: Mapping[str, str], folder: Path) -> Any:
@@ -45,25 +140,9 @@ def job_of(values: Any, tags: Mapping[str, str], folder: Path) -> Any:
     from dagster_k8s.job import construct_dagster_k8s_job
     from kubernetes.client import ApiClient
 
-    kubeconfig = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "a", "users": [{"name": "a", "user": {}}],
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "clusters": [{"name": "a", "cluster": {"server": "https://127.0.0.1:1"}}],
-    }  # fmt: skip
-    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
-    told = snake(values["runLauncher"]["config"]["k8sRunLauncher"])
-    told["run_k8s_config"] = snake(told["run_k8s_config"])
     (deployment,) = values["dagster-user-deployments"]["deployments"]
-    launcher = K8sRunLauncher(
-        service_account_name="dagster",
-        instance_config_map="dagster-instance",
-        postgres_password_secret=values["global"]["postgresqlSecretName"],
-        dagster_home="/opt/dagster",
-        job_image="{repository}:{tag}".format(**deployment["image"]),
-        load_incluster_config=False,
-        kubeconfig_file=str(folder / "kubeconfig"),
-        **told,
-    )
+    image = "{repository}:{tag}".format(**deployment["image"])
+    launcher = K8sRunLauncher(job_image=image, **launcher_of(values, folder))
     # What the chart makes of `includeConfigInLaunchedRuns`.
     included = {
         "k8s": {
@@ -128,10 +207,34 @@ def test_a_misspelt_key_of_the_tags_is_told(path: tuple[str, ...], tmp_path: Pat
         check_kubernetes(job_of(values(), tags(wrong), tmp_path))
 
 
+@WITH_TOOLS
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("podSpecConfig", "nodeSelector"),
+        ("podSpecConfig", "securityContext", "fsGroup"),
+        ("jobSpecConfig", "ttlSecondsAfterFinished"),
+    ],
+)
+def test_a_misspelt_key_of_what_every_run_gets_is_told(path: tuple[str, ...], tmp_path: Path) -> None:
+    """The chart and Dagster's instance hand it on unread."""
+    wrong = misspelt(values(), "runLauncher", "config", "k8sRunLauncher", "runK8sConfig", *path)
+    key = re.sub("[A-Z]", lambda found: f"_?{found[0]}", path[-1])
+    with pytest.raises(Exception, match=f"(?i){key}{key[-1]}"):
+        check_kubernetes(job_of(wrong, tags(), tmp_path))
+
+
 CHART: Any = {
     "global": {"postgresqlSecretName": str},
     "generatePostgresqlPasswordSecret": bool,
-    "postgresql": {"enabled": bool, "postgresqlHost": str, "postgresqlUsername": str, "postgresqlDatabase": str},
+    "postgresql": {
+        "enabled": bool,
+        "postgresqlScheme": str,
+        "postgresqlHost": str,
+        "postgresqlUsername": str,
+        "postgresqlDatabase": str,
+    },
     "dagsterWebserver": {"image": {"repository": str, "tag": str, "pullPolicy": str}},
     "dagster-user-deployments": {"enabled": bool, "deployments": list},
     "runLauncher": {
@@ -202,11 +305,22 @@ def deployment_of(values: Any) -> Any:
     }
 
 
-def test_the_chart_knows_every_value() -> None:
-    """And a misspelt one is none that it knows."""
+def paths(tree: Any, known: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where the keys stand that are held against the chart's."""
+    for key, value in tree.items() if isinstance(known, dict) else ():
+        yield (*at, key)
+        yield from paths(value, known[key], (*at, key))
+
+
+def test_the_chart_knows_every_value_and_none_that_is_misspelt() -> None:
+    """Helm refuses the latter for launcher, queue, webserver and daemon alone."""
     assert list(strangers(values(), CHART)) == []
-    wrong = misspelt(values(), "runLauncher", "config", "k8sRunLauncher", "failPodOnRunFailure")
-    assert list(strangers(wrong, CHART)) == ["/runLauncher/config/k8sRunLauncher/failPodOnRunFailuree"]
+    for path in paths(values(), CHART):
+        wrong = f"/{'/'.join(path)}{path[-1][-1]}"
+        assert list(strangers(misspelt(values(), *path), CHART)) == [wrong]
+    for name in DEPLOYMENT:
+        with pytest.raises(AssertionError, match=name + name[-1]):
+            deployment_of(misspelt(values(), "dagster-user-deployments", "deployments", 0, name))
 
 
 @WITH_TOOLS
