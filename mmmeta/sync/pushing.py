@@ -124,7 +124,11 @@ class _Push:
                 except ChangeLogError as error:
                     # A publication has merged segments meanwhile, and swept away what head.json named before.
                     if not left:
-                        raise SyncError(f"{error}; at the server `mmmeta generate` mends it") from error
+                        reason = str(error).partition(f"; {SYNC_AGAIN}")[0]
+                        raise SyncError(
+                            f"{reason}. At the server, remove that file if it is there: `mmmeta generate` writes it anew, and then "
+                            "push again. At a client, sync it again"
+                        ) from error
         raise AssertionError("the last round returns or raises")
 
     def _run(self, started: float) -> SyncReport:
