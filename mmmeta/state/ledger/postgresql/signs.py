@@ -90,8 +90,9 @@ class PostgresSigns(Signs):
         self._beats: dict[str, datetime] = {}
         self._at_work: dict[str, bool | None] = {}
         address = address_of(url)
-        patient = int(address.options["connect_timeout"])
-        address = replace(address, options=address.options | {"connect_timeout": min(patient, PATIENCE)})
+        asked = str(address.options["connect_timeout"])
+        if not asked.isdecimal() or not 0 < int(asked) < PATIENCE:
+            address = replace(address, options=address.options | {"connect_timeout": PATIENCE})
 
         def admit(connection: psycopg.Connection[Row]) -> None:
             # An older format is brought to this one by whoever updates first; until then nothing is known.
