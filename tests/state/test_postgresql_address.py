@@ -37,3 +37,31 @@ def test_several_hosts_where_one_stands_is_told_how() -> None:
     ) as caught:
         address_of("postgresql+psycopg://me:hunter2@a:1,b:2/archive")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("schema=", r"\?schema= of the state's URL says nothing"),
+        ("host=a&sslmode=", r"\?sslmode= of the state's URL says nothing"),
+        ("schema=a&schema=b", r"\?schema= is in the state's URL 2 times"),
+        ("sslmode=require&sslmode=disable", r"\?sslmode= is in the state's URL 2 times"),
+        ("shema=a", r"an option 'shema', which PostgreSQL does not know\. Did you mean 'schema'\?"),
+        ("sslmod=require", r"Did you mean 'sslmode'"),
+        ("sslmod=", r"Did you mean 'sslmode'"),
+    ],
+)
+def test_an_option_that_means_nothing_is_named(query: str, told: str) -> None:
+    """It would count as not said, or is nothing that libpq knows."""
+    with pytest.raises(StateDbError, match=told):
+        address_of(f"{DATABASE}?{query}")
+
+
+def test_a_password_with_a_question_mark_has_no_options() -> None:
+    """What is in it is never shown."""
+    for url in ("postgresql+psycopg://me:hunter2?a=&b@db/archive", "postgresql+psycopg://me:a?hunter2=@db/archive"):
+        try:
+            shown = repr(address_of(url))
+        except StateDbError as error:
+            shown = str(error)
+        assert "hunter2" not in shown

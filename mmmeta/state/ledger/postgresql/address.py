@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
-from mmmeta.errors import StateDbError
+from mmmeta.errors import StateDbError, near_misses
 from mmmeta.layout import SHARED
+from mmmeta.masking import visible
 
 SCHEMA = "mmmeta"
 """Where the tables are unless the URL says ``?schema=``; metadirs that share a database have one each."""
@@ -53,6 +56,7 @@ def address_of(url: str) -> Address:
             f"the URL of the state is none: write {SHARED[0]}://user@host:5432/database, or several hosts "
             f"as {SHARED[0]}://user@/database?host=a,b&target_session_attrs=read-write"
         ) from None
+    _check_options(url, parsed.query)
     query = {key: value if isinstance(value, str) else value[-1] for key, value in parsed.query.items()}
     query |= _hosts(parsed.query.get("host", ()))
     schema = query.pop("schema", SCHEMA)
@@ -69,6 +73,25 @@ def address_of(url: str) -> Address:
         options["password"] = str(parsed.password)
     defaults = {"connect_timeout": 10, "application_name": "mmmeta", **_KEEPALIVE}
     return Address(defaults | options, schema, f"PostgreSQL at {host}{port}/{database}, schema {schema},")
+
+
+def _check_options(url: str, query: Mapping[str, str | tuple[str, ...]]) -> None:
+    """Refuse what libpq does not know, what is said twice, and what is said empty, which would count as not said."""
+    import psycopg
+
+    known = {"schema", *(entry.keyword.decode() for entry in psycopg.pq.Conninfo.get_defaults())}
+    options = url.rpartition("@")[2].partition("?")[2]  # a password may have a question mark, too
+    empty = [key for key, value in parse_qsl(options, keep_blank_values=True) if not value]
+    for key in (*query, *empty):
+        if key not in known:
+            raise StateDbError(
+                f"the state's URL has an option {visible(key)!r}, which PostgreSQL does not know.{near_misses(key, known)}"
+            )
+    if empty:
+        raise StateDbError(f"?{empty[0]}= of the state's URL says nothing: give it a value, or take it away")
+    for key, value in query.items():
+        if not isinstance(value, str) and key not in ("host", "port"):
+            raise StateDbError(f"?{key}= is in the state's URL {len(value)} times: leave one of them")
 
 
 def _hosts(given: str | tuple[str, ...]) -> dict[str, str]:

@@ -11,23 +11,34 @@ from mmmeta.masking import shown, visible
 if TYPE_CHECKING:
     import psycopg
 
+_OPTION = "option"
+"""Stands for an SQLSTATE where libpq takes no word of the URL."""
+
 _REMEDIES = {
     "28": "check user and password of `state:`",
     "3D": "make it (createdb), or name another one in `state:`",
     "42501": "let the owner of the database run `mmmeta update` once, or grant the user what is missing",
     "53300": "the server takes no more connections: raise max_connections, or run fewer workers at once",
     "53": "make room at the server, and run it again",
-    "25006": "it is a read-only standby: give the address of the primary, or of both with &target_session_attrs=read-write",
+    "25006": "either it is a read-only standby: give the address of the primary, or of both with "
+    "&target_session_attrs=read-write; or default_transaction_read_only is set for the role, for the database or in the URL: "
+    "take that off",
     "40": "two transactions were in each other's way: run it again",
     "55P03": "somebody holds the job's rows for too long: end that, and run it again",
+    "57014": "a statement_timeout of the role, of the database or in the URL has ended it, or a person: raise or take off the "
+    "timeout, and run it again",
+    "57P05": "its idle_session_timeout has ended it: run it again",
+    "25P": "a timeout for transactions has ended it: run it again, and raise it if that happens again",
     "57": "the server is starting, stopping, or was told to end this: run it again",
     "08": "the connection was cut: nothing of this step is kept; run it again",
     "22": "what was to be written is nothing that it takes",
+    _OPTION: "correct that option in `state:`",
     "XX": "the server's own log says more",
 }
 """First characters of an SQLSTATE → what to do; the longest that fits counts."""
 
 _WORDS = (
+    (r"invalid (\S+ value:|(integer )?value .* for connection option|connection option|URI)|^bad value for", _OPTION),
     (r"password|authentication|pg_hba|role .* does not exist", "28"),
     (r"too many (clients|connections)|remaining connection slots|no more connections", "53300"),
     (r"database .* does not exist|no such database", "3D"),
@@ -59,7 +70,11 @@ def state_of(error: psycopg.Error) -> str:
 def may_come_back(error: psycopg.Error) -> bool:
     """Whether a server that was there before may be there again in a moment."""
     state = state_of(error)
-    return state[:2] in ("08", "57") or state == "53300" or (not error.sqlstate and bool(_AGAIN.search(str(error))))
+    return (
+        (state[:2] in ("08", "57") and state != "57014")
+        or state == "53300"
+        or (not error.sqlstate and state != _OPTION and bool(_AGAIN.search(str(error))))
+    )
 
 
 def translated(error: psycopg.Error, where: str) -> StateDbError:
