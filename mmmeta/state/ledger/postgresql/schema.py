@@ -210,6 +210,28 @@ IS_SUSPECT = f"coalesce(error_type IN ({', '.join(map(repr, SUSPECTS))}), false)
 PLACE = "(SELECT t.target FROM targets AS t WHERE t.id = ledger.target) AS at_target, ledger.place, ledger.mark"
 """Three columns of a query over ``ledger``, for ``read_place``."""
 
+_OF_NOBODY = (
+    "NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.classid = o.tableoid AND d.objid = o.oid AND d.deptype IN ({}))"
+)
+
+_THERE = f"""
+WITH s AS (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s)
+SELECT o.relname, o.relkind IN ('r', 'p', 'f') FROM pg_class AS o, s WHERE o.relnamespace = s.oid AND o.relkind NOT IN ('i', 'I', 't') AND {_OF_NOBODY.format("'e'")}
+UNION SELECT o.proname, false FROM pg_proc AS o, s WHERE o.pronamespace = s.oid AND {_OF_NOBODY.format("'e'")}
+UNION SELECT o.typname, false FROM pg_type AS o, s WHERE o.typnamespace = s.oid AND o.typtype <> 'c' AND {_OF_NOBODY.format("'e', 'i'")}
+"""
+"""SQL: what is in a schema, of whatever kind, and whether it is a table; not what belongs to an extension, nor what comes with
+something else that is there."""
+
+_HAS_INFO = f"""
+SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = %(schema)s AND c.relname = '{INFO}' AND c.relkind = 'r' AND (
+    SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname IN ('name', 'value')
+    AND a.atttypid = 'text'::regtype AND NOT a.attisdropped
+) = 2
+"""
+"""SQL: whether a table of ours is there, and not somebody else's that is called so."""
+
 Row = tuple[Any, ...]
 
 
@@ -237,7 +259,10 @@ def ensure(
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('mmmeta'), hashtext(%s))", (schema,))
         known = known_format(connection, schema, where, incomplete=incomplete)
         if not known:
-            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            # Who was given a schema need not be allowed to make one, not even one that is there.
+            there = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone()
+            if there is None:
+                connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
         connection.execute(f'SET LOCAL search_path TO "{schema}"')
         if not known:
             connection.execute(f"CREATE TABLE {INFO} (name {_TEXT} PRIMARY KEY, value text NOT NULL)")
@@ -251,23 +276,27 @@ def ensure(
 
 def known_format(connection: psycopg.Connection[Row], schema: str, where: str, *, incomplete: bool = False) -> int:
     """The format of the tables that are there; 0 for none. Raises as ``ensure`` does."""
-    names = {
-        str(name)
-        for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,)).fetchall()
-    }
-    if not names:
+    there = connection.execute(_THERE.encode(), {"schema": schema}).fetchall()
+    if not there:
         return 0
     info: dict[str, str] = {}
-    if INFO in names:
+    if connection.execute(_HAS_INFO.encode(), {"schema": schema}).fetchone():
         info = dict(connection.execute(f'SELECT name, value FROM "{schema}".{INFO}').fetchall())
     if info.get("role") == INCOMPLETE and not incomplete:
         raise StateDbError(f"{where} {broken_off(info.get(SOURCE, 'another one'))}")
     if info.get("role") not in (LEDGER, INCOMPLETE):
+        names = sorted(str(name) for name, is_table in there if is_table) or sorted(str(name) for name, _ in there)
+        what = "tables" if any(is_table for _, is_table in there) else "objects"
         raise StateDbError(
-            f"{where} has other tables in it ({', '.join(sorted(names)[:3])}) and was left untouched; "
+            f"{where} has other {what} in it ({', '.join(names[:3])}) and was left untouched; "
             "name a schema of its own in `state:`, with ?schema=name"
         )
-    known = int(info["format"])
+    known = int(text) if (text := info.get("format", "")).isdecimal() else 0
+    if not known:
+        raise StateDbError(
+            f"{where} is damaged: the entry 'format' of {INFO} is {text!r} and should be {FORMAT}; bring the schema back from a "
+            "backup, or name another one in `state:`"
+        )
     if known > FORMAT:
         raise FormatError(
             f"{where} has format {known}, made by a newer mmmeta; this one knows {FORMAT}: use that version, or name another "
