@@ -113,7 +113,6 @@ def started(root: Path, log: str, *words: str) -> Iterator[subprocess.Popen[byte
         "DAGSTER_HOME": str(root / "dagster_home"),
         "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PATH": os.pathsep.join([str(PROGRAMS), os.environ["PATH"]]),
-        "C_FORCE_ROOT": "1",
     }
     with (root / log).open("wb") as out:
         process = subprocess.Popen(
