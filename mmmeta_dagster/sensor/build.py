@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from mmmeta.clock import Clock, utcnow
-from mmmeta.errors import JobError
+from mmmeta.errors import JobError, MmmetaError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.publications import is_told, materialization
@@ -20,7 +20,7 @@ from mmmeta_dagster.sensor.observe import observe
 from mmmeta_dagster.sensor.outside import told_outside
 from mmmeta_dagster.sensor.sharing import Helper, Sharing, share
 from mmmeta_dagster.sensor.situation import Cursor, Situation
-from mmmeta_dagster.syncing import pulls, remote_of
+from mmmeta_dagster.syncing import is_seen, pulls
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of, spec_of
 
 
@@ -56,10 +56,16 @@ def build_remote_sensor(
         raise JobError(
             f"sensor of {metadir.name!r}: with work=, job= has to be a Dagster job, too, and not its name {job!r}"
         )
-    there = ", there and not only here," if pulls(metadir) and remote_of(metadir) is not None else ""
+    there = ", there and not only here," if is_seen(metadir) else ""
+    pulled = (
+        " A pull that fails does not count: it is asked for again for as long as it takes." if is_seen(metadir) else ""
+    )
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        situation = observe(followed, context.instance, after)
+        try:
+            situation = observe(followed, context.instance, after)
+        except MmmetaError as error:  # the database that machines share; the next tick asks again
+            return dg.SensorResult(skip_reason=f"Waiting: {error}.", cursor=context.cursor)
         now = clock()
         decision = decide(situation, Cursor.parse(context.cursor), now)
         news: list[dg.AssetMaterialization] = []
@@ -90,7 +96,8 @@ def build_remote_sensor(
         if decision.attempt > 1:
             of = "" if decision.pulls else f" of {metadir.sensor.attempts}"
             tags[keys.TAG_ATTEMPT] = f"{decision.attempt}{of}"
-        steps = _steps(followed, translator, decision)
+        # Whoever runs it may begin with an empty disk, where it does not lie here what runs have.
+        steps = None if situation.is_elsewhere and pulls(metadir) else _steps(followed, translator, decision)
         name = None if work is None else keys.import_job(metadir.name)
         request = dg.RunRequest(decision.run_key, job_name=name, tags=tags, asset_selection=steps)
         return dg.SensorResult([request], cursor=cursor, asset_events=news)
@@ -103,6 +110,7 @@ def build_remote_sensor(
             description=f"Asks for {keys.import_job(metadir.name)} when the remote's metadata is new{there} or work is due: a "
             "retry, the rest of a limit, an ended lease, a new or changed job. Never two at once; again after a "
             f"failure, with a growing pause; gives up after {metadir.sensor.attempts} attempts until something changes."
+            + pulled
             + (
                 f" Then for as many runs of {keys.work_job(metadir.name)} as share the work."
                 if work is not None
@@ -163,7 +171,7 @@ def _after(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, assets: 
 
 def _is_news(metadir: MetadirConfig, situation: Situation, cursor: Cursor) -> bool:
     """Whether the metadata db, which nobody materializes here, is a new one; not where it is not whole yet."""
-    if metadir.generate or situation.published in (None, cursor.reported):
+    if metadir.generate or situation.is_elsewhere or situation.published in (None, cursor.reported):
         return False
     return situation.not_whole is None and situation.on_its_way is None
 

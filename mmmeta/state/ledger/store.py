@@ -22,6 +22,7 @@ from mmmeta.state.ledger.payloads import Common, Teller, Told
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.view import LedgerView
 from mmmeta.state.liveness import Alive
+from mmmeta.state.status import Status
 
 Current = Callable[[Sequence[str]], Iterable[Candidate]]
 """Gives files by name as a job's rules see them now; a name that no file has comes as deleted."""
@@ -337,6 +338,14 @@ class LedgerStore(ABC):
     def common(self) -> Common | None:
         """What workers without files are told of all of them; None where nobody has told anything, or nobody is to."""
         return None
+
+    def tell(self, status: Status) -> None:
+        """Say what a client has merged, to whoever asks for runs on other machines; nothing where machines do not share it.
+
+        Raises:
+            StateDbError: it cannot be written.
+        """
+        return
 
     @abstractmethod
     def worker(self) -> Alive:

@@ -16,12 +16,14 @@ from mmmeta.state.ledger.postgresql.own_values import PostgresOwnValues
 from mmmeta.state.ledger.postgresql.payloads import COMMON
 from mmmeta.state.ledger.postgresql.progress import NOBODY
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
+from mmmeta.state.ledger.postgresql.signs import tell
 from mmmeta.state.ledger.postgresql.view import PostgresLedgerView
 from mmmeta.state.ledger.postgresql.worker import PostgresWorker
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.store import Ledger, LedgerStore
 from mmmeta.state.ledger.view import LedgerView
 from mmmeta.state.liveness import Alive
+from mmmeta.state.status import Status
 
 
 class _RolledBack(Exception):
@@ -75,6 +77,11 @@ class PostgresLedgerStore(LedgerStore):
         with self._server.looking() as transaction:
             text = read_entry(transaction, COMMON)
         return read_common(text) if text else None
+
+    def tell(self, status: Status) -> None:
+        copy = self._copy()
+        with self._server.transaction() as transaction:
+            tell(transaction, status, 0 if copy is None else copy.own_revision)
 
     def worker(self) -> Alive:
         return PostgresWorker(self._server, self._workers)
