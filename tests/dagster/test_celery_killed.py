@@ -138,7 +138,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait(30)
 
 
-def until(condition: Callable[[], object], root: Path, seconds: float = 120) -> None:
+def until(condition: Callable[[], object], root: Path, seconds: float = 180) -> None:
     """Wait for something; what all programs wrote is in the failure."""
     end = time.monotonic() + seconds
     while not condition():
