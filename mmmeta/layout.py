@@ -232,6 +232,10 @@ def _parts_below(path: str) -> tuple[str, ...]:
     return tuple(str(Path(*parts[:end])) for end in range(depth + 1, len(parts) + 1))
 
 
+NO_PLAIN_FILE = (errno.EFBIG, errno.EINVAL, errno.ELOOP)
+"""What ``read_plain`` gives where the file is to blame (its kind, its size, a link), and not a disk or permissions."""
+
+
 def open_plain(path: Path) -> int:
     """Open a regular file for reading, below a metadir as ``require_plain`` wants it; gives the descriptor.
 
@@ -256,12 +260,16 @@ def read_plain(path: Path, most: int) -> bytes:
         most: bytes.
 
     Raises:
-        OSError: as ``open_plain``, or it has more bytes.
+        OSError: as ``open_plain``, or it has more bytes; it names the file.
     """
     handle = open_plain(path) if METADIR in path.parts else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        content = b"" if size > most else file.read(most + 1)
+        try:
+            content = b"" if size > most else file.read(most + 1)
+        except OSError as error:
+            error.filename = str(path)
+            raise
         if size > most or len(content) > most:
             raise OSError(errno.EFBIG, f"has more than {most:,} bytes, which nothing of its kind has", str(path))
     return content

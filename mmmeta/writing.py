@@ -212,7 +212,7 @@ def written_aside(path: Path, *, by: Path, name: str) -> Iterator[BinaryIO]:
         name: what its temporary name there is made of; the next file of this name takes over what a killed process has left.
 
     Raises:
-        OSError: it cannot be written, or not be renamed from that folder.
+        OSError: it cannot be written, or not be renamed from that folder; it names the file.
     """
     temporary, handle = _temporary(by, name)
     with os.fdopen(handle, "wb") as file:
@@ -222,6 +222,9 @@ def written_aside(path: Path, *, by: Path, name: str) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(handle)
             os.replace(temporary, path)
+        except OSError as error:
+            error.filename = error.filename or str(path)  # a flush does not say what it is of
+            raise
         finally:
             # Still under the lock: after it, the name may be somebody else's.
             if _is_named(temporary, handle):

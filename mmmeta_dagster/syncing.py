@@ -24,6 +24,22 @@ def remote_of(metadir: MetadirConfig) -> str | None:
     return metadir.sensor.remote or metadir.sync.pull
 
 
+def is_seen(metadir: MetadirConfig) -> bool:
+    """Whether the sensor sees what the remote has published, and asks for the run that pulls it."""
+    return pulls(metadir) and remote_of(metadir) is not None
+
+
+def why_never_pulled(metadir: MetadirConfig) -> str | None:
+    """That nothing ever asks for a run that pulls, and what is missing, in sentences; None where something does."""
+    if not pulls(metadir) or is_seen(metadir) or metadir.schedules.import_ is not None:
+        return None
+    return (
+        f"Nothing asks for a run that pulls {source_of(metadir.sync)[0]}, for nobody can see what that would bring. Write the "
+        'remote\'s base path (sensor: {remote: "s3://…"}) or a time (schedules: {import: "*/15 * * * *"}) into the project file, or '
+        f"run {keys.import_job(metadir.name)} by hand."
+    )
+
+
 def source_of(sync: SyncConfig) -> tuple[str, str]:
     """From where runs pull, in words and without secrets, and its kind for the asset graph."""
     if sync.pull is None:

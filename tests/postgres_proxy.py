@@ -16,14 +16,14 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         target = psycopg.conninfo.conninfo_to_dict(url.replace("postgresql+psycopg://", "postgresql://"))
-        self._folder, self._host = str(target["host"]), "127.0.0.1"
+        self._folder, self._host, self._database = str(target["host"]), "127.0.0.1", target["dbname"]
         self._listener: socket.socket | None = None
         self._pairs: list[socket.socket] = []
         self.port = 0
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://test@{self._host}:{self.port}/postgres?schema={SCHEMA}"
+        return f"postgresql+psycopg://test@{self._host}:{self.port}/{self._database}?schema={SCHEMA}"
 
     def come(self) -> None:
         listener = socket.create_server((self._host, self.port))

@@ -6,7 +6,7 @@ pydantic says what is wrong; the line, the key that was probably meant and what 
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -73,13 +73,30 @@ def validate(
             return made
     except ValidationError as problem:
         errors = problem.errors(include_url=False, include_input=False)
-        keys = [key for key, _ in known]
-        found += [
-            _explain(model, error, document)
-            for error in errors
-            if not _is_misspelt(error, errors) and not _is_consequence(error, keys)
-        ]
+        found += explained(model, errors, document, [key for key, _ in known])
     raise all_problems(document, found)
+
+
+def explained(
+    model: type[BaseModel],
+    errors: Sequence[Any],
+    document: Document,
+    known: Sequence[KeyPath] = (),
+    also: Callable[[KeyPath], Sequence[str]] = lambda above: (),
+) -> list[tuple[KeyPath, str]]:
+    """What pydantic has found, in words: the key, and why; without what is merely a consequence.
+
+    Args:
+        errors: pydantic's.
+        document: what was read; its keys are those of the model.
+        known: keys of which it is known already that they are wrong.
+        also: the names that may stand below a key besides those of the model.
+    """
+    return [
+        _explain(model, error, document, also)
+        for error in errors
+        if not _is_misspelt(error, errors) and not _is_consequence(error, known)
+    ]
 
 
 def all_problems(document: Document, found: Sequence[tuple[KeyPath, str]]) -> InvalidFileError:
@@ -118,7 +135,7 @@ def _reason_of(error: Any) -> str:
     return _REASONS.get(error["type"], message[:1].lower() + message[1:])
 
 
-def _is_misspelt(error: Any, errors: list[Any]) -> bool:
+def _is_misspelt(error: Any, errors: Sequence[Any]) -> bool:
     """Whether a key is missing merely because it is there under a mistyped name, which is reported already."""
     if error["type"] != "missing":
         return False
@@ -140,16 +157,19 @@ def _is_unknown(error: Any) -> bool:
     return bool(error["type"] == "extra_forbidden")
 
 
-def _explain(model: type[BaseModel], error: Any, document: Document) -> tuple[KeyPath, str]:
+def _explain(
+    model: type[BaseModel], error: Any, document: Document, also: Callable[[KeyPath], Sequence[str]]
+) -> tuple[KeyPath, str]:
     """The key that is to blame, and the reason in words."""
     location = _key_of(error)
     key = _existing(location, document)
     if _is_unknown(error):
-        known = known_names(model, location[:-1])
+        known = [*known_names(model, location[:-1]), *also(location[:-1])]
         hint = near_misses(str(location[-1]), known) or (f" There are {', '.join(known)}." if known else "")
         return key, f"is not a key that is known here.{hint}"
     if error["type"] == "missing":
-        return key, f"the key {location[-1]!r} is missing. Add it below line {document.line(key)}"
+        where = f" below line {document.line(key)}" if document.lines else ""
+        return key, f"the key {location[-1]!r} is missing. Add it{where}"
     reason = _reason_of(error)
     if isinstance((error.get("ctx") or {}).get("error"), Exception):
         return key, reason

@@ -229,9 +229,16 @@ def _names(name: Path, handle: int) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the rename durable: the ledger says "done" durably right after it."""
+    """Make the rename durable: the ledger says "done" durably right after it.
+
+    Raises:
+        OSError: it names the folder.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
+    except OSError as error:
+        error.filename = str(folder)
+        raise
     finally:
         os.close(handle)

@@ -6,7 +6,9 @@ broke. ``~/.ssh/config``, keys and the agent count as they do for ``ssh``; a jum
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,8 +24,18 @@ KNOWN_HOSTS = "~/.ssh/known_hosts"
 CONNECTING = 30.0
 """Seconds until a host has answered, and as many until it has let us in."""
 
+_BROKEN = (EOFError, OSError, paramiko.SSHException)
+"""What paramiko raises of a line that broke."""
+
+_NO_ANSWER = -1
+"""Number of a request that was not sent."""
+
 KEEP_ALIVE = 20
 """Seconds after which a router between may think that nobody needs the connection any more."""
+
+
+# Of a line that breaks paramiko tells its log, and our error tells it in words. Without a handler it would be on stderr as well.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def known_host(url: str, stall: float) -> Any:
@@ -60,9 +72,12 @@ class _KnownHost(SFTPFileSystem):  # type: ignore[misc]
         if self._session is None or self._over is None or not _is_alive(self._over):
             self.hang_up()
             self._over = self._connected()
-            self._session = self._over.open_sftp()
-            channel = self._session.get_channel()
+            transport = self._over.get_transport()
+            assert transport is not None
+            self._session = _Session.from_transport(transport)
+            channel = None if self._session is None else self._session.get_channel()
             assert channel is not None
+            assert self._session is not None
             channel.settimeout(self._stall)
         return self._session
 
@@ -84,6 +99,7 @@ class _KnownHost(SFTPFileSystem):  # type: ignore[misc]
         parts = urlsplit(self._url)
         said = _config_of(parts.hostname or "")
         client = paramiko.SSHClient()
+        client.set_log_channel(__name__)
         client.load_system_host_keys()
         client.set_missing_host_key_policy(_OnlyKnown(self._url))
         try:
@@ -118,6 +134,23 @@ class _KnownHost(SFTPFileSystem):  # type: ignore[misc]
             client.close()
             raise
         return client
+
+
+class _Session(paramiko.SFTPClient):  # type: ignore[misc]
+    """A session whose ``readv`` says once that the line broke: who reads is told.
+
+    paramiko asks ahead in a thread of its own, where an error would be a traceback on stderr and nothing else.
+    """
+
+    def _async_request(self, fileobj: Any, *rest: Any) -> Any:
+        try:
+            return super()._async_request(fileobj, *rest)
+        except _BROKEN:
+            if not isinstance(fileobj, paramiko.SFTPFile):  # which is so in that thread alone
+                raise
+            with suppress(*_BROKEN):
+                self.close()  # whoever waits for an answer gets the error
+            return _NO_ANSWER
 
 
 class _OnlyKnown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]

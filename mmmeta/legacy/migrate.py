@@ -169,7 +169,7 @@ def _write(
                 write_atomic(layout.config, old.config.text.encode())
             with Server(layout, store, clock, meant=True).write(lambda writer: None) as writer:
                 _put(writer, files, old.metadata.unique, progress)
-            write_store(store, old.store, old.notes)
+            write_store(store, old.store)
             if is_server:
                 server.publisher.publish()
             else:
@@ -238,8 +238,14 @@ def _aside(base: Path, target: Path) -> Iterator[Path]:
                 f"{part} cannot be made: {error.strerror}; the new metadir is made beside the old one: {remedy_of(error)}"
             ) from error
         try:
-            yield part
-            os.rename(part, target)
+            try:
+                yield part
+                os.rename(part, target)
+            except OSError as error:
+                raise LegacyMetadirError(
+                    f"{error.filename2 or error.filename or target} cannot be written: {error.strerror or error}; {remedy_of(error)}. Nothing was "
+                    "changed, migrate again"
+                ) from error
             with suppress(OSError):
                 os.fsync(handle)
         except BaseException:

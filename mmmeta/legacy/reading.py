@@ -97,7 +97,7 @@ def read_old(layout: Layout, now: datetime) -> OldMetadir:
             raise FormatError(f"{metadir} holds nothing of mmmeta 0.1-0.4: no meta.db, no state.db, no CSVs in db/")
         state = None if state_db is None else read_state(state_db, metadata, doubts)
     notes = list(config.notes)
-    store = read_store(metadir / "_store", notes)
+    store = read_store(metadir / "_store", doubts)
     version = "0.4" if csvs else "0.1-0.3"
     return OldMetadir(str(metadir), version, config, metadata, state, store, doubts=doubts, notes=notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +19,9 @@ from mmmeta.errors import (
     SyncError,
     remedy_of,
 )
-from mmmeta.layout import METADIR, Layout, read_plain, why_misplaced
-from mmmeta.metadata.changelog.head import SEGMENT_NAME, SYNC_AGAIN, LogHead, Segment, read_log
+from mmmeta.layout import METADIR, NO_PLAIN_FILE, Layout, read_plain, why_misplaced
+from mmmeta.metadata.changelog.head import SEGMENT_NAME, LogHead, Segment, read_log
 from mmmeta.metadata.changelog.packing import prove_file
-from mmmeta.metadata.changelog.replay import digest_at
 from mmmeta.metadata.database import MetadataDatabase
 from mmmeta.metadata.db import Head, read_head, replaced_by
 from mmmeta.sync.folder import locked
@@ -70,7 +69,8 @@ class Copy:
         if os.path.lexists(layout.server_mark):
             raise ReadOnlyMetadirError(
                 f"{layout.metadir} is a server's: metadata is written here, and a pull would put another's over it. Pull into "
-                "another folder, or push from here"
+                "another folder, or push from here. If this is a copy, and a sync has brought the server's local/ with it, exclude "
+                f"local/ from that sync, and remove {layout.server_mark}"
             )
         if dry_run:
             refuse_legacy(layout.metadir)
@@ -81,15 +81,21 @@ class Copy:
             with locked(layout.metadir):
                 yield
         except OSError as error:
-            where = f"{error.filename} cannot be written" if error.filename else f"{layout.metadir} was not pulled"
-            raise SyncError(f"{where}: {error.strerror or error}; {remedy_of(error)}") from error
+            what = error.filename2 or error.filename or layout.metadir
+            raise SyncError(f"{what} cannot be written: {error.strerror or error}; {remedy_of(error)}") from error
 
     def log(self) -> LogHead | None:
-        """What ``head.json`` says here; None where there is none that can be read."""
+        """What ``head.json`` says here; None where there is none, or a sync tool has left something else there.
+
+        Raises:
+            SyncError: it cannot be read now, and so nobody can tell whether what comes may take its place.
+        """
         try:
             return read_log(self.layout)
-        except ChangeLogError:
-            return None  # a sync tool has left it; the one that comes takes its place
+        except ChangeLogError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno not in NO_PLAIN_FILE:
+                raise SyncError(f"{error}, and pull again") from error
+            return None  # the one that comes takes its place
 
     def content(self) -> Content | None:
         """What is here, by the log or by meta.db, whichever is newer; None for nothing.
@@ -189,26 +195,6 @@ def is_after(one: Content, other: Content) -> bool:
     if one.head.id == other.head.id:
         return one.head.revision > other.head.revision
     return other.head.id in one.replaces
-
-
-def why_not_of_history(layout: Layout, log: LogHead, came: Mapping[str, Path], before: Content | None) -> str | None:
-    """Why a log is not what became of what is here, as a sentence without its end; None where it is, or is another archive's.
-
-    Args:
-        came: where segments lie that are not in their place yet, by their names.
-    """
-    try:
-        if log.segments and digest_at(layout, log, log.head.revision, came) != log.head.digest:
-            return "its head.json tells another digest than its change log: run `mmmeta generate` at the server"
-        here = None if before is None else before.head
-        if here is None or here.id != log.head.id or digest_at(layout, log, here.revision, came) == here.digest:
-            return None
-    except ChangeLogError as error:
-        return str(error).removesuffix(f"; {SYNC_AGAIN}")
-    return (
-        f"its history does not contain revision {here.revision} as the copy here has it: two servers write this metadir, or one "
-        "was restored from a backup. If what it says now is what counts, repeat with accept_older=True (`--accept-older`)"
-    )
 
 
 def read_content(meta_db: Path) -> Content | None:

@@ -49,6 +49,13 @@ class _GivenUp(threading.Event):
         return super().is_set() or self._whole.is_set()
 
 
+MEND_THERE = (
+    "It may be written there just now: pull again. If that does not help, it is damaged there: remove it there, run `mmmeta "
+    "generate` at the server, and `mmmeta sync push` there if that is what brings it, which write it anew"
+)
+"""What to do about a file of the remote that is missing, or another one; who pulls can only wait."""
+
+
 class NotAsNamed(DownloadError):
     """The place has another file under a name than its ``head.json`` says: it was published anew meanwhile, or is damaged."""
 

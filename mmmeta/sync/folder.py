@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.documents.source import CHUNK, Deadline
@@ -79,9 +79,10 @@ class FolderPlace:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        with _translated(self._metadir):
-            make_folder(self._metadir)
-        with locked(self._metadir):
+        with ExitStack() as held:
+            with _translated(self._metadir):
+                make_folder(self._metadir)
+                held.enter_context(locked(self._metadir))
             yield
 
     def close(self) -> None:

@@ -18,9 +18,10 @@ from mmmeta.metadata.changelog.head import SYNC_AGAIN, parse_head, why_not_there
 from mmmeta.project.syncing import SyncConfig
 from mmmeta.reports import Progress
 from mmmeta.sync.command import command_line, run_command
-from mmmeta.sync.copy import Content, Copy, is_after, read_content, why_not_of_history
+from mmmeta.sync.copy import Content, Copy, is_after, read_content
 from mmmeta.sync.elsewhere import place_at
-from mmmeta.sync.fetch import Fetcher, NotAsNamed, Wanted
+from mmmeta.sync.fetch import MEND_THERE, Fetcher, NotAsNamed, Wanted
+from mmmeta.sync.history import names_of, why_not_after, why_not_of_history
 from mmmeta.sync.patience import ATTEMPTS, MINUTES, patiently, pause, small_at
 from mmmeta.sync.places import Place
 from mmmeta.sync.report import SyncReport
@@ -74,10 +75,16 @@ def pull(
         except MissingPackageError as error:
             raise SyncError(str(error)) from error
         except DownloadError as error:
-            kept = "" if error.is_refused else ", and what has come is kept: pull again, and it goes on"
-            raise SyncError(f"{str(error).rstrip('.')}. Nothing was changed here{kept}") from error
+            raise SyncError(f"{str(error).rstrip('.')}. Nothing was changed here{_next_step(error)}") from error
         finally:
             place.close()
+
+
+def _next_step(error: DownloadError) -> str:
+    """How the sentence goes on that says that nothing was changed."""
+    if isinstance(error, NotAsNamed) or error.is_missing:
+        return f". {MEND_THERE}"
+    return "" if error.is_refused else ", and what has come is kept: pull again, and it goes on"
 
 
 def _by_command(
@@ -101,7 +108,12 @@ def _by_command(
     reason = why_not_after(after, before) if before is not None and names_of(after) != names_of(before) else None
     if reason is not None and not accept_older:
         raise SyncError(f"{ran.shown}: what it brought is not what was expected: {reason}")
-    missing = None if log is None or log.head != after.head else why_not_there(copy.layout, log, 0)
+    missing = None
+    if log is not None and log.head == after.head:
+        missing = why_not_there(copy.layout, log, 0)
+        reason = None if missing is not None else why_not_of_history(copy.layout, log, {}, None)
+        if reason is not None:
+            raise SyncError(f"{ran.shown}: what it brought is not whole: {reason}")
     return SyncReport(
         place=ran.shown,
         revision_before=None if before is None else before.head.revision,
@@ -203,8 +215,9 @@ class _Pull:
         ]
         self._fetcher().all(wanted)
         came = {segment.name: one.path for segment, one in zip(lacks, wanted, strict=True)}
-        reason = why_not_of_history(copy.layout, log, came, before)
-        if reason is not None and not (went_back or self._accept_older):
+        accepted = went_back or self._accept_older
+        reason = why_not_of_history(copy.layout, log, came, None if accepted else before)
+        if reason is not None:
             copy.leave()
             raise SyncError(f"{self._place.shown}: {reason}. Nothing was changed here")
         smalls = self._smalls()
@@ -333,36 +346,3 @@ class _Pull:
         if self._accept_older and is_after(before, content):
             return True
         raise SyncError(f"{self._place.shown}: {reason}. Nothing was changed here")
-
-
-def names_of(content: Content) -> tuple[str, int, bytes]:
-    """What names it exactly."""
-    return content.head.id, content.head.revision, content.head.digest
-
-
-def why_not_after(content: Content, before: Content) -> str | None:
-    """Why a content may not take the place of what is here, as a sentence without its end; None where it may."""
-    head, here = content.head, before.head
-    if head.id == here.id:
-        if head.revision == here.revision:
-            return (
-                f"it has revision {head.revision}, and so has the copy here, and they differ: two servers write this metadir. "
-                "Pull from the one that counts, into an empty folder"
-            )
-        if head.revision < here.revision:
-            return (
-                f"it is at revision {head.revision}, and the copy here at {here.revision} already. If the remote really went "
-                "back, repeat with accept_older=True (`--accept-older`)"
-            )
-        return None
-    if here.id in content.replaces or not before.is_published:
-        return None
-    if is_after(before, content):
-        return (
-            "its metadata db was replaced by the one that the copy here is of. If the remote really went back, repeat with "
-            "accept_older=True (`--accept-older`)"
-        )
-    return (
-        f"it is of the metadata db {head.id}, and the copy here of {here.id}, which is another archive's. Pull it into another "
-        "folder; or, if it was made anew and shall take this one's place, move head.json, changes/ and meta.db here away first"
-    )

@@ -12,7 +12,7 @@ import time
 from contextlib import nullcontext
 
 from mmmeta.documents.source import Deadline
-from mmmeta.errors import ChangeLogError, DownloadError, MissingPackageError, SyncError
+from mmmeta.errors import ChangeLogError, DownloadError, MissingPackageError, SyncError, remedy_of
 from mmmeta.layout import Layout, read_plain, why_misplaced
 from mmmeta.metadata.changelog.head import LARGEST as LARGEST_HEAD
 from mmmeta.metadata.changelog.head import SYNC_AGAIN, LogHead, Segment, parse_head, read_log
@@ -84,6 +84,9 @@ def push(
     except DownloadError as error:
         again = "" if error.is_refused else ". Push again, and it goes on with what is missing there"
         raise SyncError(f"{str(error).rstrip('.')}{again}") from error
+    except OSError as error:  # what is elsewhere raises DownloadError
+        what = error.filename or layout.metadir
+        raise SyncError(f"{what} cannot be read: {error.strerror}; {remedy_of(error)}, and push again") from error
     finally:
         place.close()
 
@@ -121,7 +124,11 @@ class _Push:
                 except ChangeLogError as error:
                     # A publication has merged segments meanwhile, and swept away what head.json named before.
                     if not left:
-                        raise SyncError(f"{error}; at the server `mmmeta generate` mends it") from error
+                        reason = str(error).partition(f"; {SYNC_AGAIN}")[0]
+                        raise SyncError(
+                            f"{reason}. At the server, remove that file if it is there: `mmmeta generate` writes it anew, and then "
+                            "push again. At a client, sync it again"
+                        ) from error
         raise AssertionError("the last round returns or raises")
 
     def _run(self, started: float) -> SyncReport:

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster.components.resolved.core_models import OpSpec
 from pydantic import BaseModel, ValidationError
 
-from mmmeta.config.validation import InnerError, reasons_of
+from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
 from mmmeta.errors import ProjectError, near_misses
 from mmmeta.project import MetadirConfig, Variables
@@ -25,7 +25,7 @@ from mmmeta_dagster.assets.decorator import UnboundAsset
 from mmmeta_dagster.assets.ending import Ending
 from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.component.model import MetadirAttributes, fill_templates, resolution_of
-from mmmeta_dagster.component.problems import check_neighbours, refused
+from mmmeta_dagster.component.problems import check_neighbours, refused, told, unset_variables
 from mmmeta_dagster.component.scaffolder import MetadirScaffolder
 from mmmeta_dagster.component.words import NOTHING, Translation, Words, joined, read_words, translated
 from mmmeta_dagster.location import build_definitions
@@ -79,14 +79,17 @@ class MetadirComponent(dg.Component):
         if not isinstance(attributes, MetadirAttributes):
             raise ProjectError("a metadir needs attributes: {name: archive, path: ./archive}", path=context.path)
         folder = context.path if context.path.is_dir() else context.path.parent
-        value = fill_templates(attributes.written, context)
+        written = attributes.written
+        value, unfilled = fill_templates(written, context)
+        wrong = [*unset_variables(written), *unfilled]
+        wrong += told(context, written, attributes.errors, wrong)
+        if wrong:
+            raise refused(context, wrong)
         assets = [_asset(name, number, context) for number, name in enumerate(value.pop("assets", None) or ())]
         try:
             metadir = MetadirConfig.model_validate(value, context={"folder": folder, "needs_action": True})
         except ValidationError as error:
-            variables = Variables()
-            variables.fill(attributes.written)
-            raise refused(context, [(key, variables.hide(reason)) for key, reason in reasons_of(error)]) from None
+            raise refused(context, told(context, written, error.errors(include_url=False))) from None
         for job in metadir.jobs.values():
             try:
                 automation_condition(metadir, job)
@@ -96,8 +99,8 @@ class MetadirComponent(dg.Component):
         words: dict[KeyPath, Words] = {}
         problems: list[tuple[KeyPath, str]] = []
         for place, own in attributes.words.items():
-            words[place], wrong = read_words(own, place, resolution)
-            problems += wrong
+            words[place], found = read_words(own, place, resolution)
+            problems += found
         if problems:
             raise _refused(context, attributes.words, problems)
         whole = words.pop((), NOTHING)

@@ -1,21 +1,18 @@
-"""The attributes of ``MetadirComponent``: checked while Dagster can still tell the line, then filled from its templates."""
+"""The attributes of ``MetadirComponent``: read, checked as far as templates allow, then filled from Dagster's templates."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 import dagster as dg
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
 
-from mmmeta.config.validation import known_names
 from mmmeta.config.yaml_file import KeyPath
-from mmmeta.errors import near_misses
 from mmmeta.project import MetadirConfig, Variables, metadir_schema
-from mmmeta_dagster.component.words import OP, TRANSLATION, add_to_schema, taken_out
+from mmmeta_dagster.component.words import add_to_schema, reason_of_template, taken_out
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _VARIABLE = re.compile(r"\{\{\s*env\.")
@@ -46,6 +43,7 @@ class MetadirAttributes(MetadirConfig):
 
     _written: Any = PrivateAttr(default=None)
     _words: Mapping[KeyPath, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
+    _errors: Sequence[Any] = PrivateAttr(default=())
 
     @property
     def written(self) -> Mapping[str, Any]:
@@ -57,25 +55,26 @@ class MetadirAttributes(MetadirConfig):
         """``translation`` and ``op`` as they stand in the file, of the metadir and of each job, by place."""
         return self._words
 
+    @property
+    def errors(self) -> Sequence[Any]:
+        """pydantic's errors about what is wrong whatever the templates give. Who loads the component tells them, for Dagster would
+        tell them in pydantic's words."""
+        return self._errors
+
     @model_validator(mode="wrap")
     @classmethod
     def _fill(cls, value: Any, handler: Any) -> Any:
         value, words = taken_out(value)
-        variables = Variables()
-        filled = variables.fill(value)
-        unset = [reason for _, reason in variables.problems if "is not set" in reason]
-        if unset:
-            raise ValueError("; ".join(unset))
+        errors: list[Any] = []
         try:
-            made = handler(filled)
+            made = handler(Variables().fill(value))
         except ValidationError as error:
-            found = [(one, _at(value, one["loc"])) for one in error.errors(include_url=False)]
-            wrong = [_told(one, written, variables) for one, written in found if _is_known(one, written)]
-            if wrong:
-                raise ValidationError.from_exception_data(error.title, wrong) from None
+            found = error.errors(include_url=False, include_input=False)
+            errors = [one for one in found if _is_known(one, _at(value, one["loc"]))]
             made = cls.model_construct()  # what stands in templates is known when it is loaded
         made._written = value
         made._words = words
+        made._errors = errors
         return made
 
     @classmethod
@@ -91,13 +90,14 @@ class MetadirAttributes(MetadirConfig):
         return plain
 
 
-def fill_templates(value: Any, context: dg.ComponentLoadContext) -> Any:
-    """A copy of what was written with all templates filled.
+def fill_templates(value: Any, context: dg.ComponentLoadContext) -> tuple[Any, list[tuple[KeyPath, str]]]:
+    """A copy of what was written with all templates filled, and what is wrong with those that cannot be.
 
     Environment variables are filled in as in the project file, where they are text. What is no template stays as it is:
     Dagster's own filling makes a number of the text "123".
     """
-    return _filled(value, resolution_of(context))
+    problems: list[tuple[KeyPath, str]] = []
+    return _filled(value, resolution_of(context), (), problems), problems
 
 
 def resolution_of(context: dg.ComponentLoadContext) -> dg.ResolutionContext:
@@ -109,17 +109,23 @@ def resolution_of(context: dg.ComponentLoadContext) -> dg.ResolutionContext:
     return context.resolution_context.with_scope(context=scope)
 
 
-def _filled(value: Any, resolution: dg.ResolutionContext) -> Any:
+def _filled(value: Any, resolution: dg.ResolutionContext, key: KeyPath, problems: list[tuple[KeyPath, str]]) -> Any:
     if isinstance(value, Mapping):
-        return {key: _filled(entry, resolution.at_path(key)) for key, entry in value.items()}
+        return {name: _filled(entry, resolution.at_path(name), (*key, name), problems) for name, entry in value.items()}
     if isinstance(value, list):
-        return [_filled(entry, resolution.at_path(number)) for number, entry in enumerate(value)]
+        return [
+            _filled(entry, resolution.at_path(number), (*key, number), problems) for number, entry in enumerate(value)
+        ]
     if not isinstance(value, str):
         return value
-    whole = _TEMPLATE.fullmatch(value)
-    if whole and "{{" not in value[2:]:
-        return _one(value, resolution)  # a number stays one
-    return _TEMPLATE.sub(lambda found: str(_one(found.group(), resolution)), value)
+    try:
+        whole = _TEMPLATE.fullmatch(value)
+        if whole and "{{" not in value[2:]:
+            return _one(value, resolution)  # a number stays one
+        return _TEMPLATE.sub(lambda found: str(_one(found.group(), resolution)), value)
+    except Exception as error:  # Dagster raises errors of many types for what its templates give
+        problems.append((key, reason_of_template(error)))
+        return value
 
 
 def _one(template: str, resolution: dg.ResolutionContext) -> Any:
@@ -142,22 +148,6 @@ def _is_known(error: Any, written: Any) -> bool:
     """Whether something is wrong for certain: what a template of Dagster's gives is not known yet, but its key is."""
     template = isinstance(written, str) and any(not _VARIABLE.match(one) for one in _TEMPLATE.findall(written))
     return not template or error["type"] == "extra_forbidden"
-
-
-def _told(error: Any, written: Any, variables: Variables) -> InitErrorDetails:
-    """An error of pydantic's, with the near misses of an unknown key, and with what was written instead of what a
-    variable held. Dagster adds file and line."""
-    location = error["loc"]
-    kind, about = error["type"], error.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = known_names(MetadirAttributes, location[:-1])
-        if len(location) == 1 or (len(location) == 3 and location[0] == "jobs"):
-            known = [*known, TRANSLATION, OP]
-        hint = near_misses(str(location[-1]), known) or f" There are {', '.join(known)}"
-        kind, about = "value_error", {"error": ValueError(f"is not a key that is known here.{hint}")}
-    elif isinstance(about.get("error"), Exception):
-        about = {**about, "error": ValueError(variables.hide(str(about["error"])))}
-    return InitErrorDetails(type=kind, loc=location, input=written, ctx=about)
 
 
 def _plain(schema: Any) -> Any:

@@ -5,28 +5,68 @@ Also what two components of one project may not have in common.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
-from mmmeta.config.validation import all_problems
-from mmmeta.config.yaml_file import KeyPath, key_text, read_yaml
+from mmmeta.config.validation import all_problems, explained
+from mmmeta.config.yaml_file import Document, KeyPath, key_text, read_yaml
 from mmmeta.errors import InvalidFileError, ProjectError
-from mmmeta.project import MetadirConfig, check_names
+from mmmeta.project import MetadirConfig, Variables, check_names
+from mmmeta_dagster.component.model import MetadirAttributes
+from mmmeta_dagster.component.words import OP, TRANSLATION
 
 WrongKey = tuple[KeyPath, str]
 """A key below ``attributes``, and what is wrong with it."""
 
 
 def refused(context: dg.ComponentLoadContext, problems: Sequence[WrongKey]) -> InvalidFileError:
-    """One error for all that is wrong in a component's ``defs.yaml``."""
+    """One error for all that is wrong in a component's ``defs.yaml``, a line each."""
     file = _file_of(context)
     try:
         return all_problems(read_yaml(file, ProjectError), [(("attributes", *key), reason) for key, reason in problems])
     except (OSError, ProjectError):  # several components in one file, or none: the keys say enough
-        reasons = [f"{key_text(key)}: {reason}" if key else reason for key, reason in problems]
-        return ProjectError("; ".join(reasons), path=file)
+        first, *more = [ProjectError(reason, path=file, key=key_text(key) or None) for key, reason in problems]
+        return ProjectError("".join([first.reason, *(f"\n{one}" for one in more)]), path=file, key=first.key)
+
+
+def told(
+    context: dg.ComponentLoadContext, written: Mapping[str, Any], errors: Sequence[Any], known: Sequence[WrongKey] = ()
+) -> list[WrongKey]:
+    """What pydantic has found in the attributes, in the words of the project file, without what environment variables held.
+
+    Args:
+        written: the attributes as they stand in the file.
+        known: what is wrong already; what follows from it is left out.
+    """
+    variables = Variables()
+    variables.fill(dict(written))
+    document = Document(_file_of(context), written, ProjectError, _lines(context))
+    found = explained(MetadirAttributes, errors, document, [key for key, _ in known], _dagsters)
+    return [(key, variables.hide(reason)) for key, reason in found]
+
+
+def unset_variables(written: Mapping[str, Any]) -> list[WrongKey]:
+    """The environment variables that are asked for and are not there."""
+    variables = Variables()
+    variables.fill(dict(written))
+    return [(key, reason) for key, reason in variables.problems if "is not set" in reason]
+
+
+def _dagsters(above: KeyPath) -> Sequence[str]:
+    """Dagster's words, where they may stand."""
+    return (TRANSLATION, OP) if not above or (len(above) == 2 and above[0] == "jobs") else ()
+
+
+def _lines(context: dg.ComponentLoadContext) -> dict[KeyPath, int]:
+    """The lines of what stands below ``attributes``; none where nobody can tell."""
+    try:
+        lines = read_yaml(_file_of(context), ProjectError).lines
+    except (OSError, ProjectError):
+        return {}
+    return {key[1:]: line for key, line in lines.items() if key[0] == "attributes"}
 
 
 def check_neighbours(context: dg.ComponentLoadContext, metadir: MetadirConfig, others: Iterable[MetadirConfig]) -> None:

@@ -89,7 +89,7 @@ def read_words(
                 )
         # Dagster raises errors of many types for what its templates give.
         except Exception as error:
-            problems.append(((*place, OP), _line(error)))
+            problems.append(((*place, OP), reason_of_template(error)))
     return Words(None if translation is None else _translation(translation, resolution), made), problems
 
 
@@ -131,7 +131,7 @@ def translated(spec: dg.AssetSpec, asset: MetadirAsset, said: Iterator[tuple[Key
             new = words.translation(spec, asset)
         except Exception as error:  # of many types, as above
             # Its own text is all there is to say; what it stems from may hold what a variable held.
-            raise InnerError(_line(error), (*place, TRANSLATION)) from None
+            raise InnerError(reason_of_template(error), (*place, TRANSLATION)) from None
         if asset.job is not None and asset.job.partitions is not None and new.partitions_def != spec.partitions_def:
             reason = (
                 f"the job {asset.name!r} has partitions: of its own, which divide its files. Leave partitions_def out"
@@ -174,5 +174,8 @@ def add_to_schema(schema: dict[str, Any]) -> None:
     schema["$defs"].update(definitions)
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+def reason_of_template(error: Exception) -> str:
+    """Why a template or a word of Dagster's cannot be, in a line. Dagster quotes the file around it first, which the place tells."""
+    *_, last = str(error).strip().splitlines() or [type(error).__name__]
+    kind, colon, reason = last.partition("Error: ")
+    return " ".join((reason if colon and kind.isidentifier() else last).split()).rstrip(".")

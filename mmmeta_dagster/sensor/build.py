@@ -20,7 +20,7 @@ from mmmeta_dagster.sensor.observe import observe
 from mmmeta_dagster.sensor.outside import told_outside
 from mmmeta_dagster.sensor.sharing import Helper, Sharing, share
 from mmmeta_dagster.sensor.situation import Cursor, Situation
-from mmmeta_dagster.syncing import pulls, remote_of
+from mmmeta_dagster.syncing import is_seen, pulls
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of, spec_of
 
 
@@ -56,7 +56,10 @@ def build_remote_sensor(
         raise JobError(
             f"sensor of {metadir.name!r}: with work=, job= has to be a Dagster job, too, and not its name {job!r}"
         )
-    there = ", there and not only here," if pulls(metadir) and remote_of(metadir) is not None else ""
+    there = ", there and not only here," if is_seen(metadir) else ""
+    pulled = (
+        " A pull that fails does not count: it is asked for again for as long as it takes." if is_seen(metadir) else ""
+    )
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         try:
@@ -107,6 +110,7 @@ def build_remote_sensor(
             description=f"Asks for {keys.import_job(metadir.name)} when the remote's metadata is new{there} or work is due: a "
             "retry, the rest of a limit, an ended lease, a new or changed job. Never two at once; again after a "
             f"failure, with a growing pause; gives up after {metadir.sensor.attempts} attempts until something changes."
+            + pulled
             + (
                 f" Then for as many runs of {keys.work_job(metadir.name)} as share the work."
                 if work is not None

@@ -70,6 +70,8 @@ def decide(situation: Situation, cursor: Cursor, now: datetime) -> Decision:
     decision = _decide(situation, pulls.remembered(situation, cursor), now)
     if situation.misplaced is not None and situation.misplaced not in decision.reason:
         decision = replace(decision, reason=f"{decision.reason} Beside it {situation.misplaced}.")
+    if situation.never_pulled is not None and decision.run_key is None:
+        decision = replace(decision, reason=f"{decision.reason} {situation.never_pulled}")
     if situation.remote_problem is not None:
         trouble = f"The store at the remote cannot be read: {situation.remote_problem}."
         return replace(decision, reason=f"{decision.reason} {trouble}")

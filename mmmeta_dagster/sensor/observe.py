@@ -22,7 +22,7 @@ from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import is_gone, layout_of, mark_of_files, why_not_readable
 from mmmeta_dagster.runs import helpers_of, runs_of
 from mmmeta_dagster.sensor.situation import JobWanted, SharedJob, Situation
-from mmmeta_dagster.syncing import pulls, remote_of
+from mmmeta_dagster.syncing import pulls, remote_of, why_never_pulled
 
 REMOTE_TIMEOUT = 10.0
 """Seconds that the remote has to answer, once a tick. Dagster ends a tick after 60 seconds; long before that the sensor has
@@ -80,6 +80,7 @@ def observe(
         attempts=metadir.sensor.attempts,
         loaded=_LOADED,
         pulls=pulls(metadir),
+        never_pulled=why_never_pulled(metadir),
         is_shared=signs.are_shared,
         is_elsewhere=elsewhere,
     )

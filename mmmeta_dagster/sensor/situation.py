@@ -82,6 +82,7 @@ class Situation:
             synced yet changes nothing here, so it is no part of ``mark``.
         remote_problem: why ``remote`` could not be read, None where nothing is wrong.
         pulls: whether a run can bring what the remote has published.
+        never_pulled: that nothing asks for a run that pulls, in sentences; None where something does, or no run can pull.
         is_stale: whether it is the age of the metadir alone that ``not_whole`` speaks of.
         is_shared: whether the state is in a database that machines share, so that runs may work where the sensor does not
             look.
@@ -113,6 +114,7 @@ class Situation:
     remote: Publication | None = None
     remote_problem: str | None = None
     pulls: bool = False
+    never_pulled: str | None = None
     is_stale: bool = False
     is_shared: bool = False
     is_elsewhere: bool = False

@@ -35,6 +35,7 @@ USED = (
     "mmmeta.jobs.actions.download",
     "mmmeta.jobs.actions.load",
     "mmmeta.jobs.check",
+    "mmmeta.sync.folder",
     "mmmeta.target.present",
     "mmmeta.target.target",
     "sqlalchemy.dialects.sqlite",

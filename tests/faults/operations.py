@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import syncs
 import verbs
 from verbs import STATE, Say, Verb, delivered, quiet
 from worlds import NAMES, World, ledger, rows
@@ -170,4 +171,5 @@ VERBS: dict[str, Verb] = {
     "moved": Verb(downloads_elsewhere, tell_moved, nothing_lost),
     "prune": Verb(long_deleted, make_smaller, pruned),
     "rename": Verb(loaded, rename, renamed),
+    **syncs.VERBS,
 }

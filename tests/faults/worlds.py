@@ -25,6 +25,9 @@ from mmmeta.clock import utcnow
 NAMES = ("a", "b", "c")
 """Of the documents, and of their files."""
 
+OLD = "old"
+"""Folder of a metadir of mmmeta 0.1-0.4. Nobody else may open its databases: even who only looks at their log changes them."""
+
 _VOLATILE = re.compile(
     r"(__(rev|state_rev|meta_added|meta_last_updated|deleted_at|source_mtime|state_added|state_last_updated)"
     r"|.*_at|token|asked|attempts|tried|lease_until|boot|worker|run_id|due|rev|state|id|heartbeat|evaluated|error_.*)"
@@ -110,7 +113,8 @@ class World:
 
 
 def databases(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*.db") if path.stat().st_size)
+    old = root / OLD / "_mmmeta"
+    return sorted(path for path in root.rglob("*.db") if path.stat().st_size and old not in path.parents)
 
 
 def rows(path: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -148,6 +152,8 @@ def contents(root: Path) -> dict[str, Any]:
             continue
         if path.name == "scan.db":
             found[name] = "memory"
+        elif path.is_relative_to(root / OLD / "_mmmeta"):
+            found[name] = hashlib.sha1(path.read_bytes()).hexdigest()
         elif path.suffix == ".db":
             found.update({f"{name} {table}": content for table, content in _tables(path, root)})
         elif path.name == "status.json":

@@ -20,9 +20,12 @@ from old_versions import unpack
 
 from mmmeta import Metadir
 from mmmeta.cli import main
+from mmmeta.cli.problems import WITH_PROBLEMS
 from mmmeta.errors import LegacyMetadirError
 from mmmeta.legacy import csvs, databases, reading
 from mmmeta.legacy.migrate import MIGRATED
+from mmmeta.legacy.store import UNFIT
+from mmmeta.store.store import LARGEST
 
 
 def run(base: Path, *words: str, code: int = 0) -> Result:
@@ -329,8 +332,10 @@ def test_the_store_comes_along_as_text_that_stays_the_same(tmp_path: Path) -> No
     (store / ".hidden").write_text("x")
     (store / "word").write_text("True")
     (store / "a_link").symlink_to(store / "word")
-    result = run(base)
-    assert "store key .hidden stayed behind" in result.output
+    (store / "large").write_bytes(b"x" * (LARGEST + 1))
+    for options in (["--dry-run"], []):
+        result = run(base, *options, code=WITH_PROBLEMS)
+        assert f"{UNFIT}: 3 (.hidden, a_link, large)" in result.output
     with Metadir(base / MIGRATED) as m:
         assert (m.store["empty"], m.store["word"], m.store["new_files"]) == ("", "True", 17)
         assert "seen_last_updated" not in m.store

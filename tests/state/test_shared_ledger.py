@@ -74,7 +74,7 @@ def cut_connections() -> None:
     with connected() as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mmmeta' "
-            "AND pid <> pg_backend_pid()"
+            "AND datname = current_database() AND pid <> pg_backend_pid()"
         )
 
 

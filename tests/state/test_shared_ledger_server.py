@@ -51,7 +51,7 @@ def cut_in_the_middle(ledgers: LedgerStore) -> None:
     ("change", "said"),
     [
         (("@/", ":s3cret@127.0.0.1:1/"), "refused"),
-        (("/postgres?", "/nothing_here?"), "nothing_here.*createdb"),
+        (("@/", "@/nothing_here_"), "nothing_here_.*createdb"),
         (("test@", "nobody:s3cret@"), "nobody.*check user and password"),
         (("schema=", "schema=Not-A-Name"), "no name that is taken"),
         (("schema=", "nonsense=1&schema="), "nonsense"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +17,7 @@ from sync_places import Site, files_of, head_of, publish, synced
 
 from mmmeta import Metadir, mmmeta
 from mmmeta.errors import LegacyMetadirError, ReadOnlyMetadirError, SyncError
+from mmmeta.project import SyncConfig
 from mmmeta.sync import pull, push
 
 
@@ -90,6 +93,19 @@ def test_a_server_is_not_pulled_into(server: Path, tmp_path: Path) -> None:
     assert synced(server) == before
 
 
+def test_a_copy_that_came_with_the_local_of_its_server_is_told_how_to_be_one(server: Path, client: Path) -> None:
+    """Two servers of one metadir is what it would become."""
+    shutil.copytree(server, client)
+    publish(server, "x")
+    with pytest.raises(
+        ReadOnlyMetadirError, match=r"exclude local/ from that sync, and remove .*_mmmeta/local/server$"
+    ):
+        pull(client, str(server))
+    (client / "_mmmeta" / "local" / "server").unlink()
+    assert pull(client, str(server)).is_new
+    assert files_of(client) == files_of(server)
+
+
 def test_an_old_metadir_is_not_pulled_into(server: Path, client: Path) -> None:
     """It stays as it is."""
     (client / "_mmmeta" / "db").mkdir(parents=True)
@@ -152,16 +168,74 @@ def test_what_another_server_made_of_the_same_metadir_is_refused(server: Path, c
 
 
 def test_a_head_that_tells_another_digest_is_refused(server: Path, client: Path) -> None:
-    """The copy stays one that an update can merge."""
+    """The copy stays one that an update can merge, also where an older revision would be accepted."""
     pull(client, str(server))
     before = synced(client)
     publish(server, "d")
     head = server / "_mmmeta" / "head.json"
     said = json.loads(head.read_text())
     head.write_text(json.dumps(said | {"digest": "0" * 32}))
-    with pytest.raises(SyncError, match=r"head\.json tells another digest than its change log: run `mmmeta generate`"):
+    for accept_older in (False, True):
+        with pytest.raises(
+            SyncError, match=r"head\.json tells another digest than its change log: run `mmmeta generate`"
+        ):
+            pull(client, str(server), accept_older=accept_older)
+        assert synced(client) == before
+
+
+def test_a_damaged_segment_is_mended_as_the_error_says(server: Path, client: Path, tmp_path: Path) -> None:
+    """At a server, and where it is pushed to; its length tells nothing of it."""
+    place = tmp_path / "place"
+    push(server, str(place))
+    for remote in (server, place):
+        path = remote / "_mmmeta" / "changes" / head_of(remote).segments[-1].name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(
+            SyncError, match=r"pull again\. If that does not help, .*remove it there, run `mmmeta generate`"
+        ):
+            pull(client, str(remote))
+        if remote == server:
+            with pytest.raises(SyncError, match=r"remove that file if it is there: `mmmeta generate` writes it anew"):
+                push(server, str(tmp_path / "another"))
+        path.unlink()
+        with mmmeta(server) as m:
+            m.generate()
+        push(server, str(place))
+        pull(client, str(remote))
+        assert files_of(client) == files_of(server)
+        shutil.rmtree(client)
+
+
+def test_a_head_of_a_program_that_tells_another_digest_is_named(server: Path, client: Path) -> None:
+    """By the pull that ran it, and not only by the update after it."""
+    head = server / "_mmmeta" / "head.json"
+    head.write_text(json.dumps(json.loads(head.read_text()) | {"digest": "0" * 32}))
+    (server / "_mmmeta" / "meta.db").unlink()
+    program = SyncConfig(command=["cp", "-r", str(server / "_mmmeta"), "{path}"])
+    client.mkdir()
+    with pytest.raises(SyncError, match=r"what it brought is not whole: its head\.json tells another digest"):
+        pull(client, program)
+
+
+def test_a_segment_that_no_server_writes_is_named_as_the_remote_has_it(server: Path, client: Path) -> None:
+    """Its head.json says the same of it; and who mends that."""
+    path, content = server / "_mmmeta/changes/3-3.jsonl.gz", gzip.compress(b"nonsense\n", mtime=0)
+    path.write_bytes(content)
+    head = server / "_mmmeta" / "head.json"
+    said = json.loads(head.read_text())
+    told = {"bytes": len(content), "size": 9, "sha256": hashlib.sha256(content).hexdigest()}
+    said["segments"][-1].update(told)
+    head.write_text(json.dumps(said))
+    with pytest.raises(SyncError, match=r": changes/3-3\.jsonl\.gz holds .*move head\.json and changes/ away and run"):
         pull(client, str(server))
-    assert synced(client) == before
+    assert synced(client) == {}
+    (server / "_mmmeta" / "head.json").unlink()
+    shutil.rmtree(server / "_mmmeta" / "changes")
+    with mmmeta(server) as m:
+        m.generate()
+    pull(client, str(server))
+    assert files_of(client) == files_of(server)
 
 
 def test_an_older_revision_is_refused_unless_it_is_accepted(server: Path, client: Path, memory: str) -> None:

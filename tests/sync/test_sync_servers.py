@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remotes import EVERY, WRITABLE, Remote
+from remotes import EVERY, SFTP, WRITABLE, Remote
 from synced import assert_untouched, client, contents, files_in, lay, publish, remote, server
 from tcp_proxy import Line, line_to
 
@@ -17,13 +19,7 @@ from mmmeta import Metadir, mmmeta
 from mmmeta.errors import MmmetaError, SyncError
 from mmmeta.sync import pull, push
 
-pytestmark = [
-    pytest.mark.services,
-    # paramiko asks ahead in a thread of its own, which nobody catches when the line is cut.
-    pytest.mark.filterwarnings(
-        r"ignore:Exception in thread .*_prefetch_thread:pytest.PytestUnhandledThreadExceptionWarning"
-    ),
-]
+pytestmark = pytest.mark.services
 __all__ = ["client", "remote", "server"]
 
 every = pytest.mark.parametrize("remote", EVERY, indirect=True)
@@ -228,6 +224,23 @@ def test_a_line_that_is_always_cut(
     pull(client.layout.base, behind.url)
     client.update()
     assert contents(client) == contents(server)
+
+
+@pytest.mark.parametrize("remote", [SFTP], indirect=True)
+def test_a_cut_line_is_told_once_and_in_words(
+    remote: Remote, line: Line, server: Metadir, client: Metadir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the error, and not by what the library under it logs, or by its threads."""
+    lay(server, remote)
+    line.cut_after = 120_000
+    behind = through(line, remote, monkeypatch)
+    words = ["--metadir", str(client.layout.base), "sync", "pull", behind.url]
+    program = "import mmmeta.sync.patience as p; p.PAUSE = 0.01; from mmmeta.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert "Nothing was changed here, and what has come is kept" in result.stderr
+    assert line.hurt > 1
 
 
 @writable

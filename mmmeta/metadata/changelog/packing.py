@@ -104,10 +104,10 @@ def prove_file(path: Path, segment: Segment) -> None:
     with _opened(path, segment) as file:
         while chunk := _read(file, path):
             if file.tell() == len(chunk) and chunk[:2] != _MAGIC:
-                raise ChangeLogError(f"{path} is not the segment that head.json names: no gzip file; {SYNC_AGAIN}")
+                raise _another(path, "no gzip file")
             digest.update(chunk)
     if digest.hexdigest() != segment.sha256:
-        raise ChangeLogError(f"{path} is not the segment that head.json names: its SHA-256 is another; {SYNC_AGAIN}")
+        raise _another(path, "its SHA-256 is another")
 
 
 def unpack(path: Path, segment: Segment) -> Generator[bytes, None, None]:
@@ -168,6 +168,13 @@ def _read(file: BinaryIO, path: Path) -> bytes:
         return file.read(_AT_ONCE)
     except OSError as error:
         raise ChangeLogError(f"{path} cannot be read: {error.strerror}; {remedy_of(error)}") from error
+
+
+def _another(path: Path, reason: str) -> ChangeLogError:
+    return ChangeLogError(
+        f"{path} is not the segment that head.json names: {reason}; {SYNC_AGAIN}. If it comes like this again, it is damaged at the "
+        "server: remove it there and run `mmmeta generate`, which writes it anew"
+    )
 
 
 def _odd(path: Path, reason: str) -> ChangeLogError:

@@ -106,15 +106,29 @@ def test_all_that_is_wrong_is_named_with_line_and_near_miss(project: Folder, mon
         """,
     )
     said = project.why_not()
-    for line, reason in {
-        6: "Did you mean 'sensor'?",
-        9: "'>>' is not an operator. Did you mean '>'?",
-        11: "Did you mean 'to'?",
-        12: "valid integer",
-    }.items():
-        (problem,) = [part for part in said.split("`attributes.")[1:] if f" at {path}:{line}`" in part.split("\n")[0]]
-        assert reason in problem
+    expected = [
+        f"{path}:6: attributes.sensr: is not a key that is known here. Did you mean 'sensor'?",
+        f"{path}:9: attributes.jobs.fetch.where.a[\">>\"]: a: '>>' is not an operator. Did you mean '>'?",
+        f"{path}:11: attributes.jobs.fetch.download.too: is not a key that is known here. Did you mean 'to'?",
+        f"{path}:12: attributes.jobs.fetch.attempts: needs a whole number (it is '{{{{ env.MANY }}}}')",
+        f"{path}:13: attributes.jobs.fetch.backoff: 'later' not found in scope",
+    ]
+    told = [line for line in said.splitlines() if line.startswith(str(path))]
+    assert [line[: len(start)] for line, start in zip(told, expected, strict=True)] == expected
     assert "a-secret" not in said
+    assert "pydantic" not in said
+
+
+def test_mistakes_of_one_of_several_components_in_a_file_are_a_line_each(project: Folder) -> None:
+    """Its lines cannot be told, but file, key and remedy."""
+    one = "type: mmmeta_dagster.MetadirComponent\nattributes:\n  name: one\n  path: a\n"
+    path = project.component("docs", "attributes: {name: docs, path: ./data, sensr: {}, jobs: {a: {attemps: 5}}}\n")
+    path.write_text(f"{path.read_text()}---\n{one}")
+    told = [line for line in project.why_not().splitlines() if line.startswith(str(path))]
+    assert told == [
+        f"{path}: jobs.a.attemps: is not a key that is known here. Did you mean 'attempts'?",
+        f"{path}: sensr: is not a key that is known here. Did you mean 'sensor'?",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from small_archive import PROJECT, Archive
 from watch import Watch
 
 from mmmeta.clock import utcnow
-from mmmeta.project import Schedules
+from mmmeta.project import MetadirConfig, Schedules, SyncConfig
 from mmmeta.sync import pull
-from mmmeta_dagster import build_import_job, build_schedules, keys
+from mmmeta_dagster import build_import_job, build_remote_sensor, build_schedules, keys
 
 SYNCED, STATE_DB, LOOK = (keys.asset_key("archive", name) for name in ("synced", "state_db", "look"))
 
@@ -205,10 +205,33 @@ def test_the_remote_to_look_at_may_be_another_than_the_one_to_pull_from(client: 
     assert client.skips().startswith("Nothing to do: revision 1 is merged;")
 
 
-def test_a_program_without_a_remote_to_look_at_waits_for_the_clock(client: Watch) -> None:
-    """Nobody can tell from here what it would bring."""
-    client.archive.configure(PROJECT.replace("path: ./client", "path: ./client\n    sync: {command: [rclone, copy]}"))
-    assert client.skips().startswith("No metadata yet: ")
+def test_a_program_without_a_remote_to_look_at_says_what_is_missing(client: Watch) -> None:
+    """Nobody can tell from here what it would bring, and so nothing asks for it, before the first pull as after it."""
+    copy = '[cp, -r, ./server/_mmmeta, "{path}"]'
+    project = PROJECT.replace("path: ./client", f"path: ./client\n    sync: {{command: {copy}}}")
+    missing = "Nothing asks for a run that pulls by `cp`, for nobody can see what that would bring. Write the remote's base path"
+    client.archive.configure(project)
+    said = client.skips()
+    assert said.startswith("No metadata yet: ")
+    assert missing in said
+    assert said.endswith("or run archive_import by hand.")
+    client.archive.sync()
+    client.run(client.asks())
+    assert missing in client.skips()
+    clock = 'schedules: {import: "*/15 * * * *"}'
+    client.archive.configure(project.replace("    sensor:", f"    {clock}\n    sensor:", 1))
+    assert missing not in client.skips()
+
+
+def test_the_description_tells_which_attempts_count(client: Watch) -> None:
+    """Of a pull that fails none does, where the sensor asks for it."""
+    kept = "gives up after 20 attempts until something changes."
+    tried = "A pull that fails does not count: it is asked for again for as long as it takes."
+    for sync, is_told in ((SyncConfig(), False), (SyncConfig(pull="/y"), True), (SyncConfig(command=["rsync"]), False)):
+        archive = MetadirConfig(name="archive", path="/x", sync=sync)
+        description = build_remote_sensor(metadir=archive, job="archive_import").description or ""
+        assert kept in description
+        assert (tried in description) is is_told
 
 
 @pytest.fixture

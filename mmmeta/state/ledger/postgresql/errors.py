@@ -33,8 +33,12 @@ _WORDS = (
     (r"database .* does not exist|no such database", "3D"),
     (r"session is read-only|hot standby mode", "25006"),
     (r"starting up|shutting down|in recovery mode|not yet accepting", "57"),
+    (
+        r"closed the connection|connection is (closed|lost|bad)|reset by peer|broken pipe|SSL SYSCALL|no connection to",
+        "08",
+    ),
 )
-"""Of a connection that was not made libpq gives only a text."""
+"""Of a connection that was not made, or that broke, libpq gives only a text."""
 
 _AGAIN = re.compile(
     r"refused|starting up|shutting down|recovery mode|not yet accepting|closed|timeout|timed out|reset|unreachable|terminat"
@@ -62,7 +66,8 @@ def translated(error: psycopg.Error, where: str) -> StateDbError:
     """The one line."""
     state = state_of(error)
     said = error.diag.message_primary if error.sqlstate and error.diag.message_primary else str(error)
-    lines = [line.strip() for line in said.splitlines() if line.strip() and "Is the server running" not in line]
+    # What libpq guesses stands below what happened, indented.
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("\t")]
     # libpq tells each address that it has tried; the last line says why.
     reason = re.sub(r"^.*(FATAL:|ERROR:|failed: (?=\w))\s*", "", lines[-1]) if lines else type(error).__name__
     remedy = next(
