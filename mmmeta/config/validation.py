@@ -135,7 +135,7 @@ def _reason_of(error: Any) -> str:
     return _REASONS.get(error["type"], message[:1].lower() + message[1:])
 
 
-def _is_misspelt(error: Any, errors: list[Any]) -> bool:
+def _is_misspelt(error: Any, errors: Sequence[Any]) -> bool:
     """Whether a key is missing merely because it is there under a mistyped name, which is reported already."""
     if error["type"] != "missing":
         return False
