@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mmmeta.state.ledger.claims import Claims, Ending, Held, Try, raised
-from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Settled
+from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Postponed, Settled
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.postgresql.offers import PostgresOffers
 from mmmeta.state.ledger.postgresql.places import PostgresPlaces
@@ -48,12 +48,14 @@ class PostgresClaims(Claims):
     """The part of a job's ledger in PostgreSQL that workers use.
 
     Args:
-        now: aware UTC.
+        now: aware UTC, by the server's clock.
+        ahead: by how much that is ahead of this host's.
     """
 
-    def __init__(self, transaction: Transaction, rules: JobRules, now: datetime) -> None:
+    def __init__(self, transaction: Transaction, rules: JobRules, now: datetime, ahead: timedelta) -> None:
         super().__init__(rules, now)
         self._transaction = transaction
+        self._ahead = ahead
         self._offers = PostgresOffers(transaction, rules, self._stamp)
         self._places = PostgresPlaces(transaction, rules.name, self._stamp)
 
@@ -314,6 +316,9 @@ class PostgresClaims(Claims):
     def _token_base(self) -> int:
         (base,) = self._transaction.one("SELECT value::bigint FROM mmmeta_info WHERE name = 'token_base'")
         return int(base)
+
+    def _due_after(self, file: str, postponed: Postponed) -> float:
+        return super()._due_after(file, postponed._replace(until=postponed.until + self._ahead))
 
     def _refusals(self, file: str) -> int:
         key = (self.rules.name, file)
