@@ -19,6 +19,7 @@ from mmmeta.errors import StateDbError
 from mmmeta.state.ledger.postgresql.address import Address
 from mmmeta.state.ledger.postgresql.errors import may_come_back, translated
 from mmmeta.state.ledger.postgresql.schema import Row, ensure
+from mmmeta.target.postgresql import array
 
 RECONNECT_FOR = 30.0
 """Seconds that a server which was there before is waited for: a restart, a failover."""
@@ -41,8 +42,9 @@ class Transaction:
         self._held: set[tuple[str, bool]] = set()
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> psycopg.Cursor[Row]:
-        """Execute one statement."""
-        return self._connection.execute(sql.encode(), parameters or None)
+        """Execute one statement; a list is an array, whose type the statement says or compares with."""
+        given = tuple(array(one) if type(one) is list else one for one in parameters)
+        return self._connection.execute(sql.encode(), given or None)
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
         """All rows of a query."""
