@@ -52,7 +52,7 @@ def archive(url: str, tmp_path: Path, clock: SettableClock) -> Iterator[Archive]
 
 @pytest.fixture
 def ledgers(url: str, tmp_path: Path, clock: SettableClock) -> Iterator[LedgerStore]:
-    store = PostgresLedgerStore(url, tmp_path / "workers", clock, lambda: None)
+    store = PostgresLedgerStore(url, tmp_path / "workers", clock, None)
     yield store
     store.close()
 
@@ -250,7 +250,7 @@ from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
 from mmmeta.state.ledger.rules import JobRules
 
 rules = JobRules("job", All(()), "content", "content_hash", 2, 60, None, "f")
-store = PostgresLedgerStore(sys.argv[1], Path(sys.argv[2]), utcnow, lambda: None)
+store = PostgresLedgerStore(sys.argv[1], Path(sys.argv[2]), utcnow, None)
 worker = store.worker()
 worker.start()
 idle = time.monotonic()

@@ -198,7 +198,12 @@ CREATE TABLE runs (                     -- signs of life of steps of runs
 );
 """
 
-_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS, _RUNS)
+_MARKS = """
+ALTER TABLE followed ADD COLUMN mark text NOT NULL DEFAULT ''; -- which the cache has as well, if it is this one that told
+DELETE FROM followed;
+"""
+
+_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS, _RUNS, _MARKS)
 """Step n makes format n + 1; a step that was released is never changed."""
 
 FORMAT = len(_STEPS)
