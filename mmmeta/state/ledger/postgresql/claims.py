@@ -32,8 +32,8 @@ _SETTLE = (
     "mark = CASE WHEN e.placed THEN e.mark ELSE ledger.mark END, "
     "replaced_by = CASE WHEN e.placed THEN e.replaced_by ELSE ledger.replaced_by END, "
     "attempts = attempts - e.untried, settled_at = %s, lease_until = NULL, worker = NULL "
-    "FROM unnest(%b::text[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bool[], "
-    "%b::bool[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[]) "
+    "FROM unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bool[], "
+    "%s::bool[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[]) "
     f"AS e ({', '.join(Ending._fields)}) WHERE ledger.job = %s AND ledger.file = e.file AND ledger.token = e.token"
 )
 """Takes the moment, the columns of all endings, and the job."""
@@ -333,8 +333,8 @@ class PostgresClaims(Claims):
         if tries:
             self._transaction.execute(
                 "INSERT INTO attempts (job, run_id, worker, ended_at, file, token, started_at, status, error_type, "
-                "error_message, bytes) SELECT %s, %s, %s, %s, t.* FROM unnest(%b::text[], %b::bigint[], %b::text[], "
-                "%b::text[], %b::text[], %b::text[], %b::bigint[]) AS t",
+                "error_message, bytes) SELECT %s, %s, %s, %s, t.* FROM unnest(%s::text[], %s::bigint[], %s::text[], "
+                "%s::text[], %s::text[], %s::text[], %s::bigint[]) AS t",
                 (self.rules.name, run_id, worker, self._stamp, *_stored(tries)),
             )
 

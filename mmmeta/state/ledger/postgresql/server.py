@@ -22,6 +22,7 @@ from mmmeta.state.ledger.postgresql.address import Address
 from mmmeta.state.ledger.postgresql.errors import may_come_back, translated
 from mmmeta.state.ledger.postgresql.schema import Row, ensure
 from mmmeta.state.liveness import boot_seconds
+from mmmeta.target.postgresql import array
 
 RECONNECT_FOR = 30.0
 """Seconds that a server which was there before is waited for: a restart, a failover."""
@@ -52,8 +53,9 @@ class Transaction:
         self._held: set[tuple[str, bool]] = set()
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> psycopg.Cursor[Row]:
-        """Execute one statement."""
-        return self._connection.execute(sql.encode(), parameters or None)
+        """Execute one statement; a list is an array, whose type the statement says or compares with."""
+        given = tuple(array(one) if type(one) is list else one for one in parameters)
+        return self._connection.execute(sql.encode(), given or None)
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
         """All rows of a query."""
