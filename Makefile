@@ -6,7 +6,8 @@
 # make test-long the tests that find more the longer they run: crashes, models, a whole dagster dev
 # make test-faults  every file call of every verb killed and failed in turn; POINTS=300 for a random part, SEED=7 for the same
 # make test-soak a server, three clients and syncs at work, killed again and again; MINUTES=120 for longer, SEED=7 for the same
-# make test-services  the tests that need servers: PostgreSQL, MariaDB, S3, SFTP and nginx of their own
+# make test-services  the tests that need servers: PostgreSQL, MariaDB, Redis, S3, SFTP and nginx of their own
+# make test-workers  four workers on a PostgreSQL of their own, killed and cut off while files are published; FILES=5000 for a minute, SEED=7
 # make test-postgres  the tests of SQL targets, and of a ledger that machines share, on a PostgreSQL of their own
 # make test-mariadb  the same on a MariaDB of their own
 # make test-deploy   examples/deploy, by schemas and by the libraries that read it; no Docker, no cluster
@@ -32,7 +33,7 @@ CODE := mmmeta mmmeta_dagster tests examples benchmarks .ci
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-services test-postgres test-mariadb test-deploy test-browser test-dagster benchmark check format constraints clean
+.PHONY: help install demo dev test test-slow test-long test-faults test-soak test-workers test-services test-postgres test-mariadb test-deploy test-browser test-dagster benchmark check format constraints clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -98,10 +99,13 @@ MINUTES ?= 2
 test-soak: $(READY)
 	@$(BIN)/python tests/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-# Without xdist: the tests empty one schema again and again.
+FILES ?= 100000
+test-workers: $(READY)
+	@.ci/with-postgres $(BIN)/python tests/workers --files $(FILES) $(if $(SEED),--seed $(SEED))
+
 test-services: $(READY)
 	@$(PIP) install -qq -c constraints.txt -e ".[services]"
-	@.ci/with-postgres .ci/with-mariadb .ci/with-remotes $(BIN)/python -m pytest -m "services and not daemon"
+	@.ci/with-postgres .ci/with-mariadb .ci/with-redis .ci/with-remotes $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "services and not daemon"
 
 test-postgres: $(READY)
 	@.ci/with-postgres $(BIN)/python -m pytest -m services -k "postgresql or shared or shards" tests/target tests/jobs/test_load_action.py \

@@ -1,24 +1,24 @@
 """Dagster's runs of a metadir as sensor and schedules look at them: how far each is, and whether it lives.
 
 Dagster calls a killed run "started" for ever, so a run counts as alive only if a step of it holds its lock, or, where no lock
-tells, if it gave a sign of life lately (see ``heartbeat``). All times are aware UTC.
+tells, if it gave a sign of life lately (see ``mmmeta.state.signs``). All times are aware UTC.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 
 import dagster as dg
 
-from mmmeta.layout import Layout
+from mmmeta.clock import utcnow
 from mmmeta.project import MetadirConfig
+from mmmeta.state.open import read_signs
+from mmmeta.state.signs import Signs
 from mmmeta.state.status import Status
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of
-from mmmeta_dagster.heartbeat import is_at_work, last_beat, latest_beat
 
 FRESH = timedelta(seconds=30)
 """A started run whose last sign of life is older counts as killed where no lock tells more, and so does a worker that has
@@ -133,21 +133,33 @@ def runs_of(
     instance: dg.DagsterInstance,
     dagster_job: str,
     metadir: MetadirConfig,
+    signs: Signs | None = None,
     status: Status | None = None,
     *,
     limit: int = LATEST,
 ) -> list[RunView]:
-    """The latest runs of a Dagster job of a metadir, newest first."""
-    layout = layout_of(metadir)
+    """The latest runs of a Dagster job of a metadir, newest first.
+
+    Args:
+        signs: read now unless given.
+        status: what they say of the jobs, where that counts as a sign of life as well.
+
+    Raises:
+        MmmetaError: the state is in a database that cannot be asked.
+    """
+    signs = signs or read_signs(layout_of(metadir), utcnow)
     wanted = dg.RunsFilter(job_name=dagster_job, tags={keys.TAG_PATH: str(metadir.path)})
     records = instance.get_run_records(wanted, limit=limit)
-    return [_view(record, layout, status, is_watched=_watches(instance)) for record in records]
+    return [_view(record, signs, status, is_watched=_watches(instance)) for record in records]
 
 
-def helpers_of(instance: dg.DagsterInstance, metadir: MetadirConfig, status: Status | None = None) -> list[RunView]:
+def helpers_of(
+    instance: dg.DagsterInstance, metadir: MetadirConfig, signs: Signs | None = None, status: Status | None = None
+) -> list[RunView]:
     """The latest runs that share the work of a metadir, newest first; none where it has no shards."""
     most = max((metadir.shards_of(job) for job in metadir.jobs.values()), default=0)
-    return runs_of(instance, keys.work_job(metadir.name), metadir, status, limit=LATEST + 2 * most) if most else []
+    name = keys.work_job(metadir.name)
+    return runs_of(instance, name, metadir, signs, status, limit=LATEST + 2 * most) if most else []
 
 
 def _watches(instance: dg.DagsterInstance) -> bool:
@@ -167,17 +179,17 @@ def _shard(tag: str | None) -> int | None:
     return int(number) if slash and number.isdecimal() else None
 
 
-def _view(record: dg.RunRecord, layout: Layout, status: Status | None, *, is_watched: bool) -> RunView:
+def _view(record: dg.RunRecord, signs: Signs, status: Status | None, *, is_watched: bool) -> RunView:
     run = record.dagster_run
     phase = _PHASES.get(run.status, Phase.STARTED)
     created = record.create_timestamp
-    alive_at = None if phase.ended else _alive_at(run.run_id, layout, status)
+    alive_at = None if phase.ended else _alive_at(run.run_id, signs, status)
     return RunView(
         run_id=run.run_id,
         phase=phase,
         created=created if created.tzinfo else created.replace(tzinfo=timezone.utc),
-        behind=None if phase.ended else latest_beat(layout, run.run_id),
-        at_work=None if phase.ended else is_at_work(layout, run.run_id),
+        behind=None if phase.ended else signs.latest_beat(run.run_id),
+        at_work=None if phase.ended else signs.is_at_work(run.run_id),
         started=_moment(record.start_time),
         ended=_moment(record.end_time),
         alive_at=alive_at,
@@ -186,18 +198,18 @@ def _view(record: dg.RunRecord, layout: Layout, status: Status | None, *, is_wat
         seen=run.tags.get(keys.TAG_SEEN),
         shard=_shard(run.tags.get(keys.TAG_SHARD)),
         jobs=tuple(filter(None, run.tags.get(keys.TAG_JOBS, "").split(", "))),
-        out_of_sight=(layout.ledger is not None and not os.path.isdir(layout.runs))
-        or (is_watched and alive_at is None),
+        # Between two steps on another machine only Dagster knows.
+        out_of_sight=is_watched and (alive_at is None or signs.are_shared),
         pull_failed=run.tags.get(keys.TAG_PULL_FAILED),
     )
 
 
-def _alive_at(run_id: str, layout: Layout, status: Status | None) -> datetime | None:
+def _alive_at(run_id: str, signs: Signs, status: Status | None) -> datetime | None:
     """The run's last sign of life: its own heartbeat, or that of a job which it runs, as status.json has it."""
-    signs = [last_beat(layout, run_id)]
+    beats = [signs.last_beat(run_id)]
     if status is not None:
-        signs += [job.heartbeat for job in status.jobs.values() if job.run_id == run_id]
-    return max((sign for sign in signs if sign is not None), default=None)
+        beats += [job.heartbeat for job in status.jobs.values() if job.run_id == run_id]
+    return max((beat for beat in beats if beat is not None), default=None)
 
 
 def _moment(seconds: float | None) -> datetime | None:

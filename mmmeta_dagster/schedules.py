@@ -8,8 +8,10 @@ from datetime import datetime
 import dagster as dg
 
 from mmmeta.clock import Clock, utcnow
+from mmmeta.errors import MmmetaError
 from mmmeta.project import MetadirConfig
-from mmmeta.state.status import read_status
+from mmmeta.state.open import read_signs
+from mmmeta.state.signs import Signs
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import layout_of, why_not_there
 from mmmeta_dagster.jobs import DagsterJob, imported, without_pull
@@ -46,11 +48,11 @@ def build_schedules(
     generate, import_, checks = keys.generate_job(name), keys.import_job(name), keys.checks_job(name)
     import_words = "Updates the state db, then runs all jobs"
 
-    def always(now: datetime) -> Evaluation:
+    def always(now: datetime, signs: Signs) -> Evaluation:
         return dg.RunRequest()
 
     def of(
-        called: str, job: str, cron: str | None, what: str, ask: Callable[[datetime], Evaluation] = always
+        called: str, job: str, cron: str | None, what: str, ask: Callable[[datetime, Signs], Evaluation] = always
     ) -> list[dg.ScheduleDefinition]:
         return [_schedule(called, cron, what, (jobs or {}).get(job), metadir, job, clock, ask)] if cron else []
 
@@ -63,7 +65,7 @@ def build_schedules(
             import_,
             schedules.retry,
             f"{import_words}, if a file that failed is due again.",
-            lambda now: _retry(imported(metadir), now, translator),
+            lambda now, signs: _retry(imported(metadir), now, signs, translator),
         ),
     ]
 
@@ -76,14 +78,18 @@ def _schedule(
     metadir: MetadirConfig,
     dagster_job: str,
     clock: Clock,
-    ask: Callable[[datetime], Evaluation],
+    ask: Callable[[datetime, Signs], Evaluation],
 ) -> dg.ScheduleDefinition:
     def evaluate(context: dg.ScheduleEvaluationContext) -> Evaluation:
         now = clock()
-        for run in runs_of(context.instance, dagster_job, metadir):
+        try:
+            signs = read_signs(layout_of(metadir), clock)
+        except MmmetaError as error:  # the database that machines share; the next tick asks again
+            return dg.SkipReason(f"Waiting: {error}.")
+        for run in runs_of(context.instance, dagster_job, metadir, signs):
             if run.is_alive(now):
                 return dg.SkipReason(f"Run {run.name} is {run.phase.value}.")
-        return ask(now)
+        return ask(now, signs)
 
     return dg.ScheduleDefinition(
         name=called,
@@ -96,11 +102,13 @@ def _schedule(
     )
 
 
-def _retry(metadir: MetadirConfig, now: datetime, translator: DagsterMmmetaTranslator) -> Evaluation:
-    """A run where a failed file of the metadir's jobs is due, as status.json says; else when the next one will be."""
+def _retry(metadir: MetadirConfig, now: datetime, signs: Signs, translator: DagsterMmmetaTranslator) -> Evaluation:
+    """A run where a failed file of the metadir's jobs is due, as the status says; else when the next one will be."""
     layout = layout_of(metadir)
-    status = read_status(layout.status)
-    if (missing := why_not_there(layout)) is not None:
+    status = signs.status()
+    missing = why_not_there(layout)
+    is_elsewhere = missing is not None and status is not None and signs.are_shared
+    if missing is not None and not is_elsewhere:
         return dg.SkipReason(f"Waiting: {missing}.")
     if status is None:
         return dg.SkipReason("Nothing was merged yet, or status.json cannot be read; an import writes it anew.")
@@ -115,7 +123,7 @@ def _retry(metadir: MetadirConfig, now: datetime, translator: DagsterMmmetaTrans
         if earliest <= now
     ]
     if due:
-        steps = without_pull(metadir, translator) if pulls(metadir) else None
+        steps = without_pull(metadir, translator) if pulls(metadir) and not is_elsewhere else None
         tags = {keys.TAG_REASON: f"{'; '.join(due)}."[: keys.TAG_LENGTH]}
         return dg.RunRequest(tags=tags, asset_selection=steps)
     if not waiting:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from archives import Archive, SettableClock, opened
-from databases import EVERY, named
+from databases import EVERY, named, own_databases
 from hypothesis import HealthCheck, settings
 
 from mmmeta import Metadir
@@ -32,6 +32,12 @@ settings.register_profile(
     suppress_health_check=_NO_WATCH,
 )
 settings.load_profile(os.environ.get("MMMETA_HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "everyday"))
+
+
+def pytest_configure() -> None:
+    """Tests that run at the same time empty databases, each its own."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        own_databases(worker)
 
 
 @pytest.fixture(autouse=True)
@@ -92,12 +98,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     variable, schema = {
         "postgresql": ("MMMETA_TEST_POSTGRES", "public"),
-        "mariadb": ("MMMETA_TEST_MARIADB", "test"),
+        "mariadb": ("MMMETA_TEST_MARIADB", ""),
     }[request.param]
     server = named(variable)
     from sqlalchemy import create_engine
 
     engine = create_engine(server)
+    schema = schema or str(engine.url.database)  # which is both there
     with engine.begin() as connection:
         connection.exec_driver_sql(f"DROP SCHEMA {schema}{' CASCADE' if schema == 'public' else ''}")
         connection.exec_driver_sql(f"CREATE SCHEMA {schema}")

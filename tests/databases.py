@@ -23,3 +23,17 @@ def named(variable: str) -> str:
     if not value:
         pytest.fail(f"{variable} is not set: this test runs by `make test-services`")
     return value
+
+
+def own_databases(worker: str) -> None:
+    """Let the variables name databases of one of several processes that run tests, which are made."""
+    from sqlalchemy import create_engine, make_url
+
+    for variable in ("MMMETA_TEST_POSTGRES", "MMMETA_TEST_MARIADB"):
+        if not (server := os.environ.get(variable)):
+            continue
+        engine = create_engine(server, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {worker}")
+        engine.dispose()
+        os.environ[variable] = make_url(server).set(database=worker).render_as_string(hide_password=False)

@@ -39,7 +39,8 @@ def emptied_server(schema: str = SCHEMA) -> str:
     with connected() as connection:
         # What an earlier test has forgotten to close may be at work still.
         connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'mmmeta'"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'mmmeta' "
+            "AND datname = current_database()"
         )
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     return with_option(url, f"schema={schema}")

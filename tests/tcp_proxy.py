@@ -17,6 +17,7 @@ class Line:
     """A TCP proxy on a free port of the loopback interface; what it does to a connection may be changed at any time.
 
     Attributes:
+        target: a port of this machine, or the path of a Unix socket.
         port: where it listens.
         rate: bytes a second of each connection, in each direction; None for as fast as it goes.
         cut_after: a connection is cut after so many bytes to the client (``cut_up``: or to the server).
@@ -27,7 +28,7 @@ class Line:
         hurt: how often a connection was cut, or a byte changed.
     """
 
-    target: int
+    target: int | str
     port: int = 0
     rate: float | None = None
     cut_after: int | None = None
@@ -46,7 +47,10 @@ class Line:
         self._tasks.add(task)
         self.connections += 1
         try:
-            there, to_server = await asyncio.open_connection("127.0.0.1", self.target)
+            if isinstance(self.target, str):
+                there, to_server = await asyncio.open_unix_connection(self.target)
+            else:
+                there, to_server = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.transport.abort()
             return
@@ -96,9 +100,9 @@ class Line:
 
 
 @contextmanager
-def line_to(port: int) -> Iterator[Line]:
-    """A proxy before this port, for a block."""
-    line = Line(port)
+def line_to(target: int | str) -> Iterator[Line]:
+    """A proxy before this port or Unix socket, for a block."""
+    line = Line(target)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     over = asyncio.Event()

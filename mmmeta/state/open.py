@@ -13,14 +13,14 @@ from mmmeta.clock import Clock
 from mmmeta.errors import StateDbError, pip_line
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
+from mmmeta.state.cache import StateCache
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.db import merged_of
-from mmmeta.state.ledger.copies import Copy
 from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.sqlite.transfer import SqliteEnd
 from mmmeta.state.ledger.store import LedgerStore
 from mmmeta.state.ledger.transfer import LedgerEnd
 from mmmeta.state.set_here import SetHere
+from mmmeta.state.signs import FileRunSign, FileSigns, RunSign, Signs
 
 
 def open_ledger(layout: Layout, database: StateDatabase, clock: Clock, *, without_files: bool = False) -> LedgerStore:
@@ -39,15 +39,8 @@ def open_ledger(layout: Layout, database: StateDatabase, clock: Clock, *, withou
         from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
 
     if without_files:
-        return PostgresLedgerStore(layout.ledger, None, clock, lambda: None)
-
-    def copy() -> Copy | None:
-        merged = merged_of(database)
-        if merged is None:
-            return None
-        return Copy(merged.state_id, merged.metadata_id, merged.revision, merged.state_revision, merged.own_revision)
-
-    return PostgresLedgerStore(layout.ledger, layout.workers, clock, copy)
+        return PostgresLedgerStore(layout.ledger, None, clock, None)
+    return PostgresLedgerStore(layout.ledger, layout.workers, clock, StateCache(database))
 
 
 def open_end(layout: Layout, clock: Clock) -> LedgerEnd:
@@ -61,6 +54,33 @@ def open_end(layout: Layout, clock: Clock) -> LedgerEnd:
     with _driver():
         from mmmeta.state.ledger.postgresql.transfer import PostgresEnd
     return PostgresEnd(layout.ledger)
+
+
+def read_signs(layout: Layout, clock: Clock) -> Signs:
+    """What can be seen of a metadir's state without its files: how it stands, and who is at work.
+
+    Raises:
+        StateDbError: as ``open_ledger``, or the server cannot be asked.
+        FormatError: a newer mmmeta has made what is there.
+    """
+    if layout.ledger is None:
+        return FileSigns(layout)
+    with _driver():
+        from mmmeta.state.ledger.postgresql.signs import PostgresSigns
+    return PostgresSigns(layout.ledger, layout.status, clock())
+
+
+def open_run_sign(layout: Layout, run_id: str) -> RunSign:
+    """The sign of life of a step of a run, where ``read_signs`` sees it.
+
+    Raises:
+        StateDbError: as ``open_ledger``.
+    """
+    if layout.ledger is None:
+        return FileRunSign(layout, run_id)
+    with _driver():
+        from mmmeta.state.ledger.postgresql.signs import PostgresRunSign
+    return PostgresRunSign(layout.ledger, run_id)
 
 
 @contextmanager

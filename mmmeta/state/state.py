@@ -31,6 +31,7 @@ from mmmeta.state.status import (
     file_identity,
     file_version,
     metadata_version,
+    named,
     read_status,
     write_status,
 )
@@ -259,7 +260,7 @@ class State:
             return False
         self._compared = True
         known = read_status(self.layout.status)
-        return known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != _named(merged)
+        return known is None or named(known) != _named(merged)
 
     def _tell_store(self, merged: Merged) -> None:
         """What an update that was killed meant to say in the store."""
@@ -304,7 +305,7 @@ class State:
         )
 
     def write_status(self) -> None:
-        """Bring status.json up to date.
+        """Bring status.json up to date, and what those who share the ledger are told.
 
         Raises:
             StateDbError: it cannot be written, or there is no state db yet.
@@ -318,10 +319,11 @@ class State:
                 raise StateDbError(
                     f"{self.layout.status} cannot be written: {error.strerror}; {remedy_of(error)}, and update again"
                 ) from error
+        self.ledger.tell(status)
 
     def _metadata_file_read(self, known: Status | None, merged: Merged) -> str | None:
         """Which meta.db the last update read: here, or as whoever wrote status.json remembers."""
-        if known is None or (known.state_id, known.metadata_id, known.revision, known.digest) != _named(merged):
+        if known is None or named(known) != _named(merged):
             return self._metadata_file
         return self._metadata_file or known.metadata_file
 

@@ -18,7 +18,18 @@ from mmmeta.clock import to_text
 from mmmeta.layout import Layout, read_plain
 from mmmeta.writing import write_atomic
 
-__all__ = ["JobStatus", "Status", "file_identity", "file_version", "metadata_version", "read_status", "write_status"]
+__all__ = [
+    "JobStatus",
+    "Status",
+    "file_identity",
+    "file_version",
+    "metadata_version",
+    "named",
+    "parse_status",
+    "read_status",
+    "status_text",
+    "write_status",
+]
 
 _LARGEST = 64 * 1024 * 1024
 """Bytes; a job takes half a kilobyte."""
@@ -139,6 +150,15 @@ def write_status(path: Path, status: Status) -> None:
         ValueError: a moment without time zone.
         OSError: it cannot be written.
     """
+    write_atomic(path, status_text(status).encode())
+
+
+def status_text(status: Status) -> str:
+    """The content of status.json.
+
+    Raises:
+        ValueError: a moment without time zone.
+    """
     content = {
         "format": FORMAT,
         "state_id": status.state_id,
@@ -152,13 +172,21 @@ def write_status(path: Path, status: Status) -> None:
         "written_at": _moment_text(status.written_at),
         "jobs": {name: _job_content(job) for name, job in status.jobs.items()},
     }
-    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
+    return json.dumps(content, indent=1) + "\n"
 
 
 def read_status(path: str | os.PathLike[str]) -> Status | None:
     """What status.json says; None where it is missing, cannot be read, is damaged, or is of a newer format."""
     try:
-        content = json.loads(read_plain(Path(path), _LARGEST))
+        return parse_status(read_plain(Path(path), _LARGEST))
+    except OSError:
+        return None
+
+
+def parse_status(text: str | bytes) -> Status | None:
+    """What such a content says; None where it is damaged, or of a newer format."""
+    try:
+        content = json.loads(text)
         if type(content) is not dict or content.get("format") != FORMAT:
             return None
         return Status(
@@ -174,8 +202,13 @@ def read_status(path: str | os.PathLike[str]) -> Status | None:
             metadata_file=_text_or_none(content, "metadata_file"),
         )
     # What a half-written or foreign file can lead to: not JSON, another shape, missing keys, absurd values.
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def named(status: Status) -> tuple[str, str | None, int | None, str | None]:
+    """What names the content that was merged, and the state db that has it."""
+    return status.state_id, status.metadata_id, status.revision, status.digest
 
 
 def _job_content(job: JobStatus) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from mmmeta.clock import Clock, utcnow
-from mmmeta.errors import JobError
+from mmmeta.errors import JobError, MmmetaError
 from mmmeta.project import MetadirConfig
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.publications import is_told, materialization
@@ -62,7 +62,10 @@ def build_remote_sensor(
     )
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        situation = observe(followed, context.instance, after)
+        try:
+            situation = observe(followed, context.instance, after)
+        except MmmetaError as error:  # the database that machines share; the next tick asks again
+            return dg.SensorResult(skip_reason=f"Waiting: {error}.", cursor=context.cursor)
         now = clock()
         decision = decide(situation, Cursor.parse(context.cursor), now)
         news: list[dg.AssetMaterialization] = []
@@ -93,7 +96,8 @@ def build_remote_sensor(
         if decision.attempt > 1:
             of = "" if decision.pulls else f" of {metadir.sensor.attempts}"
             tags[keys.TAG_ATTEMPT] = f"{decision.attempt}{of}"
-        steps = _steps(followed, translator, decision)
+        # Whoever runs it may begin with an empty disk, where it does not lie here what runs have.
+        steps = None if situation.is_elsewhere and pulls(metadir) else _steps(followed, translator, decision)
         name = None if work is None else keys.import_job(metadir.name)
         request = dg.RunRequest(decision.run_key, job_name=name, tags=tags, asset_selection=steps)
         return dg.SensorResult([request], cursor=cursor, asset_events=news)
@@ -167,7 +171,7 @@ def _after(metadir: MetadirConfig, translator: DagsterMmmetaTranslator, assets: 
 
 def _is_news(metadir: MetadirConfig, situation: Situation, cursor: Cursor) -> bool:
     """Whether the metadata db, which nobody materializes here, is a new one; not where it is not whole yet."""
-    if metadir.generate or situation.published in (None, cursor.reported):
+    if metadir.generate or situation.is_elsewhere or situation.published in (None, cursor.reported):
         return False
     return situation.not_whole is None and situation.on_its_way is None
 

@@ -1,4 +1,4 @@
-"""Gathers what the sensor decides from: the store, status.json, the project file's jobs, and Dagster's runs."""
+"""Gathers what the sensor decides from: the store, the status of the state, the project file's jobs, and Dagster's runs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mmmeta.inspection import metadata_head
 from mmmeta.layout import Layout, why_misplaced
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.project import MetadirConfig
-from mmmeta.state.status import Status, file_identity, metadata_version, read_status
+from mmmeta.state.open import read_signs
+from mmmeta.state.status import Status, file_identity, metadata_version
 from mmmeta.store.remote import Publication, read_publication
 from mmmeta.store.store import Store
 from mmmeta_dagster import keys
 from mmmeta_dagster.files_seen import is_gone, layout_of, mark_of_files, why_not_readable
-from mmmeta_dagster.heartbeat import somebody_works
 from mmmeta_dagster.runs import helpers_of, runs_of
 from mmmeta_dagster.sensor.situation import JobWanted, SharedJob, Situation
 from mmmeta_dagster.syncing import pulls, remote_of, why_never_pulled
@@ -35,17 +35,27 @@ _LOADED = utcnow()
 def observe(
     metadir: MetadirConfig, instance: dg.DagsterInstance, after: Mapping[str, frozenset[str]] | None = None
 ) -> Situation:
-    """The situation of a metadir now. Reads small files and asks Dagster for runs; the metadata db is asked for its head in
-    one case only (``_why_older``).
+    """The situation of a metadir now. Reads small files, and what machines tell each other where they share the state, and asks
+    Dagster for runs; the metadata db is asked for its head in one case only (``_why_older``).
 
     Args:
         after: job → the jobs that it hangs on; None where no run can be asked for that would share the work.
+
+    Raises:
+        MmmetaError: the state is in a database that cannot be asked.
     """
     layout = layout_of(metadir)
     published, store_problem = _published(layout)
-    status = read_status(layout.status)
+    signs = read_signs(layout, utcnow)
+    status = signs.status()
     unreadable = why_not_readable(layout, status)
     stale = None if unreadable is not None else _why_older(metadir, layout, status)
+    announced = _announced(layout)
+    elsewhere = signs.are_shared and status is not None and (is_gone(layout) or (stale is not None and pulls(metadir)))
+    if elsewhere and status is not None:
+        # Runs have a copy of their own: what they have merged stands for the one that is not here.
+        published, announced = status.remote_last_updated, status.revision
+        store_problem = unreadable = stale = None
     here = Situation(
         metadir=metadir.name,
         path=str(layout.base),
@@ -57,20 +67,22 @@ def observe(
         is_stale=stale is not None,
         is_gone=is_gone(layout),
         misplaced=why_misplaced(layout.base),
-        announced=_announced(layout),
+        announced=announced,
         metadata_file=metadata_version(layout),
         seen=mark_of_files(layout),
         jobs={name: JobWanted(job.fingerprint(), grows_with_time(job.condition)) for name, job in metadir.jobs.items()},
-        somebody_works=somebody_works(layout),
-        runs=runs_of(instance, keys.import_job(metadir.name), metadir, status),
-        helpers=() if after is None else helpers_of(instance, metadir, status),
+        somebody_works=signs.somebody_works(),
+        latest_beat=signs.latest_beat(),
+        runs=runs_of(instance, keys.import_job(metadir.name), metadir, signs, status),
+        helpers=() if after is None else helpers_of(instance, metadir, signs, status),
         shared={} if after is None else _shared(metadir, after),
         interval=metadir.sensor.interval,
         attempts=metadir.sensor.attempts,
         loaded=_LOADED,
         pulls=pulls(metadir),
         never_pulled=why_never_pulled(metadir),
-        is_shared=layout.ledger is not None,
+        is_shared=signs.are_shared,
+        is_elsewhere=elsewhere,
     )
     remote, remote_problem = _remote(remote_of(metadir))  # last, because it may take seconds
     return replace(here, remote=remote, remote_problem=remote_problem)
@@ -121,7 +133,7 @@ def _announced(layout: Layout) -> int | None:
 
 def _state_problem(layout: Layout, status: Status | None) -> str | None:
     """What happened to the state db since status.json was written, which may have outlived it."""
-    if status is None:
+    if status is None or status.state_file is None:
         return None
     found = file_identity(layout.state)
     if found is None:

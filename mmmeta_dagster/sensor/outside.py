@@ -19,8 +19,6 @@ from mmmeta.state.status import JobStatus, Status
 from mmmeta_dagster import keys
 from mmmeta_dagster.assets.publications import data_version_of, materialization, upstream_of_update
 from mmmeta_dagster.assets.versions import tags_of_last
-from mmmeta_dagster.files_seen import layout_of
-from mmmeta_dagster.heartbeat import latest_beat
 from mmmeta_dagster.runs import FRESH
 from mmmeta_dagster.sensor.situation import Situation
 from mmmeta_dagster.shown import reporting
@@ -49,12 +47,7 @@ def told_outside(
         told: the marks as they were; none where nobody remembers.
     """
     status, marks = situation.merged, dict(told)
-    if (
-        status is None
-        or status.revision is None
-        or situation.state_problem is not None
-        or _is_busy(metadir, situation, now)
-    ):
+    if status is None or status.revision is None or situation.state_problem is not None or _is_busy(situation, now):
         return [], marks
     state_db = key_of(translator, MetadirAsset(metadir, keys.STATE_DB))
     version = f"{status.metadata_id}-{status.digest}"
@@ -89,9 +82,9 @@ def told_outside(
     return events, marks
 
 
-def _is_busy(metadir: MetadirConfig, situation: Situation, now: datetime) -> bool:
+def _is_busy(situation: Situation, now: datetime) -> bool:
     """Whether a run may be about to tell of itself, or somebody is in the middle of it."""
-    beat = latest_beat(layout_of(metadir))
+    beat = situation.latest_beat
     return (
         situation.somebody_works
         or any(run.is_alive(now) for run in (*situation.runs, *situation.helpers))

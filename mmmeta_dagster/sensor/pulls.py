@@ -33,7 +33,7 @@ def older(situation: Situation) -> str | None:
     if remote is None or not _is_older(situation, remote) or _difference(situation) is None:
         return None
     return (
-        f"The store at the remote is of {published_text(remote.text)}{_revision(remote.revision)}, older than the copy here, "
+        f"The store at the remote is of {published_text(remote.text)}{_revision(remote.revision)}, older than {_copy(situation)}, "
         f"which is of {published_text(situation.published or '')}{_revision(situation.announced)}."
     )
 
@@ -45,7 +45,13 @@ def _difference(situation: Situation) -> str | None:
     if there == here and not _is_further(situation, remote):
         return None
     published = f"the remote published {published_text(there)}{_revision(remote.revision)}"
-    return published + (f"; the copy here is of {published_text(here)}{_revision(situation.announced)}" if here else "")
+    return published + (
+        f"; {_copy(situation)} is of {published_text(here)}{_revision(situation.announced)}" if here else ""
+    )
+
+
+def _copy(situation: Situation) -> str:
+    return "what was merged" if situation.is_elsewhere else "the copy here"
 
 
 def _is_older(situation: Situation, remote: Publication) -> bool:

@@ -60,7 +60,8 @@ class Situation:
         path: its base path.
         published: raw text of the store's ``remote_last_updated``; None where there is none.
         store_problem: why ``published`` could not be read, None where nothing is wrong.
-        merged: status.json, what was merged last and where the jobs stand; None where there is none that can be read.
+        merged: what was merged last and where the jobs stand, as status.json has it, or the database that machines share;
+            None where there is none that can be read.
         state_problem: what happened to the state db that status.json speaks of; None where nothing did.
         not_whole: why a run would fail for want of a whole metadir, None where nothing speaks against it.
         is_gone: whether the metadir's folder is not there at all.
@@ -69,7 +70,8 @@ class Situation:
         metadata_file: which version of meta.db is there (size and times); None where there is none.
         seen: a mark of the metadir's files (sizes and times), to tell whether they changed since a run saw them.
         jobs: the jobs of the project file.
-        somebody_works: whether any worker of the state db is known to live on this host.
+        somebody_works: whether any worker of the state is known to live.
+        latest_beat: the last sign of life of any run, None where there is none.
         runs: the latest runs of ``<metadir>_import``, newest first.
         helpers: the latest runs of ``<metadir>_work``, newest first.
         shared: the jobs whose work they may share.
@@ -84,6 +86,8 @@ class Situation:
         is_stale: whether it is the age of the metadir alone that ``not_whole`` speaks of.
         is_shared: whether the state is in a database that machines share, so that runs may work where the sensor does not
             look.
+        is_elsewhere: whether nothing can be said of the copies that runs have but what they have merged, which ``published``
+            is then.
     """
 
     metadir: str
@@ -100,6 +104,7 @@ class Situation:
     seen: str = ""
     jobs: Mapping[str, JobWanted] = field(default_factory=dict)
     somebody_works: bool = False
+    latest_beat: datetime | None = None
     runs: Sequence[RunView] = ()
     helpers: Sequence[RunView] = ()
     shared: Mapping[str, SharedJob] = field(default_factory=dict)
@@ -112,6 +117,7 @@ class Situation:
     never_pulled: str | None = None
     is_stale: bool = False
     is_shared: bool = False
+    is_elsewhere: bool = False
 
     @property
     def on_its_way(self) -> str | None:

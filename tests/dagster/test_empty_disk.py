@@ -73,8 +73,8 @@ def test_one_command_pulls_and_imports(remote: str, empty_archive: Archive, tmp_
 @pytest.mark.services
 @pytest.mark.services
 def test_a_pod_does_not_do_again_what_another_has_done(empty_archive: Archive, instance: dg.DagsterInstance) -> None:
-    """Each has an empty disk; remote and ledger are all that they share. The sensor sees the disk of neither."""
-    from postgres import emptied_server
+    """Each has an empty disk; remote and ledger are all that they share. The sensor sees the disk of neither, and what is due."""
+    from postgres import connected, emptied_server
 
     url = emptied_server()
     generate(empty_archive, "contract0", "contract1")
@@ -88,12 +88,22 @@ def test_a_pod_does_not_do_again_what_another_has_done(empty_archive: Archive, i
         for name in empty_archive.downloads:
             (empty_archive.root / "downloads" / name).unlink()
         said = watch.skips()
-        assert "A run has pulled that, on a machine whose copy is not the one at" in said
+        assert said.startswith(f"Nothing to do: revision {number - 1} is merged")
         generate(empty_archive, f"contract{number}")
     result = watch.run(watch.asks())
     assert result.success
     assert empty_archive.downloads == ["contract3.txt"]
     assert metadata(result, "download_contracts")["done in all"] == 4
+    shutil.rmtree(empty_archive.client)
+    (empty_archive.root / "downloads" / "contract3.txt").unlink()
+    with connected() as connection:
+        connection.execute(
+            "UPDATE ledger SET status = 'pending' WHERE job = 'download_contracts' AND place = 'contract3.txt'"
+        )
+    request = watch.asks()
+    assert request.tags["mmmeta/reason"] == "download_contracts: 1 file is due."
+    assert watch.run(request).success  # with the pull
+    assert empty_archive.downloads == ["contract3.txt"]
 
 
 def test_a_copy_that_the_first_run_brings_is_no_warning(

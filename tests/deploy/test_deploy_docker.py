@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from deploy_files import DEPLOY, KUBERNETES, ROOT, SCHEMA, URLS, WITH_TOOLS, misspelt, read
+from deploy_files import DEPLOY, KUBERNETES, ROOT, SCHEMA, URLS, WITH_TOOLS, misspelt, read, stores_a_run
 
 from mmmeta.errors import ProjectError
 from mmmeta.project import load_project
@@ -133,13 +133,13 @@ def open_instance(tree: Any, folder: Path) -> Any:
 
 @WITH_TOOLS
 @pytest.mark.filterwarnings("default")
-def test_the_instance_of_docker_opens(tmp_path: Path) -> None:
+def test_the_instance_of_docker_opens_and_stores_runs(tmp_path: Path) -> None:
     """With its launcher and its queue; in PostgreSQL where `make test-deploy` has started one."""
     with open_instance(read(DEPLOY / "dagster.yaml"), tmp_path) as instance:
         assert type(instance.run_launcher).__name__ == "DockerRunLauncher"
         assert instance.run_launcher.inst_data.config_dict["network"] == "mmmeta"
         assert type(instance.run_coordinator).__name__ == "QueuedRunCoordinator"
-        assert instance.get_runs() == []
+        assert stores_a_run(instance)
 
 
 @WITH_TOOLS

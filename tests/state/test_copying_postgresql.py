@@ -150,7 +150,7 @@ def test_a_password_is_nowhere(worked: Archive, url: str, tmp_path: Path) -> Non
     assert b"s3cret" not in (tmp_path / "b.db").read_bytes()
     for use in (
         lambda: copied(worked.client, secret),
-        lambda: copied(worked.client, secret.replace("/postgres?", "/none?")),
+        lambda: copied(worked.client, secret.replace("@/", "@/none_")),
     ):
         with pytest.raises(MmmetaError) as caught:
             use()

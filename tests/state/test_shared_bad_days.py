@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import select
 import shutil
 import socket
 import subprocess
@@ -12,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ import psycopg
 import pytest
 from archives import Archive, SettableClock
 from postgres import SCHEMA, emptied_server, query, server
+from postgres_proxy import Proxy
+from sqlalchemy import make_url
 from test_shared_ledger import cut_connections
 
 from mmmeta import Metadir
@@ -129,59 +130,9 @@ def test_the_connection_is_cut_before_any_statement(
         assert view.miscounts() == []
 
 
-class Proxy:
-    """Stands before the server, on a port of its own, and can go away with all connections."""
-
-    def __init__(self, url: str) -> None:
-        target = psycopg.conninfo.conninfo_to_dict(url.replace("postgresql+psycopg://", "postgresql://"))
-        self._folder, self._host = str(target["host"]), "127.0.0.1"
-        self._listener: socket.socket | None = None
-        self._pairs: list[socket.socket] = []
-        self.port = 0
-
-    @property
-    def url(self) -> str:
-        return f"postgresql+psycopg://test@{self._host}:{self.port}/postgres?schema={SCHEMA}"
-
-    def come(self) -> None:
-        listener = socket.create_server((self._host, self.port))
-        self.port = listener.getsockname()[1]
-        self._listener = listener
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def go(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        pairs, self._pairs = self._pairs, []
-        for one in pairs:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                behind = socket.socket(socket.AF_UNIX)
-                behind.connect(f"{self._folder}/.s.PGSQL.5432")
-                self._pairs += [client, behind]
-                threading.Thread(target=self._carry, args=(client, behind), daemon=True).start()
-
-    def _carry(self, client: socket.socket, behind: socket.socket) -> None:
-        with client, behind, suppress(OSError):
-            while True:
-                for ready in select.select([client, behind], [], [])[0]:
-                    data = ready.recv(65536)
-                    if not data:
-                        return
-                    (behind if ready is client else client).sendall(data)
-
-
 @pytest.fixture
 def proxy(url: str) -> Iterator[Proxy]:
-    if "host=/" not in url:
+    if not str(make_url(url).query.get("host")).startswith("/"):
         pytest.skip("the server is not reached by a socket")
     made = Proxy(server())
     made.come()
@@ -257,7 +208,7 @@ def pgbouncer(url: str, folder: Path) -> Iterator[str]:
     (folder / "users").write_text('"test" ""\n')
     settings = folder / "pgbouncer.ini"
     settings.write_text(
-        f"[databases]\npostgres = host={target['host']} dbname=postgres user=test\n"
+        f"[databases]\n* = host={target['host']} user=test\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
         f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\n"
     )
@@ -276,7 +227,7 @@ def pgbouncer(url: str, folder: Path) -> Iterator[str]:
                 assert process.poll() is None, (folder / "pgbouncer.log").read_text()
                 assert time.monotonic() < until
                 time.sleep(0.05)
-        yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres?schema={SCHEMA}"
+        yield f"postgresql+psycopg://test@127.0.0.1:{port}/{target['dbname']}?schema={SCHEMA}"
     finally:
         process.terminate()
         process.wait(10)

@@ -52,7 +52,7 @@ def archive(url: str, tmp_path: Path, clock: SettableClock) -> Iterator[Archive]
 
 @pytest.fixture
 def ledgers(url: str, tmp_path: Path, clock: SettableClock) -> Iterator[LedgerStore]:
-    store = PostgresLedgerStore(url, tmp_path / "workers", clock, lambda: None)
+    store = PostgresLedgerStore(url, tmp_path / "workers", clock, None)
     yield store
     store.close()
 
@@ -74,7 +74,7 @@ def cut_connections() -> None:
     with connected() as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mmmeta' "
-            "AND pid <> pg_backend_pid()"
+            "AND datname = current_database() AND pid <> pg_backend_pid()"
         )
 
 
@@ -250,7 +250,7 @@ from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
 from mmmeta.state.ledger.rules import JobRules
 
 rules = JobRules("job", All(()), "content", "content_hash", 2, 60, None, "f")
-store = PostgresLedgerStore(sys.argv[1], Path(sys.argv[2]), utcnow, lambda: None)
+store = PostgresLedgerStore(sys.argv[1], Path(sys.argv[2]), utcnow, None)
 worker = store.worker()
 worker.start()
 idle = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -20,3 +22,28 @@ class Copy(NamedTuple):
     revision: int
     state_revision: int
     own_revision: int = 0
+
+
+class Cache(ABC):
+    """A client's own database, as far as a ledger elsewhere is concerned.
+
+    It may be put back from a backup, or be one of two that were copied from each other. So whenever it has told the ledger of
+    a job, both keep a mark of that moment: where the ledger's is not among those here, the ledger has heard what this database
+    knows nothing of, or never told, and is told everything.
+    """
+
+    @abstractmethod
+    def copy(self) -> Copy | None:
+        """What it has merged; None for nothing."""
+
+    @abstractmethod
+    def marks(self) -> Collection[str]:
+        """Of the moments at which it told a ledger."""
+
+    @abstractmethod
+    def note(self, job: str, mark: str, before: str | None) -> None:
+        """Keep a mark, before the ledger does, and the one that the ledger has until it has this one."""
+
+    @abstractmethod
+    def rename(self) -> str:
+        """Another one goes by its name: take another, under which nothing was told; returns it."""

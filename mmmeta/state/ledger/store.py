@@ -22,6 +22,7 @@ from mmmeta.state.ledger.payloads import Common, Teller, Told
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.view import LedgerView
 from mmmeta.state.liveness import Alive
+from mmmeta.state.status import Status
 
 Current = Callable[[Sequence[str]], Iterable[Candidate]]
 """Gives files by name as a job's rules see them now; a name that no file has comes as deleted."""
@@ -278,8 +279,13 @@ class OwnValues(ABC):
         """
 
     @abstractmethod
-    def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Take in what a client had before it shared them, where nobody has set or removed the key here."""
+    def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]], *, as_of: int = 0) -> None:
+        """Take in what a client had before it shared them, where nobody has set or removed the key here.
+
+        Args:
+            as_of: of which revision they are, where that is a larger one than any here: a backup was restored here. Then they
+                replace what is here, and revisions go on from there.
+        """
 
     @abstractmethod
     def revision(self) -> int:
@@ -337,6 +343,14 @@ class LedgerStore(ABC):
     def common(self) -> Common | None:
         """What workers without files are told of all of them; None where nobody has told anything, or nobody is to."""
         return None
+
+    def tell(self, status: Status) -> None:
+        """Say what a client has merged, to whoever asks for runs on other machines; nothing where machines do not share it.
+
+        Raises:
+            StateDbError: it cannot be written.
+        """
+        return
 
     @abstractmethod
     def worker(self) -> Alive:

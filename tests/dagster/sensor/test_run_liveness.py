@@ -19,7 +19,8 @@ from watch import Watch
 
 from mmmeta.layout import Layout
 from mmmeta.state.liveness import Worker
-from mmmeta_dagster.heartbeat import beating, is_at_work, last_beat, somebody_works
+from mmmeta.state.signs import FileSigns
+from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.runs import FRESH, Phase
 from mmmeta_dagster.sensor.pauses import LONGEST_PAUSE
 
@@ -73,13 +74,13 @@ def _age(layout: Layout, run_id: str) -> None:
 
 def test_a_step_that_cannot_beat_lives_and_one_that_was_killed_is_gone_at_once(layout: Layout) -> None:
     """The lock tells, and the time of the file does not."""
-    assert is_at_work(layout, "run") is None
+    assert FileSigns(layout).is_at_work("run") is None
     with step(layout, "run") as process:
         _age(layout, "run")
-        assert is_at_work(layout, "run") is True
+        assert FileSigns(layout).is_at_work("run") is True
         process.kill()
         process.wait()
-        assert is_at_work(layout, "run") is False
+        assert FileSigns(layout).is_at_work("run") is False
 
 
 def test_between_two_steps_the_clock_tells(layout: Layout) -> None:
@@ -90,8 +91,8 @@ def test_between_two_steps_the_clock_tells(layout: Layout) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline() == "between\n"
-        assert is_at_work(layout, "run") is None
-        assert last_beat(layout, "run") is not None
+        assert FileSigns(layout).is_at_work("run") is None
+        assert FileSigns(layout).last_beat("run") is not None
 
 
 def test_two_steps_of_a_run_at_the_same_time(layout: Layout) -> None:
@@ -100,8 +101,8 @@ def test_two_steps_of_a_run_at_the_same_time(layout: Layout) -> None:
         with beating(layout, "run"):
             one.kill()
             one.wait()
-            assert is_at_work(layout, "run") is True
-        assert is_at_work(layout, "run") is None
+            assert FileSigns(layout).is_at_work("run") is True
+        assert FileSigns(layout).is_at_work("run") is None
 
 
 def test_a_child_that_outlives_a_killed_run_is_not_the_run(layout: Layout) -> None:
@@ -109,16 +110,16 @@ def test_a_child_that_outlives_a_killed_run_is_not_the_run(layout: Layout) -> No
     with step(layout, "run", "fork") as process:
         process.kill()
         process.wait()
-        assert is_at_work(layout, "run") is False
+        assert FileSigns(layout).is_at_work("run") is False
 
 
 def test_what_another_host_has_written_proves_nothing_while_it_is_not_locked(layout: Layout) -> None:
     """Its locks may not be seen here."""
     layout.runs.mkdir(parents=True)
     (layout.runs / "run").write_text("another boot")
-    assert is_at_work(layout, "run") is None
+    assert FileSigns(layout).is_at_work("run") is None
     (layout.runs / "run").chmod(0)
-    assert is_at_work(layout, "other") is None
+    assert FileSigns(layout).is_at_work("other") is None
 
 
 def test_a_run_that_is_at_work_is_not_swept_away_by_a_clock_that_jumped(layout: Layout) -> None:
@@ -126,7 +127,7 @@ def test_a_run_that_is_at_work_is_not_swept_away_by_a_clock_that_jumped(layout: 
     with step(layout, "run"):
         os.utime(layout.runs / "run", (0, 0))
         with beating(layout, "next"):
-            assert is_at_work(layout, "run") is True
+            assert FileSigns(layout).is_at_work("run") is True
 
 
 def test_signs_of_life_lie_beside_a_state_db_that_lies_elsewhere(layout: Layout, tmp_path: Path) -> None:
@@ -136,8 +137,8 @@ def test_signs_of_life_lie_beside_a_state_db_that_lies_elsewhere(layout: Layout,
     try:
         with beating(elsewhere, "run"):
             assert (tmp_path / "mine" / "state.db.runs" / "run").exists()
-            assert is_at_work(elsewhere, "run") is True
-            assert is_at_work(layout, "run") is None
+            assert FileSigns(elsewhere).is_at_work("run") is True
+            assert FileSigns(layout).is_at_work("run") is None
         assert list(layout.metadir.iterdir()) == []
     finally:
         layout.metadir.chmod(0o755)
@@ -145,13 +146,13 @@ def test_signs_of_life_lie_beside_a_state_db_that_lies_elsewhere(layout: Layout,
 
 def test_any_worker_of_the_state_db_that_lives_is_seen(layout: Layout) -> None:
     """Whatever program it belongs to; one that is gone is not, and its lock stays for the ledger to look at."""
-    assert not somebody_works(layout)
+    assert not FileSigns(layout).somebody_works()
     worker = Worker(layout.workers)
     worker.start()
-    assert somebody_works(layout)
+    assert FileSigns(layout).somebody_works()
     worker.stop()
     (layout.workers / "left").touch()
-    assert not somebody_works(layout)
+    assert not FileSigns(layout).somebody_works()
     assert (layout.workers / "left").exists()
 
 

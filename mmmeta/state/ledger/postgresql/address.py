@@ -14,6 +14,8 @@ SCHEMA = "mmmeta"
 
 _SCHEMA_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,47}")
 
+_WITH_PORT = re.compile(r"(\[[^]]*\]|[^:/]*):([0-9]+)")
+
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """A server that is gone without a word is noticed within half a minute."""
 
@@ -47,8 +49,12 @@ def address_of(url: str) -> Address:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # What it says may hold the password.
-        raise StateDbError(f"the URL of the state is none: write {SHARED[0]}://user@host:5432/database") from None
+        raise StateDbError(
+            f"the URL of the state is none: write {SHARED[0]}://user@host:5432/database, or several hosts "
+            f"as {SHARED[0]}://user@/database?host=a,b&target_session_attrs=read-write"
+        ) from None
     query = {key: value if isinstance(value, str) else value[-1] for key, value in parsed.query.items()}
+    query |= _hosts(parsed.query.get("host", ()))
     schema = query.pop("schema", SCHEMA)
     if not _SCHEMA_NAME.fullmatch(schema):
         raise StateDbError(
@@ -63,3 +69,13 @@ def address_of(url: str) -> Address:
         options["password"] = str(parsed.password)
     defaults = {"connect_timeout": 10, "application_name": "mmmeta", **_KEEPALIVE}
     return Address(defaults | options, schema, f"PostgreSQL at {host}{port}/{database}, schema {schema},")
+
+
+def _hosts(given: str | tuple[str, ...]) -> dict[str, str]:
+    """Several hosts as libpq takes them, from either spelling: ``host=a,b&port=1,2``, or SQLAlchemy's ``host=a:1&host=b:2``."""
+    hosts = ",".join([given] if isinstance(given, str) else given)
+    found = [_WITH_PORT.fullmatch(host) for host in hosts.split(",")]
+    if not hosts or not any(found):
+        return {"host": hosts} if hosts else {}
+    names = [match[1].strip("[]") if match else host for host, match in zip(hosts.split(","), found, strict=True)]
+    return {"host": ",".join(names), "port": ",".join(match[2] if match else "" for match in found)}

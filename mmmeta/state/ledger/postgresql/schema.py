@@ -188,7 +188,22 @@ _PATHS = """
 ALTER TABLE places ADD COLUMN path text NOT NULL DEFAULT ''; -- the path itself, for whoever copies the ledger
 """
 
-_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS)
+_RUNS = f"""
+CREATE TABLE runs (                     -- signs of life of steps of runs
+    run_id {_TEXT} NOT NULL,
+    worker text NOT NULL,               -- names the lock that the step holds
+    beat double precision NOT NULL,     -- when it was last heard of, in seconds since 1970 by the server's clock
+    at_work boolean NOT NULL,           -- whether the step has not said that it is over
+    PRIMARY KEY (run_id, worker)
+);
+"""
+
+_MARKS = """
+ALTER TABLE followed ADD COLUMN mark text NOT NULL DEFAULT ''; -- which the cache has as well, if it is this one that told
+DELETE FROM followed;
+"""
+
+_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS, _RUNS, _MARKS)
 """Step n makes format n + 1; a step that was released is never changed."""
 
 FORMAT = len(_STEPS)

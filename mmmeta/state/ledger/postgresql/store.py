@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.clock import Clock
-from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.copies import Cache, Copy
 from mmmeta.state.ledger.payloads import Common, read_common
 from mmmeta.state.ledger.postgresql.address import address_of
 from mmmeta.state.ledger.postgresql.ledger import PostgresLedger
@@ -16,12 +16,14 @@ from mmmeta.state.ledger.postgresql.own_values import PostgresOwnValues
 from mmmeta.state.ledger.postgresql.payloads import COMMON
 from mmmeta.state.ledger.postgresql.progress import NOBODY
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
+from mmmeta.state.ledger.postgresql.signs import tell
 from mmmeta.state.ledger.postgresql.view import PostgresLedgerView
 from mmmeta.state.ledger.postgresql.worker import PostgresWorker
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.store import Ledger, LedgerStore
 from mmmeta.state.ledger.view import LedgerView
 from mmmeta.state.liveness import Alive
+from mmmeta.state.status import Status
 
 
 class _RolledBack(Exception):
@@ -34,15 +36,15 @@ class PostgresLedgerStore(LedgerStore):
     Args:
         url: with ``?schema=`` for another schema than ``mmmeta``.
         workers: folder of the locks of this host's workers; None where nothing is to be written.
-        copy: tells what this client has merged, None for nothing.
+        cache: this client's, None for one without files.
     """
 
-    def __init__(self, url: str, workers: Path | None, clock: Clock, copy: Callable[[], Copy | None]) -> None:
+    def __init__(self, url: str, workers: Path | None, clock: Clock, cache: Cache | None) -> None:
         self._server = Server(address_of(url))
         self.own: PostgresOwnValues = PostgresOwnValues(self._server)
         self._workers = workers
         self._clock = clock
-        self._copy = copy
+        self._cache = cache
 
     @property
     def shown(self) -> str:
@@ -58,6 +60,7 @@ class PostgresLedgerStore(LedgerStore):
     def rehearsing(self, rules: JobRules) -> Iterator[Ledger]:
         with suppress(_RolledBack), self._server.transaction() as transaction:
             ledger = self._ledger(transaction, rules)
+            ledger.rehearses = True
             ledger.wants_payloads = False  # nobody will ask for them
             yield ledger
             raise _RolledBack
@@ -65,7 +68,7 @@ class PostgresLedgerStore(LedgerStore):
     @contextmanager
     def looking(self) -> Iterator[LedgerView]:
         with self._server.looking() as transaction:
-            yield PostgresLedgerView(transaction, self._copy() or NOBODY)
+            yield PostgresLedgerView(transaction, self._copy() or NOBODY, self._cache)
 
     def identity(self) -> str:
         with self._server.looking() as transaction:
@@ -76,11 +79,19 @@ class PostgresLedgerStore(LedgerStore):
             text = read_entry(transaction, COMMON)
         return read_common(text) if text else None
 
+    def tell(self, status: Status) -> None:
+        copy = self._copy()
+        with self._server.transaction() as transaction:
+            tell(transaction, status, 0 if copy is None else copy.own_revision)
+
     def worker(self) -> Alive:
         return PostgresWorker(self._server, self._workers)
 
     def close(self) -> None:
         self._server.close()
 
+    def _copy(self) -> Copy | None:
+        return None if self._cache is None else self._cache.copy()
+
     def _ledger(self, transaction: Transaction, rules: JobRules) -> PostgresLedger:
-        return PostgresLedger(transaction, rules, self._clock(), self._copy() or NOBODY, self.shown)
+        return PostgresLedger(transaction, rules, self._clock(), self._copy() or NOBODY, self.shown, self._cache)

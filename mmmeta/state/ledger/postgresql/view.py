@@ -10,7 +10,7 @@ from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
 from mmmeta.sqlite.statements import encodable
-from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.copies import Cache, Copy
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.payloads import Told
 from mmmeta.state.ledger.places import read_place
@@ -49,11 +49,13 @@ class PostgresLedgerView(LedgerView):
 
     Args:
         copy: what this client has merged.
+        cache: where that is; None for a client elsewhere, or without files.
     """
 
-    def __init__(self, transaction: Transaction, copy: Copy) -> None:
+    def __init__(self, transaction: Transaction, copy: Copy, cache: Cache | None = None) -> None:
         self._transaction = transaction
         self._copy = copy
+        self._cache = cache
 
     def jobs(self) -> list[str]:
         return [str(job) for (job,) in self._transaction.rows("SELECT job FROM jobs ORDER BY job")]
@@ -65,7 +67,7 @@ class PostgresLedgerView(LedgerView):
         return None if row is None else rules_from(*row)
 
     def status(self, job: str, now: datetime) -> JobStatus | None:
-        heard = heard_of(self._transaction, job, self._copy)
+        heard = heard_of(self._transaction, job, self._copy, self._cache)
         if heard is None:
             return None
         run_id, heartbeat = self._transaction.one("SELECT run_id, heartbeat FROM jobs WHERE job = %s", (job,))

@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 _SEEN = "session/"
 """What the name of a worker begins with whose session tells whether it lives; of others only the lease tells."""
 
+_KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+
 
 class PostgresWorker(Alive):
     """One worker, alive from ``start`` until ``stop``, the end of the process, or a cut connection.
@@ -34,8 +36,10 @@ class PostgresWorker(Alive):
         self._here = None if folder is None else Worker(folder)
         self._connection: psycopg.Connection[Row] | None = None
         self._handle = -1
+        self._is_seen = False
 
     def start(self) -> None:
+        self._is_seen = True
         if self._folder is not None and self._here is not None:
             sweep(self._folder, [])
             self._here.start()
@@ -46,6 +50,7 @@ class PostgresWorker(Alive):
             connection = self._server.connect()
             if is_pooled(connection):
                 connection.close()
+                self._is_seen = False
                 self.name: str = self.name.replace(_SEEN, "lease/")
                 _log.warning(
                     "%s is behind a connection pooler, which hides whether a worker lives: the files of one that dies are "
@@ -53,20 +58,25 @@ class PostgresWorker(Alive):
                     self._server.shown,
                 )
                 return
+            # A machine that was cut off without a word is noticed by the server within half a minute, too.
+            connection.execute(_KEEPALIVE)
             connection.execute("SELECT pg_advisory_lock(%s)", (_key(self.name),))
         self._connection, self._handle = connection, connection.fileno()
         hold(self._handle)
 
     def stay(self) -> None:
-        if self._connection is None:
+        if not self._is_seen:
             return
-        try:
-            self._connection.execute("SELECT 1")
-        except psycopg.OperationalError:
-            self._hide()
-            self._show()
+        if self._connection is not None:
+            try:
+                self._connection.execute("SELECT 1")
+                return
+            except psycopg.OperationalError:
+                self._hide()
+        self._show()  # also where the server was not back yet the last time
 
     def stop(self, *, holds: bool = False) -> None:
+        self._is_seen = False
         if self._here is not None:
             self._here.stop()
         self._hide()
@@ -100,6 +110,11 @@ def dead_among(transaction: Transaction, claimed: dict[str, float]) -> set[str]:
         return set()
     (started,) = transaction.one("SELECT extract(epoch FROM pg_postmaster_start_time())::float8")
     return {keys[key] for (key,) in rows if claimed[keys[key]] > started}
+
+
+def tells_by_session(worker: str) -> bool:
+    """Whether a lock tells if a worker lives."""
+    return worker.startswith(_SEEN)
 
 
 def living(transaction: Transaction, workers: list[str]) -> bool:
