@@ -51,6 +51,8 @@ class PostgresClaims(Claims):
         now: aware UTC.
     """
 
+    _offers: PostgresOffers
+
     def __init__(self, transaction: Transaction, rules: JobRules, now: datetime) -> None:
         super().__init__(rules, now)
         self._transaction = transaction
