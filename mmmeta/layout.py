@@ -52,6 +52,9 @@ STATE_DB = "state.db"
 SHARED = ("postgresql+psycopg", "postgresql", "postgres")
 """Kinds of URLs of a state that several machines share."""
 
+SHARED_SCHEMA = "mmmeta"
+"""Where its tables are unless the URL says ``?schema=``; metadirs that share a database have one each."""
+
 STATE_ENVIRONMENT = "MMMETA_STATE"
 PATH_ENVIRONMENT = "MMMETA"
 FILES_ROOT_ENVIRONMENT = "MMMETA_FILES_ROOT"

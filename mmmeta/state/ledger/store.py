@@ -332,6 +332,15 @@ class LedgerStore(ABC):
             StateDbError: there is no state db, or it cannot be read.
         """
 
+    def admit(self) -> None:
+        """Before this client tells anything: settle whether it may, and what its last update was told.
+
+        Raises:
+            StateDbError: the ledger cannot be asked.
+            MassDeletionError: it is of another archive.
+        """
+        return
+
     @abstractmethod
     def identity(self) -> str:
         """Made once, with the ledger: whose tokens these are, as receipts in targets name it.

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmmeta.errors import StateDbError
-from mmmeta.layout import SHARED
+from mmmeta.layout import SHARED, SHARED_SCHEMA
 from mmmeta.silence import CLIENT
-
-SCHEMA = "mmmeta"
-"""Where the tables are unless the URL says ``?schema=``; metadirs that share a database have one each."""
 
 _SCHEMA_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,47}")
 
@@ -53,7 +50,7 @@ def address_of(url: str) -> Address:
         ) from None
     query = {key: value if isinstance(value, str) else value[-1] for key, value in parsed.query.items()}
     query |= _hosts(parsed.query.get("host", ()))
-    schema = query.pop("schema", SCHEMA)
+    schema = query.pop("schema", SHARED_SCHEMA)
     if not _SCHEMA_NAME.fullmatch(schema):
         raise StateDbError(
             f"?schema={schema} of the state's URL is no name that is taken: small letters, digits and _, 48 at most"

@@ -52,6 +52,8 @@ class PostgresClaims(Claims):
         ahead: by how much that is ahead of this host's.
     """
 
+    _offers: PostgresOffers
+
     def __init__(self, transaction: Transaction, rules: JobRules, now: datetime, ahead: timedelta) -> None:
         super().__init__(rules, now)
         self._transaction = transaction

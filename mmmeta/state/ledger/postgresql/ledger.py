@@ -78,6 +78,7 @@ class PostgresLedger(PostgresClaims):
         self._copy = copy
         self._where = where
         self._cache = cache
+        self._tells_all = False
 
     wants_payloads = True
 
@@ -87,6 +88,7 @@ class PostgresLedger(PostgresClaims):
         heard = self._heard()
         if heard is None:
             return None
+        self._tells_all = self._cache is not None and not heard.evaluated
         rules = rules_from(self.rules.name, heard.selection, heard.rules, heard.fingerprint)
         evaluated = self._copy.state_revision if heard.is_newer_than(self._copy) else heard.evaluated
         return KnownJob(rules, evaluated, from_text(heard.evaluated_at) - self._ahead)
@@ -110,7 +112,8 @@ class PostgresLedger(PostgresClaims):
         if heard is None and not self._has_rows():
             offered = self._offers.first(candidates)
         elif candidates or redefined:
-            offered = self._offers.take(candidates, whole=whole, redefined=redefined)
+            is_all = self._tells_all and up_to is not None and heard is not None and not heard.evaluated
+            offered = self._offers.take(candidates, whole=whole, redefined=redefined, is_all=is_all)
         else:
             offered = Offered()
         if teller is not None:

@@ -18,6 +18,13 @@ NOBODY = Copy("", "", 0, 0)
 """Of a ledger that is told of candidates by somebody without files."""
 
 
+LEFT = (
+    "(EXISTS (SELECT 1 FROM left_behind AS l WHERE l.metadata_id = %s) OR EXISTS (SELECT 1 FROM taken_back AS t "
+    "WHERE t.metadata_id = %s AND t.revision = %s AND t.digest = %s))"
+)
+"""SQL: whether metadata of this id, and of this id, revision and digest, do not count any more."""
+
+
 class Heard(NamedTuple):
     """What a job's row says of it.
 
@@ -25,7 +32,7 @@ class Heard(NamedTuple):
         evaluated: the state revision up to which this client has told everything; 0 for nothing.
         mark: of that moment; None where nothing was told under its name.
         metadata_id, revision: the newest metadata that was told; own_revision: the newest own values with it.
-        left: whether this client's metadata db was replaced by another one since.
+        left: whether this client's metadata db was replaced by another one since, or the remote went back from what it has.
     """
 
     selection: str
@@ -59,9 +66,9 @@ def heard_of(transaction: Transaction, job: str, copy: Copy, cache: Cache | None
     """
     row = transaction.execute(
         "SELECT selection, rules, fingerprint, coalesce(f.evaluated, 0), evaluated_at, metadata_id, revision, "
-        "EXISTS (SELECT 1 FROM left_behind AS l WHERE l.metadata_id = %s), own_revision, f.mark FROM jobs "
+        f"{LEFT}, own_revision, f.mark FROM jobs "
         "LEFT JOIN followed AS f ON f.job = jobs.job AND f.cache = %s WHERE jobs.job = %s",
-        (copy.metadata_id, copy.cache, job),
+        (copy.metadata_id, copy.metadata_id, copy.revision, copy.digest, copy.cache, job),
     ).fetchone()
     if row is None:
         return None
@@ -91,8 +98,8 @@ def note_heard(transaction: Transaction, job: str, copy: Copy, up_to: int, mark:
         (job, copy.metadata_id),
     )
     transaction.execute(
-        "UPDATE jobs SET metadata_id = %s, revision = %s, own_revision = %s WHERE job = %s "
-        "AND (metadata_id IS DISTINCT FROM %s OR revision <> %s OR own_revision <> %s)",
+        "UPDATE jobs SET metadata_id = %s, revision = %s, own_revision = %s, digest = %s WHERE job = %s "
+        "AND (metadata_id IS DISTINCT FROM %s OR revision <> %s OR own_revision <> %s OR digest <> %s)",
         (*_content(copy), job, *_content(copy)),
     )
 
@@ -105,16 +112,23 @@ def refuse_older(heard: Heard | None, copy: Copy, where: str) -> None:
     """
     if heard is None or not heard.has_newer_files(copy):
         return
+    if heard.left and heard.metadata_id == copy.metadata_id:
+        raise StateDbError(
+            f"{where} went back to an older revision of the metadata db, as somebody has accepted, and what is merged here is "
+            f"revision {copy.revision} of before: sync and run `mmmeta update`, with --accept-older if it asks for that"
+        )
     if heard.left:
         raise StateDbError(
-            f"{where} follows another metadata db by now than the one that is merged here: sync and run `mmmeta update`. "
+            f"{where} follows another metadata db by now than the one that is merged here: sync and run `mmmeta update`, or "
+            "`mmmeta update --accept-older` if this one was put back on purpose. "
             "If these are two metadirs, give each a schema of its own in `state:` (?schema=name)"
         )
     raise StateDbError(
         f"{where} has heard of revision {heard.revision} of the metadata db, and what is merged here is revision "
-        f"{copy.revision}: sync and run `mmmeta update`, then go on"
+        f"{copy.revision}: sync and run `mmmeta update`, then go on (if the remote really went back: "
+        "`mmmeta update --accept-older`)"
     )
 
 
-def _content(copy: Copy) -> tuple[str, int, int]:
-    return copy.metadata_id, copy.revision, copy.own_revision
+def _content(copy: Copy) -> tuple[str, int, int, str]:
+    return copy.metadata_id, copy.revision, copy.own_revision, copy.digest

@@ -18,6 +18,7 @@ from mmmeta.errors import MmmetaError
 from mmmeta.state.ledger.copies import Copy
 from mmmeta.state.ledger.postgresql.address import address_of
 from mmmeta.state.ledger.postgresql.names import read_entry, write_entry
+from mmmeta.state.ledger.postgresql.progress import LEFT
 from mmmeta.state.ledger.postgresql.schema import FORMAT, Row, known_format
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
 from mmmeta.state.ledger.postgresql.view import PostgresLedgerView
@@ -67,10 +68,12 @@ def _told(transaction: Transaction) -> tuple[Status | None, int]:
 
 
 def _is_older(transaction: Transaction, status: Status, own: int, known: Status, known_own: int) -> bool:
-    if status.metadata_id == known.metadata_id:
-        return (status.revision or 0, own) < (known.revision or 0, known_own)
-    left = transaction.execute("SELECT 1 FROM left_behind WHERE metadata_id = %s", (status.metadata_id,)).fetchone()
-    return left is not None
+    if status.metadata_id == known.metadata_id and (status.revision or 0, own) < (known.revision or 0, known_own):
+        return True
+    (left,) = transaction.one(
+        f"SELECT {LEFT}", (status.metadata_id, status.metadata_id, status.revision, status.digest)
+    )
+    return bool(left)
 
 
 class _NothingToldError(Exception):
@@ -130,7 +133,9 @@ class PostgresSigns(Signs):
         told, own_revision = _told(transaction)
         if told is None or told.metadata_id is None or told.revision is None:
             return None
-        copy = Copy(told.state_id, told.metadata_id, told.revision, told.state_revision, own_revision)
+        copy = Copy(
+            told.state_id, told.metadata_id, told.revision, told.state_revision, own_revision, told.digest or ""
+        )
         view = PostgresLedgerView(transaction, copy, ahead)
         jobs = {}
         for name in view.jobs():

@@ -10,6 +10,7 @@ from mmmeta.clock import Clock
 from mmmeta.state.ledger.copies import Cache, Copy
 from mmmeta.state.ledger.payloads import Common, read_common
 from mmmeta.state.ledger.postgresql.address import address_of
+from mmmeta.state.ledger.postgresql.arrivals import admit
 from mmmeta.state.ledger.postgresql.ledger import PostgresLedger
 from mmmeta.state.ledger.postgresql.names import read_entry
 from mmmeta.state.ledger.postgresql.own_values import PostgresOwnValues
@@ -69,6 +70,12 @@ class PostgresLedgerStore(LedgerStore):
     def looking(self) -> Iterator[LedgerView]:
         with self._server.looking() as transaction:
             yield PostgresLedgerView(transaction, self._copy() or NOBODY, self._server.ahead, self._cache)
+
+    def admit(self) -> None:
+        copy = self._copy()
+        if copy is not None and self._cache is not None:
+            with self._server.transaction() as transaction:
+                admit(transaction, copy, self._cache, self.shown)
 
     def identity(self) -> str:
         with self._server.looking() as transaction:
