@@ -32,6 +32,9 @@ _RERUN_WORDS = ("content", "metadata", "never")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HOST_AND_PATH = re.compile(r"[^/\s@:]+@[^/\s@:]+:")
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+LONGEST_NAME = 200
+"""Characters of the name of a job or metadir: it is part of keys of the ledger, which end somewhere."""
+
 MOST = 1_000_000_000
 """The largest count: more than there will be files, and within what SQLite takes for a number."""
 
@@ -45,6 +48,8 @@ def check_name(name: str, what: str) -> None:
         fixed = re.sub(r"\W", "_", name, flags=re.ASCII)
         hint = f": {fixed}" if fixed.strip("_") else ""
         raise ValueError(f"{name!r} cannot name a {what}. Use only letters, digits and _{hint}")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"a name of {len(name):,} characters is too long for a {what}: {LONGEST_NAME} at most")
 
 
 def _absolute(text: str, info: ValidationInfo) -> str:
