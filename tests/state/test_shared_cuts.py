@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from postgres_proxy import Proxy
 from sqlalchemy import make_url
 
 from mmmeta import Metadir
+from mmmeta.errors import StateDbError
 from mmmeta.files.file import File
+from mmmeta.state.ledger.outcomes import Outcome
 
 pytestmark = pytest.mark.services
 
@@ -120,7 +123,10 @@ def test_a_server_that_is_away_for_a_while_makes_nobody_dead(archive: Archive, u
 
     def work(number: int) -> None:
         with Metadir(tmp_path / f"worker{number}", state=proxy.url, worker=True) as worker:
-            worker.job("job", batch_size=8).run(slow)
+            while True:
+                with suppress(StateDbError):  # cut in the middle of a step, which ends a run
+                    worker.job("job", batch_size=8).run(slow)
+                    return
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
     for thread in threads:
@@ -133,5 +139,30 @@ def test_a_server_that_is_away_for_a_while_makes_nobody_dead(archive: Archive, u
     for thread in threads:
         thread.join(60)
     proxy.go()
+    archive.client.job("job").run(slow)  # what a run has given back that ended as the last one
     assert query(archive.client, "SELECT status, max(error_type) FROM ledger GROUP BY status") == [("done", None)]
     assert Counter(seen) == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_who_was_taken_for_dead_and_comes_back_speaks_for_its_file(archive: Archive, taken: bool) -> None:
+    """What was counted against the file counts no more, be it with the next worker by then, dead, or waiting."""
+    archive.write("a")
+    archive.deliver()
+    job = archive.client.job("job", attempts=1)
+    job.evaluate()
+    with job._bench.changing() as ledger:
+        (claim,) = ledger.claim(1, worker="session/1", run_id=None, lease=600)
+        assert ledger.claim(1, worker="lease/2", run_id=None, lease=600) == []
+    if taken:
+        with connected() as connection:
+            connection.execute("UPDATE ledger SET status = 'pending' WHERE status = 'dead'")
+        with job._bench.changing() as ledger:
+            assert len(ledger.claim(1, worker="lease/2", run_id=None, lease=600)) == 1
+    sql = "SELECT status, error_type, attempts FROM ledger"
+    assert query(archive.client, sql) == [("claimed", "WorkerDied", 2) if taken else ("dead", "WorkerDied", 1)]
+    with job._bench.changing() as ledger:
+        assert ledger.settle([Outcome(claim)], run_id=None, worker="session/1")[0].status == "lost"
+    assert query(archive.client, sql) == [("claimed", None, 1) if taken else ("pending", None, 0)]
+    with archive.client._backend.state.ledger.looking() as view:
+        assert view.miscounts() == []

@@ -136,6 +136,7 @@ class Claims(Ledger):
                 settled.append(Settled(done, self._status_after(done), behind=True))
             else:
                 settled.append(Settled(outcome, "pending", behind=True))
+        self._absolve([entry.outcome.claim for entry in settled if entry.status == "lost"])
         untried = {entry.outcome.claim.file: entry.outcome.claim for entry in settled if entry.status == "pending"}
         ours = [entry for entry in settled if entry.status not in ("lost", "pending")]
         self._places.ended(entry.outcome.claim.file for entry in ours if not entry.outcome.claim.retract)
@@ -259,6 +260,10 @@ class Claims(Ledger):
         times = self._refusals(file) if postponed.asked else 0
         latest = self._now.timestamp() + LONGEST_BACKOFF
         return min(postponed.until.timestamp() + wait_beyond(times), latest)
+
+    def _absolve(self, claims: Sequence[Claim]) -> None:
+        """The worker of these lives, although they were taken from it as from a dead one: that speaks against no file."""
+        return
 
     # What is read and written
 

@@ -29,6 +29,7 @@ _REMEDIES = {
     "timeout, and run it again",
     "57P05": "its idle_session_timeout has ended it: run it again",
     "25P": "a timeout for transactions has ended it: run it again, and raise it if that happens again",
+    "54": "a name or a key is too long for an index of PostgreSQL: shorten it",
     "57": "the server is starting, stopping, or was told to end this: run it again",
     "08": "the connection was cut: nothing of this step is kept; run it again",
     "22": "what was to be written is nothing that it takes",
@@ -53,6 +54,7 @@ _WORDS = (
 
 _AGAIN = re.compile(
     r"refused|starting up|shutting down|recovery mode|not yet accepting|closed|timeout|timed out|reset|unreachable|terminat"
+    r"|no route to host|network is down|name resolution"  # who is cut off himself
     r"|session is read-only|hot standby mode"  # of several hosts, while none is the primary
     r"|No such file|too many (clients|connections)|remaining connection slots|no more connections|lost|SSL SYSCALL|not known",
     re.IGNORECASE,

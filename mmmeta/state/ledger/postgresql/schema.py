@@ -198,7 +198,25 @@ CREATE TABLE runs (                     -- signs of life of steps of runs
 );
 """
 
-_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS, _RUNS)
+_MARKS = """
+ALTER TABLE followed ADD COLUMN mark text NOT NULL DEFAULT ''; -- which the cache has as well, if it is this one that told
+DELETE FROM followed;
+"""
+
+_WORDS = """
+ALTER TABLE jobs ADD COLUMN digest text NOT NULL DEFAULT ''; -- of the metadata up to which it was evaluated
+CREATE TABLE taken_back (               -- metadata that the remote went back from, where a person said that this is meant
+    metadata_id text NOT NULL,
+    revision bigint NOT NULL,
+    digest text NOT NULL,
+    PRIMARY KEY (metadata_id, revision, digest)
+);
+CREATE TABLE words (                    -- which were heeded
+    word text PRIMARY KEY
+);
+"""
+
+_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS, _RUNS, _MARKS, _WORDS)
 """Step n makes format n + 1; a step that was released is never changed."""
 
 FORMAT = len(_STEPS)

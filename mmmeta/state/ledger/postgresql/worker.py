@@ -28,8 +28,6 @@ _log = logging.getLogger(__name__)
 _SEEN = "session/"
 """What the name of a worker begins with whose session tells whether it lives; of others only the lease tells."""
 
-_KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
-
 _LOOK_EVERY = 0.1
 """Seconds between two looks of a worker at its connection; it costs no word to the server."""
 
@@ -131,8 +129,6 @@ class PostgresWorker(Alive):
                     self._server.shown,
                 )
                 return
-            # A machine that was cut off without a word is noticed by the server within half a minute, too.
-            connection.execute(_KEEPALIVE)
             # Shared with itself: the server may not have noticed yet that the connection before is no more.
             connection.execute("SELECT pg_advisory_lock_shared(%s)", (_key(self.name),))
         except BaseException:
