@@ -261,7 +261,6 @@ from mmmeta.clock import utcnow
 from mmmeta.filters import All
 from mmmeta.state.ledger.outcomes import Outcome
 from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
-from mmmeta.state.ledger.postgresql.worker import PostgresWorker
 from mmmeta.state.ledger.rules import JobRules
 
 rules = JobRules("job", All(()), "content", "content_hash", 2, 60, None, "f")

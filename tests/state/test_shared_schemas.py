@@ -23,7 +23,7 @@ def url() -> str:
 
 @pytest.fixture
 def ledgers(url: str, tmp_path: Path, clock: SettableClock) -> Iterator[PostgresLedgerStore]:
-    made = PostgresLedgerStore(url, tmp_path / "workers", clock, lambda: None)
+    made = PostgresLedgerStore(url, tmp_path / "workers", clock, None)
     yield made
     made.close()
 
@@ -33,7 +33,7 @@ def test_a_schema_that_was_made_for_its_user(url: str, tmp_path: Path, clock: Se
     with connected() as connection:
         connection.execute("CREATE ROLE mmmeta_limited LOGIN")
         connection.execute(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION mmmeta_limited")
-    store = PostgresLedgerStore(url.replace("test@", "mmmeta_limited@"), tmp_path, clock, lambda: None)
+    store = PostgresLedgerStore(url.replace("test@", "mmmeta_limited@"), tmp_path, clock, None)
     try:
         offer(store, "a")
         with store.looking() as view:
@@ -44,7 +44,7 @@ def test_a_schema_that_was_made_for_its_user(url: str, tmp_path: Path, clock: Se
                     url.replace("test@", "mmmeta_limited@").replace(SCHEMA, "mmmeta_test_b"),
                     tmp_path,
                     clock,
-                    lambda: None,
+                    None,
                 ),
                 "a",
             )
@@ -107,7 +107,7 @@ def test_a_damaged_format_is_told(
     with connected() as connection:
         connection.execute(damage.encode())
     with pytest.raises(StateDbError, match=r"is damaged: the entry 'format' of mmmeta_info is .* from a backup"):
-        offer(PostgresLedgerStore(url, tmp_path, clock, lambda: None), "b")
+        offer(PostgresLedgerStore(url, tmp_path, clock, None), "b")
 
 
 def test_a_role_s_own_timeout_and_read_only_are_told(url: str, tmp_path: Path, clock: SettableClock) -> None:
@@ -116,7 +116,7 @@ def test_a_role_s_own_timeout_and_read_only_are_told(url: str, tmp_path: Path, c
         ("statement_timeout%3D1", r"statement timeout; a statement_timeout of the role, .* raise or take off"),
         ("default_transaction_read_only%3Don", r"read-only transaction; .*default_transaction_read_only is set"),
     ):
-        store = PostgresLedgerStore(with_option(url, f"options=-c%20{option}"), tmp_path, clock, lambda: None)
+        store = PostgresLedgerStore(with_option(url, f"options=-c%20{option}"), tmp_path, clock, None)
         with pytest.raises(StateDbError, match=told):
             offer(store, *map(str, range(2_000)))
         store.close()
@@ -129,4 +129,4 @@ def test_a_value_that_no_option_takes_is_told(url: str, tmp_path: Path, clock: S
     """It is not the address that is wrong."""
     name = option.partition("=")[0]
     with pytest.raises(StateDbError, match=rf"{name}.*; correct that option in `state:`"):
-        offer(PostgresLedgerStore(with_option(url, option), tmp_path, clock, lambda: None), "a")
+        offer(PostgresLedgerStore(with_option(url, option), tmp_path, clock, None), "a")
