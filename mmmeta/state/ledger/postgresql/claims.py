@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mmmeta.state.ledger.claims import Claims, Ending, Held, Try, raised
-from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Settled
+from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Postponed, Settled
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.postgresql.offers import PostgresOffers
 from mmmeta.state.ledger.postgresql.places import PostgresPlaces
@@ -32,8 +32,8 @@ _SETTLE = (
     "mark = CASE WHEN e.placed THEN e.mark ELSE ledger.mark END, "
     "replaced_by = CASE WHEN e.placed THEN e.replaced_by ELSE ledger.replaced_by END, "
     "attempts = attempts - e.untried, settled_at = %s, lease_until = NULL, worker = NULL "
-    "FROM unnest(%b::text[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bool[], "
-    "%b::bool[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[]) "
+    "FROM unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bool[], "
+    "%s::bool[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[]) "
     f"AS e ({', '.join(Ending._fields)}) WHERE ledger.job = %s AND ledger.file = e.file AND ledger.token = e.token"
 )
 """Takes the moment, the columns of all endings, and the job."""
@@ -48,14 +48,16 @@ class PostgresClaims(Claims):
     """The part of a job's ledger in PostgreSQL that workers use.
 
     Args:
-        now: aware UTC.
+        now: aware UTC, by the server's clock.
+        ahead: by how much that is ahead of this host's.
     """
 
     _offers: PostgresOffers
 
-    def __init__(self, transaction: Transaction, rules: JobRules, now: datetime) -> None:
+    def __init__(self, transaction: Transaction, rules: JobRules, now: datetime, ahead: timedelta) -> None:
         super().__init__(rules, now)
         self._transaction = transaction
+        self._ahead = ahead
         self._offers = PostgresOffers(transaction, rules, self._stamp)
         self._places = PostgresPlaces(transaction, rules.name, self._stamp)
 
@@ -317,6 +319,9 @@ class PostgresClaims(Claims):
         (base,) = self._transaction.one("SELECT value::bigint FROM mmmeta_info WHERE name = 'token_base'")
         return int(base)
 
+    def _due_after(self, file: str, postponed: Postponed) -> float:
+        return super()._due_after(file, postponed._replace(until=postponed.until + self._ahead))
+
     def _refusals(self, file: str) -> int:
         key = (self.rules.name, file)
         (count,) = self._transaction.one(
@@ -330,8 +335,8 @@ class PostgresClaims(Claims):
         if tries:
             self._transaction.execute(
                 "INSERT INTO attempts (job, run_id, worker, ended_at, file, token, started_at, status, error_type, "
-                "error_message, bytes) SELECT %s, %s, %s, %s, t.* FROM unnest(%b::text[], %b::bigint[], %b::text[], "
-                "%b::text[], %b::text[], %b::text[], %b::bigint[]) AS t",
+                "error_message, bytes) SELECT %s, %s, %s, %s, t.* FROM unnest(%s::text[], %s::bigint[], %s::text[], "
+                "%s::text[], %s::text[], %s::text[], %s::bigint[]) AS t",
                 (self.rules.name, run_id, worker, self._stamp, *_stored(tries)),
             )
 

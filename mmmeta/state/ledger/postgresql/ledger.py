@@ -17,7 +17,14 @@ from mmmeta.state.ledger.outcomes import Adopted, Candidate, Claim, Place, Point
 from mmmeta.state.ledger.payloads import Teller, Told
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.postgresql.claims import PostgresClaims
-from mmmeta.state.ledger.postgresql.names import end_renaming, forget_hosts, forget_job, note_hosts, rename_job
+from mmmeta.state.ledger.postgresql.names import (
+    by_the_clock_of,
+    end_renaming,
+    forget_hosts,
+    forget_job,
+    note_hosts,
+    rename_job,
+)
 from mmmeta.state.ledger.postgresql.payloads import PostgresPayloads
 from mmmeta.state.ledger.postgresql.progress import NOBODY, Heard, heard_of, note_heard, refuse_older
 from mmmeta.state.ledger.postgresql.schema import PLACE
@@ -61,11 +68,12 @@ class PostgresLedger(PostgresClaims):
         transaction: Transaction,
         rules: JobRules,
         now: datetime,
+        ahead: timedelta,
         copy: Copy,
         where: str,
         cache: Cache | None = None,
     ) -> None:
-        super().__init__(transaction, rules, now)
+        super().__init__(transaction, rules, now, ahead)
         self._payloads = PostgresPayloads(transaction, rules.name)
         self._copy = copy
         self._where = where
@@ -83,10 +91,10 @@ class PostgresLedger(PostgresClaims):
         self._tells_all = self._cache is not None and not heard.evaluated
         rules = rules_from(self.rules.name, heard.selection, heard.rules, heard.fingerprint)
         evaluated = self._copy.state_revision if heard.is_newer_than(self._copy) else heard.evaluated
-        return KnownJob(rules, evaluated, from_text(heard.evaluated_at))
+        return KnownJob(rules, evaluated, from_text(heard.evaluated_at) - self._ahead)
 
     def under(self, rules: JobRules) -> PostgresLedger:
-        return PostgresLedger(self._transaction, rules, self._now, self._copy, self._where, self._cache)
+        return PostgresLedger(self._transaction, rules, self._now, self._ahead, self._copy, self._where, self._cache)
 
     def offer(
         self,
@@ -173,7 +181,7 @@ class PostgresLedger(PostgresClaims):
         return self._payloads.read(files)
 
     def note_hosts(self, news: Mapping[str, Closed | None]) -> None:
-        note_hosts(self._transaction, news, self._now.timestamp())
+        note_hosts(self._transaction, by_the_clock_of(news, self._ahead), self._now.timestamp())
 
     # What people ask for
 

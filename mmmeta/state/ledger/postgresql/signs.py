@@ -41,14 +41,18 @@ _KEPT_AFTER_END = 600.0
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
 
 
-def tell(transaction: Transaction, status: Status, own_revision: int) -> None:
-    """Say what a client has merged, unless another one has told of something newer."""
+def tell(transaction: Transaction, status: Status, own_revision: int, ahead: timedelta) -> None:
+    """Say what a client has merged, unless another one has told of something newer.
+
+    Args:
+        ahead: by how much the server's clock is ahead of this host's.
+    """
     jobs = {
-        name: JobStatus(job.fingerprint, evaluated_at=job.evaluated_at)
+        name: JobStatus(job.fingerprint, evaluated_at=job.evaluated_at + ahead)
         for name, job in status.jobs.items()
         if job.evaluated_at is not None
     }
-    told = replace(status, jobs=jobs, state_file=None, metadata_file=None)
+    told = replace(status, jobs=jobs, written_at=status.written_at + ahead, state_file=None, metadata_file=None)
     known, known_own = _told(transaction)
     if known is not None:
         same = replace(known, written_at=told.written_at) == told and known_own == own_revision
@@ -103,11 +107,11 @@ class PostgresSigns(Signs):
                 raise _NothingToldError
 
         with closing(Server(address, admit)) as server, suppress(_NothingToldError), server.looking() as transaction:
-            self._look(transaction, now)
+            self._look(transaction, now, server.ahead)
 
-    def _look(self, transaction: Transaction, now: datetime) -> None:
+    def _look(self, transaction: Transaction, now: datetime, ahead: timedelta) -> None:
         transaction.execute(f"SET LOCAL statement_timeout TO '{PATIENCE}s'")
-        self._status = self._standing(transaction, now)
+        self._status = self._standing(transaction, now, ahead)
         claimed = transaction.rows("SELECT DISTINCT worker FROM ledger WHERE status = 'claimed' AND worker IS NOT NULL")
         self._somebody_works = bool(claimed) and living(transaction, [str(worker) for (worker,) in claimed])
         # All locks ended when the server was started anew, and nobody could give a sign before.
@@ -125,23 +129,25 @@ class PostgresSigns(Signs):
                 steps = (lives, self._at_work.get(run_id, False))
                 self._at_work[run_id] = True if True in steps else (None if None in steps else False)
 
-    def _standing(self, transaction: Transaction, now: datetime) -> Status | None:
+    def _standing(self, transaction: Transaction, now: datetime, ahead: timedelta) -> Status | None:
         told, own_revision = _told(transaction)
         if told is None or told.metadata_id is None or told.revision is None:
             return None
         copy = Copy(
             told.state_id, told.metadata_id, told.revision, told.state_revision, own_revision, told.digest or ""
         )
-        view = PostgresLedgerView(transaction, copy)
+        view = PostgresLedgerView(transaction, copy, ahead)
         jobs = {}
         for name in view.jobs():
             job, before = view.status(name, now), told.jobs.get(name)
             if job is not None:
                 is_same = before is not None and before.fingerprint == job.fingerprint
-                jobs[name] = replace(job, evaluated_at=before.evaluated_at) if before is not None and is_same else job
+                evaluated_at = before.evaluated_at if before is not None and is_same else None
+                jobs[name] = replace(job, evaluated_at=evaluated_at and evaluated_at - ahead)
         here = read_status(self._status_here)  # which meta.db was read, nobody but the machine that did knows
         read_here = here is not None and named(here) == named(told)
-        return replace(told, jobs=jobs, metadata_file=here.metadata_file if here is not None and read_here else None)
+        metadata_file = here.metadata_file if here is not None and read_here else None
+        return replace(told, jobs=jobs, written_at=told.written_at - ahead, metadata_file=metadata_file)
 
     def status(self) -> Status | None:
         return self._status

@@ -69,7 +69,7 @@ class PostgresLedgerStore(LedgerStore):
     @contextmanager
     def looking(self) -> Iterator[LedgerView]:
         with self._server.looking() as transaction:
-            yield PostgresLedgerView(transaction, self._copy() or NOBODY, self._cache)
+            yield PostgresLedgerView(transaction, self._copy() or NOBODY, self._server.ahead, self._cache)
 
     def admit(self) -> None:
         copy = self._copy()
@@ -89,7 +89,7 @@ class PostgresLedgerStore(LedgerStore):
     def tell(self, status: Status) -> None:
         copy = self._copy()
         with self._server.transaction() as transaction:
-            tell(transaction, status, 0 if copy is None else copy.own_revision)
+            tell(transaction, status, 0 if copy is None else copy.own_revision, self._server.ahead)
 
     def worker(self) -> Alive:
         return PostgresWorker(self._server, self._workers)
@@ -101,4 +101,5 @@ class PostgresLedgerStore(LedgerStore):
         return None if self._cache is None else self._cache.copy()
 
     def _ledger(self, transaction: Transaction, rules: JobRules) -> PostgresLedger:
-        return PostgresLedger(transaction, rules, self._clock(), self._copy() or NOBODY, self.shown, self._cache)
+        ahead, copy = self._server.ahead, self._copy() or NOBODY
+        return PostgresLedger(transaction, rules, self._clock() + ahead, ahead, copy, self.shown, self._cache)

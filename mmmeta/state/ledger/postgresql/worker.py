@@ -18,8 +18,6 @@ _log = logging.getLogger(__name__)
 _SEEN = "session/"
 """What the name of a worker begins with whose session tells whether it lives; of others only the lease tells."""
 
-_KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
-
 
 class PostgresWorker(Alive):
     """One worker, alive from ``start`` until ``stop``, the end of the process, or a cut connection.
@@ -58,8 +56,6 @@ class PostgresWorker(Alive):
                     self._server.shown,
                 )
                 return
-            # A machine that was cut off without a word is noticed by the server within half a minute, too.
-            connection.execute(_KEEPALIVE)
             connection.execute("SELECT pg_advisory_lock(%s)", (_key(self.name),))
         self._connection, self._handle = connection, connection.fileno()
         hold(self._handle)
