@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ from itertools import islice
 from pathlib import Path
 
 from mmmeta.errors import StateDbError
+from mmmeta.masking import has_stray_at
+from mmmeta.urls import why_no_path, without_blanks
 
 METADIR = "_mmmeta"
 """Name of the folder that gets synced. Changing it orphans every existing archive."""
@@ -54,6 +57,9 @@ SHARED = ("postgresql+psycopg", "postgresql", "postgres")
 
 SHARED_SCHEMA = "mmmeta"
 """Where its tables are unless the URL says ``?schema=``; metadirs that share a database have one each."""
+
+SQLITE = re.compile(r"(sqlite(?:\+\w+)?)://(?:/(?P<path>[^?]*))?(\?.*)?", re.DOTALL)
+"""A URL of an SQLite file."""
 
 STATE_ENVIRONMENT = "MMMETA_STATE"
 PATH_ENVIRONMENT = "MMMETA"
@@ -278,21 +284,50 @@ def read_plain(path: Path, most: int) -> bytes:
     return content
 
 
-def state_path(state: str | os.PathLike[str] | None) -> str | None:
+def state_path(
+    state: str | os.PathLike[str] | None, what: str = f"the state (an argument, or {STATE_ENVIRONMENT})"
+) -> str | None:
     """The state db's path, out of a path or an ``sqlite:///`` URL; the URL of a database that machines share as it is.
 
+    Args:
+        what: names it in the error: where it was read.
+
     Raises:
-        StateDbError: another kind of database.
+        StateDbError: another kind of database, or nothing that is understood.
     """
     if state is None:
         return None
-    text = os.fspath(state)
-    scheme, separator, rest = text.partition("://")
-    if not separator or is_shared(text):
+    try:
+        text = read_state(os.fspath(state))
+        if text.lower().startswith("file://"):
+            raise ValueError("is a URL of a file. Give its path")
+    except ValueError as error:
+        raise StateDbError(f"{what} {error}") from None
+    return text
+
+
+def read_state(text: str) -> str:
+    """What a state is, as somebody has written it: a path, a ``file://`` URL, or the URL of a database that machines share.
+
+    Raises:
+        ValueError: says what is wrong, and not what was written: that may hold a password.
+    """
+    text = without_blanks(text)
+    if not text.strip():
+        raise ValueError("is empty. Give a path, or leave it out")
+    if is_shared(text):
+        if has_stray_at(text):
+            raise ValueError("has more than one @ before the host: an @ in a user name or password is written %40")
         return text
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return rest[1:]
-    raise StateDbError(f"the state db {scheme}://… is not possible: give a path, sqlite:///path, or {SHARED[0]}://…")
+    if text.lower().startswith("file://"):
+        return text
+    if match := SQLITE.fullmatch(text):
+        if match["path"] in (None, "", ":memory:"):
+            raise ValueError("is in memory, where it would be lost. Give a file: sqlite:///state.db")
+        return match["path"]
+    if (reason := why_no_path(text)) is not None:
+        raise ValueError(f"{reason}. SQLite or PostgreSQL keeps the state: a path, sqlite:///path, or {SHARED[0]}://…")
+    return text
 
 
 def is_shared(state: str | None) -> bool:

@@ -73,7 +73,7 @@ def _end(layout: Layout, written: str, argument: str) -> Layout:
     if variables.problems or not filled:
         problem = variables.problems[0][1] if variables.problems else "it is empty."
         raise click.BadParameter(problem, param_hint=argument)
-    there = Layout.at(layout.base, layout.files_root, state_path(filled))
+    there = Layout.at(layout.base, layout.files_root, state_path(filled, argument))
     return replace(there, state=layout.state) if there.ledger is not None else there
 
 

@@ -18,7 +18,7 @@ import click
 
 from mmmeta.cli.options import Settings
 from mmmeta.errors import near_misses
-from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT
+from mmmeta.layout import FILES_ROOT_ENVIRONMENT, PATH_ENVIRONMENT, STATE_ENVIRONMENT, state_path
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
@@ -73,7 +73,7 @@ class Target:
         if self.files_root is not None:
             config = config.model_copy(update={"files_root": str(Path(self.files_root).expanduser().absolute())})
         if state := os.environ.get(STATE_ENVIRONMENT):
-            config = config.model_copy(update={"state": state})
+            config = config.model_copy(update={"state": state_path(state, STATE_ENVIRONMENT)})
         return Metadir.from_config(config, worker=worker)
 
 

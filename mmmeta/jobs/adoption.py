@@ -102,10 +102,15 @@ def done_before(bench: Bench) -> str | None:
         found = sum(1 for _ in present(bench, sample))
     if not found:
         return None
+    if bench.state.layout.ledger is None:
+        what, back = "the state db", "put it back from a backup"
+        lost = "the state db was lost, as by a sync that deletes what the remote does not have (exclude local/)"
+    else:
+        what, back = "the ledger in PostgreSQL", "mend `state:`, or put it back from a backup"
+        lost = "another one was meant, or it was lost"
     return (
-        f"the state db is new, and of the first {len(sample)} files of job {bench.config.name} {found} are there already. If "
-        "the state db was lost, as by a sync that deletes what the remote does not have (exclude local/), put it back from a "
-        f"backup, or take what is there for done with `mmmeta jobs adopt {bench.config.name} --present`"
+        f"{what} is new, and of the first {len(sample)} files of job {bench.config.name} {found} are there already. If {lost}, "
+        f"{back}, or take what is there for done with `mmmeta jobs adopt {bench.config.name} --present`"
     )
 
 

@@ -85,9 +85,22 @@ class Bench:
         Args:
             index: make the indexes that the selection is in need of; made for one look, they cost more than they gain.
         """
+        if index and self.state.layout.ledger is not None:
+            self._warn_of_others(ledger.known())
         rules = self.rules if index else replace(self.rules, index=False)
         with self._candidates(ledger, catalog, rules) as files:
             return evaluate(ledger, files, state_revision)
+
+    def _warn_of_others(self, known: KnownJob | None) -> None:
+        """Say that this definition takes the place of another one, which may be in use on another machine."""
+        if known is not None and not self.is_recorded and not self.rules.means_as(known.rules):
+            _log.warning(
+                "job %s has another definition here than in the ledger, by which it was evaluated %s, and this one counts from now "
+                "on. Unless you have changed it, another machine has another project file, and each sets aside what the "
+                "other selects: give all the same",
+                self.config.name,
+                f"{known.evaluated_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            )
 
     @contextmanager
     def _candidates(self, ledger: Ledger, catalog: Catalog, rules: JobRules) -> Iterator[Candidates]:

@@ -20,9 +20,10 @@ from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
 from mmmeta.documents.rendering import check_name_template
 from mmmeta.errors import MmmetaError, near_misses
-from mmmeta.layout import METADIR, is_shared
+from mmmeta.layout import METADIR, SQLITE, is_shared, read_state
 from mmmeta.masking import has_stray_at
 from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED, read_table_name
+from mmmeta.urls import why_no_path, without_blanks
 
 NAME_PATTERN = r"^[A-Za-z0-9_]+$"
 """Names of metadirs and jobs: what Dagster takes as the name of a job."""
@@ -30,8 +31,10 @@ NAME_PATTERN = r"^[A-Za-z0-9_]+$"
 _RERUN_WORDS = ("content", "metadata", "never")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HOST_AND_PATH = re.compile(r"[^/\s@:]+@[^/\s@:]+:")
-_SQLITE = re.compile(r"(sqlite(?:\+\w+)?)://(?:/(?P<path>[^?]*))?(\?.*)?", re.DOTALL)
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+LONGEST_NAME = 200
+"""Characters of the name of a job or metadir: it is part of keys of the ledger, which end somewhere."""
+
 MOST = 1_000_000_000
 """The largest count: more than there will be files, and within what SQLite takes for a number."""
 
@@ -45,6 +48,8 @@ def check_name(name: str, what: str) -> None:
         fixed = re.sub(r"\W", "_", name, flags=re.ASCII)
         hint = f": {fixed}" if fixed.strip("_") else ""
         raise ValueError(f"{name!r} cannot name a {what}. Use only letters, digits and _{hint}")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"a name of {len(name):,} characters is too long for a {what}: {LONGEST_NAME} at most")
 
 
 def _absolute(text: str, info: ValidationInfo) -> str:
@@ -59,6 +64,7 @@ def _local_path(text: object, info: ValidationInfo) -> str:
     path = os.fspath(text)
     if not isinstance(path, str) or not path.strip():
         raise ValueError("the path is empty")
+    path = without_blanks(path)
     if "\0" in path:
         raise ValueError("a path cannot have a NUL in it")
     if path.lower().startswith("file://"):
@@ -68,6 +74,8 @@ def _local_path(text: object, info: ValidationInfo) -> str:
         path = unquote(path)
     elif match := _SCHEME.match(path):
         raise ValueError(f"{match.group()} is not in this version: a local folder is needed, as path or file:// URL")
+    elif "://" in path and (reason := why_no_path(path)) is not None:
+        raise ValueError(reason)
     return _absolute(path, info)
 
 
@@ -81,6 +89,8 @@ def _base_path(text: object, info: ValidationInfo) -> Path:
 def _remote_base(text: object, info: ValidationInfo) -> str:
     """A base path elsewhere: a URL that fsspec reads, without a slash at its end, or an absolute local path."""
     # A URL itself is in no message: it may hold a password or a signature.
+    if isinstance(text, str):
+        text = without_blanks(text)
     if isinstance(text, str) and re.search("::.*://", text, re.DOTALL):
         raise ValueError(
             "file systems chained with :: are not read. Give the URL of the base path: s3://bucket/archive"
@@ -90,6 +100,8 @@ def _remote_base(text: object, info: ValidationInfo) -> str:
             raise ValueError(
                 "is how rsync and scp name a host. Write sftp://user@host/path, or ./ before a folder's name"
             )
+        if isinstance(text, str) and not text.lower().startswith("file://") and (reason := why_no_path(text)):
+            raise ValueError(f"{reason}; a URL is s3://bucket/archive, or sftp://user@host/path")
         return str(_base_path(text, info))
     if re.search(r"[\x00-\x20\x7f]", text):
         raise ValueError("a URL cannot have spaces or control characters in it")
@@ -103,32 +115,27 @@ def _remote_base(text: object, info: ValidationInfo) -> str:
 
 
 def _state_path(text: object, info: ValidationInfo) -> str:
-    if isinstance(text, str) and (match := _SQLITE.fullmatch(text)):
-        if match["path"] in (None, "", ":memory:"):
-            raise ValueError("the state cannot be kept in memory: it would be lost. Give a file: sqlite:///state.db")
-        return _absolute(match["path"], info)
-    if isinstance(text, str) and _SCHEME.match(text) and not text.lower().startswith("file://"):
-        if not is_shared(text):
-            raise ValueError(
-                "SQLite or PostgreSQL keeps the state. Give a path, sqlite:///path, or postgresql+psycopg://…"
-            )
-        if has_stray_at(text):
-            # The URL itself is in no message: it holds the password.
-            raise ValueError("has more than one @ before the host: an @ in a user name or password is written %40")
-        return text
+    if isinstance(text, str):
+        text = read_state(text)
+        if is_shared(text):
+            return text
     return _local_path(text, info)
 
 
 def _sql_url(text: object, info: ValidationInfo) -> str:
+    if isinstance(text, str):
+        text = without_blanks(text)
     if not isinstance(text, str) or not _SCHEME.match(text):
-        raise ValueError("needs an SQLAlchemy URL: sqlite:///documents.db, postgresql://user@host/database")
+        raise ValueError(
+            "needs an SQLAlchemy URL, without quotes in the value: sqlite:///documents.db, postgresql://user@host/database"
+        )
     if has_stray_at(text):
         # The URL itself is in no message: it holds the password.
         raise ValueError("has more than one @ before the host: an @ in a user name or password is written %40")
     backend = re.split(r"[+:]", text)[0].lower()
     if backend not in (*SUPPORTED, "postgres"):
         raise ValueError(NOT_SUPPORTED.format(backend=backend))
-    match = _SQLITE.fullmatch(text)
+    match = SQLITE.fullmatch(text)
     if match is None:
         if text.startswith("sqlite"):
             raise ValueError("a relative sqlite URL has three slashes, an absolute one four: sqlite:///documents.db")
@@ -143,7 +150,7 @@ def _sql_url(text: object, info: ValidationInfo) -> str:
 
 def sqlite_file(url: str) -> str | None:
     """The file of a SQL target that is SQLite's; None for every other one."""
-    match = _SQLITE.fullmatch(url)
+    match = SQLITE.fullmatch(url)
     path = None if match is None else match["path"]
     return None if not path or path.startswith("file:") else path
 

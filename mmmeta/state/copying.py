@@ -44,8 +44,8 @@ class CopyReport:
         jobs: their names, sorted.
         rows: table → how many rows arrived.
         digests: table → a digest over them, the same at both ends.
-        left_out: how many files of jobs, and files of which something was set, the target cannot keep; ``such_as`` has the
-            first few.
+        left_out: how many files of jobs, and files of which something was set, the target cannot keep, or not all of it;
+            ``such_as`` has the first few.
     """
 
     source: str
@@ -198,7 +198,8 @@ class _Copying:
             fitted = self._taker.fit(section, row)
             if fitted is not None:
                 yield fitted
-            elif section in (LEDGER, OWN_VALUES):
+            # Of what was set of a file, some may fit.
+            if section in (LEDGER, OWN_VALUES) and (fitted is None or (section is OWN_VALUES and fitted is not row)):
                 self._report.left_out += 1
                 if len(self._report.such_as) < _NAMED:
                     self._report.such_as.append(str(row[section.columns.index("file")]))

@@ -39,6 +39,7 @@ def test_reserved_names_bind_the_project_file_only() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"name": "a" * 201}, "a name of 201 characters is too long for a job: 200 at most"),
         ({"name": "a b"}, "'a b' cannot name a job. Use only letters, digits and _: a_b"),
         ({"name": "j", "attempt": 5}, "Job 'j': 'attempt' is not a rule. Did you mean 'attempts'?"),
         ({"name": "j", "zzz": 5}, "There are download, load"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,23 @@ def test_where_no_job_is_known_yet(archive: Archive, url: str, tmp_path: Path) -
     for state in (tmp_path / "back.db", None):
         with Metadir(archive.client_path, state=state) as back:
             assert own(back, "a") == {"note": "x", "later": 1}
+
+
+def test_a_key_that_does_not_fit_with_its_file_is_left_out_alone(archive: Archive, url: str) -> None:
+    """The file is named, a dry run counts it as well, and what else was set goes along."""
+    name, key = os.urandom(995).hex(), os.urandom(450).hex()
+    archive.write("odd", content_hash=name)
+    archive.deliver()
+    archive.client.job("job").evaluate()
+    put(archive.client, name, **{key: 1, "note": "x"})
+    for dry_run in (True, False):
+        report = copy_state(archive.client.layout, end(archive.client, url), dry_run=dry_run)
+        assert (report.left_out, report.such_as, report.rows["own_values"]) == (1, [name], 1)
+    with Metadir(archive.client_path, state=url) as client:
+        client.update()
+        assert client.job("job").due() == 1
+    with connected() as connection:
+        assert connection.execute("SELECT key FROM own_values").fetchall() == [("note",)]
 
 
 @pytest.mark.parametrize("by_a_file", [False, True])

@@ -261,3 +261,20 @@ def test_hosts_that_wait_are_known_to_all(ledgers: LedgerStore, clock: SettableC
         ledger.retry(dead=False, files=None)
     with ledgers.looking() as view:
         assert view.hosts() == {}
+
+
+def test_what_a_person_decides_at_once_is_told_by_name(ledgers: LedgerStore) -> None:
+    """Dismissed and adopted in one moment: the same history in every database, whatever order the rows lie in."""
+    for status in ("dismissed", "adopted"):
+        rules = replace(RULES, name=status, attempts=1)
+        offer(ledgers, *[candidate(name, priority=at) for at, name in enumerate("cadb")], rules=rules)
+        if status == "dismissed":
+            work(ledgers, "no", rules=rules)
+        with ledgers.changing(rules) as ledger:
+            if status == "dismissed":
+                assert ledger.dismiss(["d", "b"]) + ledger.dismiss(None) == 4
+            else:
+                ledger.adopt(dict.fromkeys("dbac"))
+        with ledgers.looking() as view:
+            told = "".join(one.file for one in view.history(job=status) if one.status == status)
+        assert told == ("cadb" if status == "dismissed" else "dcba")

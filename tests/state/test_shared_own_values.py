@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import Archive, SettableClock, deliver, nothing
+from archives import Archive, SettableClock, copy_metadir, deliver, nothing
 from postgres import connected, emptied_server, query
 
 from mmmeta import Metadir
@@ -270,6 +272,31 @@ def test_a_save_that_cannot_be_shared_is_not_kept_here(archive: Archive) -> None
     assert own(archive.client, "n\0l") == {}
     put(archive.client, "a", note="x")
     assert own(archive.client, "a") == {"note": "x"}
+
+
+def test_a_file_and_a_key_that_do_not_fit_together(
+    url: str, tmp_path: Path, clock: SettableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each does alone. What was set before the state was shared stays here, is named, and stands in nobody's way."""
+    name, key = os.urandom(995).hex(), os.urandom(450).hex()
+    with closing(Archive(tmp_path, client_clock=clock)) as alone:
+        alone.write("odd", content_hash=name)
+        deliver(alone, "a")
+        put(alone.client, name, **{key: 1, "note": "x"})
+        put(alone.client, "a", **{key: 2})
+        with Metadir(alone.client_path, state=url, clock=clock) as client:
+            client.update()
+            assert client.job("job").run(nothing).done == 2
+            with pytest.raises(StateDbError, match="bytes together"):
+                put(client, name, **{key: 3})
+            put(client, name, note="y")
+            assert own(client, name) == {key: 1, "note": "y"}
+        (record,) = [one for one in caplog.records if "not shared" in one.getMessage()]
+        assert all(text[:80] in record.getMessage() for text in (key, name))
+        copy_metadir(alone.client_path, tmp_path / "other", without=["local"])
+        with Metadir(tmp_path / "other", state=url, clock=clock) as other:
+            other.update()
+            assert (own(other, name), own(other, "a")) == ({"note": "y"}, {key: 2})
 
 
 def test_what_is_here_already_takes_no_state_revision(archive: Archive) -> None:

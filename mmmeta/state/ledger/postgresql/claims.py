@@ -84,7 +84,7 @@ class PostgresClaims(Claims):
     ) -> list[Claim]:
         self._among_others()
         self._take_due_back()
-        self._take_back()
+        self._take_back(worker)
         mine = (lease, worker, run_id)
         claims = self._next(count, without, among, mine) or self._next(1, without, among, mine, suspects=True)
         self._beat(run_id)
@@ -161,14 +161,14 @@ class PostgresClaims(Claims):
             (self.rules.name, self.rules.name, self._now.timestamp(), latest_due(self._now)),
         )
 
-    def _take_back(self) -> None:
-        """What dead workers held, and those whose lease has ended."""
+    def _take_back(self, me: str) -> None:
+        """What dead workers held, and those whose lease has ended; whoever asks lives."""
         held = self._transaction.rows(
             f"SELECT worker, max(since), min(lease_until) <= {_NOW} FROM ledger WHERE job = %s AND status = 'claimed' "
             "GROUP BY worker",
             (self.rules.name,),
         )
-        dead = dead_among(self._transaction, {worker: since for worker, since, _ in held})
+        dead = dead_among(self._transaction, {worker: since for worker, since, _ in held if worker != me})
         if dead:
             died = "the process that worked on it was killed or crashed, or its connection was cut"
             self._take_from(self._claimed("worker = ANY(%s)", list(dead)), WORKER_DIED, died)

@@ -20,6 +20,7 @@ _REMEDIES = {
     "25006": "it is a read-only standby: give the address of the primary, or of both with &target_session_attrs=read-write",
     "40": "two transactions were in each other's way: run it again",
     "55P03": "somebody holds the job's rows for too long: end that, and run it again",
+    "54": "a name or a key is too long for an index of PostgreSQL: shorten it",
     "57": "the server is starting, stopping, or was told to end this: run it again",
     "08": "the connection was cut: nothing of this step is kept; run it again",
     "22": "what was to be written is nothing that it takes",

@@ -216,7 +216,8 @@ class PostgresLedger(PostgresClaims):
             which, scope = f"{which} AND file = ANY(%s)", (*parameters, fitting(files))
         self._transaction.execute(
             "INSERT INTO attempts (job, file, token, started_at, ended_at, status, error_type, error_message) "
-            f"SELECT job, file, token + 1, %s, %s, 'dismissed', error_type, error_message FROM ledger WHERE {which}",
+            f"SELECT job, file, token + 1, %s, %s, 'dismissed', error_type, error_message FROM ledger WHERE {which} "
+            "ORDER BY file",
             (self._stamp, self._stamp, *scope),
         )
         count = self._transaction.execute(
@@ -239,7 +240,7 @@ class PostgresLedger(PostgresClaims):
         self._transaction.execute(
             "INSERT INTO attempts (job, file, token, started_at, ended_at, status) "
             "SELECT job, file, token + 1, %s, %s, 'adopted' FROM ledger "
-            f"WHERE job = %s AND file = ANY(%s) AND {_ADOPTABLE}",
+            f"WHERE job = %s AND file = ANY(%s) AND {_ADOPTABLE} ORDER BY file",
             (self._stamp, self._stamp, name, chosen),
         )
         at = [

@@ -5,15 +5,19 @@ One saves at a time, so that revisions become visible in their order: who has se
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmmeta.errors import StateDbError
+from mmmeta.masking import visible
 from mmmeta.state.ledger.postgresql.names import read_entry
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
-from mmmeta.state.ledger.postgresql.texts import why_unfit
+from mmmeta.state.ledger.postgresql.texts import why_no_pair
 from mmmeta.state.ledger.store import OwnChange, OwnValues
 from mmmeta.values import json_text, parse_json_text
+
+_log = logging.getLogger(__name__)
 
 _ROWS = "unnest(%s::text[], %s::text[], %s::json[]) AS c (file, key, value)"
 
@@ -25,6 +29,19 @@ OWN_COPIED = "own_copied"
 """Entry of the ledger: the revision of the own values that came with a copy."""
 
 _AT_ONCE = 10_000
+
+
+def kept_of(file: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What can be kept of what is set of a file; what cannot is named."""
+    reasons = {key: reason for key in values if (reason := why_no_pair(file, key)) is not None}
+    for key, reason in reasons.items():
+        _log.warning(
+            "%s of the file %s stays where it was set, and is not shared: %s",
+            visible(repr(key[:80])),
+            visible(repr(file[:80])),
+            reason,
+        )
+    return {key: value for key, value in values.items() if key not in reasons} if reasons else values
 
 
 class PostgresOwnValues(OwnValues):
@@ -46,13 +63,7 @@ class PostgresOwnValues(OwnValues):
             self._write(transaction, self._checked(rows), _REPLACED)
 
     def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]], *, as_of: int = 0) -> None:
-        rows = [
-            (file, key, json_text(value))
-            for file, known in values
-            if why_unfit(file) is None
-            for key, value in known.items()
-            if why_unfit(key) is None
-        ]
+        rows = [(file, key, json_text(value)) for file, known in values for key, value in kept_of(file, known).items()]
         with self._server.transaction() as transaction:
             for begin in range(0, len(rows), _AT_ONCE):
                 self._write(transaction, rows[begin : begin + _AT_ONCE], _REPLACED if as_of else "DO NOTHING", as_of)
@@ -77,12 +88,11 @@ class PostgresOwnValues(OwnValues):
 
     def _checked(self, rows: Sequence[tuple[str, str, str | None]]) -> Sequence[tuple[str, str, str | None]]:
         for file, key, _ in rows:
-            for what, text in (("file", file), ("key", key)):
-                reason = why_unfit(text)
-                if reason is not None:
-                    raise StateDbError(
-                        f"{self._server.shown} cannot keep what is set for the {what} {text[:80]!r}: {reason}"
-                    )
+            reason = why_no_pair(file, key)
+            if reason is not None:
+                raise StateDbError(
+                    f"{self._server.shown} cannot keep what is set for the file {file[:80]!r} under the key {key[:80]!r}: {reason}"
+                )
         return rows
 
     def revision(self) -> int:
@@ -95,10 +105,10 @@ class PostgresOwnValues(OwnValues):
                 return
             here = set(transaction.rows("SELECT file, key FROM own_values"))
         for file, known in values:
-            if why_unfit(file) is None:  # others have never been here
-                gone = {key for key in known if (file, key) not in here and why_unfit(key) is None}
-                if gone:
-                    yield OwnChange(file, {}, gone)
+            # Others have never been here.
+            gone = {key for key in known if (file, key) not in here and why_no_pair(file, key) is None}
+            if gone:
+                yield OwnChange(file, {}, gone)
 
     def since(self, revision: int, files: Collection[str] = ()) -> Iterator[OwnChange]:
         with self._server.looking() as transaction:

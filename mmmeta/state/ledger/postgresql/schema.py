@@ -231,11 +231,19 @@ PLACE = "(SELECT t.target FROM targets AS t WHERE t.id = ledger.target) AS at_ta
 Row = tuple[Any, ...]
 
 
-def ensure(connection: psycopg.Connection[Row], schema: str, where: str, *, incomplete: bool = False) -> None:
+def ensure(
+    connection: psycopg.Connection[Row],
+    schema: str,
+    where: str,
+    *,
+    incomplete: bool = False,
+    source: str | None = None,
+) -> None:
     """Bring the tables to this format, in a transaction of its own; two that come at once do it one after the other.
 
     Args:
         incomplete: what is there may be the beginning of a copy.
+        source: what is made here is to be a copy of that, and is nothing else from its first moment on.
 
     Raises:
         FormatError: a newer mmmeta has made them.
@@ -251,7 +259,8 @@ def ensure(connection: psycopg.Connection[Row], schema: str, where: str, *, inco
         connection.execute(f'SET LOCAL search_path TO "{schema}"')
         if not known:
             connection.execute(f"CREATE TABLE {INFO} (name {_TEXT} PRIMARY KEY, value text NOT NULL)")
-            entries = {"role": LEDGER, "format": "0", "id": uuid.uuid4().hex, "token_base": "0"}
+            role = {"role": LEDGER} if source is None else {"role": INCOMPLETE, SOURCE: source}
+            entries = role | {"format": "0", "id": uuid.uuid4().hex, "token_base": "0"}
             connection.cursor().executemany(f"INSERT INTO {INFO} VALUES (%s, %s)", list(entries.items()))
         for step in _STEPS[known:]:
             connection.execute(step.encode())

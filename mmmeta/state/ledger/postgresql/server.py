@@ -27,7 +27,8 @@ from mmmeta.target.postgresql import array
 RECONNECT_FOR = 30.0
 """Seconds that a server which was there before is waited for: a restart, a failover."""
 
-_PAUSE = 0.2
+PAUSE = 0.2
+"""Seconds between two tries to reach it again."""
 
 _LONGEST_WAIT = "10min"
 """For somebody else's rows. A first evaluation of millions of files is waited for, one that hangs is not for ever."""
@@ -259,7 +260,7 @@ class Server:
             except psycopg.OperationalError as error:
                 if not may_come_back(error) or time.monotonic() > until:
                     raise
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
 
     def _forget_after_fork(self) -> None:
         """A child's connections are its parent's; libpq closes none that another process has made."""

@@ -120,7 +120,7 @@ class PostgresSigns(Signs):
             f"{_NOW} - greatest(beat, extract(epoch FROM pg_postmaster_start_time())::float8) FROM runs"
         )
         held = [str(worker) for _, worker, at_work, _, _ in rows if at_work]
-        gone = dead_among(transaction, dict.fromkeys(held, float("inf")))
+        gone = dead_among(transaction, dict.fromkeys(held, float("inf")), patience=0)
         for run_id, worker, at_work, age, since in rows:
             beat = now - timedelta(seconds=since if at_work else age)
             self._beats[run_id] = max(beat, self._beats.get(run_id, beat))

@@ -11,6 +11,9 @@ from typing import Any
 LONGEST_NAME = 2_000
 """Bytes of a unique value. A key of a B-tree ends at 2,704 bytes, and holds the job's name and an ordering key as well."""
 
+LONGEST_PAIR = 2_600
+"""Bytes of a unique value and of a key that is set of it, which are one key of a B-tree."""
+
 _LONGEST_KEY = 255
 """Bytes of a text by which files are ordered; what differs behind them only is ordered by name."""
 
@@ -38,6 +41,17 @@ def why_unfit(name: str) -> str | None:
     except UnicodeEncodeError:
         return "it is no Unicode"
     return f"it has {size:,} bytes, and {LONGEST_NAME:,} fit into an index" if size > LONGEST_NAME else None
+
+
+def why_no_pair(name: str, key: str) -> str | None:
+    """Why what is set under a key of a file cannot be kept, None if it can: each may fit, and both together not."""
+    for what, text in (("file", name), ("key", key)):
+        if (reason := why_unfit(text)) is not None:
+            return f"of the {what}: {reason}"
+    size = len(name.encode()) + len(key.encode())
+    if size <= LONGEST_PAIR:
+        return None
+    return f"file and key have {size:,} bytes together, and {LONGEST_PAIR:,} fit into an index"
 
 
 def fitting(names: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from mmmeta.masking import shown
 from mmmeta.state.ledger import transfer
 from mmmeta.state.ledger.postgresql.address import address_of
 from mmmeta.state.ledger.postgresql.names import TABLES, read_entry, write_entry
-from mmmeta.state.ledger.postgresql.own_values import OWN_COPIED
+from mmmeta.state.ledger.postgresql.own_values import OWN_COPIED, kept_of
 from mmmeta.state.ledger.postgresql.schema import INCOMPLETE, INFO, LEDGER, SOURCE, ensure, known_format
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
 from mmmeta.state.ledger.postgresql.texts import kept, once_key, place_key, sort_key, sort_value, why_unfit
@@ -115,8 +115,10 @@ class PostgresEnd(LedgerEnd):
         address = address_of(url)
         self.shown: str = shown(url)
         self._schema = address.schema
+        self._source: str | None = None
         self._server = Server(
-            address, lambda connection: ensure(connection, address.schema, address.shown, incomplete=True)
+            address,
+            lambda connection: ensure(connection, address.schema, address.shown, incomplete=True, source=self._source),
         )
 
     def standing(self) -> Standing:
@@ -137,8 +139,9 @@ class PostgresEnd(LedgerEnd):
 
     def fit(self, section: Section, row: Row) -> Row | None:
         if section is transfer.OWN_VALUES:
-            names = (row[0], *parse_json_text(row[1]))
-            return row if all(why_unfit(name) is None for name in names) else None
+            values = parse_json_text(row[1])
+            known = kept_of(row[0], values)
+            return row if known is values else (row[0], own_text(known)) if known else None
         fitted = list(row)
         for at, name in enumerate(section.columns):
             value = row[at]
@@ -153,6 +156,7 @@ class PostgresEnd(LedgerEnd):
         return tuple(fitted)
 
     def begin(self, heading: Heading, source: str) -> None:
+        self._source = source
         with self._server.transaction() as transaction:
             write_entry(transaction, "role", INCOMPLETE)
             write_entry(transaction, SOURCE, source)

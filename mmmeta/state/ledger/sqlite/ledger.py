@@ -137,7 +137,7 @@ class SqliteLedger(SqliteClaims):
         return count
 
     def dismiss(self, files: Sequence[str] | None) -> int:
-        which = [] if files is None else list(dict.fromkeys(files))
+        which = [] if files is None else sorted(set(files))
         scopes = [("", ())] if files is None else [(" AND file = ?", (file,)) for file in which]
         count = sum(self._dismiss(scope, parameters) for scope, parameters in scopes)
         self._offers.regroup()
@@ -147,7 +147,7 @@ class SqliteLedger(SqliteClaims):
         where = f"WHERE job = ? AND status = 'dead'{scope}"
         self._connection.execute(
             "INSERT INTO attempts (job, file, token, started_at, ended_at, status, error_type, error_message) "
-            f"SELECT job, file, token + 1, ?, ?, 'dismissed', error_type, error_message FROM ledger {where}",
+            f"SELECT job, file, token + 1, ?, ?, 'dismissed', error_type, error_message FROM ledger {where} ORDER BY file",
             (self._stamp, self._stamp, self.rules.name, *parameters),
         )
         return self._connection.execute(
@@ -186,7 +186,7 @@ class SqliteLedger(SqliteClaims):
         self._remember_older(which, files)
         connection.execute(
             "INSERT INTO attempts (job, file, token, started_at, ended_at, status) "
-            f"SELECT job, file, token + 1, ?, ?, 'adopted' FROM ledger WHERE {which}",
+            f"SELECT job, file, token + 1, ?, ?, 'adopted' FROM ledger WHERE {which} ORDER BY file",
             (self._stamp, self._stamp, name),
         )
         adopted = connection.execute(

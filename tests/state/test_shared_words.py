@@ -1,0 +1,75 @@
+"""What a client of a shared ledger is told of what is not wrong here, or wrong elsewhere: a new copy, another project file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from archives import Archive, SettableClock, copy_metadir, deliver, nothing
+from postgres import emptied_server
+
+from mmmeta import Metadir
+from mmmeta.project import JobConfig, job_config
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def url() -> str:
+    return emptied_server()
+
+
+@pytest.fixture
+def archive(url: str, tmp_path: Path, clock: SettableClock) -> Iterator[Archive]:
+    made = Archive(tmp_path, client_clock=clock, state=url)
+    yield made
+    made.close()
+
+
+def opened(path: Path, url: str, job: JobConfig) -> Metadir:
+    return Metadir(path, state=url, jobs={job.name: job})
+
+
+def test_a_new_copy_beside_a_whole_ledger_is_no_new_ledger(archive: Archive, url: str, tmp_path: Path) -> None:
+    """Only a ledger that knows of nothing done is told to be new, in words that fit PostgreSQL."""
+    keep = job_config("keep", download={"to": str(tmp_path / "out"), "name": "{content_hash}"})
+    for name in "abc":
+        archive.write(name, public_url=str(tmp_path / "server" / f"{name}.json"))
+    archive.deliver()
+    (tmp_path / "out").mkdir()
+    for name in "abc":
+        shutil.copyfile(tmp_path / "server" / f"{name}.json", tmp_path / "out" / name)
+    shutil.rmtree(archive.client.layout.local)
+    with opened(archive.client_path, url, keep) as client:
+        (note,) = client.update().notes
+    assert "the ledger in PostgreSQL is new, and of the first 3 files" in note
+    assert "mend `state:`, or put it back" in note
+    assert "sync" not in note
+    with opened(archive.client_path, url, keep) as client:
+        assert client.job("keep").run(nothing, limit=1).done == 1
+    shutil.rmtree(archive.client.layout.local)
+    with opened(archive.client_path, url, keep) as client:
+        assert client.update().notes == ()
+
+
+def test_another_definition_on_another_machine_is_told(
+    archive: Archive, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By who takes its place, once each time; the same definition is no news, nor is one that only looks."""
+    deliver(archive, "a", "b", title="x")
+    copy_metadir(archive.client_path, tmp_path / "other", without=["local"])
+    one, two = (job_config("job", where={"content_hash": name}, call={"function": "os:getcwd"}) for name in "ab")
+    with opened(archive.client_path, url, one) as here, opened(tmp_path / "other", url, two) as there:
+        here.update()
+        here.update()
+        with opened(archive.client_path, url, two) as looking:
+            looking.job("job").plan()
+        assert not caplog.records
+        there.update()
+        there.update()
+        assert here.job("job").run(nothing).done == 1
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.split(" has ")[0] for text in said] == ["job job", "job job"]
+    assert all("give all the same" in text for text in said)
