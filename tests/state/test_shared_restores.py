@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from archives import Archive, SettableClock, copy_metadir
-from postgres import emptied_server, query
+from postgres import connected, emptied_server, query
 
 from mmmeta import Metadir
 from mmmeta.errors import MassDeletionError, StaleMetadataError, StateDbError
@@ -280,3 +280,27 @@ def test_another_archive_is_refused_before_it_tells_anything(archive: Archive, u
     with pytest.raises(StateDbError, match=r"follows another metadata db by now .*\?schema=name"):
         done(archive.client)
     another.close()
+
+
+# The server
+
+
+def test_a_server_that_was_restored_is_told_what_it_lost(archive: Archive) -> None:
+    """Also where nothing is new since, and where a client has told more than once."""
+    archive.write("a")
+    archive.deliver()
+    assert done(archive.client) == ["a"]
+    tables = ("ledger", "jobs", "followed", "payloads")
+    with connected() as connection:
+        for table in tables:
+            connection.execute(f"CREATE TABLE backup_{table} AS TABLE {table}")
+    for name in "bc":
+        archive.write(name)
+        archive.deliver()
+        archive.client.job("job").evaluate()
+    with connected() as connection:
+        for table in tables:
+            connection.execute(f"DELETE FROM {table}")
+            connection.execute(f"INSERT INTO {table} SELECT * FROM backup_{table}")
+    assert done(archive.client) == ["b", "c"]
+    assert done(archive.client) == []
