@@ -11,7 +11,9 @@ from archives import Archive, SettableClock, copy_metadir, deliver, nothing
 from postgres import emptied_server
 
 from mmmeta import Metadir
+from mmmeta.health.checks import examine
 from mmmeta.project import JobConfig, job_config
+from mmmeta.project.checks import ChecksConfig
 
 pytestmark = pytest.mark.services
 
@@ -52,6 +54,30 @@ def test_a_new_copy_beside_a_whole_ledger_is_no_new_ledger(archive: Archive, url
     shutil.rmtree(archive.client.layout.local)
     with opened(archive.client_path, url, keep) as client:
         assert client.update().notes == ()
+
+
+def test_files_that_are_left_out_are_not_forgotten(archive: Archive, url: str) -> None:
+    """Long after they were named: by why, in counts, and by what a person looks at each morning."""
+    long = "x" * 2_001
+    archive.write("long", content_hash=long, title="x")
+    archive.write("nul", content_hash="n\0l", title="x")
+    archive.write("not asked for", content_hash="y" * 2_001, title="y")
+    deliver(archive, "a", title="x")
+    job = job_config("job", where={"title": "x"}, call={"function": "os:getcwd"})
+    with opened(archive.client_path, url, job) as client:
+        client.update()
+        assert client.job("job").run(nothing).done == 1
+        found = client.job("job")
+        assert found.left_out() == ["n\0l", long]
+        for name, word in ((long, "2,001 bytes"), ("n\0l", "NUL")):
+            (verdict, *_) = found.why(name).lines
+            assert "left out, no run does it" in verdict
+            assert word in verdict
+            assert "pending" not in verdict
+        assert "never selected" in found.why("y" * 2_001).lines[0]
+        (bad,) = [one for one in examine(client, ChecksConfig()) if not one.found.passed]
+        assert bad.check == "nothing_left_unprocessed"
+        assert bad.found.numbers["left_out"] == 2
 
 
 def test_another_definition_on_another_machine_is_told(

@@ -46,6 +46,7 @@ class JobRow:
         oldest_pending: since when the file waits that waits longest.
         waiting: the postponed files, by what they wait for.
         set_aside: reason → files.
+        left_out: files that the selection means and the ledger cannot keep.
         elsewhere: what is done elsewhere than where it points now, in a sentence.
         problem: why it cannot run.
     """
@@ -68,6 +69,7 @@ class JobRow:
     oldest_pending: datetime | None = None
     waiting: tuple[Waiting, ...] = ()
     set_aside: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0
     elsewhere: str | None = None
     problem: str | None = None
 
@@ -109,6 +111,7 @@ def _row(metadir: Metadir, name: JobName) -> JobRow:
         oldest_pending=None if status is None else job.oldest_pending(),
         waiting=job.waiting() if status is not None and status.postponed else (),
         set_aside={} if status is None else job.set_aside(),
+        left_out=len(job.left_out()) if status is not None else 0,
         elsewhere=None if status is None else job.elsewhere(),
         problem=job.problem() if name.in_project else None,
     )
@@ -172,4 +175,8 @@ def _sentences(row: JobRow) -> list[str]:
         f"set aside: {files_text(count)}: {REASONS.get(reason, reason)}"
         for reason, count in sorted(row.set_aside.items())
     ]
+    if row.left_out:
+        sentences.append(
+            f"left out: {files_text(row.left_out)}, whose names the ledger in PostgreSQL cannot keep; see `mmmeta status --check`"
+        )
     return sentences
