@@ -16,6 +16,7 @@ from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import Target, find_targets
 from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError
+from mmmeta.masking import shown
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
@@ -84,7 +85,7 @@ def show_overview(ctx: click.Context, as_json: bool) -> None:
             if as_json:
                 echo_report(target, {"jobs": rows})
             else:
-                _tell(target, metadir.is_client, rows)
+                _tell(target, metadir.is_client, rows, metadir.layout.ledger)
         return DONE
 
     act_on(ctx, find_targets(ctx), show)
@@ -117,7 +118,7 @@ def _row(metadir: Metadir, name: JobName) -> JobRow:
     )
 
 
-def _tell(target: Target, updated: bool, rows: Sequence[JobRow]) -> None:
+def _tell(target: Target, updated: bool, rows: Sequence[JobRow], shared: str | None) -> None:
     if not rows:
         note(f"{target.name}: {target.without_jobs}")
         return
@@ -131,7 +132,14 @@ def _tell(target: Target, updated: bool, rows: Sequence[JobRow]) -> None:
         numbers=numbers,
     )
     if not updated:
-        note(f"{target.name}: never updated: run `mmmeta update`")
+        where = (
+            ""
+            if shared is None
+            else (
+                f" here, so nothing can be counted; the ledger is at {shown(shared)}: ask where updates run, or bring the metadir"
+            )
+        )
+        note(f"{target.name}: never updated{where}: run `mmmeta update`")
         return
     for row in rows:
         for sentence in _sentences(row):
