@@ -118,7 +118,7 @@ test-deploy: $(READY)
 	@.ci/with-postgres .ci/with-deploy -m pytest -m "deploy or not deploy" tests/deploy
 
 test-browser: $(READY)
-	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole/test_browser.py
+	@.ci/with-chromium $(BIN)/python -m pytest -m browser tests/dagster/whole
 
 # oldest: what pyproject.toml admits; newest: what the package index has.
 DAGSTER ?= oldest

@@ -24,6 +24,9 @@ CHANGED = 1_000
 WORKERS = 4
 SCHEMA = "mmmeta_benchmark"
 
+ROUNDS = 3
+"""At most: one takes two minutes or three."""
+
 _AT_ONE_WORD = """
 import resource, sys, time
 print("ready", flush=True)
@@ -90,11 +93,13 @@ def run(folder: Path, shared: int, size: int, rounds: int) -> Iterator[Figure]:
     Args:
         shared: files that workers share.
         size: files of the archive whose selections are evaluated.
+        rounds: counted rounds; no more than ``ROUNDS``.
     """
     server = os.environ.get("MMMETA_TEST_POSTGRES")
     if not server:
         print("services: left out, MMMETA_TEST_POSTGRES is not set")
         return
+    rounds = min(rounds, ROUNDS)
     url = f"{server}{'&' if '?' in server else '?'}schema={SCHEMA}"
     try:
         yield from working(folder / "shared", url, shared, rounds)

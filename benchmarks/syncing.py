@@ -1,4 +1,5 @@
-"""What a sync moves after a thousand files of an archive have changed: real rsync and rclone, with the change log and with meta.db.
+"""What a sync moves after a thousand files of an archive have changed: real rsync and rclone, with the change log and with meta.db,
+and mmmeta's own pull.
 
 rsync runs as it does between two machines, through a remote shell, so that it sends only the parts of a file that differ where it
 can; rclone copies files whole, as every sync with an object store does. The CSVs of mmmeta 0.4.4 stand beside it.
@@ -21,6 +22,7 @@ from typing import Any
 from benchmarks import corpus, peers
 from benchmarks.figures import TIMES_OTHER, Figure
 from mmmeta import Metadir, mmmeta
+from mmmeta.sync import pull
 
 CHANGED = 1_000
 
@@ -61,6 +63,7 @@ def run(folder: Path, sizes: list[int]) -> Iterator[Figure]:
             for name, tool in tools.items():
                 tool(base, name, "meta.db")
                 tool(base, f"{name} with meta.db", "head.json", "changes")
+            pull(base / "pulled", str(base / "server"))
             moved: dict[str, list[float]] = {name: [] for name in tools}
             packed: list[float] = []
             for version in range(1, PUBLICATIONS + 1):
@@ -68,6 +71,10 @@ def run(folder: Path, sizes: list[int]) -> Iterator[Figure]:
                 for name, tool in tools.items():
                     moved[name].append(max(0.0, float(tool(base, name, "meta.db") - SLACK)))
                 if version == 1:
+                    own = pull(base / "pulled", str(base / "server")).bytes
+                    yield Figure(
+                        "mmmeta sync pull, 1,000 changed", size, [max(0.0, own - SLACK)], packed, LIMIT, TIMES_ROWS
+                    )
                     for name, tool in tools.items():
                         yield Figure(
                             f"sync with {name}, 1,000 changed", size, moved[name][:1], packed[:1], LIMIT, TIMES_ROWS

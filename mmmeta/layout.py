@@ -55,6 +55,9 @@ STATE_DB = "state.db"
 SHARED = ("postgresql+psycopg", "postgresql", "postgres")
 """Kinds of URLs of a state that several machines share."""
 
+SHARED_SCHEMA = "mmmeta"
+"""Where its tables are unless the URL says ``?schema=``; metadirs that share a database have one each."""
+
 SQLITE = re.compile(r"(sqlite(?:\+\w+)?)://(?:/(?P<path>[^?]*))?(\?.*)?", re.DOTALL)
 """A URL of an SQLite file."""
 

@@ -188,7 +188,7 @@ META_HOW = "how"
 META_REVISION_BEFORE = "revision before"
 META_REVISION = "revision"
 
-# Of this run; what is "due later" or "in all" is how the files stand in the ledger after it.
+# Done, bytes and times are of this run; failed, dead, pending, "due later" and "in all" are how the files stand after it.
 META_DONE = "done"
 META_FAILED = "failed"
 META_DEAD = "dead"
@@ -200,7 +200,6 @@ META_OLDEST_PENDING = "oldest pending (seconds)"
 META_DONE_IN_ALL = "done in all"
 META_SET_ASIDE_IN_ALL = "set aside in all"
 META_WHY_SET_ASIDE = "why set aside"
-META_DEAD_IN_ALL = "dead in all"
 META_BYTES = "size (bytes)"
 META_FAILURES = "failures"
 META_SUMMARY = "summary"

@@ -15,7 +15,7 @@ from mmmeta_dagster import keys
 from mmmeta_dagster.automation import automation_condition
 from mmmeta_dagster.freshness import freshness_policy
 from mmmeta_dagster.partitions.definition import backfill_policy, partitions_def
-from mmmeta_dagster.shown.markdown import bullets
+from mmmeta_dagster.shown.markdown import breakable, bullets
 from mmmeta_dagster.syncing import pulls, source_of, updated
 
 
@@ -150,7 +150,7 @@ def _job_spec(metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, state_db
     return dg.AssetSpec(
         key,
         deps=[state_db],
-        description=f"{_action(job)} Selects {selects}. Each of them once, and again when {job.rerun_words}.",
+        description=f"{breakable(_action(job))} Selects {selects}. Each of them once, and again when {job.rerun_words}.",
         group_name=job.group or metadir.name,
         kinds=set(job.kinds) or _kinds(job),
         tags=job.tags,
@@ -164,7 +164,12 @@ def _job_spec(metadir: MetadirConfig, job: JobConfig, key: dg.AssetKey, state_db
 
 def _metadata(job: JobConfig, selection: str) -> dict[str, Any]:
     table = {keys.META_TABLE: job.load.table} if job.load is not None else {}
-    return {keys.META_SELECTION: selection, keys.META_ACTION: _action(job), keys.META_RULES: _rules(job), **table}
+    return {
+        keys.META_SELECTION: selection,
+        keys.META_ACTION: breakable(_action(job)),
+        keys.META_RULES: _rules(job),
+        **table,
+    }
 
 
 def _action(job: JobConfig) -> str:

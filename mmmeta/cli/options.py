@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,10 @@ SETTING_OPTIONS = {
 """The options that choose a metadir, each with its metavar and its help; they may stand before the verb or behind it."""
 
 
+ZERO_WIDTH_SPACE = "\u200b"
+"""Of no use in a path: one that is not there with it is meant without it."""
+
+
 class Settings:
     """What was typed for the options that choose a metadir; behind the verb it outranks what stands before it."""
 
@@ -57,6 +62,8 @@ def settings_options(command: Decorated) -> Decorated:
 def _with_settings(command: Decorated, *, hidden: bool) -> Decorated:
     def keep(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
         if value is not None:
+            # Dagster's UI shows commands whose long paths have such spaces, so that a browser may break them.
+            value = value if os.path.lexists(value) else value.replace(ZERO_WIDTH_SPACE, "")
             setattr(Settings.of(ctx), str(parameter.name), value)
 
     for name, (metavar, text) in reversed(SETTING_OPTIONS.items()):

@@ -52,6 +52,8 @@ class Hands:
                 self._keeper.__enter__()
                 self._abandoned = weakref.finalize(self, _abandon, self._bench, self._worker, self._keeper)
                 self._abandoned.atexit = False  # a process that ends gives back by letting go of its lock
+            else:
+                self._worker.stay(wait=True)
             files: list[File] | None = []
             while files is not None and not files:  # those that were deleted meanwhile are settled on the way
                 files = self._bench.claim(min(count, MOST), self._worker.name, self._run_id)

@@ -155,9 +155,11 @@ class Run:
         if among == []:
             return None
         redone = [file for file, times in self._redone.items() if times >= REDONE_AT_MOST]
-        until = boot_seconds() + self._bench.config.lease
+        self._worker.stay(wait=True)
+        self._worker.lease.begin(
+            boot_seconds() + self._bench.config.lease
+        )  # before: it may end at any time from here on
         files = self._bench.claim(size, self._worker.name, self._run_id, redone, among)
-        self._worker.lease.begin(until)
         if files is None and among is not None:
             return []  # another worker was faster; there may be more
         if among is not None:

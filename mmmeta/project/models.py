@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from urllib.parse import parse_qsl
 
 from pydantic import (
     BeforeValidator,
@@ -22,7 +23,7 @@ from pydantic import (
 
 from mmmeta.config.validation import InnerError
 from mmmeta.config.yaml_file import KeyPath
-from mmmeta.layout import METADIR, is_shared
+from mmmeta.layout import METADIR, SHARED_SCHEMA, is_shared
 from mmmeta.masking import shown
 from mmmeta.project.base import Model
 from mmmeta.project.checks import Checks, ChecksConfig
@@ -43,6 +44,7 @@ from mmmeta.project.fields import (
 )
 from mmmeta.project.job import RESERVED_JOBS, JobConfig
 from mmmeta.project.syncing import SyncConfig
+from mmmeta.target.identity import table_name
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -185,8 +187,12 @@ class MetadirConfig(Model):
 
     @property
     def state_place(self) -> str:
-        """What no two metadirs may have in common: the file, links followed, or the URL."""
-        return self.state if self.state and is_shared(self.state) else os.path.realpath(self.state_path)
+        """What no two metadirs may have in common: the file, links followed, or the schema of a database, however the URL is
+        spelled."""
+        if self.state is None or not is_shared(self.state):
+            return os.path.realpath(self.state_path)
+        schema = dict(parse_qsl(self.state.partition("?")[2])).get("schema", SHARED_SCHEMA)
+        return table_name(self.state, schema)
 
     def freshness_of(self, job: JobConfig | None = None) -> float | None:
         """Within how many seconds the state db, or a job, is expected to be materialized again; None where nobody said.

@@ -6,6 +6,7 @@ ledger (``jobs``, ``ledger``, ``attempts``) records what each job did with each 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from mmmeta.metadata.changelog.sources import Content
 from mmmeta.metadata.db import Head
 from mmmeta.sqlite.damage import Damage
 from mmmeta.state.database import StateDatabase
+from mmmeta.state.ledger.copies import Word
 from mmmeta.state.ledger.sqlite.tables import INCOMPLETE, create_ledger
 from mmmeta.state.ledger.transfer import broken_off
 
@@ -50,6 +52,10 @@ _ENTRIES = (
 """Of the table ``info``; all are written when the state db is made."""
 
 
+WORD = "word"
+"""Entry of the table ``info``: a ``Word``, as JSON."""
+
+
 @dataclass(frozen=True)
 class Merged:
     """What the state db last merged, and its own revision.
@@ -62,6 +68,7 @@ class Merged:
         alive: how many files are not deleted.
         merged_at: text of the moment of the last merge that brought anything, None where nobody noted it.
         own_revision: up to which own values were brought here, where several clients share them.
+        word: what an update was told last that concerns a ledger elsewhere.
     """
 
     state_id: str
@@ -74,6 +81,7 @@ class Merged:
     alive: int
     merged_at: str | None = None
     own_revision: int = 0
+    word: Word | None = None
 
     @property
     def content(self) -> Content:
@@ -157,6 +165,7 @@ def merged_from(info: dict[str, Any]) -> Merged:
         info["alive"],
         info.get("merged_at"),
         int(info.get("own_revision") or 0),
+        Word(*json.loads(info[WORD])) if info.get(WORD) else None,
     )
 
 

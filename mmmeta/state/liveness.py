@@ -80,6 +80,10 @@ class Lease:
             self._ran_out = True
         return self._ran_out
 
+    def end(self) -> None:
+        """Others may have the claims already."""
+        self._ran_out = True
+
     def prolong(self, until: float) -> None:
         """What ran out before comes back to nobody."""
         if not self.ran_out:
@@ -114,8 +118,15 @@ class Alive(ABC):
             holds: what it claimed may not have been given back. What tells that it is gone stays then.
         """
 
-    def stay(self) -> None:
-        """Now and then: look whether it is still to be seen, and show it again if not."""
+    def stay(self, *, wait: bool = False) -> None:
+        """Now and then, and before each claim: look whether it is still to be seen, and show it again if not.
+
+        Args:
+            wait: for what may be there again in a moment.
+
+        Raises:
+            StateDbError: it cannot be seen.
+        """
         return
 
 

@@ -13,9 +13,8 @@ from mmmeta.clock import Clock
 from mmmeta.errors import StateDbError, pip_line
 from mmmeta.layout import Layout
 from mmmeta.masking import shown
+from mmmeta.state.cache import StateCache
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.db import merged_of
-from mmmeta.state.ledger.copies import Copy
 from mmmeta.state.ledger.sqlite.store import SqliteLedgerStore
 from mmmeta.state.ledger.sqlite.transfer import SqliteEnd
 from mmmeta.state.ledger.store import LedgerStore
@@ -40,15 +39,8 @@ def open_ledger(layout: Layout, database: StateDatabase, clock: Clock, *, withou
         from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
 
     if without_files:
-        return PostgresLedgerStore(layout.ledger, None, clock, lambda: None)
-
-    def copy() -> Copy | None:
-        merged = merged_of(database)
-        if merged is None:
-            return None
-        return Copy(merged.state_id, merged.metadata_id, merged.revision, merged.state_revision, merged.own_revision)
-
-    return PostgresLedgerStore(layout.ledger, layout.workers, clock, copy)
+        return PostgresLedgerStore(layout.ledger, None, clock, None)
+    return PostgresLedgerStore(layout.ledger, layout.workers, clock, StateCache(database))
 
 
 def open_end(layout: Layout, clock: Clock) -> LedgerEnd:

@@ -92,19 +92,24 @@ def bring_own_values(database: StateDatabase, ledger: LedgerStore, own: OwnValue
     What was set here before it was shared is shared first. Values of files that are not here yet come with them.
     """
     shared_with = ledger.identity()
+    reached = own.revision()
     with database.reading() as connection:
         info, merged = read_info(connection), read_merged(connection, database)
         assert merged is not None
         is_first = info.get(SHARED_WITH) != shared_with
-        if is_first:
-            own.bring(list(OwnColumns(connection, merged.unique).all()))
-    known = 0 if is_first else merged.own_revision
-    waiting: list[str] = [] if is_first else json.loads(info.get(WAITING) or "[]")
-    reached = own.revision()
-    if not is_first and reached == known and not _have_come(database, merged, waiting):
+        # Where less has happened there than was brought here, it was put back from a backup, and what is here is newer.
+        is_ahead = not is_first and reached < merged.own_revision
+        is_anew = is_first or is_ahead
+        if is_anew:
+            values = list(OwnColumns(connection, merged.unique).all())
+            own.bring(values, as_of=merged.own_revision if is_ahead else 0)
+            reached = own.revision()
+    known = 0 if is_anew else merged.own_revision
+    waiting: list[str] = [] if is_anew else json.loads(info.get(WAITING) or "[]")
+    if not is_anew and reached == known and not _have_come(database, merged, waiting):
         return
     changes = list(own.since(known, waiting))
-    if not is_first:
+    if not is_anew:
         with database.reading() as connection:
             changes += own.removed_unseen(known, OwnColumns(connection, merged.unique).all())
     with database.atomic(existing=True) as connection:

@@ -112,6 +112,7 @@ class State:
     def current(self) -> Merged:
         """The same with what other clients have set meanwhile, where they share it: before an evaluation."""
         merged = self.ensure()
+        self.ledger.admit()
         if self.ledger.own is None:
             return merged
         bring_own_values(self.database, self.ledger, self.ledger.own, to_text(self.clock()))

@@ -7,9 +7,11 @@ does not contain what was merged last, everything is compared once. An update wr
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,7 +35,8 @@ from mmmeta.metadata.db import (
 from mmmeta.metadata.proof import digest_mismatch, prove_whole
 from mmmeta.sqlite.damage import Damage
 from mmmeta.state.database import StateDatabase
-from mmmeta.state.db import Merged, create_tables, read_merged
+from mmmeta.state.db import WORD, Merged, create_tables, read_merged
+from mmmeta.state.ledger.copies import Word
 from mmmeta.state.merge import Counts, Merger, Mismatch
 from mmmeta.writing import sweep_beside
 
@@ -136,6 +139,9 @@ class Updater:
         self._say_misplaced(best.layout.base)
         if merged is not None and merged.is_all_of(best.head) and not self._options.replace:
             self._keep_remote_last_updated(merged, best.head)
+            if not self._options.dry_run and (word := self._word(merged, best.head, NOTHING_NEW)):
+                with self._state.atomic() as connection:
+                    write_info(connection, **word)
             sweep_beside(self._changes)
             return self._report(started, Counts(), merged, best.head, NOTHING_NEW)
         noted = list(self._notes)
@@ -273,8 +279,17 @@ class Updater:
             remote_last_updated=self._updated(merged, head),
             alive=_alive_after(merged, counts),
             merged_at=to_text(self._clock()),
+            **self._word(merged, head, how),
         )
         return counts, merged, head, how
+
+    def _word(self, merged: Merged, head: Head, how: str) -> dict[str, str]:
+        """What a ledger elsewhere is to be told, as an entry of the table ``info``."""
+        options = self._options
+        is_another = bool(merged.metadata_id) and merged.metadata_id != head.id
+        if not (is_another or options.accept_older or (options.allow_mass_delete and how != CHANGES)):
+            return {}
+        return {WORD: json.dumps(Word(uuid.uuid4().hex, options.accept_older, options.allow_mass_delete))}
 
     def _require_all(self) -> None:
         if self._metadata.since:

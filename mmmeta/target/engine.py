@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmmeta.errors import LoadError, pip_line
 from mmmeta.masking import without_password, without_secrets_of
-from mmmeta.target import mysql
+from mmmeta.silence import CLIENT, LIBPQ, SERVER
+from mmmeta.target import mysql, postgresql
 from mmmeta.target.names import NOT_SUPPORTED, SUPPORTED
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def open_engine(url: str, *, make_folder: bool = True) -> tuple[Engine, str]:
             # What another worker has committed is seen at once, as in PostgreSQL.
             arguments["isolation_level"] = "READ COMMITTED"
             arguments["connect_args"] = {} if "charset" in parsed.query else {"charset": mysql.CHARSET}
+        elif backend == postgresql.NAME and parsed.get_driver_name() in LIBPQ:
+            arguments["connect_args"] = {name: value for name, value in CLIENT.items() if name not in parsed.query}
         engine = create_engine(parsed, hide_parameters=True, **arguments)
     except (exc.ArgumentError, ImportError, OSError, ValueError) as error:
         text = without_secrets_of(url, str(error))
@@ -66,6 +69,9 @@ def open_engine(url: str, *, make_folder: bool = True) -> tuple[Engine, str]:
         event.listen(engine, "begin", _begin_immediate)
     elif mysql.is_one(backend):
         event.listen(engine, "connect", _refuse_what_does_not_fit)
+        event.listen(engine, "connect", _notice_silence_mysql)
+    elif backend == postgresql.NAME:
+        event.listen(engine, "connect", _notice_silence)
     return engine, shown
 
 
@@ -104,6 +110,25 @@ def _refuse_what_does_not_fit(connection: Any, record: object) -> None:
     """A server may be set up to cut long texts and to make 0 of words; not for us."""
     with closing(connection.cursor()) as cursor:
         cursor.execute("SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')")
+
+
+def _notice_silence(connection: Any, record: object) -> None:
+    """A worker whose host is gone without a word must not keep others from its files for hours: an open transaction holds their
+    receipts. What only resembles PostgreSQL may not know the settings."""
+    try:
+        with closing(connection.cursor()) as cursor:
+            settings = (f"set_config('{name}', '{value}', false)" for name, value in SERVER.items())
+            cursor.execute(f"SELECT {', '.join(settings)}")
+    except Exception:  # of whatever driver it is
+        connection.rollback()
+    else:
+        connection.commit()
+
+
+def _notice_silence_mysql(connection: Any, record: object) -> None:
+    """The same where no session can say it of its line: it may not be idle for long."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(f"SET SESSION wait_timeout = LEAST(@@SESSION.wait_timeout, {mysql.LONGEST_IDLE})")
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ OPTIONS: dict[str, Any] = {f"{dialect}_engine": ENGINE for dialect in sorted(DIA
 
 LOCK_SECONDS = 60
 """How long workers wait for each other before they make the same table."""
+
+LONGEST_IDLE = 600
+"""Seconds without a word after which the server ends a session, and its transaction: a worker may be gone without one. Longer:
+its files are held for longer. Shorter than changing a large table takes: others may begin to do so, and wait."""
 
 DEADLOCK = 1213
 
@@ -123,10 +127,13 @@ def alone(engine: Engine, table: str) -> Iterator[None]:
     if not is_one(engine.dialect.name):
         yield
         return
+    from sqlalchemy.exc import DBAPIError
+
     name = f"mmmeta {hashlib.blake2b(table.encode(), digest_size=16).hexdigest()}"
     with engine.connect() as connection:
         connection.exec_driver_sql(f"SELECT GET_LOCK('{name}', {LOCK_SECONDS})").scalar()
         try:
             yield
         finally:
-            connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{name}')").scalar()
+            with suppress(DBAPIError):  # the server lets go of it with the session
+                connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{name}')").scalar()

@@ -20,6 +20,7 @@ from mmmeta_dagster.assets.step import LoggedProgress, opened, step
 from mmmeta_dagster.options import GenerateOptions, JobOptions, Options, SyncOptions, UpdateOptions
 from mmmeta_dagster.partitions.after_run import add_new_partitions
 from mmmeta_dagster.shown import reporting, schema
+from mmmeta_dagster.shown.markdown import command
 from mmmeta_dagster.syncing import pulls
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, spec_of
 
@@ -112,7 +113,7 @@ def _generate(context: dg.AssetExecutionContext, metadir: MetadirConfig, options
         published = m.store.raw(REMOTE_UPDATED)
     # The publication as version: a generate without news makes nothing downstream look out of date.
     version = None if published is None else data_version_of(published)
-    metadata = reporting.of_generate(report, metadir.command("inspect"))
+    metadata = reporting.of_generate(report, command(metadir, "inspect"))
     now = {name: metadata.get(name) for name in (keys.META_PROBLEMS, keys.META_PROBLEM_TABLE)}
     if report.notes:  # without, the last ones were about that run
         now[keys.META_NOTES] = metadata[keys.META_NOTES]
@@ -139,7 +140,7 @@ def _update(
         columns = schema.of_state_db(m)
     # The content as version: an update without news makes nothing downstream look out of date.
     version = f"{merged.metadata_id}-{merged.digest}"
-    metadata = {**reporting.of_update(report, files, metadir.command("status")), **documents, **partitions, **columns}
+    metadata = {**reporting.of_update(report, files, command(metadir, "status")), **documents, **partitions, **columns}
     made_of = tell_of_merged(context.instance, metadir, translator, merged.remote_last_updated)
     now = {name: metadata.get(name) for name in (keys.META_FILES, keys.META_COLUMNS)}
     news = brings_news(context, metadir, keys.STATE_DB, version, now)

@@ -27,6 +27,7 @@ from mmmeta_dagster.files_seen import layout_of
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.options import SyncOptions
 from mmmeta_dagster.shown import reporting
+from mmmeta_dagster.shown.markdown import command
 
 
 def pull_metadir(context: dg.AssetExecutionContext, metadir: MetadirConfig, options: SyncOptions) -> Ending:
@@ -54,7 +55,7 @@ def pull_metadir(context: dg.AssetExecutionContext, metadir: MetadirConfig, opti
     # The publication as version, as for the metadata db: a pull without news makes nothing downstream look out of date.
     version = None if published is None else data_version_of(published)
     news = brings_news(context, metadir, keys.SYNCED, version, {})
-    metadata = reporting.of_pull(report, metadir.command("status"))
+    metadata = reporting.of_pull(report, command(metadir, "status"))
     return ending(context, metadir, keys.SYNCED, metadata, version=version, news=news)
 
 

@@ -23,11 +23,11 @@ from mmmeta_dagster import keys
 from mmmeta_dagster.heartbeat import beating
 from mmmeta_dagster.resources import MetadirResource
 from mmmeta_dagster.shown.files_done import links_of
-from mmmeta_dagster.shown.markdown import table
+from mmmeta_dagster.shown.markdown import command, table
 from mmmeta_dagster.translator import DEFAULT, DagsterMmmetaTranslator, MetadirAsset, key_of
 
 NUMBERS = {
-    "dead": keys.META_DEAD_IN_ALL,
+    "dead": keys.META_DEAD,
     "done": keys.META_DONE_IN_ALL,
     "due_later": keys.META_DUE_LATER,
     "keys": keys.META_KEYS,
@@ -145,7 +145,7 @@ def _looked(metadir: MetadirConfig, seen: Seen, check: Check) -> dict[str, Any]:
         "passed": False,
         "severity": severity,
         "description": found.words,
-        "metadata": {**{name: metadir.command(words) for name, words in commands.items() if words}, **metadata},
+        "metadata": {**{name: command(metadir, words) for name, words in commands.items() if words}, **metadata},
     }
 
 

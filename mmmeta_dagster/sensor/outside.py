@@ -22,6 +22,7 @@ from mmmeta_dagster.assets.versions import tags_of_last
 from mmmeta_dagster.runs import FRESH
 from mmmeta_dagster.sensor.situation import Situation
 from mmmeta_dagster.shown import reporting
+from mmmeta_dagster.shown.markdown import command
 from mmmeta_dagster.syncing import pulls
 from mmmeta_dagster.translator import DagsterMmmetaTranslator, MetadirAsset, key_of
 
@@ -137,7 +138,7 @@ def _of_state_db(
         description="Merged outside of Dagster; this is what was found here.",
         metadata={
             keys.META_SUMMARY: f"revision {status.revision} was merged outside of Dagster",
-            keys.META_SEE_MORE: metadir.command("status"),
+            keys.META_SEE_MORE: command(metadir, "status"),
             keys.META_REVISION: status.revision,
         },
         tags={keys.TAG_DATA_VERSION: version, **made_of},

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 import dagster as dg
 
 from mmmeta.masking import shown, visible
+from mmmeta.project import MetadirConfig
 
 ROWS = 50
 """Rows of a table of failures or problems; each event is stored whole in Dagster's database."""
@@ -88,9 +89,18 @@ def breakable(text: str) -> str:
     """A text in which a browser may break long words: after a sign where there is one, and in between where there is none.
 
     The break is a space of no width: nothing is left out, and the words look as they are. Such a space is copied with the
-    word, so this is nothing for commands.
+    word; in a command see ``command``.
     """
     return _LONG_WORD.sub(_broken, text)
+
+
+def command(metadir: MetadirConfig, words: str) -> str:
+    """A command about a metadir that works when it is copied, with a path that a browser may break: mmmeta passes over the
+    breaks in the options that choose a metadir, and in nothing else."""
+    whole = metadir.command(words)
+    if not whole.startswith("mmmeta "):  # what stands before it is read by others
+        return whole
+    return breakable(whole.removesuffix(words)) + words
 
 
 def _broken(found: re.Match[str]) -> str:

@@ -20,7 +20,7 @@ from mmmeta.sync import SyncReport
 from mmmeta_dagster import keys
 from mmmeta_dagster.shown import summary
 from mmmeta_dagster.shown.failures import failure_list, standing_failures
-from mmmeta_dagster.shown.markdown import bullets, sentences, table
+from mmmeta_dagster.shown.markdown import bullets, command, sentences, table
 from mmmeta_dagster.shown.wording import clock_text, files
 
 
@@ -133,9 +133,9 @@ class Commands:
     def about(cls, metadir: MetadirConfig, job: str, run_id: str = "") -> Commands:
         """Those of a job, after a run."""
         return cls(
-            metadir.command(f"jobs history {job}" + (f" --run {run_id[:8]}" if run_id else "")),
-            metadir.command(f"jobs failed {job}"),
-            metadir.command(f"jobs retry --dead {job}"),
+            command(metadir, f"jobs history {job}" + (f" --run {run_id[:8]}" if run_id else "")),
+            command(metadir, f"jobs failed {job}"),
+            command(metadir, f"jobs retry --dead {job}"),
         )
 
     def next(self, counts: JobStatus) -> dict[str, Any]:
@@ -153,15 +153,16 @@ def of_run(
 ) -> dict[str, Any]:
     """What a job did, for its asset, and how its files stand in the ledger after it.
 
-    What a person looks for comes first: a sentence, why files fail, and what to type. The numbers behind it that make a
-    run's plot are there in every run, the others where they are not 0. ``selection`` is in words, ``files`` a table of
-    those that the run did, which is long also where all went well and comes last.
+    What a person looks for comes first: a sentence, why files fail, and what to type. The numbers behind it that are plotted
+    are there in every run, the others where they are not 0. Failed, dead and pending are the job's, as the sentence has them: a 0
+    of the run below "11 dead" would be taken for them. ``selection`` is in words, ``files`` a table of those that the run did,
+    which is long also where all went well and comes last.
     """
     return {
         **_first(summary.of_run(report, standing.counts), standing, commands),
         keys.META_DONE: report.done,
-        keys.META_FAILED: report.failed,
-        keys.META_DEAD: report.dead,
+        keys.META_FAILED: standing.counts.failed,
+        keys.META_DEAD: standing.counts.dead,
         keys.META_PENDING: standing.counts.pending,
         keys.META_BYTES: report.bytes,
         keys.META_DURATION: round(report.duration, 3),
@@ -216,22 +217,24 @@ def of_interruption(
     return {
         **_first(summary.of_interruption(done, len(failed), standing.counts.pending), standing, commands),
         keys.META_DONE: done,
-        keys.META_FAILED: sum(one.status == "failed" for one in failed),
-        keys.META_DEAD: sum(one.status == "dead" for one in failed),
-        keys.META_PENDING: standing.counts.pending,
         **_of_standing(standing),
     }
 
 
 def standing_numbers(counts: JobStatus) -> dict[str, int | None]:
-    """How many files of a job are in which state; None for a state that none is in, but for what is pending."""
-    numbers = {
-        keys.META_DUE_LATER: counts.due_later,
-        keys.META_DONE_IN_ALL: counts.done,
-        keys.META_DEAD_IN_ALL: counts.dead,
-        keys.META_SET_ASIDE_IN_ALL: counts.skipped,
+    """How many files of a job are in which state; None for a state that none is in, but for what is plotted."""
+    return {
+        keys.META_FAILED: counts.failed,
+        keys.META_DEAD: counts.dead,
+        keys.META_PENDING: counts.pending,
+        keys.META_DUE_LATER: counts.due_later if counts.postponed else None,  # else it is what failed
+        keys.META_DONE_IN_ALL: counts.done or None,
+        keys.META_SET_ASIDE_IN_ALL: counts.skipped or None,
     }
-    return {keys.META_PENDING: counts.pending, **{name: number or None for name, number in numbers.items()}}
+
+
+def _there(numbers: Mapping[str, int | None]) -> dict[str, Any]:
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def of_outside(counts: JobStatus, how: str, commands: Commands) -> dict[str, Any]:
@@ -239,13 +242,12 @@ def of_outside(counts: JobStatus, how: str, commands: Commands) -> dict[str, Any
     return {
         keys.META_SUMMARY: f"worked on {how}: {files(counts.done)} done in all{summary.of_outside(counts)}",
         **commands.next(counts),
-        keys.META_PENDING: counts.pending,
-        **present(standing_numbers(counts)),
+        **_there(standing_numbers(counts)),
     }
 
 
 def _of_standing(standing: Standing) -> dict[str, Any]:
-    metadata = present({**standing_numbers(standing.counts), keys.META_OLDEST_PENDING: round(standing.lag, 1)})
+    metadata = _there(standing_numbers(standing.counts)) | present({keys.META_OLDEST_PENDING: round(standing.lag, 1)})
     if standing.set_aside:
         reasons = {REASONS.get(reason, reason): f"{count:,}" for reason, count in standing.set_aside.items()}
         metadata[keys.META_WHY_SET_ASIDE] = bullets(reasons)

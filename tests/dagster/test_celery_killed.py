@@ -113,7 +113,6 @@ def started(root: Path, log: str, *words: str) -> Iterator[subprocess.Popen[byte
         "DAGSTER_HOME": str(root / "dagster_home"),
         "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PATH": os.pathsep.join([str(PROGRAMS), os.environ["PATH"]]),
-        "C_FORCE_ROOT": "1",
     }
     with (root / log).open("wb") as out:
         process = subprocess.Popen(
@@ -138,7 +137,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait(30)
 
 
-def until(condition: Callable[[], object], root: Path, seconds: float = 120) -> None:
+def until(condition: Callable[[], object], root: Path, seconds: float = 180) -> None:
     """Wait for something; what all programs wrote is in the failure."""
     end = time.monotonic() + seconds
     while not condition():

@@ -330,6 +330,24 @@ def test_two_metadirs_do_not_share_a_state_db(tmp_path: Path) -> None:
     assert "have the same state db" in error.reason
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "postgresql+psycopg://h/db",
+        "postgresql+psycopg://h:5432/db?schema=mmmeta",
+        "postgres://u:p@H/db?connect_timeout=3",
+    ],
+)
+def test_two_metadirs_do_not_share_a_schema(tmp_path: Path, spelled: str) -> None:
+    """However the URL is spelled; one more schema is another ledger."""
+    text = "metadirs:\n  a: {{path: x, state: 'postgresql://h/db'}}\n  b: {{path: y, state: '{}'}}\n"
+    assert "have the same state db" in failure(tmp_path, text.format(spelled)).reason
+    mark = "&" if "?" in spelled else "?"
+    other = spelled.replace("schema=mmmeta", "schema=other") if "schema=" in spelled else f"{spelled}{mark}schema=other"
+    (tmp_path / "p.yaml").write_text(text.format(other))
+    assert len(load_project(tmp_path / "p.yaml", {}).metadirs) == 2
+
+
 def test_errors_of_merged_mappings_point_to_where_they_are_written(tmp_path: Path) -> None:
     """The line is the default's, the key the job's."""
     text = """\

@@ -22,7 +22,7 @@ def ledgers(request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock
     if request.param == "postgresql":
         from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
 
-        store = PostgresLedgerStore(emptied_server(), tmp_path / "workers", clock, lambda: None)
+        store = PostgresLedgerStore(emptied_server(), tmp_path / "workers", clock, None)
         yield store
         store.close()
         return

@@ -16,10 +16,11 @@ from archives import Archive, SettableClock
 from postgres import connected, emptied_server, query
 
 from mmmeta import Metadir
-from mmmeta.errors import StateDbError
+from mmmeta.errors import MassDeletionError, StateDbError
 from mmmeta.filters import All
 from mmmeta.state.ledger.outcomes import Candidate, Outcome
 from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
+from mmmeta.state.ledger.postgresql.worker import PostgresWorker
 from mmmeta.state.ledger.rules import JobRules
 from mmmeta.state.ledger.store import LedgerStore
 
@@ -52,7 +53,7 @@ def archive(url: str, tmp_path: Path, clock: SettableClock) -> Iterator[Archive]
 
 @pytest.fixture
 def ledgers(url: str, tmp_path: Path, clock: SettableClock) -> Iterator[LedgerStore]:
-    store = PostgresLedgerStore(url, tmp_path / "workers", clock, lambda: None)
+    store = PostgresLedgerStore(url, tmp_path / "workers", clock, None)
     yield store
     store.close()
 
@@ -159,14 +160,15 @@ def test_metadirs_have_schemas_of_their_own(archive: Archive, tmp_path: Path, cl
     archive.deliver()
     assert done(archive.client) == ["a"]
     url = emptied_server("mmmeta_test_other")
-    for state in (url, archive.client.layout.ledger):
-        other = Archive(tmp_path / f"other{state == url}", client_clock=clock, state=state)
-        other.write("x")
-        other.deliver()
-        assert done(other.client) == ["x"]
-        other.close()
-    with pytest.raises(StateDbError, match=r"follows another metadata db .*\(\?schema=name"):
-        done(archive.client)
+    other = Archive(tmp_path / "other", client_clock=clock, state=url)
+    other.write("x")
+    other.deliver()
+    assert done(other.client) == ["x"]
+    other.close()
+    refused = pytest.raises(MassDeletionError, match=r"follows another metadata db, .*\(\?schema=name")
+    with Metadir(other.client_path, clock=clock, state=archive.client.layout.ledger) as mixed, refused:
+        done(mixed)
+    assert done(archive.client) == []
     with connected() as connection:
         connection.execute("DROP SCHEMA mmmeta_test_other CASCADE")
 
@@ -199,8 +201,11 @@ def test_a_killed_worker_s_files_are_free_at_once(archive: Archive, url: str) ->
     assert seen == ["a"]
 
 
-def test_a_worker_whose_connection_was_cut_shows_itself_again(archive: Archive) -> None:
-    """What others took meanwhile is theirs; its late word is lost."""
+def test_a_worker_whose_connection_was_cut_shows_itself_again(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, so that nobody takes what it has; what others took while its process stood still is theirs, and its late word
+    is lost."""
     archive.write("a")
     archive.deliver()
     store = archive.client._backend.state.ledger
@@ -210,13 +215,22 @@ def test_a_worker_whose_connection_was_cut_shows_itself_again(archive: Archive) 
     job.evaluate()
     with job._bench.changing() as ledger:
         (claim,) = ledger.claim(1, worker=worker.name, run_id=None, lease=600)
+    worker.lease.begin(float("inf"))
     cut_connections()
-    worker.stay()
     assert done(archive.client) == []
+    cut_connections()
+    worker.stay(wait=True)
+    assert done(archive.client) == []
+    assert not worker.lease.ran_out
+    standing = PostgresWorker._look
+    monkeypatch.setattr(PostgresWorker, "_look", lambda self: None if self is worker else standing(self))
     cut_connections()
     assert done(archive.client) == ["a"]
     with job._bench.changing() as ledger:
         assert ledger.settle([Outcome(claim)], run_id=None, worker=worker.name)[0].status == "lost"
+    monkeypatch.undo()
+    worker.stay()
+    assert worker.lease.ran_out  # what it has left of its batch is others' by now
     worker.stop()
 
 
@@ -247,10 +261,11 @@ from mmmeta.clock import utcnow
 from mmmeta.filters import All
 from mmmeta.state.ledger.outcomes import Outcome
 from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore
+from mmmeta.state.ledger.postgresql.worker import PostgresWorker
 from mmmeta.state.ledger.rules import JobRules
 
 rules = JobRules("job", All(()), "content", "content_hash", 2, 60, None, "f")
-store = PostgresLedgerStore(sys.argv[1], Path(sys.argv[2]), utcnow, lambda: None)
+store = PostgresLedgerStore(sys.argv[1], Path(sys.argv[2]), utcnow, None)
 worker = store.worker()
 worker.start()
 idle = time.monotonic()

@@ -66,7 +66,7 @@ def test_what_cannot_be_reached_is_told_in_one_line(
         wrong = wrong.partition("?")[0] + f"?schema={SCHEMA}"
     began = time.monotonic()
     with pytest.raises(MmmetaError, match=said) as caught:
-        offer(PostgresLedgerStore(wrong, tmp_path, clock, lambda: None), "a")
+        offer(PostgresLedgerStore(wrong, tmp_path, clock, None), "a")
     assert time.monotonic() - began < 10
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
@@ -78,7 +78,7 @@ def test_a_server_without_free_connections_is_told(url: str, tmp_path: Path, clo
     with connected() as connection:
         connection.execute("DROP ROLE IF EXISTS mmmeta_few")
         connection.execute("CREATE ROLE mmmeta_few LOGIN CONNECTION LIMIT 0")
-    store = PostgresLedgerStore(url.replace("test@", "mmmeta_few@"), tmp_path, clock, lambda: None)
+    store = PostgresLedgerStore(url.replace("test@", "mmmeta_few@"), tmp_path, clock, None)
     with pytest.raises(StateDbError, match=r"too many connections.*max_connections"):
         offer(store, "a")
     with connected() as connection:
@@ -89,7 +89,7 @@ def test_who_may_not_write_is_told(ledgers: LedgerStore, url: str, tmp_path: Pat
     """As at a read-only standby: what is there can be looked at."""
     offer(ledgers, "a")
     store = PostgresLedgerStore(
-        with_option(url, "options=-c%20default_transaction_read_only%3Don"), tmp_path, clock, lambda: None
+        with_option(url, "options=-c%20default_transaction_read_only%3Don"), tmp_path, clock, None
     )
     with store.looking() as view:
         assert view.count("job", "pending") == 1
@@ -107,7 +107,7 @@ def test_a_newer_format_is_refused(ledgers: LedgerStore, url: str, tmp_path: Pat
     with connected() as connection:
         connection.execute("UPDATE mmmeta_info SET value = '99' WHERE name = 'format'")
     with pytest.raises(FormatError, match="format 99, made by a newer mmmeta"):
-        offer(PostgresLedgerStore(url, tmp_path, clock, lambda: None), "b")
+        offer(PostgresLedgerStore(url, tmp_path, clock, None), "b")
 
 
 def test_somebody_else_s_schema_is_left_alone(url: str, tmp_path: Path, clock: SettableClock) -> None:
@@ -116,7 +116,7 @@ def test_somebody_else_s_schema_is_left_alone(url: str, tmp_path: Path, clock: S
         connection.execute(f"CREATE SCHEMA {SCHEMA}")
         connection.execute(f"CREATE TABLE {SCHEMA}.jobs (job text)")
     with pytest.raises(StateDbError, match=r"other tables in it \(jobs\) and was left untouched"):
-        offer(PostgresLedgerStore(url, tmp_path, clock, lambda: None), "a")
+        offer(PostgresLedgerStore(url, tmp_path, clock, None), "a")
 
 
 def test_many_who_come_first_make_it_once(url: str, tmp_path: Path, clock: SettableClock) -> None:
@@ -124,7 +124,7 @@ def test_many_who_come_first_make_it_once(url: str, tmp_path: Path, clock: Setta
     code = (
         "import sys; from pathlib import Path; from mmmeta.clock import utcnow;"
         "from mmmeta.state.ledger.postgresql.store import PostgresLedgerStore;"
-        "print(PostgresLedgerStore(sys.argv[1], Path('.'), utcnow, lambda: None).identity())"
+        "print(PostgresLedgerStore(sys.argv[1], Path('.'), utcnow, None).identity())"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     said = {process.communicate()[0] for process in running}

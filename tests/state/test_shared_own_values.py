@@ -188,6 +188,30 @@ def test_another_ledger_is_told_what_is_here(archive: Archive, url: str) -> None
         assert own(again, "a") == {"note": "x"}
 
 
+def test_a_server_that_was_restored_is_told_again_what_is_newer_here(archive: Archive, other: Metadir) -> None:
+    """It has fewer changes than a client remembers; what was set since the backup comes back by that client, to all others."""
+    deliver(archive, "a", "b")
+    sync(archive, other)
+    put(archive.client, "a", note="old", kept=1)
+    brought(archive.client)
+    brought(other)
+    backup = query(archive.client, "SELECT file, key, value::text, revision FROM own_values")
+    ((revision,),) = query(archive.client, "SELECT value FROM mmmeta_info WHERE name = 'own_revision'")
+    put(archive.client, "a", note="new")
+    put(archive.client, "b", note="set since")
+    brought(archive.client)
+    with connected() as connection:
+        connection.execute("DELETE FROM own_values")
+        connection.cursor().executemany("INSERT INTO own_values VALUES (%s, %s, %s, %s)", backup)
+        connection.execute("UPDATE mmmeta_info SET value = %s WHERE name = 'own_revision'", (revision,))
+    put(other, "b", of_other=True)
+    for client in (archive.client, other, archive.client):
+        brought(client)
+    for client in (archive.client, other):
+        assert own(client, "a") == {"note": "new", "kept": 1}
+        assert own(client, "b") == {"note": "set since", "of_other": True}
+
+
 def test_older_own_values_change_nothing(archive: Archive, other: Metadir) -> None:
     """Of two that evaluate at once the one who knows less is not listened to."""
     deliver(archive, "a")

@@ -194,7 +194,8 @@ def test_a_damaged_segment_is_not_pushed(server: Path, tmp_path: Path) -> None:
     path = server / "_mmmeta" / "changes" / "2-2.jsonl.gz"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(
-        SyncError, match=r"2-2\.jsonl\.gz is not the segment that head\.json names.*`mmmeta generate` mends it"
+        SyncError,
+        match=r"2-2\.jsonl\.gz is not the segment that head\.json names.*`mmmeta generate` writes it anew, and then push again",
     ):
         push(server, str(tmp_path / "there"))
     assert not (tmp_path / "there" / "_mmmeta" / "head.json").exists()

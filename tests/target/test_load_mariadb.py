@@ -11,6 +11,8 @@ from sql_target import identify_by_id, publish, query
 
 from mmmeta import Job
 from mmmeta.errors import TargetError
+from mmmeta.target.engine import open_engine
+from mmmeta.target.mysql import LONGEST_IDLE
 
 
 @pytest.fixture
@@ -142,6 +144,15 @@ def test_a_server_that_cuts_what_does_not_fit(archive: Archive, mariadb: str) ->
     finally:
         query(mariadb, "SET GLOBAL sql_mode = DEFAULT")
     assert (report.done, [failure.file for failure in report.failures]) == (1, ["b"])
+
+
+@on_mariadb
+def test_a_worker_that_is_gone_without_a_word(mariadb: str) -> None:
+    """Its session ends by itself, and with it what it holds; not after eight hours."""
+    engine, _ = open_engine(mariadb)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT @@SESSION.wait_timeout").scalar() == LONGEST_IDLE
+    engine.dispose()
 
 
 @on_mariadb

@@ -60,7 +60,7 @@ PAUSE = (0.2, 2.0)
 """Seconds from one publication to the next."""
 
 LONGEST_STEP = 120.0
-"""Seconds; whoever brings nothing further for so long hangs."""
+"""Seconds, and one more for each 500 files; whoever brings nothing further for so long hangs."""
 
 
 def main() -> int:
@@ -99,6 +99,7 @@ class Trial:
         self.publications = random.Random(seed)
         self.chance = random.Random(seed + 1)
         self.wanted = publications
+        self._longest = LONGEST_STEP + files / 500
         self.published: list[int] = []
         self.found: list[str] = []
         self.times: dict[str, float] = {}
@@ -207,14 +208,14 @@ class Trial:
         ]
         publishing = threading.Thread(target=self._guarded, args=(lambda: self._keep_publishing(coordinator),))
         publishing.start()
-        until, before = time.monotonic() + LONGEST_STEP, (0, 0)
+        until, before = time.monotonic() + self._longest, (0, 0)
         work, moment = 0, math.inf
         try:
             while True:
                 self._tend(connection, workers)
                 reached = facts.attempts(connection), len(self.published)
                 if reached != before:
-                    until, before = time.monotonic() + LONGEST_STEP, reached
+                    until, before = time.monotonic() + self._longest, reached
                 if reached[0] >= work and moment == math.inf:
                     moment = time.monotonic() + self.chance.uniform(0, AFTER)
                 if time.monotonic() >= moment:
@@ -288,7 +289,7 @@ class Trial:
 
     def _bring_to_its_end(self, connection: facts.Connection) -> None:
         """As the next run would, undisturbed."""
-        until = time.monotonic() + LONGEST_STEP
+        until = time.monotonic() + self._longest
         while any(slot.at_work for slot in self.slots):
             for slot in self.slots:
                 if (ended := slot.look()) is not None:
@@ -300,7 +301,7 @@ class Trial:
         self._publish()
         self._once(self.publisher.evaluating, "update")
         self._once(self.publisher.away, "work")
-        until = time.monotonic() + LONGEST_STEP
+        until = time.monotonic() + self._longest
         while facts.due(connection) and time.monotonic() < until:  # a failure waits for its second
             time.sleep(1)
             self._once(self.publisher.away, "work")
@@ -326,7 +327,7 @@ class Trial:
                     for number in range(workers)
                 ]
                 self._others += processes
-                until = time.monotonic() + LONGEST_STEP
+                until = time.monotonic() + self._longest
                 while facts.waiting(connection) < workers and time.monotonic() < until:
                     time.sleep(0.02)
                 began = datetime.now(timezone.utc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,9 @@ from publisher import STATE, TARGET, Publisher
 
 LOADED = ("rows", "versions")
 """Jobs, and their tables."""
+
+LAST_WORDS = 10.0
+"""Seconds that a session has to end."""
 
 Connection = psycopg.Connection[Any]
 
@@ -101,13 +105,23 @@ def find(connection: Connection, publisher: Publisher, calls: Iterable[Path], hu
         f"SELECT job, file, count(*), count(DISTINCT token) FROM {STATE}.attempts WHERE status = 'done' GROUP BY job, file",
     )
     facts.receipts = ask(connection, f"SELECT job, file FROM {TARGET}._mmmeta_receipts WHERE version <> ''")
-    facts.sessions = ask(connection, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mmmeta'")[0][0]
+    facts.sessions = _sessions(connection)
     facts.disk = sorted(path.name for path in publisher.away.iterdir())
     for path in calls:
         for line in path.read_text().splitlines():
             name, version = line.split()
             facts.calls.append((path.stem, name, int(version)))
     return facts
+
+
+def _sessions(connection: Connection) -> int:
+    """Of mmmeta, at the server; one takes a moment to end after its client has gone."""
+    until = time.monotonic() + LAST_WORDS
+    while True:
+        count = int(ask(connection, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mmmeta'")[0][0])
+        if not count or time.monotonic() > until:
+            return count
+        time.sleep(0.1)
 
 
 def ask(connection: Connection, sql: str) -> list[Any]:

@@ -279,8 +279,13 @@ class OwnValues(ABC):
         """
 
     @abstractmethod
-    def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Take in what a client had before it shared them, where nobody has set or removed the key here."""
+    def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]], *, as_of: int = 0) -> None:
+        """Take in what a client had before it shared them, where nobody has set or removed the key here.
+
+        Args:
+            as_of: of which revision they are, where that is a larger one than any here: a backup was restored here. Then they
+                replace what is here, and revisions go on from there.
+        """
 
     @abstractmethod
     def revision(self) -> int:
@@ -332,6 +337,15 @@ class LedgerStore(ABC):
         Raises:
             StateDbError: there is no state db, or it cannot be read.
         """
+
+    def admit(self) -> None:
+        """Before this client tells anything: settle whether it may, and what its last update was told.
+
+        Raises:
+            StateDbError: the ledger cannot be asked.
+            MassDeletionError: it is of another archive.
+        """
+        return
 
     @abstractmethod
     def identity(self) -> str:

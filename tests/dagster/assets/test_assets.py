@@ -16,6 +16,7 @@ from small_archive import Archive
 
 from mmmeta import mmmeta
 from mmmeta_dagster import MetadirResource, build_definitions, keys
+from mmmeta_dagster.shown.markdown import BREAK
 
 
 def test_import_updates_and_runs_every_job_each_file_once(archive: Archive, each_instance: dg.DagsterInstance) -> None:
@@ -105,7 +106,7 @@ def test_the_command_that_says_more_works_as_it_stands(
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     shown = subprocess.run(command, shell=True, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
-    assert str(folder / "mmmeta.yaml") in command.replace("'\"'\"'", "'")
+    assert str(folder / "mmmeta.yaml") in command.replace(BREAK, "").replace("'\"'\"'", "'")
     assert len(re.findall(r"\bdone\b", shown.stdout)) == 2, shown.stdout
 
 

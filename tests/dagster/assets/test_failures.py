@@ -22,7 +22,7 @@ def test_files_that_failed_are_named_with_their_reason_and_the_run_succeeds(
     result = execute(archive, instance)
     assert result.success
     said = metadata(result, "look")
-    assert (said["done"], said["failed"], said["due later"]) == (1, 1, 1)
+    assert (said["done"], said["failed"], "due later" in said) == (1, 1, False)
     assert re.fullmatch(r"1 file done, 1 failed; tried again from \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", said["summary"])
     assert said["failures"] == r"- **1 failed**: ValueError: cannot read \| letter1.txt; e.g. letter1.txt"
     assert said["see more"].endswith(" jobs failed look")
@@ -125,13 +125,12 @@ def test_a_run_without_anything_pending_says_what_earlier_runs_left_behind(
     )
     archive.fail("letter1.txt")
     first = metadata(execute(archive, instance), "look")
-    assert (first["dead"], first["dead in all"], first["summary"]) == (
-        1,
+    assert (first["dead"], first["summary"]) == (
         1,
         "1 file done, 1 dead; waiting for a person: mend the cause, then retry",
     )
     again = metadata(execute(archive, instance), "look")
-    assert (again["done"], again["dead"], again["done in all"], again["dead in all"]) == (0, 0, 1, 1)
+    assert (again["done"], again["dead"], again["done in all"]) == (0, 1, 1)
     assert again["summary"] == "nothing was pending; 1 dead, waiting for a person: mend the cause, then retry"
     assert again["failures"].startswith("- **1 dead**: ValueError: cannot read")
     assert again["what mends it"].endswith(" jobs retry --dead look")
@@ -150,7 +149,7 @@ def test_a_run_without_anything_pending_says_what_is_due_again_later(
     execute(archive, instance)
     again = metadata(execute(archive, instance), "look")
     assert again["summary"].startswith("nothing was pending; 1 failed, tried again from 20")
-    assert again["due later"] == 1
+    assert again["failed"] == 1
 
 
 def test_numbers_that_can_be_plotted_stand_in_every_run(archive: Archive, instance: dg.DagsterInstance) -> None:

@@ -61,7 +61,7 @@ def test_what_is_wrong_is_told_with_what_there_is_to_do(watch: Watch) -> None:
     assert str(said["see more"].value).endswith(" jobs failed look")
     assert str(said["what mends it"].value).endswith(" jobs retry --dead look")
     numbers = {name: value.value for name, value in said.items() if isinstance(value.value, int)}
-    assert numbers == {"pending": 0, "done in all": 1, "dead in all": 1}
+    assert numbers == {"failed": 0, "dead": 1, "pending": 0, "done in all": 1}
 
 
 def test_what_is_done_beside_dagster_is_told_when_it_is_over_and_once(watch: Watch) -> None:

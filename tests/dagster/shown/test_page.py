@@ -112,7 +112,7 @@ def test_many_files_that_fail_are_told_by_those_of_the_run(
     said = metadata(execute(empty_archive, instance), "look")
     assert "ValueError" in said["failures"]
     assert "MemoryError" not in said["failures"]
-    assert said["dead in all"] == 3
+    assert said["dead"] == 3
 
 
 @pytest.mark.parametrize("letter", ["x", "`", "𝔘", "\n", "|", "[a](b)", "\u202e", "&"])

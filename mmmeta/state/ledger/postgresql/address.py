@@ -7,17 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmmeta.errors import StateDbError
-from mmmeta.layout import SHARED
-
-SCHEMA = "mmmeta"
-"""Where the tables are unless the URL says ``?schema=``; metadirs that share a database have one each."""
+from mmmeta.layout import SHARED, SHARED_SCHEMA
+from mmmeta.silence import CLIENT
 
 _SCHEMA_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,47}")
 
 _WITH_PORT = re.compile(r"(\[[^]]*\]|[^:/]*):([0-9]+)")
-
-_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-"""A server that is gone without a word is noticed within half a minute."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ def address_of(url: str) -> Address:
         ) from None
     query = {key: value if isinstance(value, str) else value[-1] for key, value in parsed.query.items()}
     query |= _hosts(parsed.query.get("host", ()))
-    schema = query.pop("schema", SCHEMA)
+    schema = query.pop("schema", SHARED_SCHEMA)
     if not _SCHEMA_NAME.fullmatch(schema):
         raise StateDbError(
             f"?schema={schema} of the state's URL is no name that is taken: small letters, digits and _, 48 at most"
@@ -67,7 +62,7 @@ def address_of(url: str) -> Address:
     options = {key: value for key, value in given.items() if value} | query
     if parsed.password is not None:
         options["password"] = str(parsed.password)
-    defaults = {"connect_timeout": 10, "application_name": "mmmeta", **_KEEPALIVE}
+    defaults = {"connect_timeout": 10, "application_name": "mmmeta", **CLIENT}
     return Address(defaults | options, schema, f"PostgreSQL at {host}{port}/{database}, schema {schema},")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mmmeta.state.ledger.claims import Claims, Ending, Held, Try, raised
-from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Settled
+from mmmeta.state.ledger.outcomes import Claim, Holder, Outcome, Place, Postponed, Settled
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.postgresql.offers import PostgresOffers
 from mmmeta.state.ledger.postgresql.places import PostgresPlaces
@@ -32,8 +32,8 @@ _SETTLE = (
     "mark = CASE WHEN e.placed THEN e.mark ELSE ledger.mark END, "
     "replaced_by = CASE WHEN e.placed THEN e.replaced_by ELSE ledger.replaced_by END, "
     "attempts = attempts - e.untried, settled_at = %s, lease_until = NULL, worker = NULL "
-    "FROM unnest(%b::text[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bool[], "
-    "%b::bool[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[]) "
+    "FROM unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bool[], "
+    "%s::bool[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[]) "
     f"AS e ({', '.join(Ending._fields)}) WHERE ledger.job = %s AND ledger.file = e.file AND ledger.token = e.token"
 )
 """Takes the moment, the columns of all endings, and the job."""
@@ -48,12 +48,16 @@ class PostgresClaims(Claims):
     """The part of a job's ledger in PostgreSQL that workers use.
 
     Args:
-        now: aware UTC.
+        now: aware UTC, by the server's clock.
+        ahead: by how much that is ahead of this host's.
     """
 
-    def __init__(self, transaction: Transaction, rules: JobRules, now: datetime) -> None:
+    _offers: PostgresOffers
+
+    def __init__(self, transaction: Transaction, rules: JobRules, now: datetime, ahead: timedelta) -> None:
         super().__init__(rules, now)
         self._transaction = transaction
+        self._ahead = ahead
         self._offers = PostgresOffers(transaction, rules, self._stamp)
         self._places = PostgresPlaces(transaction, rules.name, self._stamp)
 
@@ -80,7 +84,7 @@ class PostgresClaims(Claims):
     ) -> list[Claim]:
         self._among_others()
         self._take_due_back()
-        self._take_back()
+        self._take_back(worker)
         mine = (lease, worker, run_id)
         claims = self._next(count, without, among, mine) or self._next(1, without, among, mine, suspects=True)
         self._beat(run_id)
@@ -157,14 +161,14 @@ class PostgresClaims(Claims):
             (self.rules.name, self.rules.name, self._now.timestamp(), latest_due(self._now)),
         )
 
-    def _take_back(self) -> None:
-        """What dead workers held, and those whose lease has ended."""
+    def _take_back(self, me: str) -> None:
+        """What dead workers held, and those whose lease has ended; whoever asks lives."""
         held = self._transaction.rows(
             f"SELECT worker, max(since), min(lease_until) <= {_NOW} FROM ledger WHERE job = %s AND status = 'claimed' "
             "GROUP BY worker",
             (self.rules.name,),
         )
-        dead = dead_among(self._transaction, {worker: since for worker, since, _ in held})
+        dead = dead_among(self._transaction, {worker: since for worker, since, _ in held if worker != me})
         if dead:
             died = "the process that worked on it was killed or crashed, or its connection was cut"
             self._take_from(self._claimed("worker = ANY(%s)", list(dead)), WORKER_DIED, died)
@@ -315,6 +319,9 @@ class PostgresClaims(Claims):
         (base,) = self._transaction.one("SELECT value::bigint FROM mmmeta_info WHERE name = 'token_base'")
         return int(base)
 
+    def _due_after(self, file: str, postponed: Postponed) -> float:
+        return super()._due_after(file, postponed._replace(until=postponed.until + self._ahead))
+
     def _refusals(self, file: str) -> int:
         key = (self.rules.name, file)
         (count,) = self._transaction.one(
@@ -328,8 +335,8 @@ class PostgresClaims(Claims):
         if tries:
             self._transaction.execute(
                 "INSERT INTO attempts (job, run_id, worker, ended_at, file, token, started_at, status, error_type, "
-                "error_message, bytes) SELECT %s, %s, %s, %s, t.* FROM unnest(%b::text[], %b::bigint[], %b::text[], "
-                "%b::text[], %b::text[], %b::text[], %b::bigint[]) AS t",
+                "error_message, bytes) SELECT %s, %s, %s, %s, t.* FROM unnest(%s::text[], %s::bigint[], %s::text[], "
+                "%s::text[], %s::text[], %s::text[], %s::bigint[]) AS t",
                 (self.rules.name, run_id, worker, self._stamp, *_stored(tries)),
             )
 

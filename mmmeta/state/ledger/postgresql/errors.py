@@ -43,6 +43,7 @@ _WORDS = (
 
 _AGAIN = re.compile(
     r"refused|starting up|shutting down|recovery mode|not yet accepting|closed|timeout|timed out|reset|unreachable|terminat"
+    r"|no route to host|network is down|name resolution"  # who is cut off himself
     r"|session is read-only|hot standby mode"  # of several hosts, while none is the primary
     r"|No such file|too many (clients|connections)|remaining connection slots|no more connections|lost|SSL SYSCALL|not known",
     re.IGNORECASE,

@@ -5,18 +5,26 @@ What workers do with it is in ``claims``, what becomes of rows when files change
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
-from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.copies import Cache, Copy
 from mmmeta.state.ledger.outcomes import Adopted, Candidate, Claim, Place, Pointing
 from mmmeta.state.ledger.payloads import Teller, Told
 from mmmeta.state.ledger.places import read_place
 from mmmeta.state.ledger.postgresql.claims import PostgresClaims
-from mmmeta.state.ledger.postgresql.names import end_renaming, forget_hosts, forget_job, note_hosts, rename_job
+from mmmeta.state.ledger.postgresql.names import (
+    by_the_clock_of,
+    end_renaming,
+    forget_hosts,
+    forget_job,
+    note_hosts,
+    rename_job,
+)
 from mmmeta.state.ledger.postgresql.payloads import PostgresPayloads
 from mmmeta.state.ledger.postgresql.progress import NOBODY, Heard, heard_of, note_heard, refuse_older
 from mmmeta.state.ledger.postgresql.schema import PLACE
@@ -47,13 +55,30 @@ class PostgresLedger(PostgresClaims):
     Args:
         copy: what this client has merged.
         where: names the ledger.
+        cache: where that is, None for a client without files.
+
+    Attributes:
+        rehearses: whether nothing of this will be kept, so that the cache is not to know of it.
     """
 
-    def __init__(self, transaction: Transaction, rules: JobRules, now: datetime, copy: Copy, where: str) -> None:
-        super().__init__(transaction, rules, now)
+    rehearses = False
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        rules: JobRules,
+        now: datetime,
+        ahead: timedelta,
+        copy: Copy,
+        where: str,
+        cache: Cache | None = None,
+    ) -> None:
+        super().__init__(transaction, rules, now, ahead)
         self._payloads = PostgresPayloads(transaction, rules.name)
         self._copy = copy
         self._where = where
+        self._cache = cache
+        self._tells_all = False
 
     wants_payloads = True
 
@@ -63,12 +88,13 @@ class PostgresLedger(PostgresClaims):
         heard = self._heard()
         if heard is None:
             return None
+        self._tells_all = self._cache is not None and not heard.evaluated
         rules = rules_from(self.rules.name, heard.selection, heard.rules, heard.fingerprint)
         evaluated = self._copy.state_revision if heard.is_newer_than(self._copy) else heard.evaluated
-        return KnownJob(rules, evaluated, from_text(heard.evaluated_at))
+        return KnownJob(rules, evaluated, from_text(heard.evaluated_at) - self._ahead)
 
     def under(self, rules: JobRules) -> PostgresLedger:
-        return PostgresLedger(self._transaction, rules, self._now, self._copy, self._where)
+        return PostgresLedger(self._transaction, rules, self._now, self._ahead, self._copy, self._where, self._cache)
 
     def offer(
         self,
@@ -86,7 +112,8 @@ class PostgresLedger(PostgresClaims):
         if heard is None and not self._has_rows():
             offered = self._offers.first(candidates)
         elif candidates or redefined:
-            offered = self._offers.take(candidates, whole=whole, redefined=redefined)
+            is_all = self._tells_all and up_to is not None and heard is not None and not heard.evaluated
+            offered = self._offers.take(candidates, whole=whole, redefined=redefined, is_all=is_all)
         else:
             offered = Offered()
         if teller is not None:
@@ -106,11 +133,24 @@ class PostgresLedger(PostgresClaims):
                 "fingerprint = excluded.fingerprint, evaluated_at = excluded.evaluated_at",
                 (rules.name, *definition, self._stamp),
             )
-        note_heard(self._transaction, rules.name, self._copy, up_to)
+        mark = self._mark(heard, up_to)  # which may take another name for the cache
+        note_heard(self._transaction, rules.name, self._copy, up_to, mark)
         self._sum_counts()
 
+    def _mark(self, heard: Heard | None, up_to: int) -> str | None:
+        """What this client and the ledger remember the present moment by; None where nothing new was told."""
+        before = None if heard is None else heard.mark
+        if heard is not None and before is not None and heard.evaluated == up_to:
+            return None
+        mark = uuid.uuid4().hex
+        if self._cache is not None and not self.rehearses:
+            if before is not None and before not in self._cache.marks():
+                before, self._copy = None, self._copy._replace(cache=self._cache.rename())
+            self._cache.note(self.rules.name, mark, before)
+        return mark
+
     def _heard(self) -> Heard | None:
-        return heard_of(self._transaction, self.rules.name, self._copy)
+        return heard_of(self._transaction, self.rules.name, self._copy, self._cache)
 
     def _has_rows(self) -> bool:
         (some,) = self._transaction.one("SELECT EXISTS (SELECT 1 FROM ledger WHERE job = %s)", (self.rules.name,))
@@ -134,14 +174,14 @@ class PostgresLedger(PostgresClaims):
     ) -> list[Claim]:
         self._among_others()
         if self._copy is not NOBODY:
-            refuse_older(self._heard(), self._copy, self._where)
+            refuse_older(heard_of(self._transaction, self.rules.name, self._copy), self._copy, self._where)
         return super().claim(count, worker=worker, run_id=run_id, lease=lease, without=without, among=among)
 
     def payloads(self, files: Sequence[str]) -> dict[str, Told]:
         return self._payloads.read(files)
 
     def note_hosts(self, news: Mapping[str, Closed | None]) -> None:
-        note_hosts(self._transaction, news, self._now.timestamp())
+        note_hosts(self._transaction, by_the_clock_of(news, self._ahead), self._now.timestamp())
 
     # What people ask for
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
+from typing import TypeVar
 
 from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
@@ -13,6 +15,8 @@ from mmmeta.state.ledger.rules import LONGEST_BACKOFF
 
 TABLES = ("jobs", "followed", "ledger", "payloads", "ledger_counts", "attempts", "places", "older_places", "targets")
 """Which have a column ``job``."""
+
+Host = TypeVar("Host", Closed, Closed | None)
 
 _RENAMING = "renaming"
 _HOSTS = "hosts"
@@ -78,6 +82,12 @@ def note_hosts(transaction: Transaction, news: Mapping[str, Closed | None], now:
         else:
             hosts[name] = host
     write_entry(transaction, _HOSTS, json.dumps(hosts, sort_keys=True))
+
+
+def by_the_clock_of(hosts: Mapping[str, Host], ahead: timedelta) -> dict[str, Host]:
+    """Hosts that wait, as a clock says it that is ahead of ours by so much."""
+    shift = ahead.total_seconds()
+    return {name: host and host._replace(until=host.until + shift) for name, host in hosts.items()}
 
 
 def forget_hosts(transaction: Transaction) -> None:

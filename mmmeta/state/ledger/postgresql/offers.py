@@ -85,14 +85,17 @@ class PostgresOffers:
         same, _ = self._look_at_groups(_ALL)
         return Offered(selected=self._count("pending"), same=same)
 
-    def take(self, candidates: Iterable[Candidate], *, whole: bool, redefined: bool) -> Offered:
+    def take(self, candidates: Iterable[Candidate], *, whole: bool, redefined: bool, is_all: bool = False) -> Offered:
         """Take in candidates of a job that has rows.
 
         Args:
             whole: what waits and is not among those that are meant leaves the selection.
             redefined: look at all rows, for the rules are others.
+            is_all: these are all files that a client knows: what is not among them has vanished at the remote.
         """
         self._stage(candidates)
+        if is_all:
+            self._stage_vanished()
         news = self._sift()
         if not news and not whole and not redefined:
             return Offered()
@@ -188,6 +191,13 @@ class PostgresOffers:
         self._transaction.execute(_CREATE)
         self._transaction.execute(f"DELETE FROM {OFFERED}")
         self._transaction.copy(f"COPY {OFFERED} ({_COLUMNS}) FROM STDIN", self._rows(candidates), _TYPES)
+
+    def _stage_vanished(self) -> None:
+        self._transaction.execute(
+            f"INSERT INTO {OFFERED} ({_COLUMNS}) SELECT file, priority, wanted, content, rev, true, false, once FROM ledger "
+            f"WHERE job = %s AND NOT deleted AND NOT EXISTS (SELECT 1 FROM {OFFERED} AS o WHERE o.file = ledger.file)",
+            (self._job,),
+        )
 
     def _rows(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Any, ...]]:
         for file, priority, wanted, content, rev, deleted, meant, once in candidates:

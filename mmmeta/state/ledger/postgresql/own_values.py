@@ -23,6 +23,8 @@ _ROWS = "unnest(%s::text[], %s::text[], %s::json[]) AS c (file, key, value)"
 
 _REVISION = "SELECT value::bigint FROM mmmeta_info WHERE name = 'own_revision'"
 
+_REPLACED = "DO UPDATE SET value = excluded.value, revision = excluded.revision"
+
 OWN_COPIED = "own_copied"
 """Entry of the ledger: the revision of the own values that came with a copy."""
 
@@ -58,24 +60,24 @@ class PostgresOwnValues(OwnValues):
             )
         ]
         with self._server.transaction() as transaction:
-            self._write(
-                transaction,
-                self._checked(rows),
-                "DO UPDATE SET value = excluded.value, revision = excluded.revision",
-            )
+            self._write(transaction, self._checked(rows), _REPLACED)
 
-    def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    def bring(self, values: Iterable[tuple[str, Mapping[str, Any]]], *, as_of: int = 0) -> None:
         rows = [(file, key, json_text(value)) for file, known in values for key, value in kept_of(file, known).items()]
         with self._server.transaction() as transaction:
             for begin in range(0, len(rows), _AT_ONCE):
-                self._write(transaction, rows[begin : begin + _AT_ONCE], "DO NOTHING")
+                self._write(transaction, rows[begin : begin + _AT_ONCE], _REPLACED if as_of else "DO NOTHING", as_of)
 
-    def _write(self, transaction: Transaction, rows: Sequence[tuple[str, str, str | None]], conflict: str) -> None:
+    def _write(
+        self, transaction: Transaction, rows: Sequence[tuple[str, str, str | None]], conflict: str, as_of: int = 0
+    ) -> None:
         if not rows:
             return
         transaction.saving()
         (revision,) = transaction.one(
-            "UPDATE mmmeta_info SET value = (value::bigint + 1)::text WHERE name = 'own_revision' RETURNING value::bigint"
+            "UPDATE mmmeta_info SET value = (greatest(value::bigint, %s) + 1)::text WHERE name = 'own_revision' "
+            "RETURNING value::bigint",
+            (as_of,),
         )
         files, keys, values = zip(*rows, strict=True)
         transaction.execute(

@@ -198,7 +198,25 @@ CREATE TABLE runs (                     -- signs of life of steps of runs
 );
 """
 
-_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS, _RUNS)
+_MARKS = """
+ALTER TABLE followed ADD COLUMN mark text NOT NULL DEFAULT ''; -- which the cache has as well, if it is this one that told
+DELETE FROM followed;
+"""
+
+_WORDS = """
+ALTER TABLE jobs ADD COLUMN digest text NOT NULL DEFAULT ''; -- of the metadata up to which it was evaluated
+CREATE TABLE taken_back (               -- metadata that the remote went back from, where a person said that this is meant
+    metadata_id text NOT NULL,
+    revision bigint NOT NULL,
+    digest text NOT NULL,
+    PRIMARY KEY (metadata_id, revision, digest)
+);
+CREATE TABLE words (                    -- which were heeded
+    word text PRIMARY KEY
+);
+"""
+
+_STEPS = (_TABLES + _COUNTING, _FILES, _PATHS, _RUNS, _MARKS, _WORDS)
 """Step n makes format n + 1; a step that was released is never changed."""
 
 FORMAT = len(_STEPS)
@@ -213,11 +231,19 @@ PLACE = "(SELECT t.target FROM targets AS t WHERE t.id = ledger.target) AS at_ta
 Row = tuple[Any, ...]
 
 
-def ensure(connection: psycopg.Connection[Row], schema: str, where: str, *, incomplete: bool = False) -> None:
+def ensure(
+    connection: psycopg.Connection[Row],
+    schema: str,
+    where: str,
+    *,
+    incomplete: bool = False,
+    source: str | None = None,
+) -> None:
     """Bring the tables to this format, in a transaction of its own; two that come at once do it one after the other.
 
     Args:
         incomplete: what is there may be the beginning of a copy.
+        source: what is made here is to be a copy of that, and is nothing else from its first moment on.
 
     Raises:
         FormatError: a newer mmmeta has made them.
@@ -233,7 +259,8 @@ def ensure(connection: psycopg.Connection[Row], schema: str, where: str, *, inco
         connection.execute(f'SET LOCAL search_path TO "{schema}"')
         if not known:
             connection.execute(f"CREATE TABLE {INFO} (name {_TEXT} PRIMARY KEY, value text NOT NULL)")
-            entries = {"role": LEDGER, "format": "0", "id": uuid.uuid4().hex, "token_base": "0"}
+            role = {"role": LEDGER} if source is None else {"role": INCOMPLETE, SOURCE: source}
+            entries = role | {"format": "0", "id": uuid.uuid4().hex, "token_base": "0"}
             connection.cursor().executemany(f"INSERT INTO {INFO} VALUES (%s, %s)", list(entries.items()))
         for step in _STEPS[known:]:
             connection.execute(step.encode())

@@ -11,25 +11,38 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 
 from mmmeta.errors import StateDbError
+from mmmeta.silence import SERVER
 from mmmeta.state.ledger.postgresql.address import Address
 from mmmeta.state.ledger.postgresql.errors import may_come_back, translated
 from mmmeta.state.ledger.postgresql.schema import Row, ensure
+from mmmeta.state.liveness import boot_seconds
+from mmmeta.target.postgresql import array
 
 RECONNECT_FOR = 30.0
 """Seconds that a server which was there before is waited for: a restart, a failover."""
 
-_PAUSE = 0.2
+PAUSE = 0.2
+"""Seconds between two tries to reach it again."""
 
 _LONGEST_WAIT = "10min"
 """For somebody else's rows. A first evaluation of millions of files is waited for, one that hangs is not for ever."""
 
 _LONGEST_IDLE = "10min"
 """Within a transaction: a process that was stopped must not keep a job from all others for ever."""
+
+_WHAT_TIME = "extract(epoch FROM clock_timestamp())::float8"
+
+_NOTICE_SILENCE = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SERVER.items())
+"""A host that is gone without a word must hold nothing for longer: no rows, no job, and not the lock that tells that it lives."""
+
+_TOLERATED = 2.0
+"""Seconds that a clock may differ from the server's, beside what the question takes; shorter would tell the network's moods."""
 
 
 class Transaction:
@@ -41,8 +54,9 @@ class Transaction:
         self._held: set[tuple[str, bool]] = set()
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> psycopg.Cursor[Row]:
-        """Execute one statement."""
-        return self._connection.execute(sql.encode(), parameters or None)
+        """Execute one statement; a list is an array, whose type the statement says or compares with."""
+        given = tuple(array(one) if type(one) is list else one for one in parameters)
+        return self._connection.execute(sql.encode(), given or None)
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
         """All rows of a query."""
@@ -108,6 +122,7 @@ class Server:
         self._mine = threading.local()
         self._pid = os.getpid()
         self._was_there = False
+        self._ahead_of_boot: float | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -148,9 +163,31 @@ class Server:
     def connect(self) -> psycopg.Connection[Row]:
         """A connection of one's own; each statement is a transaction unless one is begun. Its user closes it."""
         connection = psycopg.connect(**self._address.options, autocommit=True)
-        if is_pooled(connection):
-            connection.prepare_threshold = None  # the next transaction may be in another session
+        try:
+            pooled = is_pooled(connection)
+            if pooled:
+                connection.prepare_threshold = None  # the next transaction may be in another session
+            self._compare_clocks(connection, _WHAT_TIME if pooled else f"{_WHAT_TIME}, {_NOTICE_SILENCE}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def _compare_clocks(self, connection: psycopg.Connection[Row], what: str) -> None:
+        began = boot_seconds()
+        row = connection.execute(f"SELECT {what}".encode()).fetchone()
+        assert row is not None
+        took = boot_seconds() - began
+        boot = row[0] - began - took / 2
+        here = time.time() - boot_seconds()
+        self._ahead_of_boot = boot if abs(boot - here) > _TOLERATED + took else None
+
+    @property
+    def ahead(self) -> timedelta:
+        """By how much the server's clock is ahead of this host's, which may have been set since, in whole seconds; nothing where
+        they agree. What is told twice has to be the same."""
+        boot = self._ahead_of_boot
+        return timedelta() if boot is None else timedelta(seconds=round(boot + boot_seconds() - time.time()))
 
     def close(self) -> None:
         """Close what is not in use."""
@@ -223,7 +260,7 @@ class Server:
             except psycopg.OperationalError as error:
                 if not may_come_back(error) or time.monotonic() > until:
                     raise
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
 
     def _forget_after_fork(self) -> None:
         """A child's connections are its parent's; libpq closes none that another process has made."""

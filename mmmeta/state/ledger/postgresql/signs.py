@@ -18,6 +18,7 @@ from mmmeta.errors import MmmetaError
 from mmmeta.state.ledger.copies import Copy
 from mmmeta.state.ledger.postgresql.address import address_of
 from mmmeta.state.ledger.postgresql.names import read_entry, write_entry
+from mmmeta.state.ledger.postgresql.progress import LEFT
 from mmmeta.state.ledger.postgresql.schema import FORMAT, Row, known_format
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
 from mmmeta.state.ledger.postgresql.view import PostgresLedgerView
@@ -40,14 +41,18 @@ _KEPT_AFTER_END = 600.0
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
 
 
-def tell(transaction: Transaction, status: Status, own_revision: int) -> None:
-    """Say what a client has merged, unless another one has told of something newer."""
+def tell(transaction: Transaction, status: Status, own_revision: int, ahead: timedelta) -> None:
+    """Say what a client has merged, unless another one has told of something newer.
+
+    Args:
+        ahead: by how much the server's clock is ahead of this host's.
+    """
     jobs = {
-        name: JobStatus(job.fingerprint, evaluated_at=job.evaluated_at)
+        name: JobStatus(job.fingerprint, evaluated_at=job.evaluated_at + ahead)
         for name, job in status.jobs.items()
         if job.evaluated_at is not None
     }
-    told = replace(status, jobs=jobs, state_file=None, metadata_file=None)
+    told = replace(status, jobs=jobs, written_at=status.written_at + ahead, state_file=None, metadata_file=None)
     known, known_own = _told(transaction)
     if known is not None:
         same = replace(known, written_at=told.written_at) == told and known_own == own_revision
@@ -63,10 +68,12 @@ def _told(transaction: Transaction) -> tuple[Status | None, int]:
 
 
 def _is_older(transaction: Transaction, status: Status, own: int, known: Status, known_own: int) -> bool:
-    if status.metadata_id == known.metadata_id:
-        return (status.revision or 0, own) < (known.revision or 0, known_own)
-    left = transaction.execute("SELECT 1 FROM left_behind WHERE metadata_id = %s", (status.metadata_id,)).fetchone()
-    return left is not None
+    if status.metadata_id == known.metadata_id and (status.revision or 0, own) < (known.revision or 0, known_own):
+        return True
+    (left,) = transaction.one(
+        f"SELECT {LEFT}", (status.metadata_id, status.metadata_id, status.revision, status.digest)
+    )
+    return bool(left)
 
 
 class _NothingToldError(Exception):
@@ -100,11 +107,11 @@ class PostgresSigns(Signs):
                 raise _NothingToldError
 
         with closing(Server(address, admit)) as server, suppress(_NothingToldError), server.looking() as transaction:
-            self._look(transaction, now)
+            self._look(transaction, now, server.ahead)
 
-    def _look(self, transaction: Transaction, now: datetime) -> None:
+    def _look(self, transaction: Transaction, now: datetime, ahead: timedelta) -> None:
         transaction.execute(f"SET LOCAL statement_timeout TO '{PATIENCE}s'")
-        self._status = self._standing(transaction, now)
+        self._status = self._standing(transaction, now, ahead)
         claimed = transaction.rows("SELECT DISTINCT worker FROM ledger WHERE status = 'claimed' AND worker IS NOT NULL")
         self._somebody_works = bool(claimed) and living(transaction, [str(worker) for (worker,) in claimed])
         # All locks ended when the server was started anew, and nobody could give a sign before.
@@ -113,7 +120,7 @@ class PostgresSigns(Signs):
             f"{_NOW} - greatest(beat, extract(epoch FROM pg_postmaster_start_time())::float8) FROM runs"
         )
         held = [str(worker) for _, worker, at_work, _, _ in rows if at_work]
-        gone = dead_among(transaction, dict.fromkeys(held, float("inf")))
+        gone = dead_among(transaction, dict.fromkeys(held, float("inf")), patience=0)
         for run_id, worker, at_work, age, since in rows:
             beat = now - timedelta(seconds=since if at_work else age)
             self._beats[run_id] = max(beat, self._beats.get(run_id, beat))
@@ -122,21 +129,25 @@ class PostgresSigns(Signs):
                 steps = (lives, self._at_work.get(run_id, False))
                 self._at_work[run_id] = True if True in steps else (None if None in steps else False)
 
-    def _standing(self, transaction: Transaction, now: datetime) -> Status | None:
+    def _standing(self, transaction: Transaction, now: datetime, ahead: timedelta) -> Status | None:
         told, own_revision = _told(transaction)
         if told is None or told.metadata_id is None or told.revision is None:
             return None
-        copy = Copy(told.state_id, told.metadata_id, told.revision, told.state_revision, own_revision)
-        view = PostgresLedgerView(transaction, copy)
+        copy = Copy(
+            told.state_id, told.metadata_id, told.revision, told.state_revision, own_revision, told.digest or ""
+        )
+        view = PostgresLedgerView(transaction, copy, ahead)
         jobs = {}
         for name in view.jobs():
             job, before = view.status(name, now), told.jobs.get(name)
             if job is not None:
                 is_same = before is not None and before.fingerprint == job.fingerprint
-                jobs[name] = replace(job, evaluated_at=before.evaluated_at) if before is not None and is_same else job
+                evaluated_at = before.evaluated_at if before is not None and is_same else None
+                jobs[name] = replace(job, evaluated_at=evaluated_at and evaluated_at - ahead)
         here = read_status(self._status_here)  # which meta.db was read, nobody but the machine that did knows
         read_here = here is not None and named(here) == named(told)
-        return replace(told, jobs=jobs, metadata_file=here.metadata_file if here is not None and read_here else None)
+        metadata_file = here.metadata_file if here is not None and read_here else None
+        return replace(told, jobs=jobs, written_at=told.written_at - ahead, metadata_file=metadata_file)
 
     def status(self) -> Status | None:
         return self._status

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmmeta.clock import Clock
-from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.copies import Cache, Copy
 from mmmeta.state.ledger.payloads import Common, read_common
 from mmmeta.state.ledger.postgresql.address import address_of
+from mmmeta.state.ledger.postgresql.arrivals import admit
 from mmmeta.state.ledger.postgresql.ledger import PostgresLedger
 from mmmeta.state.ledger.postgresql.names import read_entry
 from mmmeta.state.ledger.postgresql.own_values import PostgresOwnValues
@@ -37,17 +38,17 @@ class PostgresLedgerStore(LedgerStore):
     Args:
         url: with ``?schema=`` for another schema than ``mmmeta``.
         workers: folder of the locks of this host's workers; None where nothing is to be written.
-        copy: tells what this client has merged, None for nothing.
+        cache: this client's, None for one without files.
     """
 
     longest_name = LONGEST_NAME
 
-    def __init__(self, url: str, workers: Path | None, clock: Clock, copy: Callable[[], Copy | None]) -> None:
+    def __init__(self, url: str, workers: Path | None, clock: Clock, cache: Cache | None) -> None:
         self._server = Server(address_of(url))
         self.own: PostgresOwnValues = PostgresOwnValues(self._server)
         self._workers = workers
         self._clock = clock
-        self._copy = copy
+        self._cache = cache
 
     def why_unfit(self, file: str) -> str | None:
         return why_unfit(file)
@@ -66,6 +67,7 @@ class PostgresLedgerStore(LedgerStore):
     def rehearsing(self, rules: JobRules) -> Iterator[Ledger]:
         with suppress(_RolledBack), self._server.transaction() as transaction:
             ledger = self._ledger(transaction, rules)
+            ledger.rehearses = True
             ledger.wants_payloads = False  # nobody will ask for them
             yield ledger
             raise _RolledBack
@@ -73,7 +75,13 @@ class PostgresLedgerStore(LedgerStore):
     @contextmanager
     def looking(self) -> Iterator[LedgerView]:
         with self._server.looking() as transaction:
-            yield PostgresLedgerView(transaction, self._copy() or NOBODY)
+            yield PostgresLedgerView(transaction, self._copy() or NOBODY, self._server.ahead, self._cache)
+
+    def admit(self) -> None:
+        copy = self._copy()
+        if copy is not None and self._cache is not None:
+            with self._server.transaction() as transaction:
+                admit(transaction, copy, self._cache, self.shown)
 
     def identity(self) -> str:
         with self._server.looking() as transaction:
@@ -87,7 +95,7 @@ class PostgresLedgerStore(LedgerStore):
     def tell(self, status: Status) -> None:
         copy = self._copy()
         with self._server.transaction() as transaction:
-            tell(transaction, status, 0 if copy is None else copy.own_revision)
+            tell(transaction, status, 0 if copy is None else copy.own_revision, self._server.ahead)
 
     def worker(self) -> Alive:
         return PostgresWorker(self._server, self._workers)
@@ -95,5 +103,9 @@ class PostgresLedgerStore(LedgerStore):
     def close(self) -> None:
         self._server.close()
 
+    def _copy(self) -> Copy | None:
+        return None if self._cache is None else self._cache.copy()
+
     def _ledger(self, transaction: Transaction, rules: JobRules) -> PostgresLedger:
-        return PostgresLedger(transaction, rules, self._clock(), self._copy() or NOBODY, self.shown)
+        ahead, copy = self._server.ahead, self._copy() or NOBODY
+        return PostgresLedger(transaction, rules, self._clock() + ahead, ahead, copy, self.shown, self._cache)

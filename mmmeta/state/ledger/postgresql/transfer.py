@@ -115,8 +115,10 @@ class PostgresEnd(LedgerEnd):
         address = address_of(url)
         self.shown: str = shown(url)
         self._schema = address.schema
+        self._source: str | None = None
         self._server = Server(
-            address, lambda connection: ensure(connection, address.schema, address.shown, incomplete=True)
+            address,
+            lambda connection: ensure(connection, address.schema, address.shown, incomplete=True, source=self._source),
         )
 
     def standing(self) -> Standing:
@@ -154,6 +156,7 @@ class PostgresEnd(LedgerEnd):
         return tuple(fitted)
 
     def begin(self, heading: Heading, source: str) -> None:
+        self._source = source
         with self._server.transaction() as transaction:
             write_entry(transaction, "role", INCOMPLETE)
             write_entry(transaction, SOURCE, source)

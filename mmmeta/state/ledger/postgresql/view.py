@@ -10,11 +10,11 @@ from mmmeta.clock import from_text, to_text
 from mmmeta.documents.hosts import Closed
 from mmmeta.errors import JobError
 from mmmeta.sqlite.statements import encodable
-from mmmeta.state.ledger.copies import Copy
+from mmmeta.state.ledger.copies import Cache, Copy
 from mmmeta.state.ledger.outcomes import Elsewhere, Place, Pointing
 from mmmeta.state.ledger.payloads import Told
 from mmmeta.state.ledger.places import read_place
-from mmmeta.state.ledger.postgresql.names import read_hosts, renaming_of
+from mmmeta.state.ledger.postgresql.names import by_the_clock_of, read_hosts, renaming_of
 from mmmeta.state.ledger.postgresql.payloads import read_told
 from mmmeta.state.ledger.postgresql.places import count_elsewhere, others_at, were_given
 from mmmeta.state.ledger.postgresql.progress import heard_of
@@ -49,11 +49,15 @@ class PostgresLedgerView(LedgerView):
 
     Args:
         copy: what this client has merged.
+        ahead: by how much the server's clock, by which the ledger keeps all moments, is ahead of this host's.
+        cache: where that is; None for a client elsewhere, or without files.
     """
 
-    def __init__(self, transaction: Transaction, copy: Copy) -> None:
+    def __init__(self, transaction: Transaction, copy: Copy, ahead: timedelta, cache: Cache | None = None) -> None:
         self._transaction = transaction
         self._copy = copy
+        self._ahead = ahead
+        self._cache = cache
 
     def jobs(self) -> list[str]:
         return [str(job) for (job,) in self._transaction.rows("SELECT job FROM jobs ORDER BY job")]
@@ -65,7 +69,7 @@ class PostgresLedgerView(LedgerView):
         return None if row is None else rules_from(*row)
 
     def status(self, job: str, now: datetime) -> JobStatus | None:
-        heard = heard_of(self._transaction, job, self._copy)
+        heard = heard_of(self._transaction, job, self._copy, self._cache)
         if heard is None:
             return None
         run_id, heartbeat = self._transaction.one("SELECT run_id, heartbeat FROM jobs WHERE job = %s", (job,))
@@ -74,11 +78,12 @@ class PostgresLedgerView(LedgerView):
                 "SELECT status, sum(files)::bigint FROM ledger_counts WHERE job = %s GROUP BY status", (job,)
             )
         )
-        latest = latest_due(now)
+        there = now + self._ahead
+        latest = latest_due(there)
         due_now, earliest, postponed = self._transaction.one(
             "SELECT count(*) FILTER (WHERE due <= %s OR due > %s), min(due) FILTER (WHERE due <= %s), "
             "count(*) FILTER (WHERE error_type = %s) FROM ledger WHERE job = %s AND status = 'failed'",
-            (now.timestamp(), latest, latest, POSTPONED, job),
+            (there.timestamp(), latest, latest, POSTPONED, job),
         )
         claim = self._transaction.execute(
             "SELECT lease_until - extract(epoch FROM clock_timestamp())::float8, run_id FROM ledger "
@@ -96,9 +101,9 @@ class PostgresLedgerView(LedgerView):
             dead=counts.get("dead", 0),
             skipped=counts.get("skipped", 0),
             due=counts.get("pending", 0) + due_now,
-            earliest_due=None if earliest is None else datetime.fromtimestamp(earliest, now.tzinfo),
+            earliest_due=None if earliest is None else datetime.fromtimestamp(earliest, now.tzinfo) - self._ahead,
             lease_until=None if claim is None else now + timedelta(seconds=claim[0]),
-            heartbeat=None if heartbeat is None else from_text(heartbeat),
+            heartbeat=None if heartbeat is None else from_text(heartbeat) - self._ahead,
             run_id=run_id if claim is None else claim[1],  # another run may have been the last one that was heard of
             evaluated=evaluated,
         )
@@ -114,11 +119,12 @@ class PostgresLedgerView(LedgerView):
 
     def due(self, job: str, now: datetime, *, descending: bool, limit: int | None = None) -> list[str]:
         order = "priority DESC, file DESC" if descending else "priority, file"
+        there = now + self._ahead
         rows = self._transaction.rows(
             f"SELECT file FROM ((SELECT file, priority FROM ledger WHERE job = %s AND status = 'pending' AND NOT {IS_SUSPECT} "
             f"ORDER BY {order} LIMIT %s) UNION ALL SELECT file, priority FROM ledger "
             f"WHERE job = %s AND status = 'failed' AND (due <= %s OR due > %s)) AS waiting ORDER BY {order} LIMIT %s",
-            (job, limit, job, now.timestamp(), latest_due(now), limit),
+            (job, limit, job, there.timestamp(), latest_due(there), limit),
         )
         if limit is None or len(rows) < limit:
             rows += self._transaction.rows(
@@ -267,10 +273,11 @@ class PostgresLedgerView(LedgerView):
 
     def oldest_pending(self, job: str) -> datetime | None:
         sql = "SELECT min(selected_at) FROM ledger WHERE job = %s AND status = 'pending'"
-        return moment(self._transaction.one(sql, (job,))[0])
+        oldest = moment(self._transaction.one(sql, (job,))[0])
+        return None if oldest is None else oldest - self._ahead
 
     def hosts(self) -> dict[str, Closed]:
-        return read_hosts(self._transaction)
+        return by_the_clock_of(read_hosts(self._transaction), -self._ahead)
 
     def waiting(self, job: str) -> list[Waiting]:
         rows = self._transaction.rows(
@@ -278,7 +285,9 @@ class PostgresLedgerView(LedgerView):
             "WHERE job = %s AND status = 'failed' AND error_type = %s GROUP BY error_message ORDER BY 3, 1",
             (job, POSTPONED),
         )
-        return [Waiting(text, files, datetime.fromtimestamp(due, timezone.utc)) for text, files, due in rows]
+        return [
+            Waiting(text, files, datetime.fromtimestamp(due, timezone.utc) - self._ahead) for text, files, due in rows
+        ]
 
     def set_aside(self, job: str) -> dict[str, int]:
         rows = self._transaction.rows(
@@ -289,7 +298,7 @@ class PostgresLedgerView(LedgerView):
     def set_aside_since(self, job: str, reason: str, since: datetime) -> int:
         (count,) = self._transaction.one(
             "SELECT count(*) FROM ledger WHERE job = %s AND status = 'skipped' AND error_type = %s AND settled_at >= %s",
-            (job, reason, to_text(since)),
+            (job, reason, to_text(since + self._ahead)),
         )
         return int(count)
 
