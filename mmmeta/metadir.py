@@ -293,13 +293,13 @@ class Metadir:
     def history(
         self, *, job: str | None = None, file: str | None = None, run_id: str | None = None, limit: int | None = 100
     ) -> list[Attempt]:
-        """What happened, the latest first: attempts of the last 90 days, of all jobs or one, of one file, or of one run
-        (the beginning of its id is enough).
+        """Attempts of the last 90 days, the latest first: of all jobs or one, one file, one run (how its id begins).
 
         Raises:
             StateDbError: there is no state db, or it cannot be read.
         """
-        self.require_state()
+        if self.layout.ledger is None:
+            self.require_state()
         with self._backend.state.ledger.looking() as view:
             return view.history(job=job, file=file, run_id=run_id, limit=limit)
 

@@ -13,6 +13,7 @@ import sqlite3
 from array import array
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from mmmeta.catalog.columns import KeyColumns
@@ -171,10 +172,14 @@ class Catalog:
     ) -> Iterator[tuple[Any, ...]]:
         """Rows over the files of these unique values, a stretch of them at a time; ``key`` is the place in the stretch."""
         # CROSS: the names come first, and each finds its file by the primary key.
-        sql = f"SELECT {columns} FROM json_each(?) AS named CROSS JOIN files ON {self.unique_sql} = named.value {rest}"
-        for stretch in in_chunks(names, NAMED_AT_ONCE):
-            with self._database.reading() as connection:
-                yield from connection.execute(sql, (json.dumps(stretch), *parameters)).fetchall()
+        # SQLite's JSON ends a text at a NUL.
+        for odd, group in groupby(names, lambda name: "\0" in name):
+            named = "(SELECT 0 AS key, ? AS value)" if odd else "json_each(?)"
+            sql = f"SELECT {columns} FROM {named} AS named CROSS JOIN files ON {self.unique_sql} = named.value {rest}"
+            for stretch in in_chunks(group, 1 if odd else NAMED_AT_ONCE):
+                with self._database.reading() as connection:
+                    given = stretch[0] if odd else json.dumps(stretch)
+                    yield from connection.execute(sql, (given, *parameters)).fetchall()
 
     def names_from(self, beginning: str, limit: int) -> list[str]:
         """The first unique values from this text on, in their order, deleted files included."""
@@ -191,6 +196,14 @@ class Catalog:
                 str(connection.execute(sql, (random.randint(1, last),)).fetchone()[0])
                 for _ in range(count if last else 0)
             ]
+
+    def names_beyond(self, size: int, condition: Condition) -> list[str]:
+        """The unique values with a NUL in them, or of more bytes than this, of files that a condition means, sorted."""
+        where, parameters = self._where(condition, False)
+        raw = f"CAST({self.unique_sql} AS BLOB)"
+        sql = f"SELECT {self.unique_sql} FROM files WHERE (length({raw}) > ? OR instr({raw}, x'00')) AND {where} ORDER BY 1"
+        with self._database.reading() as connection:
+            return [str(name) for (name,) in connection.execute(sql, (size, *parameters))]
 
     def count(self, condition: Condition, *, deleted: bool | None = False) -> int:
         """How many files match."""

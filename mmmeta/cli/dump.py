@@ -101,9 +101,11 @@ def verb(
             return matching if progress is None else _counted(matching, total, progress, what)
 
         with closing(Beside(metadir.layout, metadir.config, target.jobs)) as beside:
-            require_keys(keys, files, "--columns", beside.columns)
-            wanted = keys or [*files.columns, *(beside.columns if form is not None else ())]
-            with_beside = not set(beside.columns).isdisjoint(wanted)
+            # Plain metadata is to be had also while the ledger is out of reach.
+            columns_beside = beside.columns if form is not None or any(key.startswith("__") for key in keys) else []
+            require_keys(keys, files, "--columns", columns_beside)
+            wanted = keys or [*files.columns, *(columns_beside if form is not None else ())]
+            with_beside = not set(columns_beside).isdisjoint(wanted)
 
             def rows() -> Iterator[Row]:
                 for file, more in beside.rows(found()) if with_beside else ((file, {}) for file in found()):

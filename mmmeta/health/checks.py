@@ -100,7 +100,7 @@ def checks_of_job(config: ChecksConfig, name: str, job: JobConfig | None, *, see
         Check(
             LEFT,
             f"In the last {looks.LATELY_WORDS} no change of the job's selection has set files aside that were "
-            "never done.",
+            "never done, and the ledger can keep all that are selected.",
             lambda seen: looks.left(seen, name),
         ),
     ]

@@ -222,11 +222,20 @@ def lag(seen: Seen, name: str, limit: float) -> Found:
 
 
 def left(seen: Seen, name: str) -> Found:
-    """Whether a change of the selection has set files aside that were never done."""
+    """Whether a change of the selection has set files aside that were never done, or the ledger cannot keep some."""
     standing = seen.standing(name)
     lately = seen.job(name).left_since(utcnow() - LATELY) if standing.skipped else 0
-    numbers = {"left": lately, "set_aside": standing.skipped}
+    unfit = seen.job(name).left_out()
+    numbers = {"left": lately, "set_aside": standing.skipped, "left_out": len(unfit)}
     command = "status"
+    if unfit:
+        first = unfit[0] if len(unfit[0]) <= 80 else f"{unfit[0][:80]}…"
+        words = (
+            f"{_files(len(unfit))} left out, which no run does, because the ledger in PostgreSQL cannot keep the unique value (a NUL, or "
+            f"too long); the first is {first!r}. Let something shorter and plainer identify files (config.yml's "
+            "metadata.unique), or keep the state in SQLite."
+        )
+        return Found(words, numbers, "jobs", passed=False)
     if not lately:
         words = f"In the last {LATELY_WORDS} no file has left the selection before it was done."
         return Found(words, numbers, command, passed=True)

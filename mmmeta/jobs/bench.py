@@ -120,6 +120,13 @@ class Bench:
 
     # Files
 
+    def left_out(self) -> list[str]:
+        """The files that the selection means and the ledger cannot keep, sorted; a worker without files knows of none."""
+        longest = self.state.ledger.longest_name
+        if longest is None or self.state.is_worker:
+            return []
+        return self.state.catalog(warn=False).names_beyond(longest, self.rules.condition)
+
     def file(self, row: FileRow, catalog: Catalog, claim: Claim | None = None) -> File:
         """A row as people get it."""
         ours = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 from mmmeta.chunks import in_chunks
 from mmmeta.clock import utcnow
@@ -41,11 +42,19 @@ class Beside:
         self._config = config
         self._database = StateDatabase(layout.state)
         self._ledger = open_ledger(layout, self._database, utcnow)
-        self._known: list[str] = []
-        if merged_of(self._database) is not None:
-            with self._ledger.looking() as view:
-                self._known = view.jobs()
-        self._jobs = list(dict.fromkeys((*jobs, *self._known)))
+        self._given = tuple(jobs)
+
+    @cached_property
+    def _known(self) -> list[str]:
+        """The jobs of the ledger, which may be out of reach: it is asked only by those who ask for something of it."""
+        if merged_of(self._database) is None:
+            return []
+        with self._ledger.looking() as view:
+            return view.jobs()
+
+    @property
+    def _jobs(self) -> list[str]:
+        return list(dict.fromkeys((*self._given, *self._known)))
 
     @property
     def columns(self) -> list[str]:

@@ -171,6 +171,10 @@ class ReadableJob:
         with self._bench.looking() as view:
             return view.set_aside(self.name)
 
+    def left_out(self) -> list[str]:
+        """The files that the selection means and the ledger cannot keep, so that no run ever does them, sorted."""
+        return self._bench.left_out()
+
     def left_since(self, since: datetime) -> int:
         """How many files a change of the definition has set aside unprocessed at that moment (aware UTC) or later."""
         with self._bench.looking() as view:

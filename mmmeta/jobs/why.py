@@ -36,6 +36,7 @@ class Explanation:
         entry: the ledger's row; None where the file never was selected.
         attempts: the latest first.
         again: what makes the file due again once it is done, in words that follow "when".
+        unfit: why the ledger cannot keep the file, so that no run does it; None where it can.
     """
 
     file: str
@@ -47,6 +48,7 @@ class Explanation:
     attempts: tuple[Attempt, ...]
     most_attempts: int
     again: str
+    unfit: str | None = None
 
     @property
     def lines(self) -> list[str]:
@@ -66,6 +68,11 @@ class Explanation:
     def _verdict(self) -> str:
         known = self.entry
         name = f"{self.file}: "
+        if known is None and self.selected and self.unfit is not None:
+            return (
+                f"{name}left out, no run does it: the ledger cannot keep its unique value: {self.unfit}. Let something shorter and "
+                "plainer identify files (config.yml's metadata.unique), or keep the state in SQLite."
+            )
         if known is None:
             return name + ("pending: the next run selects it." if self.selected else "never selected.")
         if known.status == "pending":
@@ -125,6 +132,7 @@ def explain(bench: Bench, file: str) -> Explanation:
         attempts=attempts,
         most_attempts=bench.config.attempts,
         again=again_when(bench.config, bench.rules, catalog.unique, values),
+        unfit=bench.state.ledger.why_unfit(file),
     )
 
 

@@ -17,6 +17,7 @@ from mmmeta.clock import Clock, to_text
 from mmmeta.config.model import Config
 from mmmeta.errors import MmmetaError, OutdatedWarning, StateDbError, remedy_of, warn_caller
 from mmmeta.layout import Layout
+from mmmeta.masking import shown
 from mmmeta.metadata.publication import REMOTE_REVISION, REMOTE_UPDATED
 from mmmeta.metadata.server import Server
 from mmmeta.state.database import StateDatabase
@@ -127,7 +128,7 @@ class State:
 
     def has_ledger(self) -> bool:
         """Whether there may be a ledger to look into: not before the first update."""
-        return self.database.exists()
+        return self.layout.ledger is not None or self.database.exists()
 
     def require(self) -> Merged:
         """What is merged.
@@ -139,6 +140,11 @@ class State:
         merged = self.merged()
         if merged is None:
             self.server.refuse_legacy()
+            if self.layout.ledger is not None:
+                raise StateDbError(
+                    f"no copy of the files is here ({self.database.path}): run `mmmeta update` first, or ask where it runs. The ledger "
+                    f"is at {shown(self.layout.ledger)}, and a worker (`mmmeta work`) needs no copy"
+                )
             raise StateDbError(f"no state db at {self.database.path}: run `mmmeta update` first")
         return merged
 

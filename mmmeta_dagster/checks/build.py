@@ -32,6 +32,7 @@ NUMBERS = {
     "due_later": keys.META_DUE_LATER,
     "keys": keys.META_KEYS,
     "left": keys.META_LEFT_LATELY,
+    "left_out": keys.META_LEFT_OUT,
     "limit": keys.META_LIMIT,
     "looked": keys.META_LOOKED,
     "missing": keys.META_MISSING,

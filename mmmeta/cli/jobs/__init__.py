@@ -45,7 +45,7 @@ def verb(ctx: click.Context, as_json: bool) -> None:
     --json: {metadir, path, jobs: [{job, in_project, changed, selection,
       selected, pending, claimed, done, failed, postponed, dead, skipped,
       due, earliest_due, oldest_pending, waiting: [{reason, files, until}],
-      set_aside: {reason: files}, elsewhere, problem}]}
+      set_aside: {reason: files}, left_out, elsewhere, problem}]}
     """
     if ctx.invoked_subcommand is None:
         from mmmeta.cli.jobs.overview import show_overview

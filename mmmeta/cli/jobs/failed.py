@@ -53,7 +53,8 @@ def verb(ctx: click.Context, jobs: tuple[str, ...], dead: bool, each: bool, limi
 
     def show(target: Target, names: list[JobName]) -> int:
         with target.open() as metadir:
-            metadir.require_state()
+            if metadir.layout.ledger is None:
+                metadir.require_state()
             for name in names:
                 found = name.find_in(metadir).files(statuses)
                 if not each:
@@ -76,7 +77,8 @@ def _tell_groups(
 
     groups = group_failures(found)
     shown = groups[:most]
-    files = metadir.files.get_many([group.example for group in shown])
+    # Where machines share the ledger, it may be here without the files.
+    files = metadir.files.get_many([group.example for group in shown]) if metadir.is_client else {}
     titles = {file: str(one.get("title") or "") for file, one in files.items()}
     if as_json:
         for group in shown:

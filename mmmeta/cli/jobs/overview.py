@@ -16,6 +16,7 @@ from mmmeta.cli.tables import draw_table
 from mmmeta.cli.targets import Target, find_targets
 from mmmeta.clock import utcnow
 from mmmeta.errors import MmmetaError
+from mmmeta.masking import shown
 
 if TYPE_CHECKING:
     from mmmeta.metadir import Metadir
@@ -46,6 +47,7 @@ class JobRow:
         oldest_pending: since when the file waits that waits longest.
         waiting: the postponed files, by what they wait for.
         set_aside: reason → files.
+        left_out: files that the selection means and the ledger cannot keep.
         elsewhere: what is done elsewhere than where it points now, in a sentence.
         problem: why it cannot run.
     """
@@ -68,6 +70,7 @@ class JobRow:
     oldest_pending: datetime | None = None
     waiting: tuple[Waiting, ...] = ()
     set_aside: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0
     elsewhere: str | None = None
     problem: str | None = None
 
@@ -82,7 +85,7 @@ def show_overview(ctx: click.Context, as_json: bool) -> None:
             if as_json:
                 echo_report(target, {"jobs": rows})
             else:
-                _tell(target, metadir.is_client, rows)
+                _tell(target, metadir.is_client, rows, metadir.layout.ledger)
         return DONE
 
     act_on(ctx, find_targets(ctx), show)
@@ -109,12 +112,13 @@ def _row(metadir: Metadir, name: JobName) -> JobRow:
         oldest_pending=None if status is None else job.oldest_pending(),
         waiting=job.waiting() if status is not None and status.postponed else (),
         set_aside={} if status is None else job.set_aside(),
+        left_out=len(job.left_out()) if status is not None else 0,
         elsewhere=None if status is None else job.elsewhere(),
         problem=job.problem() if name.in_project else None,
     )
 
 
-def _tell(target: Target, updated: bool, rows: Sequence[JobRow]) -> None:
+def _tell(target: Target, updated: bool, rows: Sequence[JobRow], shared: str | None) -> None:
     if not rows:
         note(f"{target.name}: {target.without_jobs}")
         return
@@ -128,7 +132,14 @@ def _tell(target: Target, updated: bool, rows: Sequence[JobRow]) -> None:
         numbers=numbers,
     )
     if not updated:
-        note(f"{target.name}: never updated: run `mmmeta update`")
+        where = (
+            ""
+            if shared is None
+            else (
+                f" here, so nothing can be counted; the ledger is at {shown(shared)}: ask where updates run, or bring the metadir"
+            )
+        )
+        note(f"{target.name}: never updated{where}: run `mmmeta update`")
         return
     for row in rows:
         for sentence in _sentences(row):
@@ -172,4 +183,8 @@ def _sentences(row: JobRow) -> list[str]:
         f"set aside: {files_text(count)}: {REASONS.get(reason, reason)}"
         for reason, count in sorted(row.set_aside.items())
     ]
+    if row.left_out:
+        sentences.append(
+            f"left out: {files_text(row.left_out)}, whose names the ledger in PostgreSQL cannot keep; see `mmmeta status --check`"
+        )
     return sentences

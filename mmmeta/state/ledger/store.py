@@ -308,9 +308,15 @@ class LedgerStore(ABC):
 
     Attributes:
         own: what clients have set, where the ledger keeps that for all of them; None where each has its own state db for it.
+        longest_name: bytes of a unique value that it can keep, without a NUL in it; None for any.
     """
 
     own: OwnValues | None = None
+    longest_name: int | None = None
+
+    def why_unfit(self, file: str) -> str | None:
+        """Why a unique value cannot be kept, so that its file is left out; None if it can."""
+        return None
 
     @abstractmethod
     def changing(self, rules: JobRules) -> AbstractContextManager[Ledger]:

@@ -18,6 +18,7 @@ from mmmeta.state.ledger.postgresql.payloads import COMMON
 from mmmeta.state.ledger.postgresql.progress import NOBODY
 from mmmeta.state.ledger.postgresql.server import Server, Transaction
 from mmmeta.state.ledger.postgresql.signs import tell
+from mmmeta.state.ledger.postgresql.texts import LONGEST_NAME, why_unfit
 from mmmeta.state.ledger.postgresql.view import PostgresLedgerView
 from mmmeta.state.ledger.postgresql.worker import PostgresWorker
 from mmmeta.state.ledger.rules import JobRules
@@ -40,12 +41,17 @@ class PostgresLedgerStore(LedgerStore):
         cache: this client's, None for one without files.
     """
 
+    longest_name = LONGEST_NAME
+
     def __init__(self, url: str, workers: Path | None, clock: Clock, cache: Cache | None) -> None:
         self._server = Server(address_of(url))
         self.own: PostgresOwnValues = PostgresOwnValues(self._server)
         self._workers = workers
         self._clock = clock
         self._cache = cache
+
+    def why_unfit(self, file: str) -> str | None:
+        return why_unfit(file)
 
     @property
     def shown(self) -> str:
