@@ -329,6 +329,8 @@ def subjects_of(path: str) -> tuple[str, ...]:
     name = where.name
     for suffix in ("-journal", "-wal", "-shm"):
         name = name.removesuffix(suffix)
+    if name == ".segment.tmp":  # what is named is the file of the change log that it becomes
+        return "segment", "changes"
     if name == "local":  # where what is written to the store lies before it is whole
         return name, "_store"
     if name.startswith(".") and name.endswith(".tmp"):

@@ -61,7 +61,7 @@ def refuse(world: World, say: Say) -> None:
     try:
         pull(world.client_path, str(world.root / PUBLISHED))
     except SyncError as error:
-        if "at revision 2 already" not in str(error):
+        if "the copy here at 2 already" not in str(error):
             raise
     else:
         raise AssertionError("an older one was taken")
