@@ -156,9 +156,8 @@ class Run:
             return None
         redone = [file for file, times in self._redone.items() if times >= REDONE_AT_MOST]
         self._worker.stay(wait=True)
-        self._worker.lease.begin(
-            boot_seconds() + self._bench.config.lease
-        )  # before: it may end at any time from here on
+        # Before it claims, for it may end at any time from here on.
+        self._worker.lease.begin(boot_seconds() + self._bench.config.lease)
         files = self._bench.claim(size, self._worker.name, self._run_id, redone, among)
         if files is None and among is not None:
             return []  # another worker was faster; there may be more
